@@ -1,0 +1,114 @@
+"""Chooses the headless OpenGL library at run time and makes contexts with it.
+
+The choice must be made before MuJoCo tries a context: `import mujoco` itself dies when MUJOCO_GL
+names a library that is missing, and a failed `MjrContext` aborts the process at the second attempt.
+So libraries are looked up by name first (EGL, then OSMesa), never tried.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib
+import os
+import sys
+from typing import Any
+
+BACKENDS = ("egl", "osmesa")
+APT_LINE = "apt-get install -y --no-install-recommends libegl1 libgl1"
+APT_LINE_OSMESA = "apt-get install -y --no-install-recommends libosmesa6"
+
+_rendering_pid: int | None = None
+
+
+class RenderingUnavailable(RuntimeError):
+    """No usable OpenGL library, or conflicting settings; the message says what to do."""
+
+
+def choose_backend() -> str:
+    """Returns "egl" or "osmesa": the variables' wish, else the first library that is installed.
+
+    Raises:
+      RenderingUnavailable: no library was found, or MUJOCO_GL and PYOPENGL_PLATFORM disagree.
+    """
+    wished = os.environ.get("MUJOCO_GL", "").strip().lower()
+    platform = os.environ.get("PYOPENGL_PLATFORM", "").strip().lower()
+    if platform and (platform not in BACKENDS or (wished in BACKENDS and wished != platform)):
+        raise RenderingUnavailable(
+            f"PYOPENGL_PLATFORM={platform!r} conflicts with MUJOCO_GL={wished!r}: expected both to "
+            "be 'egl', both 'osmesa', or PYOPENGL_PLATFORM unset"
+        )
+    for backend in (platform or wished,) if (platform or wished) in BACKENDS else BACKENDS:
+        if _is_installed(backend):
+            return backend
+    raise RenderingUnavailable(_missing_message(platform or wished))
+
+
+def prepare_import() -> str:
+    """Makes `import mujoco` and `import dm_control` safe on a machine without a display.
+
+    Sets MUJOCO_GL when it is unset and MuJoCo is not imported yet, so that both pick the same
+    library as this package (and do not try GLFW, which needs a display).
+
+    Returns:
+      the backend that contexts will use.
+
+    Raises:
+      RenderingUnavailable: as `choose_backend`.
+    """
+    backend = choose_backend()
+    if not os.environ.get("MUJOCO_GL") and "mujoco" not in sys.modules:
+        os.environ["MUJOCO_GL"] = backend
+    return backend
+
+
+def check_process() -> None:
+    """Refuses OpenGL in a process forked from one that rendered: it would wait for ever.
+
+    The driver's threads do not survive a fork, but their locks do.
+
+    Raises:
+      RuntimeError: this process is such a child.
+    """
+    if _rendering_pid is not None and _rendering_pid != os.getpid():
+        raise RuntimeError(
+            f"rendering: process {os.getpid()} was forked from process {_rendering_pid} after that "
+            "had rendered, and OpenGL does not survive a fork; start workers with the "
+            "'forkserver' or 'spawn' method (AsyncVectorEnv(..., context='forkserver')), or make "
+            "the first frame only in the workers"
+        )
+
+
+def create_context(width: int, height: int) -> Any:
+    """Returns a new MuJoCo `GLContext` (`make_current()`, `free()`) of the chosen backend.
+
+    Raises:
+      RenderingUnavailable: the library cannot make a context; the message says what to install.
+      RuntimeError: after a fork, see `check_process`.
+    """
+    global _rendering_pid
+    check_process()
+    backend = prepare_import()
+    try:
+        context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+    except (ImportError, AttributeError, RuntimeError) as error:
+        apt = APT_LINE if backend == "egl" else APT_LINE_OSMESA
+        raise RenderingUnavailable(
+            f"{backend} is installed but made no OpenGL context ({error}); on Debian and Ubuntu "
+            f"install its drivers:\n  {apt}"
+        ) from error
+    _rendering_pid = os.getpid()
+    return context
+
+
+def _is_installed(backend: str) -> bool:
+    find = ctypes.util.find_library
+    if backend == "egl":
+        return bool(find("EGL") and (find("OpenGL") or find("GL")))
+    return bool(find("OSMesa"))
+
+
+def _missing_message(wished: str) -> str:
+    apt = APT_LINE_OSMESA if wished == "osmesa" else APT_LINE
+    name = {"egl": "EGL", "osmesa": "OSMesa"}.get(wished, "neither EGL nor OSMesa")
+    found = f"{name} was found" if wished not in BACKENDS else f"{name} (MUJOCO_GL) was not found"
+    return f"no OpenGL library to render with: {found}; on Debian and Ubuntu install it:\n  {apt}"

@@ -1,0 +1,227 @@
+"""A task of the DM Control Suite, seen as pixels, as a `gymnasium.Env`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from planet.envs import _gl
+from planet.envs.checks import check_action, check_at_least_one, check_render_mode
+from planet.envs.rendering import Renderer, quality_of
+from planet.envs.tasks import split_task
+
+Observation = NDArray[np.uint8]
+
+
+class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
+    """Pixels of a DM Control Suite task; the action is held for `action_repeat` control steps.
+
+    Observation: uint8 [image_size, image_size, 3]. Action: float32 in [-1, 1], scaled to the task's
+    bounds. Reward: sum over the repeat, each control step in [0, 1]. An episode is truncated after
+    `control_steps` control steps; `terminated` only if the task ends itself. Diverged physics
+    truncates with `info["physics_diverged"]` set, the last good frame and the reward until then.
+
+    The OpenGL context is made at the first frame and kept until `close`.
+
+    Args:
+      task: "domain-task", see `planet.envs.task_names`.
+      action_repeat: control steps per agent step, R.
+      image_size: side of the observation in pixels.
+      render_size: side of the frame that is drawn, a multiple of image_size; larger frames are
+        averaged down. None draws at image_size.
+      quality: "reference", "faithful" or "fast", see `planet.envs.rendering`.
+      camera: number of the model's camera.
+      control_steps: length of an episode in control steps.
+      seed: of the first episode, when `reset` gets none.
+      render_mode: "rgb_array" or None; `render` returns the frame in both cases.
+
+    Raises:
+      ValueError: an argument is unknown or out of range; the message names it.
+      RenderingUnavailable: there is no OpenGL library to draw with.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        action_repeat: int,
+        image_size: int = 64,
+        render_size: int | None = None,
+        quality: str = "faithful",
+        camera: int = 0,
+        control_steps: int = 1000,
+        seed: int | None = None,
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        domain, name = split_task(task)
+        quality_of(quality)
+        check_render_mode(render_mode)
+        check_at_least_one(
+            action_repeat=action_repeat, image_size=image_size, control_steps=control_steps
+        )
+        render_size = image_size if render_size is None else render_size
+        if render_size < image_size or render_size % image_size:
+            raise ValueError(
+                f"render_size: expected a multiple of image_size={image_size}, got {render_size}"
+            )
+        self.task, self.action_repeat, self.control_steps = task, action_repeat, control_steps
+        self.quality, self.camera, self.render_mode = quality, camera, render_mode
+        self._image_size, self._render_size = image_size, render_size
+        self._control = _load(domain, name)
+        spec = self._control.action_spec()
+        self._low = np.broadcast_to(spec.minimum, spec.shape)
+        self._scale = (np.broadcast_to(spec.maximum, spec.shape) - self._low) / 2
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, spec.shape, np.float32)
+        shape = (image_size, image_size, 3)
+        self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+        fps = 1 / (self._control.control_timestep() * action_repeat)
+        self.metadata = {**self.metadata, "render_fps": max(1, round(fps))}
+        self._seed = seed
+        self._renderer: Renderer | None = None
+        self._frame: Observation | None = None
+        self._steps = 0
+        self._running = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; the same seed starts the same episode, pixel for pixel.
+
+        Args:
+          seed: at least 0; None goes on with the generator's present state.
+          options: none are known.
+
+        Returns:
+          the observation [image_size, image_size, 3] and an info dict.
+        """
+        if seed is None:
+            seed, self._seed = self._seed, None
+        super().reset(seed=seed)
+        self._seed = None
+        if seed is not None:
+            self._control.task.random.seed(_words(seed))
+        self._control.reset()
+        self._steps, self._running = 0, True
+        return self._observe(), {"reward_sum": 0.0, "control_steps": 0, "physics_diverged": False}
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Holds the action for `action_repeat` control steps, or fewer where the episode ends.
+
+        Args:
+          action: [A], finite, in [-1, 1].
+
+        Returns:
+          observation, sum of the rewards, terminated, truncated, and an info dict with
+          `reward_sum`, `control_steps` (of this episode so far) and `physics_diverged`.
+
+        Raises:
+          ValueError: the action has another shape, or is not finite, or is out of bounds.
+          RuntimeError: the episode has ended, or none was started.
+        """
+        if not self._running:
+            raise RuntimeError("step: expected a running episode; call reset first")
+        from dm_control.rl.control import PhysicsError
+
+        values = check_action(action, len(self._low))
+        control = self._low + (values + 1.0) * self._scale
+        reward, terminated, diverged = 0.0, False, False
+        for _ in range(min(self.action_repeat, self.control_steps - self._steps)):
+            try:
+                time_step = self._control.step(control)
+            except PhysicsError:
+                diverged = True
+                break
+            self._steps += 1
+            if not np.isfinite(time_step.reward):
+                diverged = True
+                break
+            reward += float(time_step.reward)
+            if time_step.last():
+                terminated = time_step.discount == 0.0
+                break
+        truncated = diverged or (self._steps >= self.control_steps and not terminated)
+        self._running = not (terminated or truncated)
+        observation = self._last_observation() if diverged else self._observe()
+        info = {
+            "reward_sum": reward,
+            "control_steps": self._steps,
+            "physics_diverged": diverged,
+        }
+        return observation, reward, terminated, truncated, info
+
+    def render(self) -> Observation:  # type: ignore[override]
+        """Returns the present frame at render_size, uint8 [render_size, render_size, 3]."""
+        if self._frame is None:
+            raise RuntimeError("render: expected an episode; call reset first")
+        return self._frame.copy()
+
+    def close(self) -> None:
+        """Frees the OpenGL context; may be called again."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+        self._running = False
+
+    @property
+    def physics(self) -> Any:
+        """The suite's `Physics`, for tests and for planning on the true simulator."""
+        return self._control.physics
+
+    def _observe(self) -> Observation:
+        physics = self._control.physics
+        if self._renderer is None:
+            self._renderer = Renderer(
+                physics.model.ptr, self._render_size, self.quality, self.camera
+            )
+        self._frame = self._renderer.render(physics.data.ptr)
+        return self._last_observation()
+
+    def _last_observation(self) -> Observation:
+        assert self._frame is not None
+        return area_average(self._frame, self._image_size)
+
+
+def area_average(frame: Observation, size: int) -> Observation:
+    """Averages a square frame [n, n, 3] down to [size, size, 3], rounding half up."""
+    factor = frame.shape[0] // size
+    if factor == 1:
+        return frame.copy()
+    blocks = frame.reshape(size, factor, size, factor, 3).astype(np.uint32)
+    area = factor * factor
+    return ((blocks.sum(axis=(1, 3)) + area // 2) // area).astype(np.uint8)
+
+
+class _DeprecatedMass(logging.Filter):
+    """Drops the one warning the suite's own models cause when they load."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "settotalmass" not in record.getMessage()
+
+
+def _load(domain: str, task: str) -> Any:
+    _gl.prepare_import()
+    from dm_control import suite
+
+    quiet = _DeprecatedMass()
+    logging.getLogger("absl").addFilter(quiet)
+    try:
+        # The episode's length is counted here, so the suite's own limit is lifted.
+        return suite.load(domain, task, task_kwargs={"time_limit": float("inf"), "random": 0})
+    finally:
+        logging.getLogger("absl").removeFilter(quiet)
+
+
+def _words(seed: int) -> list[int]:
+    """Splits a seed into the 32-bit words that `numpy.random.RandomState` takes."""
+    words = [seed & 0xFFFFFFFF]
+    while seed := seed >> 32:
+        words.append(seed & 0xFFFFFFFF)
+    return words

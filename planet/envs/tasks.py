@@ -1,0 +1,102 @@
+"""Names of the tasks and their action repeat. Imports nothing heavy: names are listed cheaply."""
+
+from __future__ import annotations
+
+import difflib
+
+TOY_TASK = "toy-reach"
+
+ACTION_REPEAT: dict[str, int] = {
+    "cartpole": 8,
+    "reacher": 4,
+    "cheetah": 4,
+    "finger": 2,
+    "ball_in_cup": 4,
+    "walker": 2,
+}
+"""Control steps per agent step, by domain. Hafner et al., ICML 2019 (arXiv v5), Appendix A."""
+
+DEFAULT_ACTION_REPEAT = 2
+"""For the domains that the paper does not use."""
+
+CONTROL_TASKS: dict[str, tuple[str, ...]] = {
+    "acrobot": ("swingup", "swingup_sparse"),
+    "ball_in_cup": ("catch",),
+    "cartpole": (
+        "balance",
+        "balance_sparse",
+        "swingup",
+        "swingup_sparse",
+        "two_poles",
+        "three_poles",
+    ),
+    "cheetah": ("run",),
+    "dog": ("stand", "walk", "trot", "run", "fetch"),
+    "finger": ("spin", "turn_easy", "turn_hard"),
+    "fish": ("upright", "swim"),
+    "hopper": ("stand", "hop"),
+    "humanoid": ("stand", "walk", "run", "run_pure_state"),
+    "humanoid_CMU": ("stand", "walk", "run"),
+    "manipulator": ("bring_ball", "bring_peg", "insert_ball", "insert_peg"),
+    "pendulum": ("swingup",),
+    "point_mass": ("easy", "hard"),
+    "quadruped": ("walk", "run", "escape", "fetch"),
+    "reacher": ("easy", "hard"),
+    "stacker": ("stack_2", "stack_4"),
+    "swimmer": ("swimmer6", "swimmer15"),
+    "walker": ("stand", "walk", "run"),
+}
+"""The DM Control Suite without lqr: domain to tasks."""
+
+REFUSED_TASKS: dict[str, str] = {
+    "lqr-lqr_2_1": "lqr has unbounded actions and no time limit, so [-1, 1] cannot be scaled to it",
+    "lqr-lqr_6_2": "lqr has unbounded actions and no time limit, so [-1, 1] cannot be scaled to it",
+}
+"""Suite tasks that are refused, with the reason."""
+
+
+def task_names() -> tuple[str, ...]:
+    """Returns every name that `planet.envs.make` accepts, "domain-task", the toy task last."""
+    names = [f"{domain}-{task}" for domain, tasks in CONTROL_TASKS.items() for task in tasks]
+    return (*names, TOY_TASK)
+
+
+def split_task(name: str) -> tuple[str, str]:
+    """Splits a control task's name into domain and task.
+
+    Args:
+      name: "domain-task", for example "ball_in_cup-catch".
+
+    Raises:
+      TypeError: the name is not a string.
+      ValueError: the task is refused or unknown; the message gives the reason or near names.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"task: expected a string, got {type(name).__name__}")
+    if name in REFUSED_TASKS:
+        raise ValueError(f"task: {name!r} is not supported: {REFUSED_TASKS[name]}")
+    domain, _, task = name.partition("-")
+    if task not in CONTROL_TASKS.get(domain, ()):
+        raise ValueError(f"task: expected {_expected(name)}, got {name!r}")
+    return domain, task
+
+
+def action_repeat_of(name: str) -> int:
+    """Returns the action repeat of a control task: the paper's, or 2 where it gives none."""
+    return ACTION_REPEAT.get(split_task(name)[0], DEFAULT_ACTION_REPEAT)
+
+
+def gymnasium_id(name: str) -> str:
+    """Returns the Gymnasium id of a task: "ball_in_cup-catch" is "planet/BallInCupCatch-v0"."""
+    words = name.replace("-", "_").split("_")
+    return "planet/" + "".join(word[:1].upper() + word[1:] for word in words) + "-v0"
+
+
+def _expected(name: str) -> str:
+    names = task_names()
+    near = difflib.get_close_matches(name.replace("_", "-").lower(), names, n=4, cutoff=0.5)
+    domain = name.partition("-")[0]
+    near = [n for n in names if n.partition("-")[0] == domain] or near
+    if near:
+        return "one of " + ", ".join(near)
+    return "domain-task of the DM Control Suite, such as 'cheetah-run', or 'toy-reach'"
