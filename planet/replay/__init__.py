@@ -1,0 +1,29 @@
+"""Episodes on disk and the chunks that training reads from them."""
+
+from planet.replay.buffer import SAMPLING, ReplayBuffer, episode_name
+from planet.replay.chunk import Chunk
+from planet.replay.episode import Episode
+from planet.replay.episode_file import (
+    CorruptEpisodeError,
+    EpisodeInfo,
+    read_chunk,
+    read_episode,
+    read_info,
+    verify_episode,
+    write_episode,
+)
+
+__all__ = [
+    "SAMPLING",
+    "Chunk",
+    "CorruptEpisodeError",
+    "Episode",
+    "EpisodeInfo",
+    "ReplayBuffer",
+    "episode_name",
+    "read_chunk",
+    "read_episode",
+    "read_info",
+    "verify_episode",
+    "write_episode",
+]

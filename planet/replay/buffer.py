@@ -1,0 +1,307 @@
+"""All episodes of a run on disk, and the training chunks drawn from them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from planet.atomic import TEMPORARY_SUFFIX
+from planet.replay.chunk import Chunk
+from planet.replay.episode import Episode
+from planet.replay.episode_file import (
+    CorruptEpisodeError,
+    EpisodeInfo,
+    read_chunk,
+    verify_episode,
+    write_episode,
+)
+from planet.replay.sampling import draw_recent, draw_uniform
+
+_LOGGER = logging.getLogger("planet")
+_NAME = re.compile(r"episode-(\d{6,})\.planet")
+SAMPLING = ("uniform", "recent")
+
+
+def episode_name(index: int) -> str:
+    """Returns the file name of episode `index`, e.g. `episode-000012.planet`."""
+    return f"episode-{index:06d}.planet"
+
+
+class ReplayBuffer:
+    """Episodes as files of one directory; memory holds their headers only.
+
+    Sampling draws B chunk starts with replacement; a chunk never leaves its episode.
+
+    - "uniform": every chunk start of the whole buffer is equally likely, so an episode weighs as
+      much as it has starts, length - chunk_length + 1.
+    - "recent": google-research/planet's default loader (tools/numpy_episodes.py `recent_loader`,
+      commit c04226b). During the `recent_draws` draws after an addition, each draw takes, with
+      probability 1/2, an episode added since the last refresh, else one of the rest; the
+      episode and then its start are uniform. After that a refresh makes the new episodes part of
+      the rest. (The original shuffles exactly 500 + 500 draws.)
+
+    Only one process at a time may write to the directory.
+
+    Attributes:
+      directory: where the episode files are.
+      chunk_length: T, entries per chunk.
+      sampling: "uniform" or "recent".
+      episodes: headers by file name, in order of the episode's index.
+      skipped: why a file was left out, by file name.
+      leftovers: names of temporary files that an interrupted write left; ignored.
+    """
+
+    def __init__(
+        self,
+        directory: Path | str,
+        chunk_length: int,
+        *,
+        sampling: str = "uniform",
+        recent_draws: int = 1000,
+        names: Iterable[str] | None = None,
+    ) -> None:
+        """Opens a directory, verifying every checksum; creates it if it does not exist.
+
+        Args:
+          directory: where the episode files are.
+          chunk_length: T, entries per chunk, at least 1.
+          sampling: "uniform" or "recent".
+          recent_draws: draws after an addition that prefer new episodes; for "recent".
+          names: the episode files to use, e.g. those a checkpoint knows; None uses all. Others
+            in the directory are ignored, and overwritten when their index comes up again.
+
+        Raises:
+          ValueError: an argument is out of range, or the episodes differ in image or action size.
+        """
+        for name, value in (("chunk_length", chunk_length), ("recent_draws", recent_draws)):
+            _check_positive(name, value)
+        if sampling not in SAMPLING:
+            raise ValueError(f"sampling: expected one of {SAMPLING}, got {sampling!r}")
+        self.directory = Path(directory)
+        self.chunk_length = chunk_length
+        self.sampling = sampling
+        self.episodes: dict[str, EpisodeInfo] = {}
+        self.skipped: dict[str, str] = {}
+        self.leftovers: list[str] = []
+        self._recent_draws = recent_draws
+        self._recent: set[str] = set()
+        self._draws = 0  # since the last addition
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._scan(None if names is None else list(names))
+
+    @property
+    def short(self) -> list[str]:
+        """Names of the episodes shorter than a chunk, which are not sampled."""
+        return [name for name, info in self.episodes.items() if not self._starts(info)]
+
+    @property
+    def total_frames(self) -> int:
+        """Number of frames on disk, reset frames included."""
+        return sum(info.length for info in self.episodes.values())
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all episode files."""
+        return sum(info.file_bytes for info in self.episodes.values())
+
+    @property
+    def returns(self) -> dict[str, float]:
+        """Sum of rewards by file name."""
+        return {name: info.total_reward for name, info in self.episodes.items()}
+
+    @property
+    def next_index(self) -> int:
+        """The index `add` takes by default: one more than any known file's."""
+        known = [_index(name) for name in (*self.episodes, *self.skipped) if _NAME.fullmatch(name)]
+        return max(known, default=-1) + 1
+
+    def add(self, episode: Episode, index: int | None = None) -> Path:
+        """Writes an episode to disk and makes it available for sampling.
+
+        Args:
+          episode: what to add.
+          index: number in the file's name; an existing file of this number is replaced
+            atomically. None takes `next_index`.
+
+        Returns:
+          Path of the file.
+
+        Raises:
+          ValueError: image or action size differs from the buffer's, or index is negative.
+          OSError: the file cannot be written.
+        """
+        index = self.next_index if index is None else index
+        if index < 0:
+            raise ValueError(f"index: expected 0 or more, got {index}")
+        name = episode_name(index)
+        path = self.directory / name
+        height, width = episode.observation.shape[1:3]
+        self._check_sizes(name, (height, width), episode.action.shape[1])
+        info = write_episode(path, episode)
+        self.skipped.pop(name, None)
+        self.episodes[name] = info
+        self._sort()
+        self._recent.add(name)
+        self._draws = 0
+        if not self._starts(info):
+            _LOGGER.warning(
+                "episode %s has %d entries, fewer than a chunk of %d: it is not sampled",
+                path, info.length, self.chunk_length,
+            )  # fmt: skip
+        return path
+
+    def sample(self, batch_size: int, generator: np.random.Generator) -> Chunk:
+        """Draws a batch of chunks; the generator alone decides which.
+
+        Args:
+          batch_size: B.
+          generator: source of randomness; the same state and episodes give the same batch.
+
+        Returns:
+          observation uint8 [T, B, h, w, 3], action float32 [T, B, A], reward float32 [T, B].
+
+        Raises:
+          ValueError: batch_size is below 1, or no episode is as long as a chunk.
+          CorruptEpisodeError: a file was cut short or removed since it was opened.
+        """
+        _check_positive("batch_size", batch_size)
+        if not isinstance(generator, np.random.Generator):
+            raise TypeError(
+                f"generator: expected numpy.random.Generator, got {type(generator).__name__}"
+            )
+        draws = self._draw(batch_size, generator)
+        size, first = (self.chunk_length, batch_size), draws[0][0]
+        # numpy's memory: torch.empty's aligned blocks of this size fragment the heap, and the
+        # process grows by hundreds of megabytes.
+        observation = np.empty((*size, *first.entry_shape("observation")), np.uint8)
+        action = np.empty((*size, first.action_size), np.float32)
+        reward = np.empty(size, np.float32)
+        for row, (info, start) in enumerate(draws):
+            try:
+                pieces = read_chunk(info, start, self.chunk_length)
+            except OSError as error:
+                raise CorruptEpisodeError(info.path, f"cannot be read any more: {error}") from error
+            observation[:, row], action[:, row], reward[:, row] = pieces
+        return Chunk(*map(torch.from_numpy, (observation, action, reward)))
+
+    def refresh(self) -> None:
+        """Ends the preference of "recent" for the episodes added so far."""
+        self._recent.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint must keep: names of the episodes and the recent draws.
+
+        Resume with `ReplayBuffer(directory, T, names=state["names"])` and `load_state_dict(state)`:
+        sampling then continues exactly.
+        """
+        return {
+            "names": list(self.episodes),
+            "recent": sorted(self._recent),
+            "draws": self._draws,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the recent draws of a `state_dict`; episodes that were left out stay out.
+
+        Args:
+          state: what `state_dict` returned.
+        """
+        self._recent = set(state["recent"]) & set(self.episodes)
+        self._draws = int(state["draws"])
+
+    def _scan(self, names: list[str] | None) -> None:
+        present = sorted(path.name for path in self.directory.iterdir())
+        self.leftovers = [name for name in present if name.endswith(TEMPORARY_SUFFIX)]
+        if names is None:
+            names = [name for name in present if name.endswith(".planet")]
+        for name in names:
+            if not _NAME.fullmatch(name):
+                self.skipped[name] = "the name is not episode-<six digits>.planet"
+                continue
+            try:
+                info = verify_episode(self.directory / name)
+            except CorruptEpisodeError as error:
+                self.skipped[name] = error.reason
+            except OSError as error:
+                self.skipped[name] = error.strerror or str(error)
+            else:
+                self._check_sizes(name, info.image_size, info.action_size)
+                self.episodes[name] = info
+        self._sort()
+        self._report()
+
+    def _report(self) -> None:
+        for name, reason in self.skipped.items():
+            _LOGGER.warning("episode %s is left out: %s", self.directory / name, reason)
+        if self.leftovers:
+            _LOGGER.warning(
+                "%d temporary files of interrupted writes in %s are ignored: %s",
+                len(self.leftovers), self.directory, ", ".join(self.leftovers),
+            )  # fmt: skip
+        if self.short:
+            _LOGGER.warning(
+                "%d episodes in %s are shorter than a chunk of %d and not sampled: %s",
+                len(self.short), self.directory, self.chunk_length, ", ".join(self.short),
+            )  # fmt: skip
+
+    def _draw(
+        self, batch_size: int, generator: np.random.Generator
+    ) -> list[tuple[EpisodeInfo, int]]:
+        """Chooses an episode and a start for every row of a batch."""
+        starts = np.array([self._starts(info) for info in self.episodes.values()], np.int64)
+        if not starts.any():
+            raise ValueError(
+                f"sample: expected an episode of at least chunk_length={self.chunk_length} entries "
+                f"in {self.directory}, got {len(starts)} episodes, all shorter"
+            )
+        if self.sampling == "uniform":
+            rows, offsets = draw_uniform(starts, batch_size, generator)
+        else:
+            if self._draws >= self._recent_draws:
+                self.refresh()
+            recent = np.array([name in self._recent for name in self.episodes], np.bool_)
+            rows, offsets = draw_recent(starts, recent, batch_size, generator)
+            self._draws += batch_size
+        infos = list(self.episodes.values())
+        return [(infos[row], int(offset)) for row, offset in zip(rows, offsets, strict=True)]
+
+    def _sort(self) -> None:
+        self.episodes = dict(sorted(self.episodes.items(), key=lambda item: _index(item[0])))
+
+    def _check_sizes(self, name: str, image_size: tuple[int, int], action_size: int) -> None:
+        others = (other for other in self.episodes if other != name)
+        other = next(others, None)
+        if other is None:
+            return
+        info = self.episodes[other]
+        if info.image_size != image_size:
+            raise ValueError(
+                f"observation: expected image size {info.image_size} as in {info.path}, "
+                f"got {image_size} in {name}"
+            )
+        if info.action_size != action_size:
+            raise ValueError(
+                f"action: expected action size {info.action_size} as in {info.path}, "
+                f"got {action_size} in {name}"
+            )
+
+    def _starts(self, info: EpisodeInfo) -> int:
+        return max(0, info.length - self.chunk_length + 1)
+
+
+def _index(name: str) -> int:
+    """Returns 12 for `episode-000012.planet`."""
+    match = _NAME.fullmatch(name)
+    assert match is not None, name
+    return int(match[1])
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name}: expected 1 or more, got {value}")

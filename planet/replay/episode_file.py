@@ -1,0 +1,312 @@
+"""An episode as one file, laid out so that any chunk is a plain read at a known offset.
+
+    bytes        content
+    0  .. 8      magic b"PLANETEP"
+    8  .. 12     format version, uint32
+    12 .. 16     length L of the header text, uint32
+    16 .. 20     CRC-32 of bytes 0..16 and of the header text, uint32
+    20 .. 20+L   header text: JSON with sizes, the arrays' CRC-32, terminated, return, metadata
+    then         reward float32 [N+1], action float32 [N+1, A], observation uint8 [N+1, h, w, 3]
+
+Numbers are little-endian, arrays row-major with nothing between or after them, so every byte is
+covered by the magic, a checksum or the file's size. Chunks are read with `preadv` rather than
+through a memory map: mapped pages count as the process's memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from planet.atomic import atomic_write
+from planet.replay.episode import Episode
+
+_MAGIC = b"PLANETEP"
+_VERSION = 1
+_PREFIX = struct.Struct("<8sII")
+_CHECKSUM = struct.Struct("<I")
+_DTYPES: dict[str, np.dtype[Any]] = {  # in the order of the file
+    "reward": np.dtype("<f4"),
+    "action": np.dtype("<f4"),
+    "observation": np.dtype("u1"),
+}
+_BLOCK_BYTES = 1 << 20  # verification reads this much at a time, to stay small in memory
+
+
+class CorruptEpisodeError(ValueError):
+    """An episode file is damaged, cut short, newer than this release, or no episode at all."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class EpisodeInfo:
+    """What the header of an episode file says.
+
+    Attributes:
+      path: the file.
+      length: entries N + 1 of the episode.
+      image_size: height and width in pixels.
+      action_size: A.
+      terminated: whether the task ended itself.
+      total_reward: sum of the rewards.
+      metadata: JSON values stored with the episode.
+      data_offset: bytes before the first array.
+      checksums: CRC-32 of each array by name.
+    """
+
+    path: Path
+    length: int
+    image_size: tuple[int, int]
+    action_size: int
+    terminated: bool
+    total_reward: float
+    metadata: dict[str, Any]
+    data_offset: int
+    checksums: dict[str, int]
+
+    def entry_shape(self, name: str) -> tuple[int, ...]:
+        """Returns the shape of one entry of array `name`."""
+        if name == "observation":
+            return (*self.image_size, 3)
+        return (self.action_size,) if name == "action" else ()
+
+    def entry_bytes(self, name: str) -> int:
+        """Returns the size of one entry of array `name`."""
+        return math.prod(self.entry_shape(name)) * _DTYPES[name].itemsize
+
+    def array_offset(self, name: str) -> int:
+        """Returns where in the file array `name` starts."""
+        offset = self.data_offset
+        for earlier in _DTYPES:
+            if earlier == name:
+                break
+            offset += self.length * self.entry_bytes(earlier)
+        return offset
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the whole file."""
+        return self.array_offset("observation") + self.length * self.entry_bytes("observation")
+
+
+def write_episode(path: Path | str, episode: Episode) -> EpisodeInfo:
+    """Writes or replaces an episode file; a crash leaves the old content or the new, complete.
+
+    Args:
+      path: file to write; its directory must exist.
+      episode: what to store.
+
+    Returns:
+      The header that was written.
+
+    Raises:
+      OSError: the file cannot be written; an existing one stays as it was.
+    """
+    path = Path(path)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        name: np.ascontiguousarray(getattr(episode, name), dtype=dtype)
+        for name, dtype in _DTYPES.items()
+    }
+    header = {
+        "length": episode.length,
+        "image_size": list(episode.observation.shape[1:3]),
+        "action_size": int(episode.action.shape[1]),
+        "terminated": episode.terminated,
+        "total_reward": episode.total_reward,
+        "checksums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
+        "metadata": episode.metadata,
+    }
+    text = json.dumps(header, allow_nan=False).encode()
+    prefix = _PREFIX.pack(_MAGIC, _VERSION, len(text))
+    with atomic_write(path) as file:
+        file.write(prefix + _CHECKSUM.pack(zlib.crc32(text, zlib.crc32(prefix))) + text)
+        for array in arrays.values():
+            file.write(array.data)
+    return _parse_header(path, text, _PREFIX.size + _CHECKSUM.size + len(text))
+
+
+def read_info(path: Path | str) -> EpisodeInfo:
+    """Reads and checks the header of an episode file, and the file's size.
+
+    Args:
+      path: episode file.
+
+    Returns:
+      The header's content.
+
+    Raises:
+      CorruptEpisodeError: the file is no intact episode of a format this release reads.
+      OSError: the file cannot be opened.
+    """
+    path = Path(path)
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        prefix = file.read(_PREFIX.size)
+        if len(prefix) < _PREFIX.size:
+            raise CorruptEpisodeError(path, f"truncated in the prefix: {size} bytes")
+        magic, version, text_bytes = _PREFIX.unpack(prefix)
+        if magic != _MAGIC:
+            raise CorruptEpisodeError(path, f"no episode file: expected {_MAGIC!r}, got {magic!r}")
+        if version != _VERSION:
+            newer = "is newer than" if version > _VERSION else "is not"
+            raise CorruptEpisodeError(
+                path, f"format version {version} {newer} the one this release reads ({_VERSION})"
+            )
+        data_offset = _PREFIX.size + _CHECKSUM.size + text_bytes
+        if size < data_offset:
+            raise CorruptEpisodeError(
+                path, f"truncated in the header: expected {data_offset} bytes or more, got {size}"
+            )
+        (checksum,) = _CHECKSUM.unpack(file.read(_CHECKSUM.size))
+        text = file.read(text_bytes)
+    if zlib.crc32(text, zlib.crc32(prefix)) != checksum:
+        raise CorruptEpisodeError(path, "checksum of the header does not match")
+    info = _parse_header(path, text, data_offset)
+    if size != info.file_bytes:
+        problem = "truncated in the arrays" if size < info.file_bytes else "too long"
+        raise CorruptEpisodeError(path, f"{problem}: expected {info.file_bytes} bytes, got {size}")
+    return info
+
+
+def verify_episode(path: Path | str) -> EpisodeInfo:
+    """Reads the whole file in small blocks and compares every checksum.
+
+    Args:
+      path: episode file.
+
+    Returns:
+      The header's content.
+
+    Raises:
+      CorruptEpisodeError: the file is damaged; the message names the file and what does not match.
+      OSError: the file cannot be opened.
+    """
+    info = read_info(path)
+    with open(info.path, "rb", buffering=0) as file:
+        for name in _DTYPES:
+            checksum = 0
+            for block in _blocks(file.fileno(), info, name):
+                checksum = zlib.crc32(block, checksum)
+            _compare_checksum(info, name, checksum)
+    return info
+
+
+def read_episode(path: Path | str) -> Episode:
+    """Reads a whole episode and compares every checksum.
+
+    Args:
+      path: episode file.
+
+    Returns:
+      The episode that was written.
+
+    Raises:
+      CorruptEpisodeError: the file is damaged; the message names the file and what does not match.
+      OSError: the file cannot be opened.
+    """
+    info = read_info(path)
+    observation, action, reward = read_chunk(info, 0, info.length)
+    _compare_checksum(info, "reward", zlib.crc32(reward.data))
+    _compare_checksum(info, "action", zlib.crc32(action.data))
+    _compare_checksum(info, "observation", zlib.crc32(observation.data))
+    try:
+        return Episode(observation, action, reward, info.terminated, info.metadata)
+    except (TypeError, ValueError) as error:
+        raise CorruptEpisodeError(info.path, f"not a valid episode: {error}") from error
+
+
+def read_chunk(
+    info: EpisodeInfo, start: int, length: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Reads entries start .. start + length - 1 and nothing else; checksums are not compared.
+
+    Args:
+      info: header, as `read_info` or `verify_episode` returned it.
+      start: first entry.
+      length: number of entries T.
+
+    Returns:
+      observation uint8 [T, h, w, 3], action float32 [T, A], reward float32 [T].
+
+    Raises:
+      ValueError: the range leaves the episode.
+      CorruptEpisodeError: the file has become shorter since the header was read.
+      OSError: the file cannot be opened.
+    """
+    if length < 1 or start < 0 or start + length > info.length:
+        raise ValueError(
+            f"start, length: expected a range within [0, {info.length}), "
+            f"got [{start}, {start + length})"
+        )
+    observation = np.empty((length, *info.entry_shape("observation")), np.uint8)
+    action = np.empty((length, info.action_size), np.float32)
+    reward = np.empty((length,), np.float32)
+    descriptor = os.open(info.path, os.O_RDONLY)
+    try:
+        for name, array in (("observation", observation), ("action", action), ("reward", reward)):
+            offset = info.array_offset(name) + start * info.entry_bytes(name)
+            _read_exactly(descriptor, array.reshape(-1).view(np.uint8).data, offset, info)
+    finally:
+        os.close(descriptor)
+    return observation, action, reward
+
+
+def _parse_header(path: Path, text: bytes, data_offset: int) -> EpisodeInfo:
+    try:
+        header = json.loads(text)
+        height, width = header["image_size"]
+        if min(height, width, header["length"], header["action_size"]) < 1:
+            raise ValueError(f"sizes below 1 in {header}")
+        return EpisodeInfo(
+            path=path,
+            length=int(header["length"]),
+            image_size=(int(height), int(width)),
+            action_size=int(header["action_size"]),
+            terminated=bool(header["terminated"]),
+            total_reward=float(header["total_reward"]),
+            metadata=dict(header["metadata"]),
+            data_offset=data_offset,
+            checksums={name: int(header["checksums"][name]) for name in _DTYPES},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptEpisodeError(path, f"header cannot be understood: {error!r}") from error
+
+
+def _compare_checksum(info: EpisodeInfo, name: str, received: int) -> None:
+    if received != info.checksums[name]:
+        raise CorruptEpisodeError(info.path, f"checksum of {name} does not match")
+
+
+def _blocks(descriptor: int, info: EpisodeInfo, name: str) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    offset = info.array_offset(name)
+    remaining = info.length * info.entry_bytes(name)
+    while remaining:
+        block = buffer[: min(remaining, _BLOCK_BYTES)]
+        _read_exactly(descriptor, block, offset, info)
+        yield block
+        offset += len(block)
+        remaining -= len(block)
+
+
+def _read_exactly(descriptor: int, target: memoryview, offset: int, info: EpisodeInfo) -> None:
+    done = 0
+    while done < len(target):
+        count = os.preadv(descriptor, [target[done:]], offset + done)
+        if count == 0:
+            raise CorruptEpisodeError(info.path, f"truncated: ends before byte {offset + done}")
+        done += count
