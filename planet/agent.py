@@ -1,0 +1,212 @@
+"""The agent: filter the belief, plan, explore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.models import WorldModel
+from planet.noise import (
+    STREAM_DITHER,
+    STREAM_EXPLORATION,
+    STREAM_POSTERIOR,
+    check_seed,
+    mix_seed,
+    normals,
+    row_seeds,
+    uniforms,
+    words,
+)
+from planet.ops.results import Plan
+from planet.planning import CEMPlanner
+
+Array = npt.NDArray[np.float32]
+
+
+class Agent:
+    """Acts from pixels by planning at every step; there is no policy network.
+
+    The belief, and the action that was executed (after noise and clipping), are kept inside.
+    Randomness is counter-based: it derives from (seed of `reset`, row, episode of that row, step),
+    so the same seed and the same observations give the same actions.
+
+    Args:
+      world_model: the model; its device is where the agent computes.
+      planner: decides on actions.
+      exploration_stddev: of the Normal noise that `act(explore=True)` adds to planned actions.
+
+    Raises:
+      ValueError: `exploration_stddev` is negative.
+    """
+
+    def __init__(
+        self, world_model: WorldModel, planner: CEMPlanner, exploration_stddev: float = 0.3
+    ) -> None:
+        if not exploration_stddev >= 0:
+            raise ValueError(f"exploration_stddev: expected a value >= 0, got {exploration_stddev}")
+        self.world_model = world_model
+        self.planner = planner
+        self.exploration_stddev = exploration_stddev
+        self.latent: LatentState | None = None
+        self._row_seeds: list[int] = []
+        self._episodes: list[int] = []
+        self._steps: list[int] = []
+        self._action = torch.zeros(0)
+        self.update_weights()
+
+    @property
+    def batch_size(self) -> int:
+        """B, the number of environments acted in; 0 before the first `reset`."""
+        return len(self._row_seeds)
+
+    def update_weights(self) -> None:
+        """Takes a new snapshot of the world model; call it after every training phase."""
+        self._weights = self.world_model.rollout_weights()
+
+    def reset(self, batch_size: int = 1, seed: int = 0, rows: Sequence[int] | None = None) -> None:
+        """Starts new episodes from a zero latent.
+
+        Args:
+          batch_size: B; ignored with `rows`.
+          seed: of all episodes to come; ignored with `rows`.
+          rows: restart only these rows; the others go on.
+
+        Raises:
+          ValueError: `batch_size` < 1, or a row that does not exist.
+        """
+        if rows is not None:
+            self._reset_rows(rows)
+            return
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size: expected an int >= 1, got {batch_size!r}")
+        check_seed(seed)
+        model = self.world_model
+        self._row_seeds = [int(s) for s in row_seeds(seed, batch_size)]
+        self._episodes = [0] * batch_size
+        self._steps = [0] * batch_size
+        with torch.no_grad():
+            self.latent = model.rssm.initial(batch_size)
+        self._action = torch.zeros(batch_size, model.action_size, device=model.device)
+
+    def act(self, observation: npt.NDArray[np.uint8], explore: bool = False) -> Array:
+        """Filters the newest observation, plans, and returns the action to execute.
+
+        Args:
+          observation: uint8 [h, w, 3], or [B, h, w, 3], as the environment gives it.
+          explore: add Normal noise of `exploration_stddev` to the plan, then clip.
+
+        Returns:
+          float32 [A], or [B, A], within the planner's bounds.
+
+        Raises:
+          RuntimeError: `reset` was not called.
+          TypeError, ValueError: the observation's dtype, shape or batch size is not what `reset`
+            and the world model expect.
+        """
+        images = self._check_observation(observation)
+        seeds = self._step_seeds()
+        self._filter(images, seeds)
+        plan = self._plan(seeds)
+        action = self._explore(plan.action, seeds) if explore else plan.action
+        self._action = action
+        self._steps = [step + 1 for step in self._steps]
+        out: Array = action.cpu().numpy().copy()
+        return out if np.ndim(observation) == 4 else out[0]
+
+    def executed(self, action: npt.ArrayLike) -> None:
+        """Says which action was really executed after the last `act`, [A] or [B, A].
+
+        Raises:
+          RuntimeError: `reset` was not called.
+          ValueError: the shape disagrees, or a value is not finite.
+        """
+        self._require_reset()
+        values = torch.as_tensor(np.asarray(action, dtype=np.float32), device=self._action.device)
+        expected = list(self._action.shape)
+        if values.dim() == 1 and self.batch_size == 1:
+            values = values[None]
+        if list(values.shape) != expected:
+            raise ValueError(f"action: expected shape {expected}, got {list(values.shape)}")
+        if not torch.isfinite(values).all():
+            raise ValueError("action: expected finite values, got NaN or infinite")
+        self._action = values.clone()
+
+    @torch.no_grad()
+    def _filter(self, images: Tensor, seeds: Tensor) -> None:
+        """Advances the latent by the executed action and the newest observation."""
+        assert self.latent is not None
+        model = self.world_model
+        size = model.image_size
+        count = 3 * size * size
+        dither = uniforms(words(seeds, count, 1, stream=STREAM_DITHER)).float()
+        dither = dither.reshape(-1, 3, size, size).to(model.device)
+        noise = normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
+        embedding = model.embed(model.images(images, dither))
+        self.latent = model.rssm.filter(
+            self.latent, self._action, embedding, noise.to(model.device)
+        )
+
+    def _plan(self, seeds: Tensor) -> Plan:
+        assert self.latent is not None
+        return self.planner.plan(self._weights, self.latent, seeds.to(self.world_model.device))
+
+    def _explore(self, action: Tensor, seeds: Tensor) -> Tensor:
+        noise = normals(seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
+        noisy = action + self.exploration_stddev * noise.to(action.device)
+        low, high = (
+            torch.as_tensor(bound, dtype=torch.float32, device=action.device)
+            for bound in (self.planner.low, self.planner.high)
+        )
+        return torch.minimum(torch.maximum(noisy, low), high)
+
+    def _step_seeds(self) -> Tensor:
+        seeds = [
+            mix_seed(mix_seed(seed, episode), step)
+            for seed, episode, step in zip(
+                self._row_seeds, self._episodes, self._steps, strict=True
+            )
+        ]
+        return torch.tensor(seeds, dtype=torch.int64)
+
+    def _reset_rows(self, rows: Sequence[int]) -> None:
+        latent = self._require_reset()
+        bad = [row for row in rows if not 0 <= row < self.batch_size]
+        if bad:
+            raise ValueError(f"rows: expected values in [0, {self.batch_size}), got {bad}")
+        belief, state = latent.belief.clone(), latent.state.clone()
+        action = self._action.clone()
+        for row in rows:
+            belief[row], state[row], action[row] = 0.0, 0.0, 0.0
+            self._episodes[row] += 1
+            self._steps[row] = 0
+        self.latent, self._action = LatentState(belief, state), action
+
+    def _require_reset(self) -> LatentState:
+        if self.latent is None:
+            raise RuntimeError("agent: call reset() before the first observation")
+        return self.latent
+
+    def _check_observation(self, observation: npt.NDArray[np.uint8]) -> Tensor:
+        self._require_reset()
+        array = np.asarray(observation)
+        size = self.world_model.image_size
+        if array.dtype != np.uint8:
+            raise TypeError(f"observation: expected dtype uint8, got {array.dtype}")
+        if array.shape not in ((size, size, 3), (array.shape[0], size, size, 3)):
+            raise ValueError(
+                f"observation: expected shape [{size}, {size}, 3] or [B, {size}, {size}, 3], "
+                f"got {list(array.shape)}"
+            )
+        if array.ndim == 3:
+            array = array[None]
+        if len(array) != self.batch_size:
+            raise ValueError(
+                f"observation: expected batch size {self.batch_size} as in reset(), got "
+                f"{len(array)}; call reset(batch_size={len(array)}) to change it"
+            )
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.world_model.device)

@@ -1,0 +1,47 @@
+"""The latent state of the RSSM and the Gaussians over its stochastic part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LatentState:
+    """Where an imagined rollout starts, or where a filter stands.
+
+    Attributes:
+      belief: deterministic state h, [..., D].
+      state: stochastic state s (a sample), [..., S].
+    """
+
+    belief: Tensor
+    state: Tensor
+
+    def to(self, device: torch.device | str) -> LatentState:
+        """Returns the latent on `device`."""
+        return LatentState(self.belief.to(device), self.state.to(device))
+
+    @property
+    def features(self) -> Tensor:
+        """Belief and state side by side, belief first: [..., D+S]; what the heads read."""
+        return torch.cat([self.belief, self.state], dim=-1)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A diagonal Gaussian over the stochastic state.
+
+    Attributes:
+      mean: [..., S].
+      stddev: [..., S], positive.
+    """
+
+    mean: Tensor
+    stddev: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Reparametrised sample `mean + stddev * noise` from standard normal `noise` [..., S]."""
+        return self.mean + self.stddev * noise

@@ -1,0 +1,18 @@
+"""What is learned: RSSM, encoder, decoder, reward model, and the world model that joins them."""
+
+from planet.models.decoder import ConvDecoder, MLPDecoder, make_decoder
+from planet.models.encoder import Encoder
+from planet.models.reward import RewardModel
+from planet.models.rssm import RSSM, Filtered
+from planet.models.world_model import WorldModel
+
+__all__ = [
+    "RSSM",
+    "ConvDecoder",
+    "Encoder",
+    "Filtered",
+    "MLPDecoder",
+    "RewardModel",
+    "WorldModel",
+    "make_decoder",
+]

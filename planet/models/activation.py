@@ -1,0 +1,10 @@
+"""Activation layers by the name that the settings use."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def activation_module(name: str) -> nn.Module:
+    """`nn.ReLU` or `nn.ELU`, the module form of `planet.ops.reference.activate`."""
+    return nn.ReLU() if name == "relu" else nn.ELU()

@@ -1,0 +1,70 @@
+"""The decoders: mean of p(o_t | h_t, s_t) with unit stddev."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from planet.config import ModelConfig
+from planet.models.activation import activation_module
+
+
+def make_decoder(config: ModelConfig, image_size: int) -> nn.Module:
+    """The decoder that `config.decoder` names: features [N, D+S] to images [N, 3, h, w]."""
+    kind = ConvDecoder if config.decoder == "conv" else MLPDecoder
+    return kind(config, image_size)
+
+
+class ConvDecoder(nn.Module):
+    """A linear layer, then transposed convolutions, linear at the end.
+
+    Ha and Schmidhuber (2018), as used by PlaNet (official code, networks/conv_ha.py): 1024 numbers
+    become 64x64x3 through channels 128, 64, 32, 3 with kernels 5, 5, 6, 6 and stride 2.
+
+    Raises:
+      ValueError: the layers do not end at `image_size`.
+    """
+
+    def __init__(self, config: ModelConfig, image_size: int) -> None:
+        super().__init__()
+        size = 1
+        for kernel in config.decoder_kernels:
+            size = (size - 1) * config.decoder_stride + kernel
+        if size != image_size:
+            raise ValueError(
+                f"decoder_kernels: {list(config.decoder_kernels)} with stride "
+                f"{config.decoder_stride} give {size} pixels per side; expected "
+                f"image_size={image_size}"
+            )
+        self.width = config.decoder_channels[0] * 8  # 1024 for the paper's 128
+        self.input = nn.Linear(config.belief_size + config.state_size, self.width)
+        layers: list[nn.Module] = []
+        channels = self.width
+        for out, kernel in zip((*config.decoder_channels, 3), config.decoder_kernels, strict=True):
+            layers.append(nn.ConvTranspose2d(channels, out, kernel, config.decoder_stride))
+            layers.append(activation_module(config.activation))
+            channels = out
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Decodes [N, D+S] as [N, 3, h, w], nominally in [-0.5, 0.5]."""
+        image: Tensor = self.layers(self.input(features).reshape(-1, self.width, 1, 1))
+        return image
+
+
+class MLPDecoder(nn.Module):
+    """A multilayer perceptron: for small images some ten times cheaper than convolutions."""
+
+    def __init__(self, config: ModelConfig, image_size: int) -> None:
+        super().__init__()
+        self.image_size = image_size
+        width = config.belief_size + config.state_size
+        layers: list[nn.Module] = []
+        for hidden in config.decoder_hidden:
+            layers += [nn.Linear(width, hidden), activation_module(config.activation)]
+            width = hidden
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 3 * image_size**2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Decodes [N, D+S] as [N, 3, h, w], nominally in [-0.5, 0.5]."""
+        image: Tensor = self.layers(features)
+        return image.reshape(-1, 3, self.image_size, self.image_size)

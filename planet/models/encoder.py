@@ -1,0 +1,48 @@
+"""The convolutional encoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from planet.config import ModelConfig
+from planet.models.activation import activation_module
+
+
+class Encoder(nn.Module):
+    """Strided convolutions without padding, flattened.
+
+    Ha and Schmidhuber (2018), as used by PlaNet (official code, networks/conv_ha.py): channels
+    32, 64, 128, 256 with 4x4 kernels and stride 2 turn 64x64x3 into 2x2x256 = 1024 numbers.
+
+    Args:
+      config: channels, kernel, stride, activation.
+      image_size: pixels per side.
+
+    Raises:
+      ValueError: the layers leave no pixel of an image of this size.
+    """
+
+    def __init__(self, config: ModelConfig, image_size: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels, size = 3, image_size
+        for out in config.encoder_channels:
+            size = (size - config.encoder_kernel) // config.encoder_stride + 1
+            if size < 1:
+                raise ValueError(
+                    f"encoder_channels: expected fewer than {len(config.encoder_channels)} layers "
+                    f"of {config.encoder_kernel}x{config.encoder_kernel} for "
+                    f"image_size={image_size}"
+                )
+            layers += [
+                nn.Conv2d(channels, out, config.encoder_kernel, config.encoder_stride),
+                activation_module(config.activation),
+            ]
+            channels = out
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.embedding_size = channels * size * size
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embeds images [N, 3, h, w] in [-0.5, 0.5) as [N, E]."""
+        embedding: Tensor = self.layers(image)
+        return embedding

@@ -1,0 +1,37 @@
+"""The reward model: mean of p(r_t | h_t, s_t) with unit stddev."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from planet.config import ModelConfig
+from planet.ops import reference
+
+
+class RewardModel(nn.Module):
+    """A multilayer perceptron on belief and state.
+
+    Args:
+      config: number and width of hidden layers, activation.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.belief_size + config.state_size
+        sizes = [width, *[config.reward_hidden] * config.reward_layers, 1]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.activation: str = config.activation
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """One matrix per layer: the first [N, D+S], the last [1, N]."""
+        return [layer.weight for layer in self.layers]
+
+    @property
+    def biases(self) -> list[Tensor]:
+        """One vector per layer."""
+        return [layer.bias for layer in self.layers]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Predicts rewards [...] of features [..., D+S], per model step."""
+        return reference.reward(features, self.weights, self.biases, self.activation)

@@ -1,0 +1,202 @@
+"""The recurrent state-space model: it owns the parameters, `planet.ops.reference` the equations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from planet.config import ModelConfig
+from planet.latent import Gaussian, LatentState
+from planet.ops import reference
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A filtered chunk: everything time-major.
+
+    Attributes:
+      latent: posterior samples and their beliefs, [T, B, D] and [T, B, S].
+      prior: p(s_t | h_t) over [T, B, S].
+      posterior: q(s_t | h_t, o_t) over [T, B, S].
+    """
+
+    latent: LatentState
+    prior: Gaussian
+    posterior: Gaussian
+
+
+class RSSM(nn.Module):
+    """Deterministic GRU path and stochastic Gaussian path of Hafner et al. (ICML 2019), Section 3.
+
+    Time convention: index t holds the observation, the action that LED to it and the reward on
+    arrival; index 0 is the reset frame, reached from a zero latent with a zero action.
+
+          action[t]                              action[t+1]
+              |                                      |
+        s[t-1], h[t-1] --> h[t] --> prior s[t]   --> h[t+1] --> prior s[t+1]
+                            |                         |
+                            +-- o[t] --> posterior    +-- o[t+1] --> posterior
+                                          s[t]                        s[t+1]
+                            |                         |
+                         reward[t]                 reward[t+1]
+
+    Args:
+      config: sizes S, D, M, activation, stddev floor and initialisation.
+      action_size: A.
+      embedding_size: E.
+    """
+
+    def __init__(self, config: ModelConfig, action_size: int, embedding_size: int) -> None:
+        super().__init__()
+        state, belief, hidden = config.state_size, config.belief_size, config.hidden_size
+        self.state_size, self.belief_size, self.action_size = state, belief, action_size
+        self.activation: str = config.activation
+        self.min_stddev = config.min_stddev
+        self.input = nn.Linear(state + action_size, hidden)
+        self.gru = nn.GRUCell(hidden, belief)  # only its parameters are used
+        self.prior_hidden = nn.Linear(belief, hidden)
+        self.prior_head = nn.Linear(hidden, 2 * state)
+        self.posterior_hidden = nn.Linear(belief + embedding_size, hidden)
+        self.posterior_head = nn.Linear(hidden, 2 * state)
+
+    @property
+    def input_weight(self) -> Tensor:
+        return self.input.weight
+
+    @property
+    def input_bias(self) -> Tensor:
+        return self.input.bias
+
+    @property
+    def gru_weight_ih(self) -> Tensor:
+        return self.gru.weight_ih
+
+    @property
+    def gru_weight_hh(self) -> Tensor:
+        return self.gru.weight_hh
+
+    @property
+    def gru_bias_ih(self) -> Tensor:
+        return self.gru.bias_ih
+
+    @property
+    def gru_bias_hh(self) -> Tensor:
+        return self.gru.bias_hh
+
+    @property
+    def prior_hidden_weight(self) -> Tensor:
+        return self.prior_hidden.weight
+
+    @property
+    def prior_hidden_bias(self) -> Tensor:
+        return self.prior_hidden.bias
+
+    @property
+    def prior_weight(self) -> Tensor:
+        return self.prior_head.weight
+
+    @property
+    def prior_bias(self) -> Tensor:
+        return self.prior_head.bias
+
+    def initial(self, batch: int) -> LatentState:
+        """The zero latent before an episode: belief [B, D], state [B, S]."""
+        zeros = self.input.weight.new_zeros
+        return LatentState(zeros(batch, self.belief_size), zeros(batch, self.state_size))
+
+    def posterior(self, belief: Tensor, embedding: Tensor) -> Gaussian:
+        """q(s_t | h_t, o_t): a hidden layer on belief and embedding, then a Gaussian head.
+
+        Args:
+          belief: [..., D] at t.
+          embedding: [..., E] of the observation at t.
+
+        Returns:
+          Gaussian over [..., S].
+        """
+        hidden = self.posterior_hidden(torch.cat([belief, embedding], dim=-1))
+        return self._posterior(reference.activate(hidden, self.activation))
+
+    def _posterior(self, hidden: Tensor) -> Gaussian:
+        head = self.posterior_head
+        return reference.gaussian_head(hidden, head.weight, head.bias, self.min_stddev)
+
+    def filter(
+        self, latent: LatentState, action: Tensor, embedding: Tensor, noise: Tensor
+    ) -> LatentState:
+        """Advances the belief by one action and samples the posterior of one observation.
+
+        Args:
+          latent: belief [B, D], state [B, S] at t-1.
+          action: [B, A], the one that led to the observation.
+          embedding: [B, E] of the observation at t.
+          noise: standard normal [B, S].
+
+        Returns:
+          Latent at t.
+        """
+        belief = reference.next_belief(self, latent, action)
+        return LatentState(belief, self.posterior(belief, embedding).sample(noise))
+
+    def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
+        """Filters a whole chunk from the zero latent.
+
+        The same steps as `filter`; what does not depend on the recurrence (the embedding's share
+        of the posterior's hidden layer, and all priors) is computed for all time steps at once.
+
+        Args:
+          embedding: [T, B, E].
+          action: [T, B, A]; action[t] led to observation t.
+          noise: standard normal [T, B, S].
+
+        Returns:
+          Filtered over [T, B, ...].
+        """
+        layer = self.posterior_hidden
+        weight_belief = layer.weight[:, : self.belief_size]
+        share = F.linear(embedding, layer.weight[:, self.belief_size :], layer.bias)
+        latent = self.initial(embedding.shape[1])
+        beliefs, states, means, stddevs = [], [], [], []
+        for t in range(embedding.shape[0]):
+            belief = reference.next_belief(self, latent, action[t])
+            hidden = reference.activate(share[t] + F.linear(belief, weight_belief), self.activation)
+            posterior = self._posterior(hidden)
+            latent = LatentState(belief, posterior.sample(noise[t]))
+            beliefs.append(belief)
+            states.append(latent.state)
+            means.append(posterior.mean)
+            stddevs.append(posterior.stddev)
+        belief = torch.stack(beliefs)
+        return Filtered(
+            latent=LatentState(belief, torch.stack(states)),
+            prior=reference.prior(self, belief),
+            posterior=Gaussian(torch.stack(means), torch.stack(stddevs)),
+        )
+
+    def imagine(
+        self, latent: LatentState, action: Tensor, noise: Tensor
+    ) -> tuple[LatentState, Gaussian]:
+        """Rolls the prior forward without observations.
+
+        Args:
+          latent: start, belief [B, D], state [B, S].
+          action: [H, B, A].
+          noise: standard normal [H, B, S].
+
+        Returns:
+          Latents [H, B, ...] and the priors they were sampled from.
+        """
+        beliefs, states, means, stddevs = [], [], [], []
+        for t in range(action.shape[0]):
+            belief = reference.next_belief(self, latent, action[t])
+            prior = reference.prior(self, belief)
+            latent = LatentState(belief, prior.sample(noise[t]))
+            beliefs.append(belief)
+            states.append(latent.state)
+            means.append(prior.mean)
+            stddevs.append(prior.stddev)
+        latents = LatentState(torch.stack(beliefs), torch.stack(states))
+        return latents, Gaussian(torch.stack(means), torch.stack(stddevs))

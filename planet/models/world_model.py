@@ -1,0 +1,95 @@
+"""The world model: encoder, RSSM, decoder and reward model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from planet.config import ModelConfig
+from planet.latent import LatentState
+from planet.models.decoder import make_decoder
+from planet.models.encoder import Encoder
+from planet.models.pixels import preprocess
+from planet.models.reward import RewardModel
+from planet.models.rssm import RSSM
+from planet.weights import RolloutWeights
+
+
+class WorldModel(nn.Module):
+    """Everything that is learned (Hafner et al., ICML 2019, Section 3).
+
+    Args:
+      config: sizes and conventions.
+      action_size: A.
+      image_size: pixels per side of an observation.
+    """
+
+    def __init__(self, config: ModelConfig, action_size: int, image_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.action_size = action_size
+        self.image_size = image_size
+        self.encoder = Encoder(config, image_size)
+        self.rssm = RSSM(config, action_size, self.encoder.embedding_size)
+        self.decoder = make_decoder(config, image_size)
+        self.reward = RewardModel(config)
+        self._initialise()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.rssm.input.weight.device
+
+    def images(self, observation: Tensor, dither: Tensor) -> Tensor:
+        """Network inputs of observations; see `planet.models.pixels.preprocess`."""
+        return preprocess(observation, self.config.bit_depth, dither)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Embeds images [..., 3, h, w] as [..., E]."""
+        flat = self.encoder(image.reshape(-1, *image.shape[-3:]))
+        embedding: Tensor = flat.reshape(*image.shape[:-3], -1)
+        return embedding
+
+    def decode(self, latent: LatentState) -> Tensor:
+        """Mean images [..., 3, h, w] of latents [..., D], [..., S]."""
+        features = latent.features
+        flat = self.decoder(features.reshape(-1, features.shape[-1]))
+        image: Tensor = flat.reshape(*features.shape[:-1], *flat.shape[1:])
+        return image
+
+    def predict_reward(self, latent: LatentState) -> Tensor:
+        """Mean rewards [...] of latents, per model step."""
+        predicted: Tensor = self.reward(latent.features)
+        return predicted
+
+    def rollout_weights(self) -> RolloutWeights:
+        """A frozen copy of what the planner needs; later training does not change it."""
+        rssm = self.rssm
+        return RolloutWeights(
+            input_weight=rssm.input_weight,
+            input_bias=rssm.input_bias,
+            gru_weight_ih=rssm.gru_weight_ih,
+            gru_weight_hh=rssm.gru_weight_hh,
+            gru_bias_ih=rssm.gru_bias_ih,
+            gru_bias_hh=rssm.gru_bias_hh,
+            prior_hidden_weight=rssm.prior_hidden_weight,
+            prior_hidden_bias=rssm.prior_hidden_bias,
+            prior_weight=rssm.prior_weight,
+            prior_bias=rssm.prior_bias,
+            reward_weights=self.reward.weights,
+            reward_biases=self.reward.biases,
+            activation=rssm.activation,
+            min_stddev=rssm.min_stddev,
+        )
+
+    def _initialise(self) -> None:
+        if self.config.initializer == "glorot":
+            for name, parameter in self.named_parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+                elif "bias" in name:
+                    nn.init.zeros_(parameter)
+        with torch.no_grad():
+            gates = 2 * self.rssm.belief_size
+            self.rssm.gru.bias_ih[:gates] = self.config.gru_gate_bias
+            self.rssm.gru.bias_hh[:gates] = 0.0

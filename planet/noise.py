@@ -1,0 +1,227 @@
+"""Counter-based random numbers: randomness is an argument, never hidden state.
+
+Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
+(SC 2011), and the SplitMix64 mixer of Steele, Lea and Flood (OOPSLA 2014) for deriving seeds.
+The words are bit-equal in Python, C++ and CUDA, so a plan does not depend on how it was computed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+STREAM_ACTIONS: Final = 0
+STREAM_STATE: Final = 1
+STREAM_EXPLORATION: Final = 2
+STREAM_POSTERIOR: Final = 3
+STREAM_DITHER: Final = 4
+
+_MASK32: Final = 0xFFFFFFFF
+_MASK64: Final = 0xFFFFFFFFFFFFFFFF
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
+_WEYL: Final = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS: Final = 10
+_ITERATION_LIMIT: Final = 1 << 16
+_PARTICLE_LIMIT: Final = 1 << 32
+
+
+def check_seed(seed: int, name: str = "seed") -> int:
+    """Returns `seed` as an unsigned 64-bit integer; refuses what does not fit.
+
+    Raises:
+      TypeError: `seed` is not an int.
+      ValueError: `seed` lies outside [-2**63, 2**64).
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"{name}: expected an int, got {type(seed).__name__}")
+    if not -(1 << 63) <= seed < (1 << 64):
+        raise ValueError(f"{name}: expected a value in [-2**63, 2**64), got {seed}")
+    return seed & _MASK64
+
+
+def mix_seed(seed: int, word: int) -> int:
+    """Derives an independent seed: output number `word` of SplitMix64 started at `seed`.
+
+    Nested calls derive from several words, as in `mix_seed(mix_seed(run, episode), step)`.
+
+    Args:
+      seed: any int in [-2**63, 2**64).
+      word: non-negative index of the derived seed.
+
+    Returns:
+      A signed 64-bit integer, so that it fits an int64 tensor.
+    """
+    z = (check_seed(seed) + (word + 1) * _GOLDEN) & _MASK64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
+    z ^= z >> 31
+    return z - (1 << 64) if z >> 63 else z
+
+
+def row_seeds(seed: int, rows: int, device: torch.device | str = "cpu") -> Tensor:
+    """One seed per problem of a batch: the first `rows` outputs of SplitMix64 started at `seed`.
+
+    Problem b of a batch planned with `seed` is therefore the same as problem b planned alone
+    with `seed=row_seeds(seed, B)[b]`.
+
+    Returns:
+      int64 tensor [rows].
+    """
+    return torch.tensor([mix_seed(seed, row) for row in range(rows)], dtype=torch.int64).to(device)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Names the standard normals of a rollout without drawing them.
+
+    Attributes:
+      seed: an int (one seed per problem is derived with `row_seeds`) or an int64 tensor [B].
+      iteration: CEM iteration, 0 to 65535.
+      particle: which of several draws per candidate, 0 to 2**32 - 1.
+    """
+
+    seed: int | Tensor
+    iteration: int = 0
+    particle: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, Tensor):
+            check_seed(self.seed)
+        elif self.seed.dtype != torch.int64 or self.seed.dim() > 1:
+            raise ValueError(
+                f"seed: expected an int64 tensor [B], got {self.seed.dtype} {list(self.seed.shape)}"
+            )
+        _check_range("iteration", self.iteration, _ITERATION_LIMIT)
+        _check_range("particle", self.particle, _PARTICLE_LIMIT)
+
+    def seeds(self, rows: int, device: torch.device | str) -> Tensor:
+        """The seed of every problem, int64 [rows]."""
+        return resolve_seeds(self.seed, rows, device)
+
+
+def resolve_seeds(seed: int | Tensor, rows: int, device: torch.device | str) -> Tensor:
+    """Turns an int or a tensor argument into one int64 seed per problem.
+
+    Raises:
+      TypeError: neither an int nor a tensor.
+      ValueError: a tensor whose dtype, shape or device disagrees.
+    """
+    if not isinstance(seed, Tensor):
+        check_seed(seed)
+        return row_seeds(seed, rows, device)
+    tensor = seed.reshape(1) if seed.dim() == 0 else seed
+    if tensor.dtype != torch.int64 or tensor.shape != (rows,):
+        raise ValueError(
+            f"seed: expected an int64 tensor [B={rows}], got {seed.dtype} {list(seed.shape)}"
+        )
+    if tensor.device != torch.device(device):
+        raise ValueError(f"seed: expected device {device}, got {seed.device}")
+    return tensor
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> Tensor:
+    """Philox4x32-10 on broadcastable int64 tensors that hold 32-bit words.
+
+    Salmon et al. 2011, Section 3.3.
+
+    Args:
+      counter: four tensors of words in [0, 2**32).
+      key: two tensors of words in [0, 2**32).
+
+    Returns:
+      The four output words, stacked in a new last dimension: [..., 4].
+    """
+    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        # int64 multiplication wraps modulo 2**64, so both 32-bit halves of the product are exact.
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & _MASK32) ^ c1 ^ k0,
+            p1 & _MASK32,
+            ((p0 >> 32) & _MASK32) ^ c3 ^ k1,
+            p0 & _MASK32,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _MASK32, (k1 + _WEYL[1]) & _MASK32
+    return torch.stack(torch.broadcast_tensors(c0, c1, c2, c3), dim=-1)
+
+
+def words(
+    seeds: Tensor,
+    candidates: int,
+    dims: int,
+    *,
+    stream: int,
+    time: int = 0,
+    iteration: int = 0,
+    particle: int = 0,
+) -> Tensor:
+    """Philox words for every problem, candidate and dimension.
+
+    key = (low, high word of the seed); counter = (candidate >> 2, dim | stream << 16,
+    time | iteration << 16, particle); word i of a block serves candidate 4q + i.
+
+    Args:
+      seeds: int64 [B].
+
+    Returns:
+      int64 [B, candidates, dims], values in [0, 2**32).
+    """
+    device = seeds.device
+    quads = (candidates + 3) // 4
+    counter = (
+        torch.arange(quads, device=device)[:, None],
+        torch.arange(dims, device=device)[None, :] | (stream << 16),
+        torch.tensor(time | (iteration << 16), device=device),
+        torch.tensor(particle, device=device),
+    )
+    keys = (seeds & _MASK32, (seeds >> 32) & _MASK32)
+    out = philox(counter, (keys[0][:, None, None], keys[1][:, None, None]))  # [B, quads, dims, 4]
+    out = out.permute(0, 1, 3, 2).reshape(len(seeds), quads * 4, dims)
+    return out[:, :candidates]
+
+
+def uniforms(word: Tensor) -> Tensor:
+    """u(w) = ((w >> 8) + 0.5) * 2**-24, exact, in (0, 1); float64 of the same shape."""
+    return ((word >> 8).double() + 0.5) * 2.0**-24
+
+
+def normals(
+    seeds: Tensor,
+    candidates: int,
+    dims: int,
+    *,
+    stream: int,
+    time: int = 0,
+    iteration: int = 0,
+    particle: int = 0,
+) -> Tensor:
+    """Standard normals by Box and Muller (1958), one pair of words for two candidates.
+
+    Words (w0, w1) of a block give radius sqrt(-2 ln u(w0)) and angle 2 pi u(w1): the cosine serves
+    candidate 4q, the sine 4q + 1; (w2, w3) likewise serve 4q + 2 and 4q + 3.
+
+    Returns:
+      float32 [B, candidates, dims], computed in float64 and rounded once.
+    """
+    padded = (candidates + 3) // 4 * 4
+    word = words(
+        seeds, padded, dims, stream=stream, time=time, iteration=iteration, particle=particle
+    )
+    pairs = uniforms(word).reshape(len(seeds), padded // 2, 2, dims)
+    radius = torch.sqrt(-2.0 * torch.log(pairs[:, :, 0]))
+    angle = 2.0 * math.pi * pairs[:, :, 1]
+    both = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=2)
+    return both.reshape(len(seeds), padded, dims)[:, :candidates].float()
+
+
+def _check_range(name: str, value: int, limit: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    if not 0 <= value < limit:
+        raise ValueError(f"{name}: expected a value in [0, {limit}), got {value}")

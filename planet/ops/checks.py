@@ -1,0 +1,246 @@
+"""Checks of the ops' arguments, shared by every backend so that errors read the same.
+
+Only sizes, dtypes and devices are looked at: data is never scanned, no device is synchronised.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.noise import Noise
+from planet.weights import RolloutWeights
+
+MAX_HORIZON = (1 << 16) - 1
+MAX_ITERATION = 1 << 16
+SPREADS = ("population", "mean_absolute")
+
+
+def check_rollout(
+    weights: RolloutWeights,
+    latent: LatentState,
+    actions: Tensor,
+    noise: Noise | Tensor | None,
+    discount: float,
+    precision: str,
+) -> None:
+    """Checks the arguments of `rollout_returns`."""
+    _check_type("weights", weights, RolloutWeights)
+    _check_tensor("actions", actions, 4, "[H, B, J, A]")
+    horizon, batch, candidates, _ = actions.shape
+    _check_positive("actions", actions, "[H, B, J, A]")
+    _check_horizon("actions", horizon)
+    expected = (horizon, batch, candidates, weights.action_size)
+    _check_shape("actions", actions, expected, "[H, B, J, A]")
+    _check_device("actions", actions, weights.device)
+    check_latent(weights, latent, batch, candidates)
+    if isinstance(noise, Tensor):
+        _check_tensor("noise", noise, 4, "[H, B, J, S]")
+        _check_shape("noise", noise, (*actions.shape[:3], weights.state_size), "[H, B, J, S]")
+        _check_device("noise", noise, weights.device)
+    elif isinstance(noise, Noise):
+        if isinstance(noise.seed, Tensor):
+            check_seeds(noise.seed, batch, weights.device, "noise.seed")
+    elif noise is not None:
+        raise TypeError(f"noise: expected Noise, a tensor or None, got {type(noise).__name__}")
+    _check_float("discount", discount)
+    check_precision(precision)
+
+
+def check_refit(actions: Tensor, returns: Tensor, topk: int, spread: str, epsilon: float) -> None:
+    """Checks the arguments of `refit`."""
+    _check_tensor("actions", actions, 4, "[H, B, J, A]")
+    _check_positive("actions", actions, "[H, B, J, A]")
+    _check_tensor("returns", returns, 2, "[B, J]")
+    _check_shape("returns", returns, tuple(actions.shape[1:3]), "[B, J]")
+    _check_device("returns", returns, actions.device)
+    _check_topk(topk, actions.shape[2])
+    _check_spread(spread, topk, epsilon)
+
+
+def check_cem_plan(
+    weights: RolloutWeights,
+    latent: LatentState,
+    mean: Tensor,
+    stddev: Tensor,
+    candidates: int,
+    topk: int,
+    iterations: int,
+    first_iteration: int,
+    low: float | Tensor,
+    high: float | Tensor,
+    spread: str,
+    epsilon: float,
+    discount: float,
+    precision: str,
+    budget_ms: float | None,
+) -> None:
+    """Checks the arguments of `cem_plan` (its seed is checked where it is resolved)."""
+    _check_type("weights", weights, RolloutWeights)
+    _check_tensor("mean", mean, 3, "[H, B, A]")
+    _check_positive("mean", mean, "[H, B, A]")
+    horizon, batch, _ = mean.shape
+    _check_horizon("mean", horizon)
+    _check_shape("mean", mean, (horizon, batch, weights.action_size), "[H, B, A]")
+    _check_device("mean", mean, weights.device)
+    _check_tensor("stddev", stddev, 3, "[H, B, A]")
+    _check_shape("stddev", stddev, tuple(mean.shape), "[H, B, A]")
+    _check_device("stddev", stddev, weights.device)
+    check_int("candidates", candidates, 1, 1 << 31)
+    check_latent(weights, latent, batch, candidates)
+    _check_topk(topk, candidates)
+    check_int("iterations", iterations, 1, MAX_ITERATION + 1)
+    check_int("first_iteration", first_iteration, 0, MAX_ITERATION - iterations + 1)
+    bounds(low, high, mean)
+    _check_spread(spread, topk, epsilon)
+    _check_float("discount", discount)
+    check_precision(precision)
+    if budget_ms is not None:
+        _check_float("budget_ms", budget_ms)
+        if budget_ms <= 0:
+            raise ValueError(f"budget_ms: expected a value > 0 or None, got {budget_ms}")
+        if mean.device.type != "cpu":
+            raise ValueError(f"budget_ms: only available on cpu, got tensors on {mean.device}")
+
+
+def check_latent(weights: RolloutWeights, latent: LatentState, batch: int, candidates: int) -> None:
+    """Checks a start latent: [B, D] and [B, S], or one per candidate [B, J, D] and [B, J, S]."""
+    _check_type("latent", latent, LatentState)
+    parts = (
+        ("latent.belief", latent.belief, weights.belief_size, "D"),
+        ("latent.state", latent.state, weights.state_size, "S"),
+    )
+    for name, value, size, letter in parts:
+        layout = f"[B, {letter}] or [B, J, {letter}]"
+        _check_type(name, value, Tensor)
+        if value.dim() not in (2, 3):
+            raise ValueError(f"{name}: expected shape {layout}, got {list(value.shape)}")
+        shape = (batch, size) if value.dim() == 2 else (batch, candidates, size)
+        _check_tensor(name, value, value.dim(), layout)
+        _check_shape(name, value, shape, layout)
+        _check_device(name, value, weights.device)
+    if latent.belief.dim() != latent.state.dim():
+        raise ValueError(
+            f"latent.state: expected {latent.belief.dim()} dimensions like latent.belief, "
+            f"got shape {list(latent.state.shape)}"
+        )
+
+
+def check_seeds(seeds: Tensor, batch: int, device: torch.device, name: str = "seed") -> None:
+    """Checks one int64 seed per problem."""
+    if seeds.dtype != torch.int64 or tuple(seeds.reshape(-1).shape) != (batch,) or seeds.dim() > 1:
+        raise ValueError(
+            f"{name}: expected an int64 tensor [B={batch}], got {seeds.dtype} {list(seeds.shape)}"
+        )
+    _check_device(name, seeds, device)
+
+
+def check_precision(precision: str) -> None:
+    """Checks that the arithmetic asked for exists."""
+    if precision != "fp32":
+        raise ValueError(f"precision: {precision!r} is not available; expected 'fp32'")
+
+
+def check_int(name: str, value: int, first: int, stop: int) -> None:
+    """Checks first <= value < stop."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    if not first <= value < stop:
+        raise ValueError(f"{name}: expected a value in [{first}, {stop}), got {value}")
+
+
+def bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Action bounds as tensors that broadcast over [B, A].
+
+    Args:
+      low: float, [A] or [B, A].
+      high: likewise.
+      mean: [H, B, A], for sizes, dtype and device.
+
+    Returns:
+      Two float32 tensors [B, A] (views where possible).
+    """
+    _, batch, size = mean.shape
+    out = []
+    for name, value in (("low", low), ("high", high)):
+        if isinstance(value, Tensor):
+            _check_tensor(name, value, value.dim(), "[A] or [B, A]")
+            shape = tuple(value.shape)
+            if shape not in ((size,), (batch, size)):
+                raise ValueError(
+                    f"{name}: expected a float, shape [A={size}] or [B={batch}, A={size}], "
+                    f"got {list(shape)}"
+                )
+            _check_device(name, value, mean.device)
+            out.append(value.expand(batch, size))
+        else:
+            _check_float(name, value)
+            out.append(mean.new_tensor(float(value)).expand(batch, size))
+    if not isinstance(low, Tensor) and not isinstance(high, Tensor) and not low < high:
+        raise ValueError(f"low: expected a value below high={high}, got {low}")
+    return out[0], out[1]
+
+
+def _check_topk(topk: int, candidates: int) -> None:
+    if isinstance(topk, bool) or not isinstance(topk, int):
+        raise TypeError(f"topk: expected an int, got {type(topk).__name__}")
+    if not 1 <= topk <= candidates:
+        raise ValueError(f"topk: expected 1 <= K <= J={candidates}, got {topk}")
+
+
+def _check_spread(spread: str, topk: int, epsilon: float) -> None:
+    if spread not in SPREADS:
+        raise ValueError(f"spread: expected one of {list(SPREADS)}, got {spread!r}")
+    if spread == "mean_absolute" and topk < 2:
+        raise ValueError(f"topk: expected K >= 2 for spread='mean_absolute', got {topk}")
+    _check_float("epsilon", epsilon)
+    if epsilon < 0:
+        raise ValueError(f"epsilon: expected a value >= 0, got {epsilon}")
+
+
+def _check_float(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: expected a float, got {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: expected a finite value, got {value}")
+
+
+def _check_horizon(name: str, horizon: int) -> None:
+    if horizon > MAX_HORIZON:
+        raise ValueError(f"{name}: expected a horizon H <= {MAX_HORIZON}, got {horizon}")
+
+
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
+
+
+def _check_tensor(name: str, value: object, dims: int, layout: str) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a tensor {layout}, got {type(value).__name__}")
+    if value.dim() != dims:
+        raise ValueError(f"{name}: expected shape {layout}, got {list(value.shape)}")
+    if value.dtype != torch.float32:
+        raise TypeError(f"{name}: expected torch.float32, got {value.dtype}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got {value.layout}")
+
+
+def _check_positive(name: str, value: Tensor, layout: str) -> None:
+    if 0 in value.shape:
+        raise ValueError(f"{name}: expected sizes >= 1 in {layout}, got {list(value.shape)}")
+
+
+def _check_shape(name: str, value: Tensor, shape: tuple[int, ...], layout: str) -> None:
+    if tuple(value.shape) != shape:
+        raise ValueError(
+            f"{name}: expected shape {list(shape)} ({layout}), got {list(value.shape)}"
+        )
+
+
+def _check_device(name: str, value: Tensor, device: torch.device) -> None:
+    if value.device != device:
+        raise ValueError(f"{name}: expected device {device}, got {value.device}")

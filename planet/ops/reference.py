@@ -1,0 +1,353 @@
+"""The three ops in plain PyTorch, and the equations they are made of.
+
+This file is the specification: the compiled kernels are tested against it, and the modules in
+`planet.models` call its equations in every training step. Any device, float32.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from planet.latent import Gaussian, LatentState
+from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, normals, resolve_seeds
+from planet.ops.checks import bounds, check_cem_plan, check_refit, check_rollout
+from planet.ops.results import Plan, Refit
+from planet.weights import RolloutWeights
+
+
+class TransitionParameters(Protocol):
+    """The tensors of the RSSM prior: `RolloutWeights`, or `planet.models.RSSM` while training."""
+
+    @property
+    def input_weight(self) -> Tensor: ...
+    @property
+    def input_bias(self) -> Tensor: ...
+    @property
+    def gru_weight_ih(self) -> Tensor: ...
+    @property
+    def gru_weight_hh(self) -> Tensor: ...
+    @property
+    def gru_bias_ih(self) -> Tensor: ...
+    @property
+    def gru_bias_hh(self) -> Tensor: ...
+    @property
+    def prior_hidden_weight(self) -> Tensor: ...
+    @property
+    def prior_hidden_bias(self) -> Tensor: ...
+    @property
+    def prior_weight(self) -> Tensor: ...
+    @property
+    def prior_bias(self) -> Tensor: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def min_stddev(self) -> float: ...
+
+
+def activate(x: Tensor, activation: str) -> Tensor:
+    """ReLU or ELU (alpha 1), by name."""
+    return F.relu(x) if activation == "relu" else F.elu(x)
+
+
+def gru_cell(
+    x: Tensor,
+    belief: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+) -> Tensor:
+    """One step of a gated recurrent unit, reset after the hidden product (`torch.nn.GRUCell`).
+
+    r, z = sigmoid(W_i x + b_i + W_h h + b_h); n = tanh(W_in x + b_in + r (W_hn h + b_hn));
+    h' = (1 - z) n + z h. Cho et al. (EMNLP 2014) with the reset of cuDNN.
+
+    Args:
+      x: [..., M].
+      belief: h, [..., D].
+
+    Returns:
+      h', [..., D].
+    """
+    reset_x, update_x, new_x = F.linear(x, weight_ih, bias_ih).chunk(3, dim=-1)
+    reset_h, update_h, new_h = F.linear(belief, weight_hh, bias_hh).chunk(3, dim=-1)
+    reset = torch.sigmoid(reset_x + reset_h)
+    update = torch.sigmoid(update_x + update_h)
+    new = torch.tanh(new_x + reset * new_h)
+    return new + update * (belief - new)
+
+
+def gaussian_head(hidden: Tensor, weight: Tensor, bias: Tensor, min_stddev: float) -> Gaussian:
+    """[mean, raw] = W hidden + b; stddev = softplus(raw) + min_stddev.
+
+    Args:
+      hidden: [..., M].
+
+    Returns:
+      Gaussian over [..., S].
+    """
+    mean, raw = F.linear(hidden, weight, bias).chunk(2, dim=-1)
+    return Gaussian(mean, F.softplus(raw) + min_stddev)
+
+
+def next_belief(parameters: TransitionParameters, latent: LatentState, action: Tensor) -> Tensor:
+    """The deterministic path h_t = f(h_{t-1}, s_{t-1}, a_{t-1}); Hafner et al. (ICML 2019), Sec. 3.
+
+    Args:
+      latent: belief [..., D], state [..., S] at t-1.
+      action: [..., A], the one that leads from t-1 to t.
+
+    Returns:
+      Belief at t, [..., D].
+    """
+    x = torch.cat([latent.state, action], dim=-1)
+    x = activate(F.linear(x, parameters.input_weight, parameters.input_bias), parameters.activation)
+    return gru_cell(
+        x,
+        latent.belief,
+        parameters.gru_weight_ih,
+        parameters.gru_weight_hh,
+        parameters.gru_bias_ih,
+        parameters.gru_bias_hh,
+    )
+
+
+def prior(parameters: TransitionParameters, belief: Tensor) -> Gaussian:
+    """The stochastic path p(s_t | h_t); it reads the new belief (official code's `future_rnn`).
+
+    Args:
+      belief: [..., D] at t.
+
+    Returns:
+      Gaussian over [..., S] at t.
+    """
+    hidden = F.linear(belief, parameters.prior_hidden_weight, parameters.prior_hidden_bias)
+    hidden = activate(hidden, parameters.activation)
+    return gaussian_head(
+        hidden, parameters.prior_weight, parameters.prior_bias, parameters.min_stddev
+    )
+
+
+def reward(
+    features: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
+) -> Tensor:
+    """Mean of p(r_t | h_t, s_t): a multilayer perceptron, linear at the end.
+
+    Args:
+      features: [..., D+S], belief first.
+      weights: the first [N, D+S], the last [1, N].
+      biases: one vector per weight.
+
+    Returns:
+      [...], in environment reward units per model step.
+    """
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        features = activate(F.linear(features, weight, bias), activation)
+    return F.linear(features, weights[-1], biases[-1]).squeeze(-1)
+
+
+@torch.no_grad()
+def rollout_returns(
+    weights: RolloutWeights,
+    latent: LatentState,
+    actions: Tensor,
+    noise: Noise | Tensor | None,
+    *,
+    discount: float = 1.0,
+    precision: str = "fp32",
+) -> Tensor:
+    """Sums predicted rewards along imagined rollouts of every candidate.
+
+    Hafner et al. (ICML 2019), Section 3 (RSSM prior) and Algorithm 2 (score R of a candidate), with
+    H reward terms: reward t is read after the model has advanced with actions[t].
+
+        latent --actions[0]--> (h,s) --actions[1]--> (h,s) ... --actions[H-1]--> (h,s)
+                                 |                     |                           |
+                              reward 0              reward 1                  reward H-1
+
+    Args:
+      weights: snapshot of transition and reward parameters.
+      latent: start; belief [B, D], state [B, S] shared by a problem's candidates, or
+        [B, J, D], [B, J, S].
+      actions: [H, B, J, A], one per model step (= R environment steps), used as they are.
+      noise: `Noise`, or standard normals [H, B, J, S], or None to follow the prior mean.
+      discount: factor per model step; return = sum over t of discount**t * reward_t.
+      precision: "fp32".
+
+    Returns:
+      [B, J], in environment reward units.
+
+    Raises:
+      TypeError, ValueError: a type, shape, dtype, device or value disagrees; the message names the
+        argument, what was expected and what came.
+    """
+    check_rollout(weights, latent, actions, noise, discount, precision)
+    horizon, batch, candidates, _ = actions.shape
+    seeds = noise.seeds(batch, actions.device) if isinstance(noise, Noise) else None
+    here = LatentState(
+        _per_candidate(latent.belief, candidates), _per_candidate(latent.state, candidates)
+    )
+    total = actions.new_zeros(batch, candidates)
+    weight = 1.0
+    for t in range(horizon):
+        belief = next_belief(weights, here, actions[t])
+        gaussian = prior(weights, belief)
+        if isinstance(noise, Noise):
+            assert seeds is not None
+            draw = normals(
+                seeds,
+                candidates,
+                weights.state_size,
+                stream=STREAM_STATE,
+                time=t,
+                iteration=noise.iteration,
+                particle=noise.particle,
+            )
+            state = gaussian.sample(draw)
+        else:
+            state = gaussian.mean if noise is None else gaussian.sample(noise[t])
+        here = LatentState(belief, state)
+        predicted = reward(
+            here.features, weights.reward_weights, weights.reward_biases, weights.activation
+        )
+        total = total + weight * predicted
+        weight *= discount
+    return total
+
+
+@torch.no_grad()
+def refit(
+    actions: Tensor,
+    returns: Tensor,
+    *,
+    topk: int,
+    spread: str = "population",
+    epsilon: float = 1e-6,
+) -> Refit:
+    """Fits the action distribution to the K best candidates (Algorithm 2 of Hafner et al., 2019).
+
+    Elites are ranked by descending return; NaN ranks last and ties go to the lower index.
+
+    Args:
+      actions: [H, B, J, A].
+      returns: [B, J].
+      topk: K, 1 to J.
+      spread: "population": sqrt(mean((a - mu)^2) + epsilon), the official code's; or
+        "mean_absolute": sum |a - mu| / (K - 1), as Algorithm 2 is printed.
+      epsilon: added to the population variance.
+
+    Returns:
+      Refit with mean, stddev [H, B, A], elites [B, K] by rank and best [B].
+
+    Raises:
+      TypeError, ValueError: as `rollout_returns`.
+    """
+    check_refit(actions, returns, topk, spread, epsilon)
+    # Ascending order of the negated return puts NaN last, and a stable sort keeps ties by index.
+    elites = torch.sort(-returns, dim=-1, stable=True).indices[:, :topk]
+    horizon, _, _, size = actions.shape
+    index = elites[None, :, :, None].expand(horizon, -1, -1, size)
+    chosen = actions.gather(2, index).double()
+    mean = chosen.mean(dim=2)
+    error = chosen - mean[:, :, None]
+    if spread == "population":
+        stddev = torch.sqrt(error.square().mean(dim=2) + epsilon)
+    else:
+        stddev = error.abs().sum(dim=2) / (topk - 1)
+    best = returns.gather(1, elites[:, :1]).squeeze(1)
+    return Refit(mean.float(), stddev.float(), elites, best)
+
+
+@torch.no_grad()
+def cem_plan(
+    weights: RolloutWeights,
+    latent: LatentState,
+    mean: Tensor,
+    stddev: Tensor,
+    *,
+    seed: int | Tensor,
+    candidates: int,
+    topk: int,
+    iterations: int,
+    first_iteration: int = 0,
+    low: float | Tensor = -1.0,
+    high: float | Tensor = 1.0,
+    spread: str = "population",
+    epsilon: float = 1e-6,
+    state_noise: bool = True,
+    discount: float = 1.0,
+    precision: str = "fp32",
+    budget_ms: float | None = None,
+) -> Plan:
+    """Plans with the cross-entropy method in the latent space of the model.
+
+    Algorithm 2 of Hafner et al. (ICML 2019). Each iteration draws J action sequences
+    clip(mean + stddev * normal, low, high), scores them with `rollout_returns` and refits mean and
+    stddev to the K best with `refit`. `iterations=2` equals `iterations=1` followed by
+    `iterations=1, first_iteration=1` bit for bit.
+
+    Args:
+      weights: snapshot of transition and reward parameters.
+      latent: start, as in `rollout_returns`.
+      mean: [H, B, A], of the first iteration's action distribution.
+      stddev: [H, B, A].
+      seed: int (see `row_seeds`) or int64 tensor [B].
+      candidates: J, 1 or more.
+      topk: K, 1 to J.
+      iterations: I, 1 or more.
+      first_iteration: number of the first iteration; only the random numbers depend on it.
+      low: smallest action: float, [A] or [B, A].
+      high: largest action, likewise.
+      spread: see `refit`.
+      epsilon: see `refit`.
+      state_noise: sample the prior (True) or follow its mean.
+      discount: see `rollout_returns`.
+      precision: "fp32".
+      budget_ms: stop after the last iteration that fits into this many milliseconds (at least one
+        is run); CPU only.
+
+    Returns:
+      Plan.
+
+    Raises:
+      TypeError, ValueError: as `rollout_returns`.
+    """
+    check_cem_plan(
+        weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
+        low, high, spread, epsilon, discount, precision, budget_ms,
+    )  # fmt: skip
+    horizon, batch, size = mean.shape
+    seeds = resolve_seeds(seed, batch, mean.device)
+    lower, upper = bounds(low, high, mean)
+    started = time.perf_counter()
+    longest, done, best = 0.0, 0, mean.new_empty(batch)
+    for iteration in range(first_iteration, first_iteration + iterations):
+        began = time.perf_counter()
+        if done and budget_ms is not None and (began - started + longest) * 1e3 > budget_ms:
+            break
+        draw = torch.stack(
+            [
+                normals(seeds, candidates, size, stream=STREAM_ACTIONS, time=t, iteration=iteration)
+                for t in range(horizon)
+            ]
+        )
+        actions = mean[:, :, None] + stddev[:, :, None] * draw
+        actions = actions.clamp(lower[None, :, None], upper[None, :, None])
+        noise = Noise(seeds, iteration) if state_noise else None
+        returns = rollout_returns(
+            weights, latent, actions, noise, discount=discount, precision=precision
+        )
+        fitted = refit(actions, returns, topk=topk, spread=spread, epsilon=epsilon)
+        mean, stddev, best = fitted.mean, fitted.stddev, fitted.best
+        longest, done = max(longest, time.perf_counter() - began), done + 1
+    return Plan(mean[0].clone(), mean, stddev, best, done)
+
+
+def _per_candidate(x: Tensor, candidates: int) -> Tensor:
+    return x if x.dim() == 3 else x[:, None].expand(-1, candidates, -1)

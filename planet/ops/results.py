@@ -1,0 +1,43 @@
+"""What the ops return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The action distribution fitted to the best candidates.
+
+    Attributes:
+      mean: [H, B, A].
+      stddev: [H, B, A].
+      elites: candidate indices by rank, int64 [B, K].
+      best: largest return, [B]; NaN when all returns are NaN.
+    """
+
+    mean: Tensor
+    stddev: Tensor
+    elites: Tensor
+    best: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The outcome of the cross-entropy method.
+
+    Attributes:
+      action: the first action of the plan, `mean[0]`, [B, A].
+      mean: [H, B, A].
+      stddev: [H, B, A].
+      best_return: largest return of the last iteration, [B], in environment reward units.
+      iterations: how many iterations were run.
+    """
+
+    action: Tensor
+    mean: Tensor
+    stddev: Tensor
+    best_return: Tensor
+    iterations: int

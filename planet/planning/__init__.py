@@ -1,0 +1,5 @@
+"""Planners over the ops."""
+
+from planet.planning.cem import CEMPlanner
+
+__all__ = ["CEMPlanner"]

@@ -1,0 +1,94 @@
+"""The cross-entropy method planner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from planet.config import PlannerConfig
+from planet.latent import LatentState
+from planet.ops import backend
+from planet.ops.results import Plan
+from planet.weights import RolloutWeights
+
+
+@dataclass(frozen=True)
+class CEMPlanner:
+    """Plans from mean 0 and stddev `initial_stddev` at every call (Hafner et al., 2019, Alg. 2).
+
+    Attributes:
+      horizon: H, model steps.
+      candidates: J, action sequences per iteration.
+      iterations: I.
+      topk: K, elites.
+      backend: "fused" (compiled core) or "reference" (plain PyTorch).
+      initial_stddev: of the first iteration's actions.
+      low: smallest action: float, [A] or [B, A].
+      high: largest action, likewise.
+      spread, epsilon: see `planet.ops.reference.refit`.
+      state_noise, discount, precision, budget_ms: see `planet.ops.reference.cem_plan`.
+    """
+
+    horizon: int = 12
+    candidates: int = 1000
+    iterations: int = 10
+    topk: int = 100
+    backend: str = "fused"
+    initial_stddev: float = 1.0
+    low: float | Tensor = -1.0
+    high: float | Tensor = 1.0
+    spread: str = "population"
+    epsilon: float = 1e-6
+    state_noise: bool = True
+    discount: float = 1.0
+    precision: str = "fp32"
+    budget_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        backend(self.backend)
+        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
+            raise ValueError(f"horizon: expected an int >= 1, got {self.horizon!r}")
+
+    @staticmethod
+    def from_config(config: PlannerConfig) -> CEMPlanner:
+        """The planner that the settings describe."""
+        return CEMPlanner(**vars(config))
+
+    def plan(self, weights: RolloutWeights, latent: LatentState, seed: int | Tensor = 0) -> Plan:
+        """Plans one action sequence per problem.
+
+        Args:
+          weights: snapshot of the model.
+          latent: belief [B, D] and state [B, S].
+          seed: int, or int64 tensor [B]; the same seed gives the same plan.
+
+        Returns:
+          Plan; `plan.action` [B, A] is the action to execute.
+
+        Raises:
+          TypeError, ValueError: see `planet.ops.reference.cem_plan`.
+        """
+        batch = latent.belief.shape[0]
+        shape = (self.horizon, batch, weights.action_size)
+        mean = torch.zeros(shape, device=weights.device)
+        plan: Plan = backend(self.backend).cem_plan(
+            weights,
+            latent,
+            mean,
+            torch.full_like(mean, self.initial_stddev),
+            seed=seed,
+            candidates=self.candidates,
+            topk=self.topk,
+            iterations=self.iterations,
+            low=self.low,
+            high=self.high,
+            spread=self.spread,
+            epsilon=self.epsilon,
+            state_noise=self.state_noise,
+            discount=self.discount,
+            precision=self.precision,
+            budget_ms=self.budget_ms,
+        )
+        return plan

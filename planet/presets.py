@@ -1,0 +1,68 @@
+"""Named settings: `paper`, `official` and `small`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
+
+
+def paper(task: str = "cheetah-run") -> Config:
+    """Hafner et al. (ICML 2019; arXiv v5), 1000 episodes, with the official planner's rules."""
+    return Config(environment=EnvironmentConfig(task=task))
+
+
+def official(task: str = "cheetah-run") -> Config:
+    """google-research/planet at c04226b: a larger reward head, its own loader and schedule."""
+    base = paper(task)
+    return replace(
+        base,
+        model=replace(base.model, reward_layers=3, reward_hidden=300),
+        # 5e7 sequence steps of 50 per update are 1e6 updates, 100 per episode.
+        train=replace(
+            base.train,
+            episodes=10_000,
+            sampling="recent",
+            evaluation_interval=10,
+            evaluation_episodes=1,
+            checkpoint_interval=100,
+        ),
+    )
+
+
+def small(task: str = "cheetah-run") -> Config:
+    """32x32 pixels and small networks: learns cheetah-run on two CPU cores in minutes."""
+    return Config(
+        environment=EnvironmentConfig(task=task, image_size=32, render_size=64, quality="fast"),
+        model=ModelConfig(
+            state_size=20,
+            belief_size=100,
+            hidden_size=100,
+            encoder_channels=(8, 16, 32),
+            decoder="mlp",
+            decoder_hidden=(200,),
+            reward_layers=1,
+            reward_hidden=100,
+        ),
+        planner=PlannerConfig(candidates=200, iterations=4, topk=20),
+        train=TrainConfig(
+            episodes=36,
+            seed_episodes=30,
+            initial_updates=2400,
+            updates_per_episode=200,
+            batch_size=20,
+            chunk_length=20,
+            reward_weight=100.0,
+            free_nats=1.0,
+            evaluation_interval=3,
+            evaluation_episodes=2,
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[str], Config]] = {
+    "paper": paper,
+    "official": official,
+    "small": small,
+}

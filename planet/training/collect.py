@@ -1,0 +1,89 @@
+"""Interaction with an environment: one whole episode at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from planet.agent import Agent
+from planet.replay import Episode
+
+Observation = npt.NDArray[np.uint8]
+Action = npt.NDArray[np.float32]
+Policy = Callable[[Observation], Action]
+
+
+class Environment(Protocol):
+    """The part of `gymnasium.Env` that training uses; observations are uint8 [h, w, 3]."""
+
+    @property
+    def action_space(self) -> Any: ...
+    @property
+    def observation_space(self) -> Any: ...
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]: ...
+    def step(self, action: Any, /) -> tuple[Any, Any, bool, bool, dict[str, Any]]: ...
+
+
+def random_policy(action_size: int, seed: int) -> Policy:
+    """Actions uniform in [-1, 1], [A], decided by `seed` alone."""
+    generator = np.random.default_rng(seed & ((1 << 64) - 1))
+    return lambda observation: generator.uniform(-1.0, 1.0, action_size).astype(np.float32)
+
+
+def zero_policy(action_size: int) -> Policy:
+    """No action at all, [A] zeros."""
+    return lambda observation: np.zeros(action_size, np.float32)
+
+
+def agent_policy(agent: Agent, seed: int, explore: bool) -> Policy:
+    """The agent from the start of an episode; `seed` decides its random numbers."""
+    agent.reset(1, seed)
+    return lambda observation: agent.act(observation, explore)
+
+
+def run_episode(
+    environment: Environment,
+    policy: Policy,
+    seed: int,
+    metadata: dict[str, Any] | None = None,
+    on_step: Callable[[float], None] | None = None,
+) -> Episode:
+    """Plays one episode to its end.
+
+    Args:
+      environment: what to act in.
+      policy: action [A] for the newest observation [h, w, 3].
+      seed: of the environment's reset.
+      metadata: JSON values kept with the episode.
+      on_step: called after every step with the reward so far.
+
+    Returns:
+      Episode with N + 1 entries; index 0 is the reset frame.
+    """
+    observation, _ = environment.reset(seed=seed)
+    observations = [observation]
+    actions = [np.zeros(environment.action_space.shape, np.float32)]
+    rewards = [0.0]
+    terminated = truncated = False
+    info: dict[str, Any] = {}
+    while not (terminated or truncated):
+        action = policy(observation)
+        observation, reward, terminated, truncated, info = environment.step(action)
+        observations.append(observation)
+        actions.append(np.asarray(action, np.float32))
+        rewards.append(float(reward))
+        if on_step is not None:
+            on_step(sum(rewards))
+    kept = {"seed": seed, **(metadata or {})}
+    if info.get("physics_diverged"):
+        kept["physics_diverged"] = True
+    return Episode(
+        observation=np.stack(observations),
+        action=np.stack(actions),
+        reward=np.asarray(rewards, np.float32),
+        terminated=bool(terminated),
+        metadata=kept,
+    )

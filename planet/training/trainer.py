@@ -1,0 +1,350 @@
+"""The trainer: Algorithm 1 of the paper on a fixed schedule, resumable at any point."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from planet.agent import Agent
+from planet.atomic import atomic_write
+from planet.checkpoint import load_checkpoint, save_checkpoint
+from planet.config import Config
+from planet.models import WorldModel
+from planet.noise import mix_seed
+from planet.planning import CEMPlanner
+from planet.replay import Episode, ReplayBuffer
+from planet.training.collect import Environment, agent_policy, random_policy, run_episode
+from planet.training.learner import Learner
+from planet.training.metrics import MetricsWriter
+from planet.training.progress import Progress, Silent
+
+# Words that keep the seeds of one run apart; see `planet.noise.mix_seed`.
+_INITIAL, _RANDOM, _AGENT, _COLLECT, _EVALUATE, _BATCH = range(6)
+
+
+def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
+    """The seed of an environment's reset: even while collecting, odd in evaluations.
+
+    So no evaluation ever starts from a state that training has seen by its seed.
+
+    Args:
+      seed: of the run.
+      episode: number of the collected or evaluated episode.
+      evaluation: which of the two.
+
+    Returns:
+      A seed in [0, 2**31).
+    """
+    word = _EVALUATE if evaluation else _COLLECT
+    mixed = mix_seed(mix_seed(seed, word), episode) & 0x7FFFFFFE
+    return mixed | int(evaluation)
+
+
+def make_world_model(config: Config, action_size: int) -> WorldModel:
+    """A freshly initialised world model on the device of the settings; decided by the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix_seed(config.train.seed, _INITIAL))
+        model = WorldModel(config.model, action_size, config.environment.image_size)
+    return model.to(config.train.device)
+
+
+class Trainer:
+    """Trains a PlaNet agent into a run directory, or continues one.
+
+    Hafner et al. (ICML 2019), Algorithm 1: S random seed episodes; then, until enough episodes are
+    collected: C gradient steps on chunks of experience, one episode collected by the planner with
+    exploration noise. The schedule depends on the settings alone, never on time or returns.
+
+    The directory holds `config.json`, `metrics.jsonl` (and TensorBoard files), `episodes/` and
+    `checkpoint.pt`. All randomness derives from (seed, counters): an interrupted run continues to
+    the metrics of an uninterrupted one.
+
+    Args:
+      config: settings; a directory that exists must hold equal ones, except for `episodes`,
+        `device`, the planner's backend and the intervals of evaluation and checkpoints.
+      directory: of the run.
+      environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and actions in [-1, 1].
+      progress: told where training stands.
+
+    Raises:
+      ValueError: the environment's spaces or the directory's settings disagree with `config`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        directory: Path | str,
+        environment: Environment,
+        progress: Progress | None = None,
+    ) -> None:
+        self.config = config
+        self.directory = Path(directory)
+        self.environment = environment
+        self.progress: Progress = progress or Silent()
+        _check_environment(config, environment)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._keep_config()
+        self.action_size = int(environment.action_space.shape[0])
+        model = make_world_model(config, self.action_size)
+        self.learner = Learner(model, config.train)
+        self.agent = Agent(model, CEMPlanner.from_config(config.planner))
+        self.episodes = 0
+        self.evaluations = 0
+        self._buffer_state: dict[str, Any] | None = None
+        if self.checkpoint_path.exists():
+            self._load()
+        train = config.train
+        self.replay = ReplayBuffer(
+            self.directory / "episodes",
+            train.chunk_length,
+            sampling=train.sampling,
+            recent_draws=train.recent_draws,
+            names=self._buffer_state["names"] if self._buffer_state else [],
+        )
+        if self._buffer_state:
+            self.replay.load_state_dict(self._buffer_state)
+        self.metrics = MetricsWriter(self.directory)
+        self.metrics.truncate_after("line", self._lines)
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the run's state is kept."""
+        return self.directory / "checkpoint.pt"
+
+    @property
+    def world_model(self) -> WorldModel:
+        """What is trained."""
+        return self.learner.model
+
+    _lines = 0  # metrics written so far; the checkpoint's count is where a resumed run goes on
+
+    def run(self) -> None:
+        """Trains until `config.train.episodes` episodes are collected and learned from.
+
+        Raises:
+          NonFiniteError: a loss term or gradient is NaN or infinite.
+          KeyboardInterrupt: after a checkpoint was written.
+        """
+        try:
+            self._collect_seed_episodes()
+            while True:
+                self._learn(self._updates_due())
+                self._evaluate_if_due()
+                self.save()
+                if self.episodes >= self.config.train.episodes:
+                    break
+                self._collect_planned()
+        except KeyboardInterrupt:
+            self.progress.finish()
+            self.save()
+            raise
+
+    def save(self) -> None:
+        """Replaces the checkpoint atomically."""
+        save_checkpoint(
+            self.checkpoint_path,
+            {
+                "config": self.config.to_dict(),
+                "action_size": self.action_size,
+                "learner": self.learner.state_dict(),
+                "episodes": self.episodes,
+                "evaluations": self.evaluations,
+                "lines": self._lines,
+                "replay": self.replay.state_dict(),
+            },
+        )
+
+    def evaluate(self, episodes: int) -> list[float]:
+        """Returns of episodes without exploration noise, on seeds that training never uses."""
+        self.agent.update_weights()
+        returns = []
+        steps = self._steps_per_episode()
+        for index in range(episodes):
+            self.progress.start(f"evaluate {index + 1}/{episodes}", steps)
+            seed = mix_seed(mix_seed(self.config.train.seed, _EVALUATE), index)
+            policy = agent_policy(self.agent, seed, explore=False)
+            start = environment_seed(self.config.train.seed, index, evaluation=True)
+            episode = run_episode(self.environment, policy, start, on_step=self._show_reward)
+            self.progress.finish()
+            returns.append(episode.total_reward)
+        return returns
+
+    def _collect_seed_episodes(self) -> None:
+        train = self.config.train
+        if self.episodes >= train.seed_episodes:
+            return
+        self.progress.start("seed episodes", train.seed_episodes)
+        for _ in range(self.episodes):
+            self.progress.advance()
+        while self.episodes < train.seed_episodes:
+            seed = mix_seed(mix_seed(train.seed, _RANDOM), self.episodes)
+            policy = random_policy(self.action_size, seed)
+            episode = self._collect(policy, "random")
+            self.progress.advance(episode_return=episode.total_reward)
+        self.progress.finish()
+        self.save()
+
+    def _collect_planned(self) -> None:
+        train = self.config.train
+        self.agent.update_weights()
+        self.agent.exploration_stddev = self._exploration_stddev()
+        seed = mix_seed(mix_seed(train.seed, _AGENT), self.episodes)
+        policy = agent_policy(self.agent, seed, explore=True)
+        stage = f"collect episode {self.episodes + 1}/{train.episodes}"
+        self.progress.start(stage, self._steps_per_episode())
+        self._collect(policy, "agent")
+        self.progress.finish()
+
+    def _collect(self, policy: Any, source: str) -> Episode:
+        start = environment_seed(self.config.train.seed, self.episodes, evaluation=False)
+        began = time.perf_counter()
+        metadata = {"source": source, "task": self.config.environment.task}
+        on_step = self._show_reward if source == "agent" else None
+        episode = run_episode(self.environment, policy, start, metadata, on_step)
+        self.replay.add(episode, self.episodes)
+        self.episodes += 1
+        seconds = time.perf_counter() - began
+        self._write(
+            {"collect/return": episode.total_reward, "collect/steps": episode.length - 1,
+             "collect/planned": int(source == "agent")},
+            {"collect/seconds": seconds},
+        )  # fmt: skip
+        return episode
+
+    def _learn(self, due: int) -> None:
+        train = self.config.train
+        if self.learner.updates >= due:
+            return
+        first = self.learner.updates
+        began = time.perf_counter()
+        self.progress.start(f"learn from {self.episodes} episodes", due - first)
+        sums: dict[str, float] = {}
+        count = 0
+        while self.learner.updates < due:
+            seeds = [train.seed, _BATCH, self.learner.updates]
+            chunk = self.replay.sample(train.batch_size, np.random.default_rng(seeds))
+            values = self.learner.update(
+                chunk.to(self.world_model.device), self.directory / "bad_batch.pt"
+            )
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value
+            count += 1
+            self.progress.advance(loss=values["total"], kl=values["kl"])
+            if self.learner.updates % 100 == 0 or self.learner.updates == due:
+                means = {f"train/{name}": value / count for name, value in sums.items()}
+                elapsed = time.perf_counter() - began
+                self._write(means, {"train/seconds_per_update": elapsed / count})
+                sums, count, began = {}, 0, time.perf_counter()
+        self.progress.finish()
+
+    def _evaluate_if_due(self) -> None:
+        train = self.config.train
+        planned = self.episodes - train.seed_episodes
+        interval = train.evaluation_interval
+        if not interval:
+            return
+        last = self.episodes >= train.episodes
+        due = planned // interval + 1 + int(last and planned % interval != 0)
+        if self.evaluations >= due:
+            return
+        returns = self.evaluate(train.evaluation_episodes)
+        self.evaluations = due
+        mean = float(np.mean(returns))
+        error = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
+        self._write({"evaluate/return": mean, "evaluate/standard_error": error}, {})
+        self.progress.message(
+            f"{self.episodes} episodes, {self.learner.updates} updates: "
+            f"return {mean:.1f} +- {error:.1f} over {len(returns)} episodes"
+        )
+
+    def _updates_due(self) -> int:
+        train = self.config.train
+        planned = self.episodes - train.seed_episodes
+        return train.initial_updates + train.updates_per_episode * planned
+
+    def _exploration_stddev(self) -> float:
+        train = self.config.train
+        share = 1.0
+        if train.exploration_ramp:
+            planned = self.episodes - train.seed_episodes
+            share = max(0.0, 1.0 - planned / train.exploration_ramp)
+        return max(train.exploration_min_stddev, train.exploration_stddev * share)
+
+    def _steps_per_episode(self) -> int:
+        lengths = [info.length - 1 for info in self.replay.episodes.values()]
+        return max(lengths, default=0)
+
+    def _show_reward(self, total: float) -> None:
+        self.progress.advance(episode_return=total)
+
+    def _write(self, values: dict[str, float], times: dict[str, float]) -> None:
+        self._lines += 1
+        counters = {
+            "line": self._lines,
+            "episodes": self.episodes,
+            "updates": self.learner.updates,
+        }
+        self.metrics.write(counters, {**values, **times})
+
+    def _load(self) -> None:
+        state = load_checkpoint(self.checkpoint_path, self.config.train.device)
+        self.learner.load_state_dict(state["learner"])
+        self.episodes = int(state["episodes"])
+        self.evaluations = int(state["evaluations"])
+        self._lines = int(state["lines"])
+        self._buffer_state = state["replay"]
+
+    def _keep_config(self) -> None:
+        path = self.directory / "config.json"
+        if path.exists():
+            kept = Config.from_dict(json.loads(path.read_text()))
+            difference = _difference(_fixed(kept), _fixed(self.config))
+            if difference:
+                raise ValueError(
+                    f"{path}: the run was started with other settings: {difference}; "
+                    "use the same settings, or another directory"
+                )
+        with atomic_write(path) as file:
+            file.write(json.dumps(self.config.to_dict(), indent=2).encode())
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """The settings that may not change while a run goes on."""
+    reference = Config()
+    train = replace(
+        config.train,
+        episodes=10**9,
+        device=reference.train.device,
+        evaluation_interval=0,
+        evaluation_episodes=1,
+        checkpoint_interval=1,
+    )
+    planner = replace(config.planner, backend="fused")
+    return replace(config, train=train, planner=planner).to_dict()
+
+
+def _difference(kept: dict[str, Any], given: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{section}.{name} was {value!r}, now {given[section][name]!r}"
+        for section, values in kept.items()
+        for name, value in values.items()
+        if given[section][name] != value
+    )
+
+
+def _check_environment(config: Config, environment: Environment) -> None:
+    size = config.environment.image_size
+    shape = tuple(environment.observation_space.shape)
+    if shape != (size, size, 3):
+        raise ValueError(
+            f"environment: expected observations [{size}, {size}, 3], got {list(shape)}"
+        )
+    actions = tuple(environment.action_space.shape)
+    if len(actions) != 1:
+        raise ValueError(f"environment: expected actions [A], got shape {list(actions)}")

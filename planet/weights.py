@@ -1,0 +1,239 @@
+"""`RolloutWeights`: the planner's frozen snapshot of transition and reward parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MAX_SIZE = 512
+MAX_REWARD_LAYERS = 4
+_ACTIVATIONS = ("relu", "elu")
+_TENSORS = (
+    "input_weight",
+    "input_bias",
+    "gru_weight_ih",
+    "gru_weight_hh",
+    "gru_bias_ih",
+    "gru_bias_hh",
+    "prior_hidden_weight",
+    "prior_hidden_bias",
+    "prior_weight",
+    "prior_bias",
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RolloutWeights:
+    """Everything a rollout needs of a model, copied once and checked once.
+
+    The model is the RSSM prior of Hafner et al. (ICML 2019), Section 3, with PyTorch's GRU:
+    x = act(W_in [state, action] + b_in), h' = GRU(x, h), p = act(W_p h' + b_p),
+    [mean, raw] = W_s p + b_s, stddev = softplus(raw) + min_stddev, reward = MLP([h', s']).
+
+    A snapshot is immutable: changing the source tensors later has no effect. Sizes are 1 to 512.
+
+    Attributes:
+      transition: "rssm".
+      input_weight: [M, S+A], state columns first.
+      input_bias: [M].
+      gru_weight_ih: [3D, M], gate order reset, update, new (as `torch.nn.GRUCell`).
+      gru_weight_hh: [3D, D].
+      gru_bias_ih: [3D].
+      gru_bias_hh: [3D].
+      prior_hidden_weight: [M, D].
+      prior_hidden_bias: [M].
+      prior_weight: [2S, M], rows of the mean first, then of the raw stddev.
+      prior_bias: [2S].
+      reward_weights: 1 to 4 matrices; the first [N, D+S] (belief first), the last [1, N].
+      reward_biases: one vector per matrix.
+      activation: "relu" or "elu", after the input, prior hidden and reward hidden layers.
+      gru_reset: "after": the reset gate multiplies the hidden product (`torch.nn.GRUCell`).
+      min_stddev: added to every predicted stddev.
+
+    Raises:
+      TypeError: an argument is not a floating point tensor.
+      ValueError: a shape, device, size, name or value disagrees; the message names the argument,
+        what was expected and what came.
+    """
+
+    transition: str = "rssm"
+    input_weight: Tensor
+    input_bias: Tensor
+    gru_weight_ih: Tensor
+    gru_weight_hh: Tensor
+    gru_bias_ih: Tensor
+    gru_bias_hh: Tensor
+    prior_hidden_weight: Tensor
+    prior_hidden_bias: Tensor
+    prior_weight: Tensor
+    prior_bias: Tensor
+    reward_weights: Sequence[Tensor]
+    reward_biases: Sequence[Tensor]
+    activation: str = "relu"
+    gru_reset: str = "after"
+    min_stddev: float = 0.1
+    # Backends keep the layout that they packed for this snapshot here; it lives as long as we do.
+    _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        for name in _TENSORS:
+            object.__setattr__(self, name, _own(name, getattr(self, name)))
+        for name in ("reward_weights", "reward_biases"):
+            value = getattr(self, name)
+            if isinstance(value, Tensor) or not isinstance(value, Sequence):
+                raise TypeError(
+                    f"{name}: expected a sequence of tensors, got {type(value).__name__}"
+                )
+            owned = tuple(_own(f"{name}[{i}]", v) for i, v in enumerate(value))
+            object.__setattr__(self, name, owned)
+        self._check_shapes()
+        self._check_values()
+
+    @property
+    def state_size(self) -> int:
+        """S, width of the stochastic state."""
+        return self.prior_bias.shape[0] // 2
+
+    @property
+    def belief_size(self) -> int:
+        """D, width of the deterministic state."""
+        return self.gru_weight_hh.shape[1]
+
+    @property
+    def hidden_size(self) -> int:
+        """M, width of the input layer."""
+        return self.input_bias.shape[0]
+
+    @property
+    def action_size(self) -> int:
+        """A, width of an action."""
+        return self.input_weight.shape[1] - self.state_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where all the tensors live."""
+        return self.input_weight.device
+
+    def to(self, device: torch.device | str) -> RolloutWeights:
+        """Returns the snapshot on `device` (itself when it is there already)."""
+        if torch.device(device) == self.device:
+            return self
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        for name in _TENSORS:
+            values[name] = values[name].to(device)
+        for name in ("reward_weights", "reward_biases"):
+            values[name] = tuple(v.to(device) for v in values[name])
+        return RolloutWeights(**values)
+
+    def _check_choices(self) -> None:
+        if self.transition != "rssm":
+            raise ValueError(
+                f"transition: {self.transition!r} is not available yet; expected 'rssm'"
+            )
+        if self.gru_reset != "after":
+            raise ValueError(f"gru_reset: {self.gru_reset!r} is not available; expected 'after'")
+        if self.activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"activation: expected one of {list(_ACTIVATIONS)}, got {self.activation!r}"
+            )
+        if isinstance(self.min_stddev, bool) or not isinstance(self.min_stddev, (int, float)):
+            raise TypeError(f"min_stddev: expected a float, got {type(self.min_stddev).__name__}")
+        if not 0.0 <= self.min_stddev < float("inf"):
+            raise ValueError(f"min_stddev: expected a finite value >= 0, got {self.min_stddev}")
+
+    def _check_shapes(self) -> None:
+        for name, dims in (("input_weight", 2), ("gru_weight_hh", 2), ("prior_bias", 1)):
+            _check_dims(name, getattr(self, name), dims)
+        _check_dims("input_bias", self.input_bias, 1)
+        if self.prior_bias.shape[0] % 2:
+            raise ValueError(
+                f"prior_bias: expected an even length 2S, got {self.prior_bias.shape[0]}"
+            )
+        state, belief, hidden = self.state_size, self.belief_size, self.hidden_size
+        action = self.action_size
+        if action < 1:
+            raise ValueError(
+                f"input_weight: expected shape [M={hidden}, S+A] with S={state} and A >= 1, "
+                f"got {list(self.input_weight.shape)}"
+            )
+        sizes = {"S": state, "D": belief, "M": hidden, "A": action}
+        for letter, size in sizes.items():
+            if not 1 <= size <= MAX_SIZE:
+                raise ValueError(f"weights: expected 1 <= {letter} <= {MAX_SIZE}, got {size}")
+        expected: dict[str, tuple[int, ...]] = {
+            "input_weight": (hidden, state + action),
+            "gru_weight_ih": (3 * belief, hidden),
+            "gru_weight_hh": (3 * belief, belief),
+            "gru_bias_ih": (3 * belief,),
+            "gru_bias_hh": (3 * belief,),
+            "prior_hidden_weight": (hidden, belief),
+            "prior_hidden_bias": (hidden,),
+            "prior_weight": (2 * state, hidden),
+        }
+        for name, shape in expected.items():
+            _check_shape(name, getattr(self, name), shape)
+        self._check_reward_shapes(belief + state)
+
+    def _check_reward_shapes(self, width: int) -> None:
+        layers = len(self.reward_weights)
+        if not 1 <= layers <= MAX_REWARD_LAYERS:
+            raise ValueError(
+                f"reward_weights: expected 1 to {MAX_REWARD_LAYERS} layers, got {layers}"
+            )
+        if len(self.reward_biases) != layers:
+            raise ValueError(
+                f"reward_biases: expected one per layer ({layers}), got {len(self.reward_biases)}"
+            )
+        for i, (weight, bias) in enumerate(
+            zip(self.reward_weights, self.reward_biases, strict=True)
+        ):
+            _check_dims(f"reward_weights[{i}]", weight, 2)
+            rows = 1 if i == layers - 1 else weight.shape[0]
+            _check_shape(f"reward_weights[{i}]", weight, (rows, width))
+            _check_shape(f"reward_biases[{i}]", bias, (rows,))
+            if not 1 <= rows <= MAX_SIZE:
+                raise ValueError(
+                    f"reward_weights[{i}]: expected 1 <= rows <= {MAX_SIZE}, got {rows}"
+                )
+            width = rows
+
+    def _check_values(self) -> None:
+        named = [(name, getattr(self, name)) for name in _TENSORS]
+        named += [(f"reward_weights[{i}]", v) for i, v in enumerate(self.reward_weights)]
+        named += [(f"reward_biases[{i}]", v) for i, v in enumerate(self.reward_biases)]
+        for name, value in named:
+            if value.device != self.device:
+                raise ValueError(
+                    f"{name}: expected device {self.device} (of input_weight), got {value.device}"
+                )
+            if not torch.isfinite(value).all():
+                count = int((~torch.isfinite(value)).sum())
+                raise ValueError(f"{name}: expected finite values, got {count} NaN or infinite")
+
+
+def _own(name: str, value: object) -> Tensor:
+    """A private contiguous float32 copy."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+    if not value.is_floating_point():
+        raise TypeError(f"{name}: expected a floating point tensor, got {value.dtype}")
+    if value.device.type == "meta" or value.layout != torch.strided:
+        raise ValueError(
+            f"{name}: expected a dense tensor with data, got {value.layout} on {value.device}"
+        )
+    return value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
+
+
+def _check_dims(name: str, value: Tensor, dims: int) -> None:
+    if value.dim() != dims:
+        raise ValueError(f"{name}: expected {dims} dimensions, got shape {list(value.shape)}")
+
+
+def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(value.shape) != shape:
+        raise ValueError(f"{name}: expected shape {list(shape)}, got {list(value.shape)}")
