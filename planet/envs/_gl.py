@@ -47,7 +47,9 @@ def prepare_import() -> str:
     """Makes `import mujoco` and `import dm_control` safe on a machine without a display.
 
     Sets MUJOCO_GL when it is unset and MuJoCo is not imported yet, so that both pick the same
-    library as this package (and do not try GLFW, which needs a display).
+    library as this package (and do not try GLFW, which needs a display). Sets LP_NUM_THREADS to 0
+    when it is unset: a small frame is a single tile of Mesa's software renderer, to which its
+    threads only add a quarter of the time.
 
     Returns:
       the backend that contexts will use.
@@ -58,6 +60,7 @@ def prepare_import() -> str:
     backend = choose_backend()
     if not os.environ.get("MUJOCO_GL") and "mujoco" not in sys.modules:
         os.environ["MUJOCO_GL"] = backend
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     return backend
 
 
@@ -78,26 +81,59 @@ def check_process() -> None:
         )
 
 
-def create_context(width: int, height: int) -> Any:
-    """Returns a new MuJoCo `GLContext` (`make_current()`, `free()`) of the chosen backend.
+class Context:
+    """An OpenGL context that is current inside `with`; what was current before comes back after.
+
+    So it may be used from any one thread at a time, and beside the suite's own renderer, which
+    believes that its context stays current.
+
+    Args:
+      size: side of the largest frame in pixels.
 
     Raises:
       RenderingUnavailable: the library cannot make a context; the message says what to install.
       RuntimeError: after a fork, see `check_process`.
     """
-    global _rendering_pid
-    check_process()
-    backend = prepare_import()
-    try:
-        context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-    except (ImportError, AttributeError, RuntimeError) as error:
-        apt = APT_LINE if backend == "egl" else APT_LINE_OSMESA
-        raise RenderingUnavailable(
-            f"{backend} is installed but made no OpenGL context ({error}); on Debian and Ubuntu "
-            f"install its drivers:\n  {apt}"
-        ) from error
-    _rendering_pid = os.getpid()
-    return context
+
+    def __init__(self, size: int) -> None:
+        global _rendering_pid
+        check_process()
+        self.backend = prepare_import()
+        try:
+            module = importlib.import_module(f"mujoco.{self.backend}")
+            self._gl = module.GLContext(size, size)
+        except (ImportError, AttributeError, RuntimeError) as error:
+            apt = APT_LINE if self.backend == "egl" else APT_LINE_OSMESA
+            raise RenderingUnavailable(
+                f"{self.backend} is installed but made no OpenGL context ({error}); on Debian and "
+                f"Ubuntu install its drivers:\n  {apt}"
+            ) from error
+        self._egl = module.EGL if self.backend == "egl" else None
+        self._display = module.EGL_DISPLAY if self.backend == "egl" else None
+        self._previous: Any = None
+        _rendering_pid = os.getpid()
+
+    def __enter__(self) -> None:
+        check_process()
+        if self._egl is not None:
+            self._previous = self._egl.eglGetCurrentContext()
+        self._gl.make_current()
+
+    def __exit__(self, *_: object) -> None:
+        if self._egl is not None:
+            egl, previous = self._egl, self._previous or self._egl.EGL_NO_CONTEXT
+            self._previous = None
+            egl.eglMakeCurrent(self._display, egl.EGL_NO_SURFACE, egl.EGL_NO_SURFACE, previous)
+
+    def free(self) -> None:
+        """Destroys the context; it must not be current."""
+        self._gl.free()
+
+    def renderer_name(self) -> str:
+        """Returns the driver's GL_RENDERER string."""
+        gl = importlib.import_module("OpenGL.GL")
+        with self:
+            return bytes(gl.glGetString(gl.GL_RENDERER)).decode()
 
 
 def _is_installed(backend: str) -> bool:

