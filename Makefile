@@ -1,0 +1,55 @@
+# `make demo` trains an agent, `make test` runs the tests; each does all the set-up itself.
+#
+#   TORCH   which torch to install when the environment has none (a pip requirement)
+#   VENV    the virtual environment, default .venv
+#   PYTHON  the interpreter that makes it, default python3
+#   RUN     the demo's run directory, default runs/demo
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+RUN ?= runs/demo
+
+BIN := $(abspath $(VENV))/bin
+SOURCES := $(shell find planet csrc bindings _build_backend -type f -not -name '*.pyc' 2>/dev/null)
+
+.PHONY: demo test check gate system clean
+
+demo: $(VENV)/.built
+	$(BIN)/planet train --preset small --task cheetah-run --directory $(RUN)
+	$(BIN)/planet evaluate $(RUN) --episodes 10 --baselines
+
+# From the tests' folder, so that the installed package is tested and not the source tree.
+test: $(VENV)/.tested
+	cd tests && $(BIN)/pytest -n 2 --cov=planet --cov-report=term $(PYTEST)
+
+gate: $(VENV)/.built
+	$(BIN)/python benchmarks/learning_gate.py
+
+# What CI checks beside the tests: format, lints, types, ABI of the extension, the CUDA compile.
+check: $(VENV)/.checked
+	VENV=$(abspath $(VENV)) .ci/check
+
+system:
+	.ci/system-packages $(PYTHON)
+
+$(VENV)/.torch:
+	.ci/system-packages $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/pip install '$(TORCH)'
+	touch $@
+
+$(VENV)/.built: $(VENV)/.torch pyproject.toml CMakeLists.txt $(SOURCES)
+	$(BIN)/pip install '.[train]'
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.torch pyproject.toml CMakeLists.txt $(SOURCES)
+	$(BIN)/pip install '.[train,test]'
+	touch $@ $(VENV)/.built
+
+$(VENV)/.checked: $(VENV)/.tested
+	$(BIN)/pip install '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf build
