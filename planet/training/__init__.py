@@ -1,0 +1,1 @@
+"""Learning: loss, collection of episodes, the trainer and its metrics."""

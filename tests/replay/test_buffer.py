@@ -1,0 +1,293 @@
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from planet.replay import (
+    Chunk,
+    CorruptEpisodeError,
+    Episode,
+    ReplayBuffer,
+    episode_name,
+    read_episode,
+    write_episode,
+)
+
+
+def same(first: Chunk, second: Chunk) -> bool:
+    return all(
+        torch.equal(getattr(first, name), getattr(second, name))
+        for name in ("observation", "action", "reward")
+    )
+
+
+@pytest.fixture
+def filled(tmp_path: Path, make_episode: Any) -> ReplayBuffer:
+    """Episodes 0 to 4 with 6 to 10 entries; 4 entries per chunk."""
+    buffer = ReplayBuffer(tmp_path, 4)
+    for tag in range(5):
+        buffer.add(make_episode(steps=5 + tag, tag=tag))
+    return buffer
+
+
+def test_chunk_is_time_major_with_the_documented_types(filled: ReplayBuffer) -> None:
+    chunk = filled.sample(7, np.random.default_rng(0))
+    assert chunk.observation.shape == (4, 7, 4, 6, 3) and chunk.observation.dtype == torch.uint8
+    assert chunk.action.shape == (4, 7, 2) and chunk.action.dtype == torch.float32
+    assert chunk.reward.shape == (4, 7) and chunk.reward.dtype == torch.float32
+    assert all(tensor.is_contiguous() for tensor in (chunk.observation, chunk.action, chunk.reward))
+    assert same(chunk.to("cpu"), chunk)
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "recent"])
+def test_chunk_never_crosses_an_episode(filled: ReplayBuffer, sampling: str) -> None:
+    buffer = ReplayBuffer(filled.directory, 4, sampling=sampling)
+    chunk = buffer.sample(500, np.random.default_rng(1))
+    time = chunk.reward
+    assert torch.equal(time[1:] - time[:-1], torch.ones(3, 500))
+    tag = chunk.observation[:, :, 0, 0, 0].float()
+    assert torch.equal(tag, tag[:1].expand_as(tag))
+    # Action, reward and pixels of one entry belong together.
+    assert torch.equal(chunk.action[..., 1], time)
+    assert torch.equal(chunk.observation[:, :, 2, 3, 1].float(), time)
+    assert torch.equal(chunk.action[..., 0], tag * (time > 0))
+    assert set(zip(tag[0].tolist(), time[0].tolist(), strict=True)) == {
+        (episode, start) for episode in range(5) for start in range(3 + episode)
+    }
+
+
+def test_chunk_may_be_the_whole_episode(filled: ReplayBuffer) -> None:
+    buffer = ReplayBuffer(filled.directory, 10)
+    chunk = buffer.sample(3, np.random.default_rng(0))
+    expected = read_episode(filled.directory / episode_name(4))
+    for row in range(3):
+        np.testing.assert_array_equal(chunk.observation[:, row], expected.observation)
+
+
+def test_uniform_sampling_favours_no_start(filled: ReplayBuffer) -> None:
+    chunk = filled.sample(25_000, np.random.default_rng(2))
+    tag = chunk.observation[0, :, 0, 0, 0].long()
+    counts = torch.bincount(tag * 10 + chunk.reward[0].long(), minlength=50).reshape(5, 10)
+    expected = 25_000 / (3 + 4 + 5 + 6 + 7)
+    valid = torch.arange(10) < torch.arange(3, 8)[:, None]
+    assert torch.equal(counts > 0, valid)
+    assert (counts[valid] - expected).abs().max() < 5 * expected**0.5
+
+
+def test_batch_is_decided_by_the_generator_and_the_files(filled: ReplayBuffer) -> None:
+    reopened = ReplayBuffer(filled.directory, 4)
+    first, second = np.random.default_rng(3), np.random.default_rng(3)
+    for _ in range(3):
+        assert same(filled.sample(5, first), reopened.sample(5, second))
+    assert not same(filled.sample(5, first), filled.sample(5, first))
+
+
+def test_order_of_addition_does_not_matter(tmp_path: Path, make_episode: Any) -> None:
+    buffers = [ReplayBuffer(tmp_path / name, 4) for name in ("up", "down")]
+    for index in range(12):
+        buffers[0].add(make_episode(tag=index), index)
+        buffers[1].add(make_episode(tag=11 - index), 11 - index)
+    assert list(buffers[0].episodes) == list(buffers[1].episodes)
+    samples = [buffer.sample(20, np.random.default_rng(0)) for buffer in buffers]
+    assert same(*samples)
+
+
+def test_recent_prefers_new_episodes_until_the_refresh(tmp_path: Path, make_episode: Any) -> None:
+    old = ReplayBuffer(tmp_path, 4)
+    for tag in range(8):
+        old.add(make_episode(tag=tag))
+    buffer = ReplayBuffer(tmp_path, 4, sampling="recent", recent_draws=1000)
+
+    def share(tag: int) -> float:
+        chunk = buffer.sample(1000, generator)
+        return float((chunk.observation[0, :, 0, 0, 0] == tag).float().mean())
+
+    generator = np.random.default_rng(0)
+    buffer.add(make_episode(tag=8))
+    assert abs(share(8) - 1 / 2) < 0.08  # 1000 draws
+    assert abs(share(8) - 1 / 9) < 0.05  # then it is one of nine
+    buffer.add(make_episode(tag=9))
+    buffer.refresh()
+    assert abs(share(9) - 1 / 10) < 0.05
+
+
+def test_add_names_files_by_index(tmp_path: Path, make_episode: Any) -> None:
+    buffer = ReplayBuffer(tmp_path / "new" / "folder", 4)
+    assert buffer.next_index == 0
+    assert buffer.add(make_episode(tag=1), 12).name == "episode-000012.planet"
+    assert buffer.add(make_episode(tag=2)).name == "episode-000013.planet"
+    assert buffer.add(make_episode(tag=3), 2).name == "episode-000002.planet"
+    assert [info.metadata["tag"] for info in buffer.episodes.values()] == [3, 1, 2]
+    assert buffer.add(make_episode(), 1_000_000).name == "episode-1000000.planet"
+    assert list(ReplayBuffer(buffer.directory, 4).episodes) == list(buffer.episodes)
+    with pytest.raises(ValueError, match="index: expected 0 or more, got -1"):
+        buffer.add(make_episode(), -1)
+
+
+def test_same_index_replaces_the_episode(filled: ReplayBuffer, make_episode: Any) -> None:
+    filled.add(make_episode(steps=20, tag=77), 3)
+    assert len(filled.episodes) == 5
+    assert filled.episodes[episode_name(3)].length == 21
+    tags = filled.sample(500, np.random.default_rng(0)).observation[0, :, 0, 0, 0]
+    assert set(tags.tolist()) == {0, 1, 2, 4, 77}
+
+
+def test_totals_describe_the_files(filled: ReplayBuffer) -> None:
+    files = list(filled.directory.iterdir())
+    assert filled.total_bytes == sum(path.stat().st_size for path in files)
+    assert filled.total_frames == 6 + 7 + 8 + 9 + 10
+    assert filled.returns[episode_name(0)] == 1 + 2 + 3 + 4 + 5
+    assert {name: info.length for name, info in filled.episodes.items()} == {
+        episode_name(tag): 6 + tag for tag in range(5)
+    }
+
+
+def test_damaged_files_are_named_and_left_out(
+    filled: ReplayBuffer, caplog: pytest.LogCaptureFixture, make_episode: Any
+) -> None:
+    directory = filled.directory
+    truncated, flipped = directory / episode_name(1), directory / episode_name(4)
+    size = truncated.stat().st_size
+    truncated.write_bytes(truncated.read_bytes()[:-5])
+    damaged = bytearray(flipped.read_bytes())
+    damaged[-100] ^= 1
+    flipped.write_bytes(damaged)
+    (directory / "mine.planet").write_bytes(b"?")
+    (directory / "notes.txt").write_text("ignored")
+    (directory / episode_name(9)).mkdir()
+    with caplog.at_level(logging.WARNING, "planet"):
+        buffer = ReplayBuffer(directory, 4)
+    assert list(buffer.episodes) == [episode_name(index) for index in (0, 2, 3)]
+    assert buffer.skipped == {
+        "mine.planet": "the name is not episode-<six digits>.planet",
+        episode_name(1): f"truncated in the arrays: expected {size} bytes, got {size - 5}",
+        episode_name(4): "checksum of observation does not match",
+        episode_name(9): "Is a directory",
+    }
+    for name, reason in buffer.skipped.items():
+        assert f"{name} is left out: {reason}" in caplog.text
+    tags = buffer.sample(200, np.random.default_rng(0)).observation[0, :, 0, 0, 0]
+    assert set(tags.tolist()) == {0, 2, 3}
+    assert buffer.next_index == 10
+    buffer.add(make_episode(tag=50), 1)
+    assert episode_name(1) not in buffer.skipped
+
+
+def test_temporary_files_are_named_and_ignored(
+    filled: ReplayBuffer, caplog: pytest.LogCaptureFixture, make_episode: Any
+) -> None:
+    leftover = filled.directory / "episode-000005.planet.tmp"
+    leftover.write_bytes((filled.directory / episode_name(0)).read_bytes()[:50])
+    with caplog.at_level(logging.WARNING, "planet"):
+        buffer = ReplayBuffer(filled.directory, 4)
+    assert buffer.leftovers == [leftover.name]
+    assert leftover.name in caplog.text
+    assert len(buffer.episodes) == 5 and not buffer.skipped
+    buffer.add(make_episode(), 5)
+    assert not leftover.exists()
+
+
+def test_short_episodes_are_counted_and_named(
+    filled: ReplayBuffer, caplog: pytest.LogCaptureFixture, make_episode: Any
+) -> None:
+    with caplog.at_level(logging.WARNING, "planet"):
+        buffer = ReplayBuffer(filled.directory, 8)
+    assert buffer.short == [episode_name(0), episode_name(1)]
+    assert "2 episodes" in caplog.text and episode_name(1) in caplog.text
+    tags = buffer.sample(200, np.random.default_rng(0)).observation[0, :, 0, 0, 0]
+    assert set(tags.tolist()) == {2, 3, 4}
+    with caplog.at_level(logging.WARNING, "planet"):
+        path = buffer.add(make_episode(steps=6))
+    assert buffer.short[-1] == path.name
+    assert f"{path} has 7 entries, fewer than a chunk of 8" in caplog.text
+
+
+def test_nothing_to_sample_is_an_error(tmp_path: Path, filled: ReplayBuffer) -> None:
+    for buffer in (ReplayBuffer(tmp_path / "empty", 4), ReplayBuffer(filled.directory, 11)):
+        with pytest.raises(ValueError, match="expected an episode of at least chunk_length"):
+            buffer.sample(1, np.random.default_rng(0))
+
+
+def test_explicit_names_hide_other_files(filled: ReplayBuffer, make_episode: Any) -> None:
+    names = [episode_name(index) for index in (2, 0, 7)]
+    buffer = ReplayBuffer(filled.directory, 4, names=names)
+    assert list(buffer.episodes) == [episode_name(0), episode_name(2)]
+    assert buffer.skipped == {episode_name(7): "No such file or directory"}
+    assert ReplayBuffer(filled.directory, 4, names=[]).next_index == 0
+    buffer = ReplayBuffer(filled.directory, 4, names=names[:2])
+    assert buffer.add(make_episode(steps=30)).name == episode_name(3)  # replaces the unknown file
+    assert buffer.episodes[episode_name(3)].length == 31
+    buffer = ReplayBuffer(filled.directory, 4, names=["../elsewhere/episode-000000.planet"])
+    assert not buffer.episodes and buffer.skipped
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "recent"])
+def test_resumed_buffer_samples_the_same(tmp_path: Path, make_episode: Any, sampling: str) -> None:
+    def continued(buffer: ReplayBuffer, generator: np.random.Generator) -> list[Chunk]:
+        chunks = [buffer.sample(40, generator) for _ in range(3)]
+        buffer.add(make_episode(steps=30, tag=9), 5)
+        return [*chunks, buffer.sample(40, generator)]
+
+    settings: dict[str, Any] = {"sampling": sampling, "recent_draws": 100}
+    buffer = ReplayBuffer(tmp_path, 4, **settings)
+    for tag in range(5):
+        buffer.add(make_episode(tag=tag))
+    buffer.refresh()
+    buffer.sample(40, np.random.default_rng(1))
+    state = buffer.state_dict()
+    expected = continued(buffer, np.random.default_rng(0))
+    resumed = ReplayBuffer(tmp_path, 4, names=state["names"], **settings)
+    resumed.load_state_dict(state)
+    received = continued(resumed, np.random.default_rng(0))
+    assert all(same(*pair) for pair in zip(expected, received, strict=True))
+
+
+def test_mixed_sizes_are_refused(filled: ReplayBuffer, make_episode: Any) -> None:
+    wider, stronger = make_episode(image_size=(4, 8)), make_episode(actions=3)
+    with pytest.raises(ValueError, match=re.escape("observation: expected image size (4, 6)")):
+        filled.add(wider)
+    with pytest.raises(ValueError, match="action: expected action size 2"):
+        filled.add(stronger)
+    assert len(list(filled.directory.iterdir())) == 5
+    write_episode(filled.directory / episode_name(5), wider)
+    with pytest.raises(ValueError, match=r"got \(4, 8\) in episode-000005\.planet"):
+        ReplayBuffer(filled.directory, 4)
+
+
+def test_file_that_vanished_is_named(filled: ReplayBuffer) -> None:
+    for path in filled.directory.iterdir():
+        path.unlink()
+    with pytest.raises(CorruptEpisodeError, match=r"episode-00000\d\.planet: cannot be read"):
+        filled.sample(5, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"chunk_length": 0}, "chunk_length: expected 1 or more, got 0"),
+        ({"recent_draws": 0}, "recent_draws: expected 1 or more, got 0"),
+        ({"sampling": "newest"}, "sampling: expected one of ('uniform', 'recent'), got 'newest'"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ReplayBuffer(tmp_path, **{"chunk_length": 4, **arguments})
+
+
+def test_wrong_draws_are_named(filled: ReplayBuffer) -> None:
+    with pytest.raises(ValueError, match="batch_size: expected 1 or more, got 0"):
+        filled.sample(0, np.random.default_rng(0))
+    with pytest.raises(TypeError, match=r"generator: expected numpy\.random\.Generator, got int"):
+        filled.sample(1, 0)  # type: ignore[arg-type]
+
+
+def test_episodes_of_the_paper_size_take_12_kilobytes_per_frame(tmp_path: Path) -> None:
+    pixels = np.zeros((251, 64, 64, 3), np.uint8)
+    action, reward = np.zeros((251, 6), np.float32), np.zeros(251, np.float32)
+    buffer = ReplayBuffer(tmp_path, 50)
+    buffer.add(Episode(pixels, action, reward, False))
+    assert buffer.total_bytes / buffer.total_frames < 64 * 64 * 3 + 6 * 4 + 4 + 2
