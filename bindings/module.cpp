@@ -1,0 +1,118 @@
+// `planet._C`: what is compiled in, which instruction set is used, and Philox for tests. Loading it
+// also registers torch.ops.planet (torch_ops.cpp).
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "isa.h"
+#include "philox.h"
+#include "refit.h"
+
+namespace py = pybind11;
+
+namespace planet {
+
+extern const int kTorchHeaders[3];
+
+namespace {
+
+std::atomic<cpu::Isa> isa_in_use{0};
+
+std::vector<std::string> supported_isas() {
+  std::vector<std::string> names;
+  for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
+    if (cpu::isa_supported(isa)) names.push_back(cpu::isa_name(isa));
+  }
+  return names;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "'" : ", '") + name + "'";
+  return out;
+}
+
+// The widest supported set not wider than `cap`.
+cpu::Isa choose(const char* argument, const char* cap) {
+  const cpu::Isa isa = cpu::best_isa(cap);
+  if (isa < 0) {
+    throw py::value_error(std::string(argument) + ": expected one of " + joined(supported_isas()) +
+                          ", got '" + cap + "'");
+  }
+  return isa;
+}
+
+// Exactly `name`, or without one the default.
+void set_isa(const std::optional<std::string>& name) {
+  const char* cap = name ? name->c_str() : std::getenv("PLANET_CPU_ISA");
+  if (cap != nullptr && *cap == '\0') cap = nullptr;
+  const cpu::Isa isa = choose(name ? "isa" : "PLANET_CPU_ISA", cap);
+  if (name && *name != cpu::isa_name(isa)) {
+    throw py::value_error("isa: expected one of " + joined(supported_isas()) + ", got '" + *name +
+                          "', which this processor does not run");
+  }
+  isa_in_use = isa;
+}
+
+py::dict cuda_info() {
+  py::dict info;
+#ifdef PLANET_WITH_CUDA
+  const char* error = nullptr;
+  const int devices = cuda::device_count(&error);
+  info["compiled"] = true;
+  info["toolkit"] = PLANET_CUDA_VERSION;
+  info["architectures"] = PLANET_CUDA_ARCHS;
+  info["devices"] = devices;
+  info["status"] = error ? error : "ok";
+#else
+  info["compiled"] = false;
+  info["devices"] = 0;
+  info["status"] = "planet was built without CUDA";
+#endif
+  return info;
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["version"] = PLANET_VERSION;
+#if defined(__clang__)
+  info["compiler"] = "clang " __clang_version__;
+#else
+  info["compiler"] = "gcc " __VERSION__;
+#endif
+  info["isa"] = cpu::isa_name(isa_in_use);
+  info["isas"] = supported_isas();
+  info["torch_headers"] = std::to_string(kTorchHeaders[0]) + "." +
+                          std::to_string(kTorchHeaders[1]) + "." + std::to_string(kTorchHeaders[2]);
+  info["cuda"] = cuda_info();
+  return info;
+}
+
+std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter,
+                               const std::array<uint32_t, 2>& key) {
+  uint32_t word[4] = {counter[0], counter[1], counter[2], counter[3]};
+  philox4x32(word, key[0], key[1]);
+  return {word[0], word[1], word[2], word[3]};
+}
+
+}  // namespace
+}  // namespace planet
+
+PYBIND11_MODULE(_C, m) {
+  using namespace planet;
+  m.doc() = "The compiled planner: build facts and the instruction set; the ops are torch.ops.planet.";
+  set_isa(std::nullopt);
+  m.def("build_info", &build_info, "What this extension was built with and runs on.");
+  m.def("isa", [] { return static_cast<int>(isa_in_use); }, "Index of the instruction set in use.");
+  m.def("isa_name", [] { return cpu::isa_name(isa_in_use); }, "Name of the instruction set in use.");
+  m.def("set_isa", &set_isa, py::arg("name"),
+        "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA).");
+  m.def("philox4x32", &philox, py::arg("counter"), py::arg("key"), "Philox4x32-10, four words.");
+  m.def("uniform", &uniform, py::arg("word"), "((word >> 8) + 0.5) * 2**-24.");
+}

@@ -1,0 +1,42 @@
+// The cross-entropy method in the latent space of a model: draw, score, refit, repeat.
+#pragma once
+
+#include <stdint.h>
+
+#include "refit.h"
+#include "rollout.h"
+
+namespace planet {
+
+// One call of cem_plan. All arrays are contiguous and row-major; needed during the call only.
+struct PlanProblem {
+  int64_t horizon, batch, candidates, topk;  // H < 65536, B, J < 2^32, K <= J
+  int64_t iterations, first_iteration;       // first_iteration + iterations <= 65536
+  Latent latent;
+  const int64_t* seeds;  // [B]
+  const float* low;      // [B, A]
+  const float* high;     // [B, A]
+  Spread spread;
+  double epsilon;
+  bool state_noise;  // sample the prior, otherwise follow its mean
+  double discount;
+  double budget_ms;    // stop after the last iteration that fits (at least one); infinity: no limit
+  float* mean;         // [H, B, A]: in, the first iteration's distribution; out, the last refit
+  float* stddev;       // [H, B, A]: likewise
+  float* best_return;  // [B], written: largest return of the last iteration
+};
+
+namespace cpu {
+
+// Bytes of workspace for cem_plan with at most `workers` workers; -1 if that overflows.
+int64_t plan_workspace(const Model& model, const PlanProblem& problem, int workers);
+
+// Runs Algorithm 2 of Hafner et al. (ICML 2019): actions = clip(mean + stddev * normal, low, high),
+// clipped before scoring and refit. Iteration i draws with counter first_iteration + i, so that two
+// calls with one iteration each equal one call with two, bit for bit. Returns the number of
+// iterations run. workspace: plan_workspace(...) bytes aligned to 8, overlaps nothing.
+int64_t cem_plan(const Model& model, const PlanProblem& problem, void* workspace,
+                 const Parallel& parallel);
+
+}  // namespace cpu
+}  // namespace planet

@@ -1,0 +1,77 @@
+// Between the portable files of the CPU backend and the kernels compiled per instruction set.
+//
+// A kernels_*.cpp is compiled for instructions that the machine may lack, so nothing of it may be
+// shared with other files: it includes no header of the C++ library, everything in it is in an
+// anonymous namespace or static, and it exports one symbol, its KernelSet.
+//
+// A panel is up to max_vectors * lanes candidates of one problem, one candidate per SIMD lane;
+// activations are stored as [feature][panel]. A candidate's arithmetic does not depend on its lane
+// or on the width of its panel.
+#pragma once
+
+#include <stdint.h>
+
+#include "../model.h"
+#include "../normals.h"
+#include "../rollout.h"
+
+namespace planet::cpu {
+
+// Offsets in floats into the packed weights. A layer is cut into tiles of `rows` features, the last
+// one padded with zeros: [tile][bias[rows], weight[inputs][rows]]. A tile of the GRU is
+// r [bias, D + M], z [bias, D + M], hidden part of n [bias, D], input part of n [bias, M].
+struct PackedLayout {
+  int rows;
+  int64_t input, gru, prior_hidden, prior_mean, prior_raw;
+  int64_t reward[kMaxRewardLayers];
+  int64_t total;
+  // What all candidates of a problem share when they share the start, per problem:
+  // input [tile][rows], then GRU [tile][r, z, n][rows]; biases included.
+  int64_t prefix_gru, prefix_total;
+};
+
+PackedLayout packed_layout(const ModelSizes& sizes, int rows);
+
+// One call of rollout_returns, or one iteration of cem_plan.
+struct RolloutJob {
+  ModelSizes sizes;
+  PackedLayout layout;
+  const float* packed;
+  float min_stddev;
+  int64_t horizon, batch, candidates;
+  Latent latent;
+  const float* prefix;  // [B, prefix_total]; null when every candidate has its own start
+  float* actions;       // [H, B, J, A]; read, or written when `mean` is set
+  const float* mean;    // [H, B, A], or null: draw actions and store them
+  const float* stddev;  // [H, B, A], with mean
+  const float* low;     // [B, A], with mean
+  const float* high;    // [B, A], with mean
+  const int64_t* action_seeds;  // [B], with mean
+  uint32_t action_iteration;    // with mean
+  StateNoise noise;
+  double discount;
+  float* returns;  // [B, J], written
+};
+
+struct KernelSet {
+  const char* name;
+  int lanes;        // candidates per vector, a multiple of 4
+  int max_vectors;  // vectors per panel
+  int rows;         // features per tile
+  // Floats of scratch for one worker; scratch is aligned to 64 bytes.
+  int64_t (*scratch)(const ModelSizes& sizes);
+  // Fills the shared prefix [prefix_total] of one problem.
+  void (*prefix)(const RolloutJob& job, int64_t problem, float* prefix, float* scratch);
+  // out [dims][lanes] = the normals of candidates [first, first + lanes); first is a multiple of 4.
+  void (*normals)(int64_t seed, const NormalsCounter& counter, int64_t first, int dims, float* out);
+  // Rolls out candidates [first, first + vectors * lanes) of one problem; first is a multiple of 4.
+  void (*panel)(const RolloutJob& job, int64_t problem, int64_t first, int vectors, float* scratch);
+};
+
+extern const KernelSet kernels_baseline;
+extern const KernelSet kernels_avx2;
+extern const KernelSet kernels_avx512;
+
+const KernelSet& kernel_set(Isa isa);
+
+}  // namespace planet::cpu

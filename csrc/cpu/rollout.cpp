@@ -1,0 +1,148 @@
+// Cuts rollouts into panels and lets the workers take them one by one.
+#include "../rollout.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "schedule.h"
+
+namespace planet::cpu {
+namespace {
+
+int64_t round_up(int64_t floats) {
+  return (floats + 15) / 16 * 16;
+}
+
+int64_t divide_up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Vectors per panel: wide panels are efficient, narrow ones occupy all workers when there are few
+// candidates. Picks the width with the least estimated time; results do not depend on it.
+int panel_vectors(const KernelSet& kernels, int64_t batch, int64_t candidates, int workers) {
+  // Relative time of a panel of 1, 2, 3, 4 vectors (a narrow one waits on multiply-add latency).
+  constexpr double kTime[] = {0.0, 1.3, 2.2, 3.1, 4.0};
+  const int64_t vectors = divide_up(candidates, kernels.lanes);
+  int best = 1;
+  double least = 0.0;
+  for (int width = kernels.max_vectors; width >= 1; --width) {
+    const double time = divide_up(batch * divide_up(vectors, width), workers) * kTime[width];
+    if (width == kernels.max_vectors || time < least) best = width, least = time;
+  }
+  return best;
+}
+
+struct Work {
+  const RolloutJob& job;
+  const KernelSet& kernels;
+  float* prefixes;
+  float* scratch;
+  int64_t scratch_stride;
+  int64_t panels;  // per problem
+  int vectors;     // per panel, fewer in the last one of a problem
+  std::atomic<int64_t> next;
+};
+
+void prefix_worker(void* context, int worker) {
+  Work& work = *static_cast<Work*>(context);
+  float* scratch = work.scratch + worker * work.scratch_stride;
+  for (int64_t b; (b = work.next.fetch_add(1)) < work.job.batch;) {
+    work.kernels.prefix(work.job, b, work.prefixes + b * work.job.layout.prefix_total, scratch);
+  }
+}
+
+void panel_worker(void* context, int worker) {
+  Work& work = *static_cast<Work*>(context);
+  const RolloutJob& job = work.job;
+  float* scratch = work.scratch + worker * work.scratch_stride;
+  const int64_t width = static_cast<int64_t>(work.vectors) * work.kernels.lanes;
+  for (int64_t i; (i = work.next.fetch_add(1)) < job.batch * work.panels;) {
+    const int64_t problem = i / work.panels, first = i % work.panels * width;
+    const int64_t left = divide_up(job.candidates - first, work.kernels.lanes);
+    const int vectors = static_cast<int>(std::min<int64_t>(work.vectors, left));
+    work.kernels.panel(job, problem, first, vectors, scratch);
+  }
+}
+
+int64_t prefix_floats(const Model& model, int64_t batch) {
+  const int rows = kernel_set(model.isa).rows;
+  return round_up(batch * packed_layout(model.sizes, rows).prefix_total);
+}
+
+int64_t scratch_floats(const Model& model) {
+  return round_up(kernel_set(model.isa).scratch(model.sizes));
+}
+
+}  // namespace
+
+RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, int64_t batch,
+                    int64_t candidates, const StateNoise& noise, double discount, float* returns) {
+  RolloutJob job{};
+  job.sizes = model.sizes;
+  job.layout = packed_layout(model.sizes, kernel_set(model.isa).rows);
+  job.packed = model.packed;
+  job.min_stddev = model.min_stddev;
+  job.horizon = horizon;
+  job.batch = batch;
+  job.candidates = candidates;
+  job.latent = latent;
+  job.noise = noise;
+  job.discount = discount;
+  job.returns = returns;
+  return job;
+}
+
+int64_t job_workspace(const Model& model, int64_t batch, int workers) {
+  return 16 + prefix_floats(model, batch) + workers * scratch_floats(model);
+}
+
+void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
+                      const Parallel& parallel) {
+  if (job.latent.per_candidate) return;
+  float* base = align_floats(workspace);
+  Work work{job, kernel_set(model.isa), base, base + prefix_floats(model, job.batch),
+            scratch_floats(model), 0, 0, {0}};
+  const int workers = static_cast<int>(std::min<int64_t>(parallel.workers, job.batch));
+  parallel.run(parallel.pool, workers, prefix_worker, &work);
+  job.prefix = base;
+}
+
+void run_job(const RolloutJob& job, const Model& model, float* workspace,
+             const Parallel& parallel) {
+  const KernelSet& kernels = kernel_set(model.isa);
+  float* scratch = align_floats(workspace) + prefix_floats(model, job.batch);
+  const int vectors = panel_vectors(kernels, job.batch, job.candidates, parallel.workers);
+  const int64_t panels = divide_up(divide_up(job.candidates, kernels.lanes), vectors);
+  Work work{job, kernels, nullptr, scratch, scratch_floats(model), panels, vectors, {0}};
+  const int workers = static_cast<int>(std::min<int64_t>(parallel.workers, job.batch * panels));
+  parallel.run(parallel.pool, workers, panel_worker, &work);
+}
+
+void normals(Isa isa, int64_t seed, const NormalsCounter& counter, int64_t candidates, int dims,
+             float* out) {
+  const KernelSet& kernels = kernel_set(isa);
+  float table[kMaxSize * 16];  // lanes are at most 16
+  for (int64_t first = 0; first < candidates; first += kernels.lanes) {
+    kernels.normals(seed, counter, first, dims, table);
+    const int64_t count = std::min<int64_t>(kernels.lanes, candidates - first);
+    for (int64_t c = 0; c < count; ++c) {
+      for (int d = 0; d < dims; ++d) out[(first + c) * dims + d] = table[d * kernels.lanes + c];
+    }
+  }
+}
+
+int64_t rollout_workspace(const Model& model, int64_t batch, int workers) {
+  return job_workspace(model, batch, workers);
+}
+
+void rollout_returns(const Model& model, const Latent& latent, int64_t horizon, int64_t batch,
+                     int64_t candidates, const float* actions, const StateNoise& noise,
+                     double discount, float* returns, float* workspace, const Parallel& parallel) {
+  RolloutJob job =
+      make_job(model, latent, horizon, batch, candidates, noise, discount, returns);
+  job.actions = const_cast<float*>(actions);  // only written when the job draws them
+  prepare_prefixes(job, model, workspace, parallel);
+  run_job(job, model, workspace, parallel);
+}
+
+}  // namespace planet::cpu

@@ -1,0 +1,28 @@
+// Spreads a rollout over workers; shared by rollout_returns and cem_plan.
+#pragma once
+
+#include "panel.h"
+
+namespace planet::cpu {
+
+// Rounds a float pointer up to a cache line.
+inline float* align_floats(float* p) {
+  return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) & ~uintptr_t{63});
+}
+
+// Everything of a job that follows from the model.
+RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, int64_t batch,
+                    int64_t candidates, const StateNoise& noise, double discount, float* returns);
+
+// Floats for prefixes and for the scratch of `workers` workers.
+int64_t job_workspace(const Model& model, int64_t batch, int workers);
+
+// Fills the prefixes of all problems into the front of `workspace` and sets job.prefix; nothing to do
+// when every candidate has its own start. The prefixes stay valid while model and latent do.
+void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
+                      const Parallel& parallel);
+
+// Rolls out every candidate of every problem.
+void run_job(const RolloutJob& job, const Model& model, float* workspace, const Parallel& parallel);
+
+}  // namespace planet::cpu

@@ -1,0 +1,61 @@
+// The frozen parameters of a transition and reward model, and their packed form.
+//
+// RSSM prior of Hafner et al. (ICML 2019), Section 3, with the GRU of torch.nn.GRUCell:
+//   x = act(W_in [s, a] + b_in)                         prior hidden p = act(W_p h' + b_p)
+//   r, z = sigmoid(W_i x + b_i + W_h h + b_h)           mean, raw = W_s p + b_s
+//   n = tanh(W_in x + b_in + r (W_hn h + b_hn))         s' = mean + (softplus(raw) + min) * eps
+//   h' = n + z (h - n)                                  reward = MLP([h', s']), linear at the end
+#pragma once
+
+#include <stdint.h>
+
+#include "isa.h"
+
+namespace planet {
+
+constexpr int kMaxSize = 512;
+constexpr int kMaxRewardLayers = 4;
+
+// Every size is 1 to kMaxSize. reward_widths[0 .. reward_layers) are the rows of the reward
+// matrices; the last one is 1.
+struct ModelSizes {
+  int belief, state, action, hidden;  // D, S, A, M
+  int reward_layers;
+  int reward_widths[kMaxRewardLayers];
+  bool elu;  // activation: ELU (alpha 1), otherwise ReLU
+};
+
+// Row-major float32 matrices and vectors as PyTorch holds them; read only, needed during `pack`.
+struct ModelWeights {
+  const float* input_weight;         // [M, S+A], state first
+  const float* input_bias;           // [M]
+  const float* gru_weight_ih;        // [3D, M], gates r, z, n
+  const float* gru_weight_hh;        // [3D, D]
+  const float* gru_bias_ih;          // [3D]
+  const float* gru_bias_hh;          // [3D]
+  const float* prior_hidden_weight;  // [M, D]
+  const float* prior_hidden_bias;    // [M]
+  const float* prior_weight;         // [2S, M], mean rows, then raw stddev rows
+  const float* prior_bias;           // [2S]
+  const float* reward_weights[kMaxRewardLayers];  // [N0, D+S], [N1, N0], ...; belief first
+  const float* reward_biases[kMaxRewardLayers];   // [N0], [N1], ...
+};
+
+namespace cpu {
+
+// What the kernels read: the weights in the order of use. The layout belongs to one instruction set.
+struct Model {
+  ModelSizes sizes;
+  float min_stddev;
+  Isa isa;              // supported by this machine
+  const float* packed;  // packed_size(sizes, isa) floats, written by pack() for the same two
+};
+
+// Number of floats of the packed weights.
+int64_t packed_size(const ModelSizes& sizes, Isa isa);
+
+// Writes packed_size(sizes, isa) floats to `packed`, which overlaps nothing.
+void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, float* packed);
+
+}  // namespace cpu
+}  // namespace planet

@@ -1,0 +1,256 @@
+"""The three ops in the compiled core: same signatures, same results within the documented tolerance.
+
+The only module that knows `planet._C`. It can be imported without the extension; every function
+then raises ImportError and says how to build it. A snapshot's weights are packed for the
+instruction set in use on first use and kept with the snapshot. Threads are torch's
+(`torch.set_num_threads`); results do not depend on their number. A process forked from one that has
+imported planet plans on a single thread.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.noise import Noise, resolve_seeds
+from planet.ops.checks import SPREADS, bounds, check_cem_plan, check_refit, check_rollout
+from planet.ops.results import Plan, Refit
+from planet.weights import RolloutWeights
+
+_C: Any = None
+_IMPORT_ERROR: ImportError | None = None
+try:
+    _C = importlib.import_module("planet._C")
+except ImportError as error:
+    _IMPORT_ERROR = error
+
+
+@torch.no_grad()
+def rollout_returns(
+    weights: RolloutWeights,
+    latent: LatentState,
+    actions: Tensor,
+    noise: Noise | Tensor | None,
+    *,
+    discount: float = 1.0,
+    precision: str = "fp32",
+) -> Tensor:
+    """Sums predicted rewards along imagined rollouts of every candidate.
+
+    Arguments, result and errors are those of `planet.ops.reference.rollout_returns`; CPU tensors.
+
+    Raises:
+      ImportError: the extension is missing.
+    """
+    _require_extension()
+    check_rollout(weights, latent, actions, noise, discount, precision)
+    _require_cpu("rollout_returns", weights.device)
+    seeds, iteration, particle = None, 0, 0
+    if isinstance(noise, Noise):
+        seeds = noise.seeds(actions.shape[1], actions.device)
+        iteration, particle, noise = noise.iteration, noise.particle, None
+    returns: Tensor = torch.ops.planet.rollout_returns(
+        *_model(weights),
+        latent.belief.contiguous(),
+        latent.state.contiguous(),
+        actions.contiguous(),
+        None if noise is None else noise.contiguous(),
+        None if seeds is None else seeds.contiguous(),
+        iteration,
+        particle,
+        float(discount),
+    )
+    return returns
+
+
+@torch.no_grad()
+def refit(
+    actions: Tensor,
+    returns: Tensor,
+    *,
+    topk: int,
+    spread: str = "population",
+    epsilon: float = 1e-6,
+) -> Refit:
+    """Fits the action distribution to the K best candidates (Algorithm 2 of Hafner et al., 2019).
+
+    Arguments, result and errors are those of `planet.ops.reference.refit`; CPU tensors, and CUDA
+    tensors where the CUDA kernels were built.
+
+    Raises:
+      ImportError: the extension is missing.
+    """
+    _require_extension()
+    check_refit(actions, returns, topk, spread, epsilon)
+    if actions.device.type == "cuda" and not _C.build_info()["cuda"]["compiled"]:
+        raise ValueError(
+            f"actions: backend='fused' was built without CUDA, got tensors on {actions.device}; "
+            "reinstall planet from source with the CUDA toolkit on PATH, or use "
+            "backend='reference'"
+        )
+    if actions.device.type not in ("cpu", "cuda", "meta"):
+        raise ValueError(f"actions: expected a tensor on cpu or cuda, got {actions.device}")
+    mean, stddev, elites, best = torch.ops.planet.refit(
+        actions.contiguous(), returns.contiguous(), topk, SPREADS.index(spread), float(epsilon)
+    )
+    return Refit(mean, stddev, elites, best)
+
+
+@torch.no_grad()
+def cem_plan(
+    weights: RolloutWeights,
+    latent: LatentState,
+    mean: Tensor,
+    stddev: Tensor,
+    *,
+    seed: int | Tensor,
+    candidates: int,
+    topk: int,
+    iterations: int,
+    first_iteration: int = 0,
+    low: float | Tensor = -1.0,
+    high: float | Tensor = 1.0,
+    spread: str = "population",
+    epsilon: float = 1e-6,
+    state_noise: bool = True,
+    discount: float = 1.0,
+    precision: str = "fp32",
+    budget_ms: float | None = None,
+) -> Plan:
+    """Plans with the cross-entropy method in the latent space of the model, all iterations at once.
+
+    Arguments, result and errors are those of `planet.ops.reference.cem_plan`; CPU tensors.
+
+    Raises:
+      ImportError: the extension is missing.
+    """
+    _require_extension()
+    check_cem_plan(
+        weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
+        low, high, spread, epsilon, discount, precision, budget_ms,
+    )  # fmt: skip
+    _require_cpu("cem_plan", weights.device)
+    lower, upper = bounds(low, high, mean)
+    _check_memory(mean, candidates)
+    mean, stddev, best, done = torch.ops.planet.cem_plan(
+        *_model(weights),
+        latent.belief.contiguous(),
+        latent.state.contiguous(),
+        mean.contiguous(),
+        stddev.contiguous(),
+        resolve_seeds(seed, mean.shape[1], mean.device).contiguous(),
+        lower.contiguous(),
+        upper.contiguous(),
+        candidates,
+        topk,
+        iterations,
+        first_iteration,
+        SPREADS.index(spread),
+        float(epsilon),
+        bool(state_noise),
+        float(discount),
+        budget_ms,
+    )
+    return Plan(
+        mean[0].clone(), mean, stddev, best, iterations if budget_ms is None else int(done)
+    )
+
+
+def _require_extension() -> None:
+    if _C is None:
+        raise ImportError(
+            f"backend='fused' needs planet's compiled extension ({_IMPORT_ERROR}). Build it with "
+            "`pip install .` in the source folder (a C++20 compiler is needed), or use "
+            "backend='reference'."
+        ) from _IMPORT_ERROR
+
+
+def _require_cpu(op: str, device: torch.device) -> None:
+    if device.type != "cpu":
+        raise ValueError(
+            f"weights: backend='fused' has no {op} kernel for {device}; use tensors on the cpu "
+            "(weights.to('cpu')), or backend='reference'"
+        )
+
+
+def _check_memory(mean: Tensor, candidates: int) -> None:
+    """Refuses plans whose stored actions alone, [H, B, J, A], pass the address space in sight."""
+    limit = 1 << 40
+    if mean.numel() * candidates * 4 > limit:
+        raise ValueError(
+            f"candidates: expected H * B * J * A <= {limit // 4} actions, "
+            f"got {list(mean.shape)} [H, B, A] and J={candidates}"
+        )
+
+
+def _model(weights: RolloutWeights) -> tuple[Tensor, list[int], float, int]:
+    """The ops' first arguments: packed weights, sizes, min_stddev, instruction set."""
+    isa: int = _C.isa()
+    key = f"packed for cpu instruction set {isa}"
+    if key not in weights._cache:
+        weights._cache[key] = torch.ops.planet.pack_weights(_tensors(weights), _sizes(weights), isa)
+    return weights._cache[key], _sizes(weights), float(weights.min_stddev), isa
+
+
+def _sizes(weights: RolloutWeights) -> list[int]:
+    return [
+        weights.belief_size,
+        weights.state_size,
+        weights.action_size,
+        weights.hidden_size,
+        int(weights.activation == "elu"),
+        *(weight.shape[0] for weight in weights.reward_weights),
+    ]
+
+
+def _tensors(weights: RolloutWeights) -> list[Tensor]:
+    reward = zip(weights.reward_weights, weights.reward_biases, strict=True)
+    return [
+        weights.input_weight,
+        weights.input_bias,
+        weights.gru_weight_ih,
+        weights.gru_weight_hh,
+        weights.gru_bias_ih,
+        weights.gru_bias_hh,
+        weights.prior_hidden_weight,
+        weights.prior_hidden_bias,
+        weights.prior_weight,
+        weights.prior_bias,
+        *(tensor for layer in reward for tensor in layer),
+    ]
+
+
+def _register_fakes() -> None:
+    """Shapes of the ops' outputs for torch.compile and torch.export."""
+
+    @torch.library.register_fake("planet::rollout_returns")
+    def _(
+        packed: Tensor, sizes: list[int], min_stddev: float, isa: int, belief: Tensor,
+        state: Tensor, actions: Tensor, *rest: object,
+    ) -> Tensor:  # fmt: skip
+        return actions.new_empty(actions.shape[1], actions.shape[2])
+
+    @torch.library.register_fake("planet::refit")
+    def _(
+        actions: Tensor, returns: Tensor, topk: int, spread: int, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        horizon, batch, _, size = actions.shape
+        fitted = (actions.new_empty(horizon, batch, size) for _ in range(2))
+        elites = actions.new_empty(batch, topk, dtype=torch.int64)
+        return *fitted, elites, returns.new_empty(batch)
+
+    @torch.library.register_fake("planet::cem_plan")
+    def _(
+        packed: Tensor, sizes: list[int], min_stddev: float, isa: int, belief: Tensor,
+        state: Tensor, mean: Tensor, *rest: object,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        done = mean.new_empty((), dtype=torch.int64)
+        return torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(mean.shape[1]), done
+
+
+if _C is not None:
+    _register_fakes()
