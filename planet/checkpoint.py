@@ -1,9 +1,16 @@
-"""One file that a run continues from: replaced atomically, read without running any code."""
+"""One file that a run continues from: replaced atomically, read without running any code.
+
+The file is what `torch.save` writes, followed by 16 bytes: magic b"PLANETCK", format version
+(uint32) and the CRC-32 of everything before it (uint32), little-endian. torch's own reader
+ignores the end and compares no checksums.
+"""
 
 from __future__ import annotations
 
+import io
 import pickle
-import zipfile
+import struct
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -13,8 +20,10 @@ from torch import Tensor
 
 from planet.atomic import atomic_write
 
-_FORMAT = "planet checkpoint"
+_MAGIC = b"PLANETCK"
 _VERSION = 1
+_ENDING = struct.Struct("<8sI")
+_CHECKSUM = struct.Struct("<I")
 _PLAIN_TYPES = (bool, int, float, str, type(None))
 
 
@@ -41,8 +50,12 @@ def save_checkpoint(path: Path | str, payload: dict[str, Any]) -> None:
       OSError: the file cannot be written; an existing one stays as it was.
     """
     plain = _plain("payload", payload)
+    content = io.BytesIO()
+    torch.save(plain, content)
+    content.write(_ENDING.pack(_MAGIC, _VERSION))
+    content.write(_CHECKSUM.pack(zlib.crc32(content.getbuffer())))
     with atomic_write(Path(path)) as file:
-        torch.save({"format": _FORMAT, "version": _VERSION, "payload": plain}, file)
+        file.write(content.getbuffer())
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -62,38 +75,33 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dic
         message names the file and the reason.
     """
     path = Path(path)
-    _verify_archive(path)
+    content = io.BytesIO(_intact_content(path))
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        payload: dict[str, Any] = torch.load(content, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(path, f"cannot be read: {reason}") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise CheckpointError(path, "is no planet checkpoint, though torch can read it")
-    version = content.get("version")
-    if version != _VERSION:
-        newer = isinstance(version, int) and version > _VERSION
-        raise CheckpointError(
-            path,
-            f"format version {version} {'is newer than' if newer else 'is not'} "
-            f"the one this release reads ({_VERSION})",
-        )
-    payload: dict[str, Any] = content["payload"]
     return payload
 
 
-def _verify_archive(path: Path) -> None:
-    """Compares the checksums of the zip archive, which torch.load itself does not do."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        size = path.stat().st_size
+def _intact_content(path: Path) -> bytes:
+    """Returns what torch.save wrote, after comparing the checksum."""
+    content = path.read_bytes()
+    size = len(content) - _ENDING.size - _CHECKSUM.size
+    magic, version = _ENDING.unpack_from(content, size) if size >= 0 else (b"", 0)
+    if magic != _MAGIC:
+        raise CheckpointError(path, f"is truncated or no checkpoint ({len(content)} bytes)")
+    if version != _VERSION:
+        newer = "is newer than" if version > _VERSION else "is not"
         raise CheckpointError(
-            path, f"is truncated or no checkpoint ({size} bytes): {error}"
-        ) from error
-    if damaged is not None:
-        raise CheckpointError(path, f"checksum of its part {damaged} does not match")
+            path, f"format version {version} {newer} the one this release reads ({_VERSION})"
+        )
+    if (
+        zlib.crc32(memoryview(content)[: -_CHECKSUM.size])
+        != _CHECKSUM.unpack(content[-_CHECKSUM.size :])[0]
+    ):
+        raise CheckpointError(path, "checksum does not match")
+    return content[:size]
 
 
 def _plain(name: str, value: object) -> Any:
