@@ -144,7 +144,7 @@ class Agent:
         size = model.image_size
         count = 3 * size * size
         dither = uniforms(words(seeds, count, 1, stream=STREAM_DITHER)).float()
-        dither = dither.reshape(-1, 3, size, size).to(model.device)
+        dither = dither.reshape(-1, size, size, 3).to(model.device)
         noise = normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
         embedding = model.embed(model.images(images, dither))
         self.latent = model.rssm.filter(
@@ -180,7 +180,7 @@ class Agent:
             raise ValueError(f"rows: expected values in [0, {self.batch_size}), got {bad}")
         belief, state = latent.belief.clone(), latent.state.clone()
         action = self._action.clone()
-        for row in rows:
+        for row in set(rows):
             belief[row], state[row], action[row] = 0.0, 0.0, 0.0
             self._episodes[row] += 1
             self._steps[row] = 0
@@ -197,7 +197,7 @@ class Agent:
         size = self.world_model.image_size
         if array.dtype != np.uint8:
             raise TypeError(f"observation: expected dtype uint8, got {array.dtype}")
-        if array.shape not in ((size, size, 3), (array.shape[0], size, size, 3)):
+        if array.ndim not in (3, 4) or array.shape[-3:] != (size, size, 3):
             raise ValueError(
                 f"observation: expected shape [{size}, {size}, 3] or [B, {size}, {size}, 3], "
                 f"got {list(array.shape)}"

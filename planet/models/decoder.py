@@ -35,7 +35,7 @@ class ConvDecoder(nn.Module):
                 f"{config.decoder_stride} give {size} pixels per side; expected "
                 f"image_size={image_size}"
             )
-        self.width = config.decoder_channels[0] * 8  # 1024 for the paper's 128
+        self.width = config.decoder_input
         self.input = nn.Linear(config.belief_size + config.state_size, self.width)
         layers: list[nn.Module] = []
         channels = self.width
@@ -67,4 +67,5 @@ class MLPDecoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Decodes [N, D+S] as [N, 3, h, w], nominally in [-0.5, 0.5]."""
         image: Tensor = self.layers(features)
-        return image.reshape(-1, 3, self.image_size, self.image_size)
+        # Channels last in memory, as images are, so that the loss runs over both in one order.
+        return image.reshape(-1, self.image_size, self.image_size, 3).movedim(-1, -3)

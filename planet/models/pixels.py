@@ -18,10 +18,10 @@ def preprocess(observation: Tensor, bit_depth: int, dither: Tensor) -> Tensor:
     Args:
       observation: uint8 [..., h, w, 3].
       bit_depth: b, 1 to 8.
-      dither: u, float32 [..., 3, h, w].
+      dither: u, float32 [..., h, w, 3].
 
     Returns:
-      float32 [..., 3, h, w] in [-0.5, 0.5).
+      float32 [..., 3, h, w] in [-0.5, 0.5], channels last in memory.
 
     Raises:
       ValueError: `observation` is not uint8 with 3 channels last.
@@ -31,8 +31,8 @@ def preprocess(observation: Tensor, bit_depth: int, dither: Tensor) -> Tensor:
             f"observation: expected uint8 [..., h, w, 3], got {observation.dtype} "
             f"{list(observation.shape)}"
         )
-    levels = torch.bitwise_right_shift(observation, 8 - bit_depth).movedim(-1, -3)
-    return (levels + dither) * 2.0**-bit_depth - 0.5
+    levels = torch.bitwise_right_shift(observation, 8 - bit_depth).float()
+    return levels.add_(dither).mul_(2.0**-bit_depth).sub_(0.5).movedim(-1, -3)
 
 
 def postprocess(image: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from planet.config import TrainConfig
@@ -90,13 +91,14 @@ def sequence_loss(
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, device=device)
 
-    dither = torch.rand(steps, batch, 3, size, size, generator=generator, device=device)
+    dither = torch.rand(steps, batch, size, size, 3, generator=generator, device=device)
     image = model.images(chunk.observation, dither)
     noise = draw(steps, batch, model.config.state_size)
     filtered = model.rssm.filter_chunk(model.embed(image), chunk.action, noise)
 
-    image_loss = 0.5 * (model.decode(filtered.latent) - image).square().sum(dim=(2, 3, 4)).mean()
-    reward_loss = 0.5 * (model.predict_reward(filtered.latent) - chunk.reward).square().mean()
+    decoded = model.decode(filtered.latent)
+    image_loss = 0.5 * F.mse_loss(decoded, image, reduction="sum") / (steps * batch)
+    reward_loss = 0.5 * F.mse_loss(model.predict_reward(filtered.latent), chunk.reward)
     kl = kl_divergence(filtered.posterior, filtered.prior)
     divergence = kl.clamp(min=config.free_nats).mean()
     standard = Gaussian(torch.zeros_like(noise), torch.ones_like(noise))
