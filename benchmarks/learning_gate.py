@@ -1,0 +1,161 @@
+"""Does it really learn? Trains the `small` preset on cheetah-run from pixels and judges the agents.
+
+    python benchmarks/learning_gate.py
+
+Runs the demo's schedule once for each of three seeds, and once with rewards shuffled over the whole
+data set, two processes of one thread side by side. Every run that was started is reported, in
+`benchmarks/results/learning_gate.json`; the exit status is 0 when all pass.
+
+The thresholds below were fixed before the first run. Random actions return 13 +- 4 and never passed
+25 in 72 episodes, zero or constant actions at most 1, and an untrained planner 4 to 9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+SEEDS = (1, 2, 3)
+SHUFFLED_SEED = 1
+EPISODES = 10
+LEAST_RETURN = 50.0
+LEAST_OVER_RANDOM = 3.5
+MOST_SHUFFLED = 25.0
+RESULTS = Path(__file__).parent / "results" / "learning_gate.json"
+
+
+def work(seed: int, shuffled: bool, directory: str) -> dict[str, Any]:
+    """Trains and evaluates one agent in this process, on one thread."""
+    import numpy as np
+    import torch
+
+    from planet import envs
+    from planet.presets import small
+    from planet.replay import read_episode, write_episode
+    from planet.training.metrics import read_metrics
+    from planet.training.trainer import Trainer
+
+    class ShuffledTrainer(Trainer):
+        """Breaks the link between what was seen and what was earned before every training phase."""
+
+        def _learn(self, due: int) -> None:
+            paths = [self.replay.directory / name for name in self.replay.episodes]
+            episodes = [read_episode(path) for path in paths]
+            rewards = np.concatenate([episode.reward[1:] for episode in episodes])
+            generator = np.random.default_rng([seed, self.episodes])
+            pieces = np.split(
+                generator.permutation(rewards),
+                np.cumsum([episode.length - 1 for episode in episodes])[:-1],
+            )
+            for path, episode, piece in zip(paths, episodes, pieces, strict=True):
+                write_episode(path, replace(episode, reward=np.append(np.float32(0), piece)))
+            super()._learn(due)
+
+    torch.set_num_threads(1)
+    base = small("cheetah-run")
+    config = replace(base, train=replace(base.train, seed=seed, evaluation_interval=0))
+    settings = config.environment
+    environment = envs.make(
+        settings.task,
+        image_size=settings.image_size,
+        render_size=settings.render_size,
+        quality=settings.quality,
+    )
+    wall, cpu = time.perf_counter(), time.process_time()
+    trainer = (ShuffledTrainer if shuffled else Trainer)(config, directory, environment)
+    trainer.run()
+    trained = time.process_time() - cpu
+    returns = trainer.evaluate(EPISODES)
+    metrics = read_metrics(Path(directory) / "metrics.jsonl")
+    collected = [line for line in metrics if "collect/return" in line]
+    random = [line["collect/return"] for line in collected if not line["collect/planned"]]
+    mean = float(np.mean(returns))
+    out = {
+        "seed": seed,
+        "shuffled_rewards": shuffled,
+        "returns": [round(value, 2) for value in returns],
+        "mean": mean,
+        "standard_error": float(np.std(returns, ddof=1) / np.sqrt(len(returns))),
+        "random_mean": float(np.mean(random)),
+        "random_max": float(np.max(random)),
+        "collected_by_planner": [
+            round(line["collect/return"], 2) for line in collected if line["collect/planned"]
+        ],
+        "updates": trainer.learner.updates,
+        "train_cpu_seconds": round(trained, 1),
+        "wall_seconds": round(time.perf_counter() - wall, 1),
+    }
+    if shuffled:
+        out["passed"] = mean <= MOST_SHUFFLED
+    else:
+        out["passed"] = mean >= LEAST_RETURN and mean >= LEAST_OVER_RANDOM * out["random_mean"]
+    return out
+
+
+def judge() -> int:
+    """Runs all arms, two at a time, and writes and prints the verdict."""
+    from planet.profiling import machine_facts
+
+    waiting = [(seed, False) for seed in SEEDS] + [(SHUFFLED_SEED, True)]
+    running: list[tuple[subprocess.Popen[str], tuple[int, bool]]] = []
+    results: list[dict[str, Any]] = []
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        while waiting or running:
+            while waiting and len(running) < 2:
+                seed, shuffled = waiting.pop(0)
+                command = [sys.executable, __file__, "--seed", str(seed)]
+                command += ["--directory", str(Path(folder) / f"{seed}-{shuffled}")]
+                command += ["--shuffled"] if shuffled else []
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+                running.append((process, (seed, shuffled)))
+            process, arm = running.pop(0)
+            output, _ = process.communicate()
+            if process.returncode:
+                failures += 1
+                results.append({"seed": arm[0], "shuffled_rewards": arm[1], "passed": False,
+                                "error": f"exit status {process.returncode}"})  # fmt: skip
+            else:
+                results.append(json.loads(output.splitlines()[-1]))
+            print(json.dumps(results[-1]), flush=True)
+    passed = all(result["passed"] for result in results)
+    thresholds = {
+        "least_return": LEAST_RETURN,
+        "least_over_random": LEAST_OVER_RANDOM,
+        "most_with_shuffled_rewards": MOST_SHUFFLED,
+    }
+    report = {
+        "command": "python benchmarks/learning_gate.py",
+        "passed": passed,
+        "thresholds": thresholds,
+        "runs": results,
+        "machine": machine_facts(),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"{'passed' if passed else 'FAILED'}: {RESULTS}")
+    return 0 if passed else 1
+
+
+def main() -> int:
+    """Judges, or with --seed works on one arm."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--shuffled", action="store_true")
+    parser.add_argument("--directory")
+    options = parser.parse_args()
+    if options.seed is None:
+        return judge()
+    print(json.dumps(work(options.seed, options.shuffled, options.directory)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
