@@ -69,18 +69,38 @@ def measure(directory: Path, batches: int) -> dict[str, object]:
         "rss_open_mb": resident_megabytes("VmRSS"),
     }
     generator = np.random.default_rng(1)
+    warm = sample_milliseconds(buffer, batches, generator)
+    result |= {
+        "rss_after_mb": resident_megabytes("VmRSS"),
+        "rss_peak_mb": resident_megabytes("VmHWM"),
+        "batch": [BATCH_SIZE, CHUNK_LENGTH],
+        "ms_per_batch_median": float(np.median(warm)),
+        "ms_per_batch_p95": float(np.percentile(warm, 95)),
+    }
+    drop_from_page_cache(buffer)
+    cold = sample_milliseconds(buffer, 10, generator)
+    return result | {"ms_per_batch_from_disk_median": float(np.median(cold))}
+
+
+def sample_milliseconds(
+    buffer: ReplayBuffer, batches: int, generator: np.random.Generator
+) -> list[float]:
+    """Draws batches as a training loop does (the last one alive while the next is read)."""
     milliseconds = []
     for _ in range(batches):
         begin = time.perf_counter()
         chunk = buffer.sample(BATCH_SIZE, generator)
         milliseconds.append(1000 * (time.perf_counter() - begin))
-    return result | {
-        "rss_after_mb": resident_megabytes("VmRSS"),
-        "rss_peak_mb": resident_megabytes("VmHWM"),
-        "batch": list(chunk.observation.shape),
-        "ms_per_batch_median": float(np.median(milliseconds)),
-        "ms_per_batch_p95": float(np.percentile(milliseconds, 95)),
-    }
+    assert chunk.observation.shape == (CHUNK_LENGTH, BATCH_SIZE, IMAGE_SIZE, IMAGE_SIZE, 3)
+    return milliseconds
+
+
+def drop_from_page_cache(buffer: ReplayBuffer) -> None:
+    """Makes the kernel forget the episodes, so that the next reads come from the disk."""
+    for info in buffer.episodes.values():
+        with open(info.path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def main() -> None:

@@ -76,6 +76,13 @@ def test_tensors_go_to_the_device(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "c.pt", "meta")["a"][0].device.type == "meta"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_tensors_of_a_cuda_device_are_read_without_one(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", {"a": torch.ones(3, device="cuda")})
+    assert load_checkpoint(tmp_path / "c.pt")["a"].device.type == "cpu"
+    assert load_checkpoint(tmp_path / "c.pt", "cuda")["a"].device.type == "cuda"
+
+
 def test_parameters_and_views_are_stored_alone(tmp_path: Path) -> None:
     weight = nn.Parameter(torch.zeros(1000, 1000))
     save_checkpoint(tmp_path / "c.pt", {"row": weight[3], "state": OrderedDict(w=weight[:2, :2])})
