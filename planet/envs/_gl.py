@@ -7,17 +7,29 @@ So libraries are looked up by name first (EGL, then OSMesa), never tried.
 
 from __future__ import annotations
 
+import atexit
 import ctypes.util
 import importlib
 import os
 import sys
-from typing import Any
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 BACKENDS = ("egl", "osmesa")
 APT_LINE = "apt-get install -y --no-install-recommends libegl1 libgl1"
 APT_LINE_OSMESA = "apt-get install -y --no-install-recommends libosmesa6"
 
 _rendering_pid: int | None = None
+_open: weakref.WeakSet[Closable] = weakref.WeakSet()
+
+
+class Closable(Protocol):
+    """Something that holds OpenGL objects until it is closed."""
+
+    def close(self) -> None:
+        """Frees them; may be called again."""
 
 
 class RenderingUnavailable(RuntimeError):
@@ -46,7 +58,7 @@ def choose_backend() -> str:
 def prepare_import() -> str:
     """Makes `import mujoco` and `import dm_control` safe on a machine without a display.
 
-    Sets MUJOCO_GL when it is unset and MuJoCo is not imported yet, so that both pick the same
+    Sets MUJOCO_GL when it is unset and dm_control is not imported yet, so that they pick the same
     library as this package (and do not try GLFW, which needs a display). Sets LP_NUM_THREADS to 0
     when it is unset: a small frame is a single tile of Mesa's software renderer, to which its
     threads only add a quarter of the time.
@@ -58,10 +70,25 @@ def prepare_import() -> str:
       RenderingUnavailable: as `choose_backend`.
     """
     backend = choose_backend()
-    if not os.environ.get("MUJOCO_GL") and "mujoco" not in sys.modules:
+    if not os.environ.get("MUJOCO_GL") and "dm_control" not in sys.modules:
         os.environ["MUJOCO_GL"] = backend
     os.environ.setdefault("LP_NUM_THREADS", "0")
     return backend
+
+
+def is_forked() -> bool:
+    """Tells whether this process was forked from one that rendered."""
+    return _rendering_pid is not None and _rendering_pid != os.getpid()
+
+
+def close_at_exit(owner: Closable) -> None:
+    """Closes the owner, if it still lives, before EGL is shut down at the interpreter's exit.
+
+    EGL's own exit registers itself at the first context, so this has to be called after that.
+    """
+    _open.add(owner)
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
 
 
 def check_process() -> None:
@@ -72,7 +99,7 @@ def check_process() -> None:
     Raises:
       RuntimeError: this process is such a child.
     """
-    if _rendering_pid is not None and _rendering_pid != os.getpid():
+    if is_forked():
         raise RuntimeError(
             f"rendering: process {os.getpid()} was forked from process {_rendering_pid} after that "
             "had rendered, and OpenGL does not survive a fork; start workers with the "
@@ -82,10 +109,10 @@ def check_process() -> None:
 
 
 class Context:
-    """An OpenGL context that is current inside `with`; what was current before comes back after.
+    """An OpenGL context that is current only inside `with context.current()`.
 
-    So it may be used from any one thread at a time, and beside the suite's own renderer, which
-    believes that its context stays current.
+    What was current before comes back after. So it may be used from any one thread at a time, and
+    beside the suite's own renderer, which believes that its context stays current.
 
     Args:
       size: side of the largest frame in pixels.
@@ -101,39 +128,56 @@ class Context:
         self.backend = prepare_import()
         try:
             module = importlib.import_module(f"mujoco.{self.backend}")
-            self._gl = module.GLContext(size, size)
+            with _kept_current(module):
+                self._gl = module.GLContext(size, size)
         except (ImportError, AttributeError, RuntimeError) as error:
             apt = APT_LINE if self.backend == "egl" else APT_LINE_OSMESA
             raise RenderingUnavailable(
                 f"{self.backend} is installed but made no OpenGL context ({error}); on Debian and "
                 f"Ubuntu install its drivers:\n  {apt}"
             ) from error
-        self._egl = module.EGL if self.backend == "egl" else None
-        self._display = module.EGL_DISPLAY if self.backend == "egl" else None
-        self._previous: Any = None
+        self._module = module
         _rendering_pid = os.getpid()
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Makes the context current inside `with`."""
         check_process()
-        if self._egl is not None:
-            self._previous = self._egl.eglGetCurrentContext()
-        self._gl.make_current()
-
-    def __exit__(self, *_: object) -> None:
-        if self._egl is not None:
-            egl, previous = self._egl, self._previous or self._egl.EGL_NO_CONTEXT
-            self._previous = None
-            egl.eglMakeCurrent(self._display, egl.EGL_NO_SURFACE, egl.EGL_NO_SURFACE, previous)
+        with _kept_current(self._module):
+            self._gl.make_current()
+            yield
 
     def free(self) -> None:
-        """Destroys the context; it must not be current."""
-        self._gl.free()
+        """Destroys the context."""
+        with _kept_current(self._module):
+            self._gl.free()
 
     def renderer_name(self) -> str:
         """Returns the driver's GL_RENDERER string."""
         gl = importlib.import_module("OpenGL.GL")
-        with self:
+        with self.current():
             return bytes(gl.glGetString(gl.GL_RENDERER)).decode()
+
+
+def _close_all() -> None:
+    for owner in list(_open):
+        owner.close()
+
+
+@contextmanager
+def _kept_current(module: Any) -> Iterator[None]:
+    """Puts back the EGL context that was current before; making and freeing one drops it too.
+
+    OSMesa has no such question to ask.
+    """
+    egl = getattr(module, "EGL", None)
+    previous = egl.eglGetCurrentContext() if egl else None
+    try:
+        yield
+    finally:
+        if egl:
+            surface, context = egl.EGL_NO_SURFACE, previous or egl.EGL_NO_CONTEXT
+            egl.eglMakeCurrent(module.EGL_DISPLAY, surface, surface, context)
 
 
 def _is_installed(backend: str) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from planet.envs import _gl
 from planet.envs.checks import check_action, check_at_least_one, check_render_mode
+from planet.envs.extra import import_extra
 from planet.envs.rendering import Renderer, check_camera, quality_of
 from planet.envs.tasks import split_task
 
@@ -87,7 +88,7 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._renderer: Renderer | None = None
         self._frame: Observation | None = None
         self._steps = 0
-        self._running = False
+        self._running = self._closed = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -100,16 +101,23 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
         Returns:
           the observation [image_size, image_size, 3] and an info dict.
+
+        Raises:
+          RuntimeError: the environment is closed, or this process was forked from one that
+            rendered.
         """
-        if seed is None:
-            seed, self._seed = self._seed, None
+        if self._closed:
+            raise RuntimeError("reset: expected an open environment; it was closed")
+        _gl.check_process()
+        seed, self._seed = self._seed if seed is None else seed, None
         super().reset(seed=seed)
-        self._seed = None
         if seed is not None:
             # The public way to reseed a task. A RandomState takes 32-bit words.
             words = seed if seed < 2**32 else [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
             self._control.task.random.seed(words)
         self._control.reset()
+        if self._renderer is not None:
+            self._renderer.upload_terrain()
         self._steps, self._running = 0, True
         return self._observe(), {"reward_sum": 0.0, "control_steps": 0, "physics_diverged": False}
 
@@ -168,11 +176,13 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return frame
 
     def close(self) -> None:
-        """Frees the OpenGL context; may be called again."""
+        """Frees the OpenGL context and the physics; may be called again."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
-        self._running = False
+        self._running, self._closed = False, True
+        if not _gl.is_forked():  # else the suite's own context, where it made one, is the parent's
+            self._control.physics.free()
 
     @property
     def physics(self) -> Any:
@@ -182,9 +192,9 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def _observe(self) -> Observation:
         physics = self._control.physics
         if self._renderer is None:
-            self._renderer = Renderer(
-                physics.model.ptr, self._render_size, self.quality, self.camera
-            )
+            model = physics.model.ptr
+            self._renderer = Renderer(model, self._render_size, self.quality, self.camera)
+            _gl.close_at_exit(self)
         self._frame = self._renderer.render(physics.data.ptr)
         return self._last_observation()
 
@@ -213,8 +223,7 @@ class _DeprecatedMass(logging.Filter):
 
 def _load(domain: str, task: str) -> Any:
     _gl.prepare_import()
-    from dm_control import suite
-
+    suite = import_extra("dm_control.suite")
     quiet = _DeprecatedMass()
     logging.getLogger("absl").addFilter(quiet)
     try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from planet.envs.extra import import_extra
 from planet.envs.tasks import ACTION_REPEAT, TOY_TASK, action_repeat_of, split_task
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def make(
         action_repeat = action_repeat_of(task)
         if domain not in ACTION_REPEAT:
             _log.warning("%s is not in the paper: action repeat %d", task, action_repeat)
-    environment: gymnasium.Env[Any, Any] = _import("planet.envs.dmc").DMControlEnv(
+    environment: gymnasium.Env[Any, Any] = import_extra("planet.envs.dmc").DMControlEnv(
         task,
         action_repeat=action_repeat,
         image_size=image_size,
@@ -77,22 +77,10 @@ def _toy(
         raise ValueError(
             f"render_size: expected image_size={image_size} for {TOY_TASK}, got {render_size}"
         )
-    environment: gymnasium.Env[Any, Any] = _import("planet.envs.toy").ToyReachEnv(
+    environment: gymnasium.Env[Any, Any] = import_extra("planet.envs.toy").ToyReachEnv(
         image_size=image_size,
         action_repeat=1 if action_repeat is None else action_repeat,
         control_steps=50 if control_steps is None else control_steps,
         seed=seed,
     )
     return environment
-
-
-def _import(module: str) -> Any:
-    """Imports a module that needs the extra; naming it needs none, so the caller decides when."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("planet"):
-            raise
-        raise ImportError(
-            f"environments need {error.name}; install it with: pip install 'planet-rl[train]'"
-        ) from error

@@ -7,7 +7,6 @@ how much of this is kept.
 
 from __future__ import annotations
 
-import atexit
 import os
 import weakref
 from collections.abc import Iterator
@@ -64,7 +63,7 @@ class Renderer:
         gl = _gl.Context(size)
         import mujoco
 
-        with gl, _visual(model, size, settings):
+        with gl.current(), _visual(model, size, settings):
             context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
         self._model = model
@@ -72,15 +71,13 @@ class Renderer:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = settings.shadow_size != 0
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = settings.reflections
         self._option, self._rectangle = mujoco.MjvOption(), mujoco.MjrRect(0, 0, size, size)
+        self._option.flags[mujoco.mjtVisFlag.mjVIS_RANGEFINDER] = False  # as the suite does
         self._camera = _camera(model, camera)
         self._buffer = np.empty((size, size, 3), np.uint8)
         self._context, self._gl = context, gl
         self._release = weakref.finalize(self, _release, [context, gl], os.getpid())
         self._release.atexit = False
-        _open.add(self)
-        # Ours must run before EGL's own exit, which registers itself at the first context.
-        atexit.unregister(_close_all)
-        atexit.register(_close_all)
+        _gl.close_at_exit(self)
 
     def render(self, data: Any) -> NDArray[np.uint8]:
         """Returns the frame of `mujoco.MjData` as a new uint8 array [size, size, 3].
@@ -92,7 +89,7 @@ class Renderer:
             raise RuntimeError("renderer: expected an open renderer, got a closed one")
         import mujoco
 
-        with self._gl:
+        with self._gl.current():
             mujoco.mjv_updateScene(
                 self._model,
                 data,
@@ -106,6 +103,14 @@ class Renderer:
             mujoco.mjr_readPixels(self._buffer, None, self._rectangle, self._context)
         frame: NDArray[np.uint8] = self._buffer[::-1].copy()  # OpenGL starts at the bottom row
         return frame
+
+    def upload_terrain(self) -> None:
+        """Takes over height fields that the task has changed in the model since the last frame."""
+        import mujoco
+
+        with self._gl.current():
+            for number in range(self._model.nhfield):
+                mujoco.mjr_uploadHField(self._model, self._context, number)
 
     @property
     def backend(self) -> str:
@@ -138,13 +143,7 @@ def check_camera(model: Any, camera: int) -> None:
         raise ValueError(f"camera: expected -1 to {model.ncam - 1}, got {camera}")
 
 
-_open: weakref.WeakSet[Renderer] = weakref.WeakSet()
 _inherited: list[Any] = []  # a forked child may neither use nor free its parent's contexts
-
-
-def _close_all() -> None:
-    for renderer in list(_open):
-        renderer.close()
 
 
 def _release(resources: list[Any], pid: int) -> None:
@@ -152,7 +151,7 @@ def _release(resources: list[Any], pid: int) -> None:
         _inherited.append(resources)
         return
     context, gl = resources
-    with gl:
+    with gl.current():
         context.free()
     gl.free()
 

@@ -1,0 +1,22 @@
+"""Imports what the `train` extra brings."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def import_extra(module: str) -> Any:
+    """Imports a module that needs the extra.
+
+    Raises:
+      ImportError: a package of the extra is missing; the message gives the command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("planet"):
+            raise
+        raise ImportError(
+            f"environments need {error.name}; install it with: pip install 'planet-rl[train]'"
+        ) from error
