@@ -1,0 +1,44 @@
+"""Fixtures for the whole test suite."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from planet.ops import backend
+
+FUSED_MISSING = "the compiled core is not built; see README, Install"
+
+
+def fused_is_built() -> bool:
+    """Whether the extension is there; a broken one counts, so that its error is seen."""
+    return importlib.util.find_spec("planet._C") is not None
+
+
+@pytest.fixture(
+    params=[
+        "reference",
+        pytest.param("fused", marks=pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)),
+    ]
+)
+def ops(request: pytest.FixtureRequest) -> ModuleType:
+    """The ops of each backend in turn."""
+    return backend(request.param)
+
+
+@pytest.fixture
+def report_error(
+    record_property: Callable[[str, object], None],
+) -> Callable[[str, float, float], None]:
+    """Checks a measured error against its tolerance; shows it with `pytest -rP`."""
+
+    def check(what: str, error: float, tolerance: float) -> None:
+        sys.stdout.write(f"{what}: error {error:.1e}, tolerance {tolerance:.1e}\n")
+        record_property(what, error)
+        assert error <= tolerance, f"{what}: error {error:.3e} above {tolerance:.1e}"
+
+    return check

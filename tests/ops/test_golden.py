@@ -1,0 +1,182 @@
+"""Both backends against golden vectors from an independent float64 NumPy program."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from golden import make_golden
+from golden.make_golden import CASES, Case
+from ops.tolerances import (
+    FLOOR,
+    NORMAL_ABSOLUTE,
+    NORMAL_RELATIVE,
+    PLAN_ABSOLUTE,
+    RETURNS,
+    close,
+    returns_error,
+)
+from random_weights import PRESET_SIZES
+
+from planet.latent import LatentState
+from planet.noise import Noise, mix_seed, normals, words
+from planet.presets import PRESETS
+from planet.weights import RolloutWeights
+
+FOLDER = Path(make_golden.__file__).parent
+TRANSITION = (
+    "input_weight", "input_bias", "gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh",
+    "prior_hidden_weight", "prior_hidden_bias", "prior_weight", "prior_bias",
+)  # fmt: skip
+
+
+def stored(name: str) -> dict[str, np.ndarray]:
+    with np.load(FOLDER / f"{name}.npz") as file:
+        return dict(file)
+
+
+def snapshot(case: Case) -> RolloutWeights:
+    tensors = {k: torch.from_numpy(v) for k, v in make_golden.case_weights(case).items()}
+    layers = range(len(case.reward) + 1)
+    return RolloutWeights(
+        **{name: tensors[name] for name in TRANSITION},
+        reward_weights=[tensors[f"reward_weights.{i}"] for i in layers],
+        reward_biases=[tensors[f"reward_biases.{i}"] for i in layers],
+        activation=case.activation,
+        min_stddev=case.min_stddev,
+    )
+
+
+def inputs(case: Case) -> tuple[LatentState, torch.Tensor, torch.Tensor]:
+    values = make_golden.case_inputs(case)
+    latent = LatentState(torch.from_numpy(values["belief"]), torch.from_numpy(values["state"]))
+    return (
+        latent,
+        torch.from_numpy(values["actions"]),
+        torch.from_numpy(values["seeds"].view(np.int64)),
+    )
+
+
+def bound(value: tuple[float, ...] | float) -> float | torch.Tensor:
+    return torch.tensor(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize("noisy", [True, False], ids=["sampled", "mean"])
+def test_returns_match_golden(
+    ops: ModuleType, name: str, noisy: bool, report_error: Callable[[str, float, float], None]
+) -> None:
+    case = CASES[name]
+    latent, actions, seeds = inputs(case)
+    noise = Noise(seeds, iteration=5, particle=2) if noisy else None
+    got = ops.rollout_returns(snapshot(case), latent, actions, noise, discount=case.discount)
+    expected = torch.from_numpy(stored(name)["returns_noise" if noisy else "returns_mean"])
+    report_error("returns", returns_error(got, expected), RETURNS[case.scale])
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_plan_matches_golden_after_every_iteration(
+    ops: ModuleType, name: str, report_error: Callable[[str, float, float], None]
+) -> None:
+    case, golden = CASES[name], stored(name)
+    latent, _, seeds = inputs(case)
+    start = torch.zeros(case.horizon, case.batch, case.action)
+    assert golden["gap"].min() > 10 * RETURNS[case.scale]  # the elites are the same beyond doubt
+    for iterations in range(1, case.iterations + 1):
+        plan = ops.cem_plan(
+            snapshot(case), latent, start, torch.full_like(start, case.initial_stddev),
+            seed=seeds, candidates=case.candidates, topk=case.topk, iterations=iterations,
+            first_iteration=case.first_iteration, low=bound(case.low), high=bound(case.high),
+            spread=case.spread, epsilon=case.epsilon, state_noise=case.state_noise,
+            discount=case.discount,
+        )  # fmt: skip
+        last = iterations - 1
+        for field in ("mean", "stddev"):
+            error = getattr(plan, field).double() - torch.from_numpy(golden[field][last])
+            report_error(field, error.abs().max().item(), PLAN_ABSOLUTE)
+        error = np.abs(plan.best_return.double().numpy() - golden["best"][last])
+        error /= np.maximum(golden["rms"][last], FLOOR)
+        report_error("best_return", error.max(), RETURNS[case.scale])
+        assert torch.equal(plan.action, plan.mean[0])
+        assert plan.iterations == iterations
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_refit_chooses_the_golden_elites(ops: ModuleType, name: str) -> None:
+    case, golden = CASES[name], stored(name)
+    returns = golden["returns_noise"]
+    _, actions, _ = inputs(case)
+    fitted = ops.refit(
+        actions,
+        torch.from_numpy(returns).float(),
+        topk=case.topk,
+        spread=case.spread,
+        epsilon=case.epsilon,
+    )
+    for b in range(case.batch):
+        problem = actions[:, b].double().numpy()
+        mean, stddev, elites = make_golden.refit(problem, returns[b].astype(np.float32), case)
+        assert fitted.elites[b].tolist() == elites
+        assert close(fitted.mean[:, b], torch.from_numpy(mean), 1e-7)
+        assert close(fitted.stddev[:, b], torch.from_numpy(stddev), 1e-7)
+
+
+def test_random_numbers_match_golden() -> None:
+    golden = stored("random_numbers")
+    for row, seed in enumerate(int(s) for s in golden["seeds"]):
+        mixed = [mix_seed(seed, word) % 2**64 for word in range(4)]
+        assert mixed == golden["splitmix"][row].tolist()
+        seeds = torch.tensor([seed - 2**64 if seed >= 2**63 else seed])
+        for column, place in enumerate(golden["places"]):
+            stream, time, iteration, particle = (int(x) for x in place)
+            at = {"stream": stream, "time": time, "iteration": iteration, "particle": particle}
+            word = words(seeds, 12, 5, **at)[0]
+            assert np.array_equal(word.numpy(), golden["words"][row, column].astype(np.int64))
+            expected = torch.from_numpy(golden["normals"][row, column])
+            got = normals(seeds, 11, 5, **at)[0]
+            assert close(got, expected, NORMAL_ABSOLUTE, NORMAL_RELATIVE)
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_case_and_a_test_size_has_each_preset_s_sizes(name: str) -> None:
+    model, case, sizes = PRESETS[name]("cheetah-run").model, CASES[name], PRESET_SIZES[name]
+    expected = (
+        model.belief_size, model.state_size, model.hidden_size,
+        (model.reward_hidden,) * model.reward_layers,
+    )  # fmt: skip
+    assert (case.belief, case.state, case.hidden, case.reward) == expected
+    assert (sizes.belief, sizes.state, sizes.hidden, sizes.reward) == expected
+    assert (case.activation, case.min_stddev) == (model.activation, model.min_stddev)
+
+
+def test_the_script_reproduces_the_stored_files(tmp_path: Path) -> None:
+    script = FOLDER / "make_golden.py"
+    subprocess.run([sys.executable, script, "--output", tmp_path], check=True, timeout=120)
+    names = {path.name for path in FOLDER.glob("*.npz")}
+    assert names == {path.name for path in tmp_path.glob("*.npz")}
+    assert names == {f"{name}.npz" for name in (*CASES, "random_numbers")}
+    for name in sorted(names):
+        with np.load(tmp_path / name) as fresh:
+            old = stored(Path(name).stem)
+            assert sorted(fresh.files) == sorted(old)
+            for key in fresh.files:
+                # Another NumPy may sum a product in another order: float64 rounding, no more.
+                np.testing.assert_allclose(fresh[key], old[key], rtol=1e-10, atol=1e-12)
+
+
+def test_the_script_imports_neither_planet_nor_torch() -> None:
+    tree = ast.parse((FOLDER / "make_golden.py").read_text())
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").split(".")[0])
+    assert imported == {"__future__", "argparse", "dataclasses", "pathlib", "numpy"}

@@ -1,0 +1,122 @@
+"""Random snapshots and inputs for tests: any sizes, any scale, equal for equal seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.weights import RolloutWeights
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Letters as everywhere: D, S, A, M, and the hidden widths of the reward head."""
+
+    belief: int = 200
+    state: int = 30
+    action: int = 6
+    hidden: int = 200
+    reward: tuple[int, ...] = (200, 200)
+
+
+PRESET_SIZES = {
+    "paper": Sizes(),
+    "official": Sizes(reward=(300, 300, 300)),
+    "small": Sizes(belief=100, state=20, hidden=100, reward=(100,)),
+}
+TINY = Sizes(belief=5, state=3, action=2, hidden=7, reward=(6, 4))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A snapshot and start latents, with makers of actions and noise of fitting shape."""
+
+    weights: RolloutWeights
+    latent: LatentState
+    generator: torch.Generator = field(repr=False)
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.latent.belief.shape[0]
+
+    def actions(self, horizon: int, candidates: int) -> Tensor:
+        """Uniform in [-1, 1), [H, B, J, A]."""
+        shape = (horizon, self.batch, candidates, self.weights.action_size)
+        return torch.rand(shape, generator=self.generator) * 2 - 1
+
+    def noise(self, horizon: int, candidates: int) -> Tensor:
+        """Standard normals [H, B, J, S]."""
+        shape = (horizon, self.batch, candidates, self.weights.state_size)
+        return torch.randn(shape, generator=self.generator)
+
+    def distribution(self, horizon: int) -> tuple[Tensor, Tensor]:
+        """Mean 0 and stddev 1, [H, B, A]."""
+        mean = torch.zeros(horizon, self.batch, self.weights.action_size)
+        return mean, torch.ones_like(mean)
+
+    def rows(self, rows: slice) -> Problem:
+        """Some problems of the batch alone."""
+        latent = LatentState(self.latent.belief[rows], self.latent.state[rows])
+        return replace(self, latent=latent)
+
+
+def weight_tensors(
+    sizes: Sizes, generator: torch.Generator, scale: float = 1.0
+) -> dict[str, Tensor | list[Tensor]]:
+    """Arguments of `RolloutWeights`: uniform within scale / sqrt(fan in), PyTorch's at 1."""
+
+    def uniform(fan_in: int, *shape: int) -> Tensor:
+        return (torch.rand(shape, generator=generator) * 2 - 1) * scale / fan_in**0.5
+
+    d, s, a, m = sizes.belief, sizes.state, sizes.action, sizes.hidden
+    widths = [d + s, *sizes.reward, 1]
+    pairs = list(zip(widths, widths[1:], strict=False))
+    return {
+        "input_weight": uniform(s + a, m, s + a),
+        "input_bias": uniform(s + a, m),
+        "gru_weight_ih": uniform(d, 3 * d, m),
+        "gru_weight_hh": uniform(d, 3 * d, d),
+        "gru_bias_ih": uniform(d, 3 * d),
+        "gru_bias_hh": uniform(d, 3 * d),
+        "prior_hidden_weight": uniform(d, m, d),
+        "prior_hidden_bias": uniform(d, m),
+        "prior_weight": uniform(m, 2 * s, m),
+        "prior_bias": uniform(m, 2 * s),
+        "reward_weights": [uniform(n, k, n) for n, k in pairs],
+        "reward_biases": [uniform(n, k) for n, k in pairs],
+    }
+
+
+def make_weights(
+    sizes: Sizes = TINY,
+    *,
+    seed: int = 0,
+    scale: float = 1.0,
+    activation: str = "relu",
+    min_stddev: float = 0.1,
+) -> RolloutWeights:
+    """A random snapshot."""
+    tensors = weight_tensors(sizes, torch.Generator().manual_seed(seed), scale)
+    return RolloutWeights(**tensors, activation=activation, min_stddev=min_stddev)
+
+
+def make_problem(
+    sizes: Sizes = TINY,
+    batch: int = 2,
+    *,
+    seed: int = 0,
+    scale: float = 1.0,
+    activation: str = "relu",
+    candidates: int | None = None,
+) -> Problem:
+    """A random snapshot and starts [B, D], [B, S]; with `candidates` [B, J, D], [B, J, S]."""
+    generator = torch.Generator().manual_seed(seed + 1_000_003)
+    rows = (batch,) if candidates is None else (batch, candidates)
+    belief = torch.rand(*rows, sizes.belief, generator=generator) * 1.6 - 0.8
+    state = torch.randn(*rows, sizes.state, generator=generator)
+    weights = make_weights(sizes, seed=seed, scale=scale, activation=activation)
+    return Problem(weights, LatentState(belief, state), generator)
