@@ -5,12 +5,14 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdlib>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "isa.h"
+#include "order.h"
 #include "philox.h"
 #include "refit.h"
 
@@ -114,5 +116,9 @@ PYBIND11_MODULE(_C, m) {
   m.def("set_isa", &set_isa, py::arg("name"),
         "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA).");
   m.def("philox4x32", &philox, py::arg("counter"), py::arg("key"), "Philox4x32-10, four words.");
+  m.def(
+      "rank_key",
+      [](float value, uint32_t index) { return rank_key(std::bit_cast<uint32_t>(value), index); },
+      py::arg("value"), py::arg("index"), "The key by which returns are ranked.");
   m.def("uniform", &uniform, py::arg("word"), "((word >> 8) + 0.5) * 2**-24.");
 }

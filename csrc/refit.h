@@ -3,9 +3,7 @@
 
 #include <stdint.h>
 
-#ifndef __CUDACC__
 #include "parallel.h"
-#endif
 
 namespace planet {
 
@@ -35,14 +33,12 @@ struct RefitProblem {
   float* best;
 };
 
-#ifndef __CUDACC__
 namespace cpu {
 
 // keys: workspace, B * J values, contents undefined before and after.
 void refit(const RefitProblem& problem, uint64_t* keys, const Parallel& parallel);
 
 }  // namespace cpu
-#endif
 
 namespace cuda {
 
