@@ -1,8 +1,9 @@
 """All settings, as frozen dataclasses: one field, one line with symbol, unit and source.
 
 Sources: [P] Hafner et al., "Learning Latent Dynamics for Planning from Pixels", ICML 2019
-(arXiv v5), Section 5, Appendix A and Algorithms 1 and 2; [G] the official code, google-research/planet at
-c04226b; [O] ours. Defaults are the `paper` preset; `planet.presets` holds the others.
+(arXiv v5), Section 5, Appendix A and Algorithms 1 and 2; [G] the official code,
+google-research/planet at c04226b; [O] ours. Defaults are the `paper` preset; `planet.presets` holds
+the others.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class EnvironmentConfig:
     control_steps: int | None = None  # until truncation; None: the task's, 1000 [G tasks.py]
 
     def __post_init__(self) -> None:
+        _text(self, "task")
         _positive(self, "image_size", "render_size")
         for name in ("action_repeat", "control_steps"):
             if getattr(self, name) is not None:
@@ -57,6 +59,7 @@ class ModelConfig:
     encoder_kernel: int = 4  # pixels [G networks/conv_ha.py]
     encoder_stride: int = 2  # pixels [G networks/conv_ha.py]
     decoder: Literal["conv", "mlp"] = "conv"  # transposed convolutions [G]; mlp is cheap [O]
+    decoder_input: int = 1024  # conv: units of the linear layer before it [G networks/conv_ha.py]
     decoder_channels: tuple[int, ...] = (128, 64, 32)  # conv: hidden layers [G conv_ha.py]
     decoder_kernels: tuple[int, ...] = (5, 5, 6, 6)  # conv: pixels, one more than channels [G]
     decoder_stride: int = 2  # conv: pixels [G networks/conv_ha.py]
@@ -67,7 +70,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _positive(
             self, "state_size", "belief_size", "hidden_size", "encoder_kernel", "encoder_stride",
-            "decoder_stride", "reward_hidden", "min_stddev",
+            "decoder_input", "decoder_stride", "reward_hidden", "min_stddev",
         )  # fmt: skip
         _range(self, "bit_depth", 1, 8)
         _range(self, "reward_layers", 0, 3)
@@ -103,10 +106,15 @@ class PlannerConfig:
     def __post_init__(self) -> None:
         _positive(self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "discount")
         _at_least(self, 0.0, "epsilon")
+        _finite(self, "low", "high")
         _choice(self, "spread", ("population", "mean_absolute"))
         _choice(self, "backend", ("fused", "reference"))
         if self.topk > self.candidates:
             raise ValueError(f"topk: expected K <= J={self.candidates}, got {self.topk}")
+        if self.spread == "mean_absolute" and self.topk < 2:
+            raise ValueError(f"topk: expected K >= 2 for spread='mean_absolute', got {self.topk}")
+        if not isinstance(self.state_noise, bool):
+            raise TypeError(f"state_noise: expected a bool, got {self.state_noise!r}")
         if not self.low < self.high:
             raise ValueError(f"low: expected a value below high={self.high}, got {self.low}")
 
@@ -157,6 +165,7 @@ class TrainConfig:
             "overshooting_reward_weight", "exploration_stddev", "exploration_ramp",
             "exploration_min_stddev", "evaluation_interval",
         )  # fmt: skip
+        _text(self, "device")
         _range(self, "seed", 0, 2**63 - 1)
         _choice(self, "sampling", ("uniform", "recent"))
         if self.episodes < self.seed_episodes:
@@ -196,7 +205,9 @@ class Config:
             "train": TrainConfig,
         }
         _known(values, set(sections), "config")
-        built = {name: _build(kind, values[name], name) for name, kind in sections.items()}
+        built: dict[str, Any] = {
+            name: _build(kind, values[name], name) for name, kind in sections.items()
+        }
         return Config(**built)
 
 
@@ -226,9 +237,10 @@ def _number(config: object, name: str) -> float:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole and (annotation.startswith("int") or not isinstance(value, float)):
         raise TypeError(f"{name}: expected {annotation}, got {type(value).__name__} {value!r}")
-    if not math.isfinite(value):
+    if not whole and not math.isfinite(value):
         raise ValueError(f"{name}: expected a finite value, got {value}")
-    return float(value)
+    number: float = value  # an int stays an int: large seeds must not be rounded
+    return number
 
 
 def _finite(config: object, *names: str) -> None:
@@ -251,6 +263,14 @@ def _at_least(config: object, least: float, *names: str) -> None:
 def _range(config: object, name: str, first: int, last: int) -> None:
     if not first <= _number(config, name) <= last:
         raise ValueError(f"{name}: expected {first} to {last}, got {getattr(config, name)}")
+
+
+def _text(config: object, name: str) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a string, got {type(value).__name__} {value!r}")
+    if not value:
+        raise ValueError(f"{name}: expected a string that is not empty")
 
 
 def _choice(config: object, name: str, choices: tuple[str, ...]) -> None:

@@ -25,12 +25,12 @@ class RewardModel(nn.Module):
     @property
     def weights(self) -> list[Tensor]:
         """One matrix per layer: the first [N, D+S], the last [1, N]."""
-        return [layer.weight for layer in self.layers]
+        return [layer.get_parameter("weight") for layer in self.layers]
 
     @property
     def biases(self) -> list[Tensor]:
         """One vector per layer."""
-        return [layer.bias for layer in self.layers]
+        return [layer.get_parameter("bias") for layer in self.layers]
 
     def forward(self, features: Tensor) -> Tensor:
         """Predicts rewards [...] of features [..., D+S], per model step."""
