@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 
 from planet.agent import Agent
-from planet.atomic import atomic_write
 from planet.checkpoint import load_checkpoint, save_checkpoint
 from planet.config import Config
 from planet.models import WorldModel
@@ -20,9 +18,11 @@ from planet.noise import mix_seed
 from planet.planning import CEMPlanner
 from planet.replay import Episode, ReplayBuffer
 from planet.training.collect import Environment, agent_policy, random_policy, run_episode
+from planet.training.interrupt import deferred_interrupt
 from planet.training.learner import Learner
 from planet.training.metrics import MetricsWriter
 from planet.training.progress import Progress, Silent
+from planet.training.run_config import keep_config
 
 # Words that keep the seeds of one run apart; see `planet.noise.mix_seed`.
 _INITIAL, _RANDOM, _AGENT, _COLLECT, _EVALUATE, _BATCH = range(6)
@@ -44,6 +44,12 @@ def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
     word = _EVALUATE if evaluation else _COLLECT
     mixed = mix_seed(mix_seed(seed, word), episode) & 0x7FFFFFFE
     return mixed | int(evaluation)
+
+
+def evaluation_seeds(seed: int, index: int) -> tuple[int, int]:
+    """Seeds of an evaluation's episode: of the environment's reset, and of the policy."""
+    policy = mix_seed(mix_seed(seed, _EVALUATE), index)
+    return environment_seed(seed, index, evaluation=True), policy
 
 
 def make_world_model(config: Config, action_size: int) -> WorldModel:
@@ -89,13 +95,17 @@ class Trainer:
         self.progress: Progress = progress or Silent()
         _check_environment(config, environment)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._keep_config()
+        keep_config(self.directory / "config.json", config)
         self.action_size = int(environment.action_space.shape[0])
         model = make_world_model(config, self.action_size)
         self.learner = Learner(model, config.train)
         self.agent = Agent(model, CEMPlanner.from_config(config.planner))
         self.episodes = 0
-        self.evaluations = 0
+        self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
+        self._evaluated = -1  # number of episodes at the last evaluation
+        self._count = 0  # updates since the last line of training metrics
+        self._sums: dict[str, float] = {}  # of the metrics of these updates
+        self._check_interrupt: Callable[[], None] = lambda: None
         self._buffer_state: dict[str, Any] | None = None
         if self.checkpoint_path.exists():
             self._load()
@@ -122,8 +132,6 @@ class Trainer:
         """What is trained."""
         return self.learner.model
 
-    _lines = 0  # metrics written so far; the checkpoint's count is where a resumed run goes on
-
     def run(self) -> None:
         """Trains until `config.train.episodes` episodes are collected and learned from.
 
@@ -131,22 +139,18 @@ class Trainer:
           NonFiniteError: a loss term or gradient is NaN or infinite.
           KeyboardInterrupt: after a checkpoint was written.
         """
-        try:
-            self._collect_seed_episodes()
-            while True:
-                self._learn(self._updates_due())
-                self._evaluate_if_due()
+        with deferred_interrupt() as self._check_interrupt:
+            try:
+                self._collect_seed_episodes()
+                self._alternate()
+            except KeyboardInterrupt:
+                self.progress.finish()
                 self.save()
-                if self.episodes >= self.config.train.episodes:
-                    break
-                self._collect_planned()
-        except KeyboardInterrupt:
-            self.progress.finish()
-            self.save()
-            raise
+                raise
 
     def save(self) -> None:
         """Replaces the checkpoint atomically."""
+        self.metrics.sync()
         save_checkpoint(
             self.checkpoint_path,
             {
@@ -154,8 +158,10 @@ class Trainer:
                 "action_size": self.action_size,
                 "learner": self.learner.state_dict(),
                 "episodes": self.episodes,
-                "evaluations": self.evaluations,
+                "evaluated": self._evaluated,
                 "lines": self._lines,
+                "sums": self._sums,
+                "count": self._count,
                 "replay": self.replay.state_dict(),
             },
         )
@@ -163,17 +169,29 @@ class Trainer:
     def evaluate(self, episodes: int) -> list[float]:
         """Returns of episodes without exploration noise, on seeds that training never uses."""
         self.agent.update_weights()
-        returns = []
+        returns: list[float] = []
         steps = self._steps_per_episode()
         for index in range(episodes):
             self.progress.start(f"evaluate {index + 1}/{episodes}", steps)
-            seed = mix_seed(mix_seed(self.config.train.seed, _EVALUATE), index)
+            start, seed = evaluation_seeds(self.config.train.seed, index)
             policy = agent_policy(self.agent, seed, explore=False)
-            start = environment_seed(self.config.train.seed, index, evaluation=True)
             episode = run_episode(self.environment, policy, start, on_step=self._show_reward)
             self.progress.finish()
             returns.append(episode.total_reward)
         return returns
+
+    def _alternate(self) -> None:
+        """Learns and collects by turns, until there are enough episodes."""
+        train = self.config.train
+        while True:
+            self._learn(self._updates_due())
+            self._evaluate_if_due()
+            last = self.episodes >= train.episodes
+            if last or self._planned() % train.checkpoint_interval == 0:
+                self.save()
+            if last:
+                return
+            self._collect_planned()
 
     def _collect_seed_episodes(self) -> None:
         train = self.config.train
@@ -186,7 +204,7 @@ class Trainer:
             seed = mix_seed(mix_seed(train.seed, _RANDOM), self.episodes)
             policy = random_policy(self.action_size, seed)
             episode = self._collect(policy, "random")
-            self.progress.advance(episode_return=episode.total_reward)
+            self._advance(episode_return=episode.total_reward)
         self.progress.finish()
         self.save()
 
@@ -224,37 +242,33 @@ class Trainer:
         first = self.learner.updates
         began = time.perf_counter()
         self.progress.start(f"learn from {self.episodes} episodes", due - first)
-        sums: dict[str, float] = {}
-        count = 0
+        start = self._count
         while self.learner.updates < due:
             seeds = [train.seed, _BATCH, self.learner.updates]
             chunk = self.replay.sample(train.batch_size, np.random.default_rng(seeds))
             values = self.learner.update(
                 chunk.to(self.world_model.device), self.directory / "bad_batch.pt"
             )
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value
-            count += 1
-            self.progress.advance(loss=values["total"], kl=values["kl"])
+            self._sums = {name: self._sums.get(name, 0.0) + values[name] for name in values}
+            self._count += 1
             if self.learner.updates % 100 == 0 or self.learner.updates == due:
-                means = {f"train/{name}": value / count for name, value in sums.items()}
-                elapsed = time.perf_counter() - began
-                self._write(means, {"train/seconds_per_update": elapsed / count})
-                sums, count, began = {}, 0, time.perf_counter()
+                seconds = (time.perf_counter() - began) / (self._count - start)
+                means = {f"train/{name}": total / self._count for name, total in self._sums.items()}
+                self._write(means, {"train/seconds_per_update": seconds})
+                self._sums, self._count = {}, 0
+                start, began = 0, time.perf_counter()
+            self._advance(loss=values["total"], kl=values["kl"])
         self.progress.finish()
 
     def _evaluate_if_due(self) -> None:
         train = self.config.train
-        planned = self.episodes - train.seed_episodes
         interval = train.evaluation_interval
-        if not interval:
+        if not interval or self._evaluated == self.episodes:
             return
-        last = self.episodes >= train.episodes
-        due = planned // interval + 1 + int(last and planned % interval != 0)
-        if self.evaluations >= due:
+        if self._planned() % interval and self.episodes < train.episodes:
             return
         returns = self.evaluate(train.evaluation_episodes)
-        self.evaluations = due
+        self._evaluated = self.episodes
         mean = float(np.mean(returns))
         error = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
         self._write({"evaluate/return": mean, "evaluate/standard_error": error}, {})
@@ -263,25 +277,32 @@ class Trainer:
             f"return {mean:.1f} +- {error:.1f} over {len(returns)} episodes"
         )
 
+    def _planned(self) -> int:
+        """Episodes collected by the planner so far."""
+        return self.episodes - self.config.train.seed_episodes
+
     def _updates_due(self) -> int:
         train = self.config.train
-        planned = self.episodes - train.seed_episodes
-        return train.initial_updates + train.updates_per_episode * planned
+        return train.initial_updates + train.updates_per_episode * self._planned()
 
     def _exploration_stddev(self) -> float:
         train = self.config.train
-        share = 1.0
-        if train.exploration_ramp:
-            planned = self.episodes - train.seed_episodes
-            share = max(0.0, 1.0 - planned / train.exploration_ramp)
-        return max(train.exploration_min_stddev, train.exploration_stddev * share)
+        if not train.exploration_ramp:
+            return train.exploration_stddev
+        share = min(1.0, self._planned() / train.exploration_ramp)
+        return (1.0 - share) * train.exploration_stddev + share * train.exploration_min_stddev
 
     def _steps_per_episode(self) -> int:
         lengths = [info.length - 1 for info in self.replay.episodes.values()]
         return max(lengths, default=0)
 
     def _show_reward(self, total: float) -> None:
-        self.progress.advance(episode_return=total)
+        self._advance(episode_return=total)
+
+    def _advance(self, **values: float) -> None:
+        """Ends a step, where the state is complete: an interrupted run goes on from here."""
+        self.progress.advance(**values)
+        self._check_interrupt()
 
     def _write(self, values: dict[str, float], times: dict[str, float]) -> None:
         self._lines += 1
@@ -296,46 +317,10 @@ class Trainer:
         state = load_checkpoint(self.checkpoint_path, self.config.train.device)
         self.learner.load_state_dict(state["learner"])
         self.episodes = int(state["episodes"])
-        self.evaluations = int(state["evaluations"])
+        self._evaluated = int(state["evaluated"])
         self._lines = int(state["lines"])
+        self._sums, self._count = dict(state["sums"]), int(state["count"])
         self._buffer_state = state["replay"]
-
-    def _keep_config(self) -> None:
-        path = self.directory / "config.json"
-        if path.exists():
-            kept = Config.from_dict(json.loads(path.read_text()))
-            difference = _difference(_fixed(kept), _fixed(self.config))
-            if difference:
-                raise ValueError(
-                    f"{path}: the run was started with other settings: {difference}; "
-                    "use the same settings, or another directory"
-                )
-        with atomic_write(path) as file:
-            file.write(json.dumps(self.config.to_dict(), indent=2).encode())
-
-
-def _fixed(config: Config) -> dict[str, Any]:
-    """The settings that may not change while a run goes on."""
-    reference = Config()
-    train = replace(
-        config.train,
-        episodes=10**9,
-        device=reference.train.device,
-        evaluation_interval=0,
-        evaluation_episodes=1,
-        checkpoint_interval=1,
-    )
-    planner = replace(config.planner, backend="fused")
-    return replace(config, train=train, planner=planner).to_dict()
-
-
-def _difference(kept: dict[str, Any], given: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{section}.{name} was {value!r}, now {given[section][name]!r}"
-        for section, values in kept.items()
-        for name, value in values.items()
-        if given[section][name] != value
-    )
 
 
 def _check_environment(config: Config, environment: Environment) -> None:

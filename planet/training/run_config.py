@@ -1,0 +1,60 @@
+"""The settings of a run directory: written once, compared when the run goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from planet.atomic import atomic_write
+from planet.config import Config
+
+
+def keep_config(path: Path, config: Config) -> None:
+    """Writes the settings, or compares them with those that the run was started with.
+
+    `episodes`, `device`, the planner's backend and the intervals of evaluation and checkpoints may
+    change; they do not decide what is learned.
+
+    Args:
+      path: of `config.json`.
+      config: settings that the run goes on with.
+
+    Raises:
+      ValueError: the run was started with other settings; the message names them.
+    """
+    if path.exists():
+        kept = Config.from_dict(json.loads(path.read_text()))
+        difference = _difference(_fixed(kept), _fixed(config))
+        if difference:
+            raise ValueError(
+                f"{path}: the run was started with other settings: {difference}; "
+                "use the same settings, or another directory"
+            )
+    with atomic_write(path) as file:
+        file.write(json.dumps(config.to_dict(), indent=2).encode())
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """The settings that may not change while a run goes on."""
+    reference = Config()
+    train = replace(
+        config.train,
+        episodes=10**9,
+        device=reference.train.device,
+        evaluation_interval=reference.train.evaluation_interval,
+        evaluation_episodes=reference.train.evaluation_episodes,
+        checkpoint_interval=reference.train.checkpoint_interval,
+    )
+    planner = replace(config.planner, backend=reference.planner.backend)
+    return replace(config, train=train, planner=planner).to_dict()
+
+
+def _difference(kept: dict[str, Any], given: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{section}.{name} was {value!r}, now {given[section][name]!r}"
+        for section, values in kept.items()
+        for name, value in values.items()
+        if given[section][name] != value
+    )
