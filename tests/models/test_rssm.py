@@ -1,0 +1,155 @@
+"""The RSSM: chunks against a loop of single steps, the time convention, gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.models import RSSM, WorldModel
+from planet.ops import reference
+
+T, B, S, D, A, E = 6, 3, 3, 5, 2, 6
+MakeModel = Callable[..., WorldModel]
+
+
+@pytest.fixture(params=["relu", "elu"])
+def rssm(request: pytest.FixtureRequest, make_model: MakeModel) -> RSSM:
+    return make_model(activation=request.param).rssm
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    """embedding [T, B, E], action [T, B, A], noise [T, B, S]."""
+    generator = torch.Generator().manual_seed(7)
+    return (
+        torch.randn(T, B, E, generator=generator),
+        torch.rand(T, B, A, generator=generator) * 2 - 1,
+        torch.randn(T, B, S, generator=generator),
+    )
+
+
+def test_one_step_is_the_published_equations(rssm: RSSM) -> None:
+    """Linear layers, `torch.nn.GRUCell` and softplus, written out once more."""
+    embedding, action, noise = inputs()
+    generator = torch.Generator().manual_seed(8)
+    latent = LatentState(
+        torch.randn(B, D, generator=generator), torch.randn(B, S, generator=generator)
+    )
+    act = torch.nn.ReLU() if rssm.activation == "relu" else torch.nn.ELU()
+    x = act(rssm.input(torch.cat([latent.state, action[0]], -1)))
+    belief = rssm.gru(x, latent.belief)
+    raw = rssm.posterior_head(act(rssm.posterior_hidden(torch.cat([belief, embedding[0]], dim=-1))))
+    stddev = torch.log1p(torch.exp(raw[:, S:])) + 0.1
+    after = rssm.filter(latent, action[0], embedding[0], noise[0])
+    torch.testing.assert_close(after.belief, belief)
+    torch.testing.assert_close(after.state, raw[:, :S] + stddev * noise[0])
+    prior = reference.prior(rssm, belief)
+    raw = rssm.prior_head(act(rssm.prior_hidden(belief)))
+    torch.testing.assert_close(prior.mean, raw[:, :S])
+    torch.testing.assert_close(prior.stddev, torch.log1p(torch.exp(raw[:, S:])) + 0.1)
+
+
+def test_filter_chunk_equals_repeated_filter(rssm: RSSM) -> None:
+    embedding, action, noise = inputs()
+    filtered = rssm.filter_chunk(embedding, action, noise)
+    latent = rssm.initial(B)
+    assert not latent.belief.any()
+    assert not latent.state.any()
+    for t in range(T):
+        latent = rssm.filter(latent, action[t], embedding[t], noise[t])
+        torch.testing.assert_close(filtered.latent.belief[t], latent.belief)
+        torch.testing.assert_close(filtered.latent.state[t], latent.state)
+        prior = reference.prior(rssm, latent.belief)
+        torch.testing.assert_close(filtered.prior.mean[t], prior.mean)
+        torch.testing.assert_close(filtered.prior.stddev[t], prior.stddev)
+        posterior = rssm.posterior(latent.belief, embedding[t])
+        torch.testing.assert_close(filtered.posterior.mean[t], posterior.mean)
+        torch.testing.assert_close(filtered.posterior.stddev[t], posterior.stddev)
+
+
+def test_filter_chunk_shapes(rssm: RSSM) -> None:
+    filtered = rssm.filter_chunk(*inputs())
+    assert filtered.latent.belief.shape == (T, B, D)
+    assert filtered.latent.state.shape == (T, B, S)
+    for gaussian in (filtered.prior, filtered.posterior):
+        assert gaussian.mean.shape == gaussian.stddev.shape == (T, B, S)
+        assert (gaussian.stddev > 0.1).all()
+
+
+def test_rows_of_a_chunk_do_not_mix(rssm: RSSM) -> None:
+    embedding, action, noise = inputs()
+    whole = rssm.filter_chunk(embedding, action, noise)
+    one = rssm.filter_chunk(embedding[:, 1:2], action[:, 1:2], noise[:, 1:2])
+    torch.testing.assert_close(one.latent.state[:, 0], whole.latent.state[:, 1])
+
+
+def changed_indices(first: Tensor, second: Tensor) -> list[int]:
+    return [t for t in range(T) if not torch.equal(first[t], second[t])]
+
+
+@pytest.mark.parametrize("t", range(T))
+def test_action_t_leads_to_observation_t(rssm: RSSM, t: int) -> None:
+    """Belief, prior and posterior change from index t on, nothing before."""
+    embedding, action, noise = inputs()
+    before = rssm.filter_chunk(embedding, action, noise)
+    action[t] += 0.5
+    after = rssm.filter_chunk(embedding, action, noise)
+    later = list(range(t, T))
+    assert changed_indices(before.latent.belief, after.latent.belief) == later
+    assert changed_indices(before.prior.mean, after.prior.mean) == later
+    assert changed_indices(before.posterior.mean, after.posterior.mean) == later
+
+
+@pytest.mark.parametrize("t", range(T))
+def test_observation_t_informs_the_posterior_at_t_and_the_prior_after(rssm: RSSM, t: int) -> None:
+    embedding, action, noise = inputs()
+    before = rssm.filter_chunk(embedding, action, noise)
+    embedding[t] += 0.5
+    after = rssm.filter_chunk(embedding, action, noise)
+    assert changed_indices(before.posterior.mean, after.posterior.mean) == list(range(t, T))
+    assert changed_indices(before.latent.state, after.latent.state) == list(range(t, T))
+    assert changed_indices(before.prior.mean, after.prior.mean) == list(range(t + 1, T))
+    assert changed_indices(before.latent.belief, after.latent.belief) == list(range(t + 1, T))
+
+
+def test_first_index_starts_from_the_zero_latent(rssm: RSSM) -> None:
+    embedding, action, noise = inputs()
+    action[0] = 0  # the reset frame's
+    x = reference.activate(rssm.input_bias, rssm.activation)
+    belief = rssm.gru(x[None], torch.zeros(1, D))
+    filtered = rssm.filter_chunk(embedding, action, noise)
+    torch.testing.assert_close(filtered.latent.belief[0], belief.expand(B, -1))
+
+
+def test_imagine_equals_a_loop_over_the_prior(rssm: RSSM) -> None:
+    _, action, noise = inputs()
+    start = LatentState(torch.ones(B, D), torch.ones(B, S))
+    latents, priors = rssm.imagine(start, action, noise)
+    latent = start
+    for t in range(T):
+        belief = reference.next_belief(rssm, latent, action[t])
+        prior = reference.prior(rssm, belief)
+        latent = LatentState(belief, prior.mean + prior.stddev * noise[t])
+        assert torch.equal(latents.belief[t], latent.belief)
+        assert torch.equal(latents.state[t], latent.state)
+        assert torch.equal(priors.stddev[t], prior.stddev)
+
+
+def test_gradients_reach_every_parameter(rssm: RSSM) -> None:
+    filtered = rssm.filter_chunk(*inputs())
+    total = filtered.latent.features.square().sum() + filtered.prior.mean.square().sum()
+    (total + filtered.prior.stddev.log().sum() + filtered.posterior.stddev.log().sum()).backward()
+    for name, parameter in rssm.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_gradient_of_a_late_step_reaches_the_first_action(rssm: RSSM) -> None:
+    embedding, action, noise = inputs()
+    action.requires_grad_()
+    rssm.filter_chunk(embedding, action, noise).prior.mean[-1].sum().backward()
+    assert action.grad is not None
+    assert (action.grad.abs().sum(dim=(1, 2)) > 0).all()
