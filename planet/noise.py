@@ -26,22 +26,47 @@ _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
 _WEYL: Final = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS: Final = 10
-_ITERATION_LIMIT: Final = 1 << 16
-_PARTICLE_LIMIT: Final = 1 << 32
 
 
-def check_seed(seed: int, name: str = "seed") -> int:
+def check_seed(seed: int, kinds: str = "an int") -> int:
     """Returns `seed` as an unsigned 64-bit integer; refuses what does not fit.
+
+    Args:
+      seed: what was passed.
+      kinds: what the caller takes, for the message.
 
     Raises:
       TypeError: `seed` is not an int.
       ValueError: `seed` lies outside [-2**63, 2**64).
     """
     if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"{name}: expected an int, got {type(seed).__name__}")
+        raise TypeError(f"seed: expected {kinds}, got {type(seed).__name__}")
     if not -(1 << 63) <= seed < (1 << 64):
-        raise ValueError(f"{name}: expected a value in [-2**63, 2**64), got {seed}")
+        raise ValueError(f"seed: expected a value in [-2**63, 2**64), got {seed}")
     return seed & _MASK64
+
+
+def check_seeds(
+    seeds: Tensor,
+    rows: int | None = None,
+    device: torch.device | str | None = None,
+    name: str = "seed",
+) -> None:
+    """Checks a tensor of seeds: int64, one per problem; a scalar serves a single problem.
+
+    Raises:
+      TypeError: the dtype is not int64.
+      ValueError: the shape or the device disagrees (None: any).
+    """
+    layout = "[B]" if rows is None else f"[B={rows}]"
+    if seeds.dtype != torch.int64:
+        raise TypeError(f"{name}: expected an int64 tensor {layout}, got {seeds.dtype}")
+    if seeds.dim() > 1 or (rows is not None and seeds.numel() != rows):
+        raise ValueError(
+            f"{name}: expected an int64 tensor {layout}, got shape {list(seeds.shape)}"
+        )
+    if device is not None and seeds.device != torch.device(device):
+        raise ValueError(f"{name}: expected device {device}, got {seeds.device}")
 
 
 def mix_seed(seed: int, word: int) -> int:
@@ -55,7 +80,12 @@ def mix_seed(seed: int, word: int) -> int:
 
     Returns:
       A signed 64-bit integer, so that it fits an int64 tensor.
+
+    Raises:
+      TypeError: `seed` or `word` is not an int.
+      ValueError: `seed` or `word` is out of range.
     """
+    _check_range("word", word, 64)
     z = (check_seed(seed) + (word + 1) * _GOLDEN) & _MASK64
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
@@ -71,7 +101,12 @@ def row_seeds(seed: int, rows: int, device: torch.device | str = "cpu") -> Tenso
 
     Returns:
       int64 tensor [rows].
+
+    Raises:
+      TypeError: `seed` or `rows` is not an int.
+      ValueError: `seed` or `rows` is out of range.
     """
+    _check_range("rows", rows, 31)
     return torch.tensor([mix_seed(seed, row) for row in range(rows)], dtype=torch.int64).to(device)
 
 
@@ -90,14 +125,12 @@ class Noise:
     particle: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, Tensor):
-            check_seed(self.seed)
-        elif self.seed.dtype != torch.int64 or self.seed.dim() > 1:
-            raise ValueError(
-                f"seed: expected an int64 tensor [B], got {self.seed.dtype} {list(self.seed.shape)}"
-            )
-        _check_range("iteration", self.iteration, _ITERATION_LIMIT)
-        _check_range("particle", self.particle, _PARTICLE_LIMIT)
+        if isinstance(self.seed, Tensor):
+            check_seeds(self.seed)
+        else:
+            check_seed(self.seed, kinds="an int or an int64 tensor [B]")
+        _check_range("iteration", self.iteration, 16)
+        _check_range("particle", self.particle, 32)
 
     def seeds(self, rows: int, device: torch.device | str) -> Tensor:
         """The seed of every problem, int64 [rows]."""
@@ -108,20 +141,14 @@ def resolve_seeds(seed: int | Tensor, rows: int, device: torch.device | str) -> 
     """Turns an int or a tensor argument into one int64 seed per problem.
 
     Raises:
-      TypeError: neither an int nor a tensor.
-      ValueError: a tensor whose dtype, shape or device disagrees.
+      TypeError: neither an int nor an int64 tensor.
+      ValueError: an int out of range, or a tensor whose shape or device disagrees.
     """
-    if not isinstance(seed, Tensor):
-        check_seed(seed)
-        return row_seeds(seed, rows, device)
-    tensor = seed.reshape(1) if seed.dim() == 0 else seed
-    if tensor.dtype != torch.int64 or tensor.shape != (rows,):
-        raise ValueError(
-            f"seed: expected an int64 tensor [B={rows}], got {seed.dtype} {list(seed.shape)}"
-        )
-    if tensor.device != torch.device(device):
-        raise ValueError(f"seed: expected device {device}, got {seed.device}")
-    return tensor
+    if isinstance(seed, Tensor):
+        check_seeds(seed, rows, device)
+        return seed.reshape(rows)
+    check_seed(seed, kinds=f"an int or an int64 tensor [B={rows}]")
+    return row_seeds(seed, rows, device)
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> Tensor:
@@ -136,7 +163,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
     Returns:
       The four output words, stacked in a new last dimension: [..., 4].
     """
-    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
         # int64 multiplication wraps modulo 2**64, so both 32-bit halves of the product are exact.
@@ -148,7 +175,8 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
             p0 & _MASK32,
         )
         k0, k1 = (k0 + _WEYL[0]) & _MASK32, (k1 + _WEYL[1]) & _MASK32
-    return torch.stack(torch.broadcast_tensors(c0, c1, c2, c3), dim=-1)
+    # After three rounds every word depends on every input, so all have the broadcast shape.
+    return torch.stack([c0, c1, c2, c3], dim=-1)
 
 
 def words(
@@ -168,6 +196,12 @@ def words(
 
     Args:
       seeds: int64 [B].
+      candidates: how many, from candidate 0.
+      dims: how many, from dimension 0, below 65536.
+      stream: what the numbers are for, one of `STREAM_*`.
+      time: model step, 0 to 65535.
+      iteration: 0 to 65535.
+      particle: 0 to 2**32 - 1.
 
     Returns:
       int64 [B, candidates, dims], values in [0, 2**32).
@@ -220,8 +254,8 @@ def normals(
     return both.reshape(len(seeds), padded, dims)[:, :candidates].float()
 
 
-def _check_range(name: str, value: int, limit: int) -> None:
+def _check_range(name: str, value: int, bits: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
-    if not 0 <= value < limit:
-        raise ValueError(f"{name}: expected a value in [0, {limit}), got {value}")
+    if not 0 <= value < 1 << bits:
+        raise ValueError(f"{name}: expected a value in [0, 2**{bits}), got {value}")

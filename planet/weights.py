@@ -136,20 +136,25 @@ class RolloutWeights:
                 f"transition: {self.transition!r} is not available yet; expected 'rssm'"
             )
         if self.gru_reset != "after":
-            raise ValueError(f"gru_reset: {self.gru_reset!r} is not available; expected 'after'")
+            raise ValueError(
+                f"gru_reset: {self.gru_reset!r} is not available yet; expected 'after'"
+            )
         if self.activation not in _ACTIVATIONS:
             raise ValueError(
                 f"activation: expected one of {list(_ACTIVATIONS)}, got {self.activation!r}"
             )
         if isinstance(self.min_stddev, bool) or not isinstance(self.min_stddev, (int, float)):
             raise TypeError(f"min_stddev: expected a float, got {type(self.min_stddev).__name__}")
-        if not 0.0 <= self.min_stddev < float("inf"):
-            raise ValueError(f"min_stddev: expected a finite value >= 0, got {self.min_stddev}")
+        if not 0.0 <= self.min_stddev <= torch.finfo(torch.float32).max:
+            raise ValueError(
+                f"min_stddev: expected a finite float32 value >= 0, got {self.min_stddev}"
+            )
 
     def _check_shapes(self) -> None:
-        for name, dims in (("input_weight", 2), ("gru_weight_hh", 2), ("prior_bias", 1)):
-            _check_dims(name, getattr(self, name), dims)
-        _check_dims("input_bias", self.input_bias, 1)
+        _check_dims("input_weight", self.input_weight, "[M, S+A]")
+        _check_dims("input_bias", self.input_bias, "[M]")
+        _check_dims("gru_weight_hh", self.gru_weight_hh, "[3D, D]")
+        _check_dims("prior_bias", self.prior_bias, "[2S]")
         if self.prior_bias.shape[0] % 2:
             raise ValueError(
                 f"prior_bias: expected an even length 2S, got {self.prior_bias.shape[0]}"
@@ -161,22 +166,27 @@ class RolloutWeights:
                 f"input_weight: expected shape [M={hidden}, S+A] with S={state} and A >= 1, "
                 f"got {list(self.input_weight.shape)}"
             )
-        sizes = {"S": state, "D": belief, "M": hidden, "A": action}
-        for letter, size in sizes.items():
+        sizes = (
+            ("prior_bias", "S", state),
+            ("gru_weight_hh", "D", belief),
+            ("input_bias", "M", hidden),
+            ("input_weight", "A", action),
+        )
+        for name, letter, size in sizes:
             if not 1 <= size <= MAX_SIZE:
-                raise ValueError(f"weights: expected 1 <= {letter} <= {MAX_SIZE}, got {size}")
-        expected: dict[str, tuple[int, ...]] = {
-            "input_weight": (hidden, state + action),
-            "gru_weight_ih": (3 * belief, hidden),
-            "gru_weight_hh": (3 * belief, belief),
-            "gru_bias_ih": (3 * belief,),
-            "gru_bias_hh": (3 * belief,),
-            "prior_hidden_weight": (hidden, belief),
-            "prior_hidden_bias": (hidden,),
-            "prior_weight": (2 * state, hidden),
+                raise ValueError(f"{name}: expected a size 1 <= {letter} <= {MAX_SIZE}, got {size}")
+        expected: dict[str, tuple[tuple[int, ...], str]] = {
+            "input_weight": ((hidden, state + action), "[M, S+A]"),
+            "gru_weight_hh": ((3 * belief, belief), "[3D, D]"),
+            "gru_weight_ih": ((3 * belief, hidden), "[3D, M]"),
+            "gru_bias_ih": ((3 * belief,), "[3D]"),
+            "gru_bias_hh": ((3 * belief,), "[3D]"),
+            "prior_hidden_weight": ((hidden, belief), "[M, D]"),
+            "prior_hidden_bias": ((hidden,), "[M]"),
+            "prior_weight": ((2 * state, hidden), "[2S, M]"),
         }
-        for name, shape in expected.items():
-            _check_shape(name, getattr(self, name), shape)
+        for name, (shape, layout) in expected.items():
+            _check_shape(name, getattr(self, name), shape, layout)
         self._check_reward_shapes(belief + state)
 
     def _check_reward_shapes(self, width: int) -> None:
@@ -192,14 +202,15 @@ class RolloutWeights:
         for i, (weight, bias) in enumerate(
             zip(self.reward_weights, self.reward_biases, strict=True)
         ):
-            _check_dims(f"reward_weights[{i}]", weight, 2)
-            rows = 1 if i == layers - 1 else weight.shape[0]
-            _check_shape(f"reward_weights[{i}]", weight, (rows, width))
-            _check_shape(f"reward_biases[{i}]", bias, (rows,))
+            name, columns = f"reward_weights[{i}]", "N" if i else "D+S"
+            last = i == layers - 1
+            layout = f"[{1 if last else 'N'}, {columns}]"
+            _check_dims(name, weight, layout)
+            rows = 1 if last else weight.shape[0]
+            _check_shape(name, weight, (rows, width), layout)
             if not 1 <= rows <= MAX_SIZE:
-                raise ValueError(
-                    f"reward_weights[{i}]: expected 1 <= rows <= {MAX_SIZE}, got {rows}"
-                )
+                raise ValueError(f"{name}: expected a size 1 <= N <= {MAX_SIZE}, got {rows}")
+            _check_shape(f"reward_biases[{i}]", bias, (rows,), "[1]" if last else "[N]")
             width = rows
 
     def _check_values(self) -> None:
@@ -229,11 +240,13 @@ def _own(name: str, value: object) -> Tensor:
     return value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
 
 
-def _check_dims(name: str, value: Tensor, dims: int) -> None:
-    if value.dim() != dims:
-        raise ValueError(f"{name}: expected {dims} dimensions, got shape {list(value.shape)}")
+def _check_dims(name: str, value: Tensor, layout: str) -> None:
+    if value.dim() != layout.count(",") + 1:
+        raise ValueError(f"{name}: expected shape {layout}, got {list(value.shape)}")
 
 
-def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+def _check_shape(name: str, value: Tensor, shape: tuple[int, ...], layout: str) -> None:
     if tuple(value.shape) != shape:
-        raise ValueError(f"{name}: expected shape {list(shape)}, got {list(value.shape)}")
+        raise ValueError(
+            f"{name}: expected shape {list(shape)} ({layout}), got {list(value.shape)}"
+        )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.noise import Noise
+from planet.noise import Noise, check_seeds
 from planet.weights import RolloutWeights
 
 MAX_HORIZON = (1 << 16) - 1
@@ -127,15 +127,6 @@ def check_latent(weights: RolloutWeights, latent: LatentState, batch: int, candi
             f"latent.state: expected {latent.belief.dim()} dimensions like latent.belief, "
             f"got shape {list(latent.state.shape)}"
         )
-
-
-def check_seeds(seeds: Tensor, batch: int, device: torch.device, name: str = "seed") -> None:
-    """Checks one int64 seed per problem."""
-    if seeds.dtype != torch.int64 or tuple(seeds.reshape(-1).shape) != (batch,) or seeds.dim() > 1:
-        raise ValueError(
-            f"{name}: expected an int64 tensor [B={batch}], got {seeds.dtype} {list(seeds.shape)}"
-        )
-    _check_device(name, seeds, device)
 
 
 def check_precision(precision: str) -> None:

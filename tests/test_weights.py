@@ -1,0 +1,225 @@
+"""`RolloutWeights`: copied once, checked once, immutable."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from types import ModuleType
+
+import pytest
+import torch
+from random_weights import TINY, Sizes, make_problem, make_weights, weight_tensors
+from torch import Tensor, nn
+
+from planet.weights import RolloutWeights
+
+LAYERS = ("reward_weights", "reward_biases")
+
+
+def tensors(sizes: Sizes = TINY) -> dict[str, object]:
+    return dict(weight_tensors(sizes, torch.Generator().manual_seed(0)))
+
+
+def all_tensors(weights: RolloutWeights) -> list[Tensor]:
+    values = [getattr(weights, field.name) for field in dataclasses.fields(weights)]
+    single = [value for value in values if isinstance(value, Tensor)]
+    return single + [value for name in LAYERS for value in getattr(weights, name)]
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    weights = RolloutWeights(**tensors())
+    assert weights.transition == "rssm"
+    assert weights.activation == "relu"
+    assert weights.gru_reset == "after"
+    assert weights.min_stddev == 0.1
+
+
+def test_sizes_are_read_off_the_tensors() -> None:
+    weights = RolloutWeights(**tensors(Sizes(belief=5, state=3, action=2, hidden=7, reward=(6,))))
+    sizes = (weights.belief_size, weights.state_size, weights.action_size, weights.hidden_size)
+    assert sizes == (5, 3, 2, 7)
+    assert weights.device == torch.device("cpu")
+
+
+def test_arguments_are_keyword_only_and_fields_are_frozen() -> None:
+    weights = make_weights()
+    with pytest.raises(TypeError):
+        RolloutWeights("rssm")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        weights.min_stddev = 0.2
+    assert isinstance(weights.reward_weights, tuple)
+    assert isinstance(weights.reward_biases, tuple)
+
+
+def test_later_changes_of_the_sources_have_no_effect(ops: ModuleType) -> None:
+    source = tensors()
+    weights = RolloutWeights(**source)
+    before = [value.clone() for value in all_tensors(weights)]
+    problem = dataclasses.replace(make_problem(), weights=weights)
+    actions = problem.actions(3, 4)
+    first = ops.rollout_returns(weights, problem.latent, actions, None)
+    for value in source.values():
+        for tensor in value if isinstance(value, list) else [value]:
+            tensor.mul_(2.0)
+    for name in LAYERS:
+        source[name].append(torch.zeros(1))
+    assert all(map(torch.equal, all_tensors(weights), before))
+    assert torch.equal(ops.rollout_returns(weights, problem.latent, actions, None), first)
+
+
+def test_a_snapshot_owns_contiguous_float32_without_gradients() -> None:
+    source = tensors()
+    source["gru_weight_hh"] = nn.Parameter(source["gru_weight_hh"].double())
+    source["input_weight"] = source["input_weight"].T.contiguous().T
+    source["prior_bias"] = source["prior_bias"][:1].expand(6)
+    source["input_bias"] = source["input_bias"].bfloat16()
+    weights = RolloutWeights(**source)
+    for tensor in all_tensors(weights):
+        assert type(tensor) is Tensor
+        assert tensor.dtype == torch.float32
+        assert tensor.is_contiguous()
+        assert not tensor.requires_grad
+        assert tensor.untyped_storage().nbytes() == tensor.numel() * 4
+    assert torch.equal(weights.input_weight, source["input_weight"])
+
+
+def test_to_the_same_device_returns_the_snapshot_itself() -> None:
+    weights = make_weights()
+    assert weights.to("cpu") is weights
+    assert weights.to(torch.device("cpu")) is weights
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_to_another_device_and_back_keeps_every_value() -> None:
+    weights = make_weights(activation="elu", min_stddev=0.25)
+    there = weights.to("cuda")
+    assert there.device.type == "cuda"
+    assert there.to("cuda") is there
+    back = there.to("cpu")
+    assert (back.activation, back.min_stddev) == ("elu", 0.25)
+    assert all(map(torch.equal, all_tensors(weights), all_tensors(back)))
+
+
+def test_replace_and_copies_start_without_a_backend_s_packed_layout(ops: ModuleType) -> None:
+    weights = make_weights()
+    problem = make_problem()
+    actions = problem.actions(3, 4)
+    relu = ops.rollout_returns(weights, problem.latent, actions, None)
+    elu = dataclasses.replace(weights, activation="elu")
+    assert not torch.equal(ops.rollout_returns(elu, problem.latent, actions, None), relu)
+    for twin in (copy.deepcopy(weights), pickle.loads(pickle.dumps(weights))):
+        assert torch.equal(ops.rollout_returns(twin, problem.latent, actions, None), relu)
+
+
+@pytest.mark.parametrize("layers", [(), (1,), (512,), (3, 9), (4, 5, 6)])
+def test_one_to_four_reward_layers_of_any_width_are_taken(layers: tuple[int, ...]) -> None:
+    weights = RolloutWeights(**tensors(dataclasses.replace(TINY, reward=layers)))
+    assert len(weights.reward_weights) == len(layers) + 1
+
+
+@pytest.mark.parametrize("letter", ["belief", "state", "action", "hidden"])
+@pytest.mark.parametrize("size", [1, 512])
+def test_sizes_from_1_to_512_are_taken(letter: str, size: int) -> None:
+    RolloutWeights(**tensors(dataclasses.replace(TINY, **{letter: size})))
+
+
+D, S, A, M = TINY.belief, TINY.state, TINY.action, TINY.hidden
+INFINITE = torch.full((M,), 1.0).index_fill(0, torch.tensor([2]), float("inf"))
+REFUSED = [
+    ({"transition": "ssm"}, ValueError, "transition: 'ssm' is not available yet; expected 'rssm'"),
+    ({"gru_reset": "before"}, ValueError,
+     "gru_reset: 'before' is not available yet; expected 'after'"),
+    ({"activation": "tanh"}, ValueError,
+     "activation: expected one of ['relu', 'elu'], got 'tanh'"),
+    ({"min_stddev": "0.1"}, TypeError, "min_stddev: expected a float, got str"),
+    ({"min_stddev": -0.1}, ValueError,
+     "min_stddev: expected a finite float32 value >= 0, got -0.1"),
+    ({"min_stddev": float("nan")}, ValueError,
+     "min_stddev: expected a finite float32 value >= 0, got nan"),
+    ({"min_stddev": float("inf")}, ValueError,
+     "min_stddev: expected a finite float32 value >= 0, got inf"),
+    ({"min_stddev": 1e39}, ValueError,
+     "min_stddev: expected a finite float32 value >= 0, got 1e+39"),
+    ({"input_weight": torch.zeros(M)}, ValueError,
+     "input_weight: expected shape [M, S+A], got [7]"),
+    ({"input_weight": torch.zeros(M, S)}, ValueError,
+     "input_weight: expected shape [M=7, S+A] with S=3 and A >= 1, got [7, 3]"),
+    ({"input_weight": torch.zeros(M, S + 513)}, ValueError,
+     "input_weight: expected a size 1 <= A <= 512, got 513"),
+    ({"input_weight": torch.zeros(M + 1, S + A)}, ValueError,
+     "input_weight: expected shape [7, 5] ([M, S+A]), got [8, 5]"),
+    ({"input_bias": torch.zeros(M, 1)}, ValueError,
+     "input_bias: expected shape [M], got [7, 1]"),
+    ({"input_bias": torch.zeros(0)}, ValueError,
+     "input_bias: expected a size 1 <= M <= 512, got 0"),
+    ({"gru_weight_ih": torch.zeros(3 * D, M + 1)}, ValueError,
+     "gru_weight_ih: expected shape [15, 7] ([3D, M]), got [15, 8]"),
+    ({"gru_weight_hh": torch.zeros(3 * D, D + 1)}, ValueError,
+     "gru_weight_hh: expected shape [18, 6] ([3D, D]), got [15, 6]"),
+    ({"gru_weight_hh": torch.zeros(0, 0)}, ValueError,
+     "gru_weight_hh: expected a size 1 <= D <= 512, got 0"),
+    ({"gru_bias_ih": torch.zeros(D)}, ValueError,
+     "gru_bias_ih: expected shape [15] ([3D]), got [5]"),
+    ({"gru_bias_hh": torch.zeros(D)}, ValueError,
+     "gru_bias_hh: expected shape [15] ([3D]), got [5]"),
+    ({"prior_hidden_weight": torch.zeros(M, D + S)}, ValueError,
+     "prior_hidden_weight: expected shape [7, 5] ([M, D]), got [7, 8]"),
+    ({"prior_hidden_bias": torch.zeros(M + 1)}, ValueError,
+     "prior_hidden_bias: expected shape [7] ([M]), got [8]"),
+    ({"prior_weight": torch.zeros(S, M)}, ValueError,
+     "prior_weight: expected shape [6, 7] ([2S, M]), got [3, 7]"),
+    ({"prior_bias": torch.zeros(2 * S + 1)}, ValueError,
+     "prior_bias: expected an even length 2S, got 7"),
+    ({"prior_bias": torch.zeros(0)}, ValueError,
+     "prior_bias: expected a size 1 <= S <= 512, got 0"),
+    ({"input_weight": None}, TypeError, "input_weight: expected a tensor, got NoneType"),
+    ({"input_weight": torch.zeros(M, S + A, dtype=torch.int64)}, TypeError,
+     "input_weight: expected a floating point tensor, got torch.int64"),
+    ({"input_bias": torch.zeros(M, device="meta")}, ValueError,
+     "input_bias: expected a dense tensor with data, got torch.strided on meta"),
+    ({"input_bias": torch.zeros(M).to_sparse()}, ValueError,
+     "input_bias: expected a dense tensor with data, got torch.sparse_coo on cpu"),
+    ({"input_bias": INFINITE}, ValueError,
+     "input_bias: expected finite values, got 1 NaN or infinite"),
+    ({"input_bias": torch.full((M,), 1e300, dtype=torch.float64)}, ValueError,
+     "input_bias: expected finite values, got 7 NaN or infinite"),
+    ({"prior_hidden_bias": torch.full((M,), float("nan"))}, ValueError,
+     "prior_hidden_bias: expected finite values, got 7 NaN or infinite"),
+    ({"reward_weights": torch.zeros(1, D + S)}, TypeError,
+     "reward_weights: expected a sequence of tensors, got Tensor"),
+    ({"reward_weights": []}, ValueError, "reward_weights: expected 1 to 4 layers, got 0"),
+    ({"reward_weights": [torch.zeros(1, 1)] * 5}, ValueError,
+     "reward_weights: expected 1 to 4 layers, got 5"),
+    ({"reward_biases": [torch.zeros(1)]}, ValueError,
+     "reward_biases: expected one per layer (3), got 1"),
+    ({"reward_weights": [torch.zeros(1, S + D)], "reward_biases": ["zero"]}, TypeError,
+     "reward_biases[0]: expected a tensor, got str"),
+    ({"reward_weights": [torch.zeros(1, D)], "reward_biases": [torch.zeros(1)]}, ValueError,
+     "reward_weights[0]: expected shape [1, 8] ([1, D+S]), got [1, 5]"),
+    ({"reward_weights": [torch.zeros(2, D + S)], "reward_biases": [torch.zeros(2)]}, ValueError,
+     "reward_weights[0]: expected shape [1, 8] ([1, D+S]), got [2, 8]"),
+    ({"reward_weights": [torch.zeros(9, D + S), torch.zeros(1, 8)],
+      "reward_biases": [torch.zeros(9), torch.zeros(1)]}, ValueError,
+     "reward_weights[1]: expected shape [1, 9] ([1, N]), got [1, 8]"),
+    ({"reward_weights": [torch.zeros(9, D + S), torch.zeros(1, 9)],
+      "reward_biases": [torch.zeros(8), torch.zeros(1)]}, ValueError,
+     "reward_biases[0]: expected shape [9] ([N]), got [8]"),
+    ({"reward_weights": [torch.zeros(513, D + S), torch.zeros(1, 513)],
+      "reward_biases": [torch.zeros(513), torch.zeros(1)]}, ValueError,
+     "reward_weights[0]: expected a size 1 <= N <= 512, got 513"),
+    ({"reward_weights": [torch.zeros(D + S), torch.zeros(1, 9)],
+      "reward_biases": [torch.zeros(9), torch.zeros(1)]}, ValueError,
+     "reward_weights[0]: expected shape [N, D+S], got [8]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"), REFUSED, ids=[message for *_, message in REFUSED]
+)
+def test_a_bad_snapshot_is_refused_with_argument_expected_and_received(
+    change: dict[str, object], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind) as error:
+        RolloutWeights(**(tensors() | change))
+    assert str(error.value) == message
