@@ -33,8 +33,11 @@ def official(task: str = "cheetah-run") -> Config:
 
 def small(task: str = "cheetah-run") -> Config:
     """32x32 pixels and small networks: learns cheetah-run on two CPU cores in minutes."""
+    render_size = 32 if task == "toy-reach" else 64  # the toy draws at the image's size only
     return Config(
-        environment=EnvironmentConfig(task=task, image_size=32, render_size=64, quality="fast"),
+        environment=EnvironmentConfig(
+            task=task, image_size=32, render_size=render_size, quality="fast"
+        ),
         model=ModelConfig(
             state_size=20,
             belief_size=100,

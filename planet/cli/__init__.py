@@ -1,0 +1,98 @@
+"""The command line: `planet train | evaluate | profile | doctor`.
+
+One module per command; each is imported only when its command is called, so that a missing package
+is reported as such. Nothing but these modules prints.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+
+from planet import __version__
+from planet.envs import RenderingUnavailable
+from planet.training.learner import NonFiniteError
+
+HELP = """\
+planet: learn a latent world model from pixels, and act by planning in it.
+
+usage: planet COMMAND [options]      planet COMMAND --help shows all options
+
+commands:
+  train      train an agent into a run directory, or continue a run
+  evaluate   score a trained agent; learning curve and video
+  profile    latency of one control step by stage, of a run or of a bare planner
+  doctor     what is installed, what works, and the command that fixes the rest
+
+examples:
+  planet train --preset small --task cheetah-run --directory runs/cheetah
+  planet train --preset paper --task walker-walk --directory runs/walker --train.device cuda
+  planet evaluate runs/cheetah --episodes 10 --baselines
+  planet profile runs/cheetah
+  planet profile --horizon 12 --candidates 1000 --iterations 10 --threads 2
+  planet doctor
+
+Any setting can be given, for example --planner.candidates 500 or --train.seed 1.
+Ctrl-C saves a checkpoint; the same command continues. PLANET_TRACEBACK=1 shows tracebacks."""
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "train": ("tyro", "gymnasium", "tqdm"),
+    "evaluate": ("tyro", "gymnasium", "tqdm", "matplotlib", "imageio", "imageio_ffmpeg"),
+    "profile": ("tyro",),
+    "doctor": (),
+}
+"""Packages of the `train` extra that a command needs whatever the task."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+      arguments: without the program's name; None takes those of the process.
+
+    Returns:
+      Exit status: 0 success, 1 a failure that was explained, 2 wrong usage, 130 Ctrl-C.
+    """
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if name in ("-V", "--version"):
+        print(f"planet {__version__}")
+        return 0
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(f"planet: expected a command ({known}), got {name!r}", file=sys.stderr)
+        return 2
+    try:
+        _require(*COMMANDS[name])
+        command = importlib.import_module(f"planet.cli.{name}")
+        return int(command.run(rest))
+    except SystemExit as exit_request:  # how tyro ends after --help and after a wrong option
+        return exit_request.code if isinstance(exit_request.code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+    except (ImportError, OSError, ValueError, NonFiniteError, RenderingUnavailable) as error:
+        if os.environ.get("PLANET_TRACEBACK"):
+            raise
+        print(f"planet {name}: {error}", file=sys.stderr)
+        return 1
+
+
+def _require(*modules: str) -> None:
+    """Raises ImportError naming the packages that are missing and the command that brings them."""
+    missing = [module for module in modules if not _installed(module)]
+    if missing:
+        raise ImportError(
+            f"needs {', '.join(missing)}; install it with: pip install 'planet-rl[train]'"
+        )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False

@@ -1,0 +1,92 @@
+"""`planet evaluate`: scores of a trained agent, its learning curve and a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from planet.cli.progress import make_progress
+from planet.replay import Episode
+from planet.training.collect import Environment
+from planet.training.evaluate import (
+    Score,
+    agent_maker,
+    baselines,
+    play,
+    score,
+    score_table,
+    write_scores,
+)
+from planet.training.plots import plot_learning_curve
+from planet.training.progress import Progress
+from planet.training.run import Run, make_environment, open_run
+from planet.training.video import imagine_episode, write_video
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Scores the agent of a run on noise-free episodes whose seeds training never uses.
+
+    Writes scores.json, learning_curve.png and evaluation.mp4 (real frame, reconstruction and
+    open-loop prediction side by side) into the run's directory.
+    """
+
+    run_dir: tyro.conf.Positional[Path]  # the run's directory
+    episodes: int = 10  # of every policy
+    seed: int | None = None  # of the evaluation; None: the run's, as in its own evaluations
+    baselines: bool = False  # also score random actions, zero actions and the untrained planner
+    video: bool = True  # of the first episode
+    context: int = 5  # video: frames that are seen before each open-loop prediction
+    length: int = 50  # video: frames until the prediction starts anew
+    device: str | None = None  # None: the run's
+    backend: Literal["fused", "reference"] | None = None  # of the planner; None: the run's
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command; see `planet.cli.main` for the exit status."""
+    options = tyro.cli(EvaluateOptions, prog="planet evaluate", args=arguments)
+    trained = open_run(options.run_dir, options.device, options.backend)
+    seed = trained.config.train.seed if options.seed is None else options.seed
+    environment = make_environment(trained.config.environment)
+    progress = make_progress()
+    progress.message(
+        f"{trained.config.environment.task}: agent after {trained.episodes} episodes and "
+        f"{trained.updates} updates, {options.episodes} episodes without noise, seed {seed}"
+    )
+    try:
+        scores, first = _score_all(options, trained, environment, seed, progress)
+    finally:
+        environment.close()
+    progress.message(score_table(scores))
+    directory = trained.directory
+    written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
+    write_scores(written["scores"], trained, seed, scores)
+    task = trained.config.environment.task
+    plot_learning_curve(directory, written["curve"], f"{task}, seed {trained.config.train.seed}")
+    if options.video:
+        written["video"] = directory / "evaluation.mp4"
+        imagined = imagine_episode(
+            trained.agent.world_model, first, options.context, options.length
+        )
+        write_video(written["video"], first, imagined, environment.metadata["render_fps"])
+    for name, path in written.items():
+        progress.message(f"{name:7} {path}")
+    return 0
+
+
+def _score_all(
+    options: EvaluateOptions, trained: Run, environment: Environment, seed: int, progress: Progress
+) -> tuple[list[Score], Episode]:
+    """The scores, and the agent's first episode."""
+    played = play(environment, agent_maker(trained.agent), options.episodes, seed, progress)
+    scores = [score("agent", played)]
+    if options.baselines:
+        size = trained.agent.world_model.action_size
+        for name, make_policy in baselines(trained.config, size).items():
+            others = play(environment, make_policy, options.episodes, seed, progress, name)
+            scores.append(score(name, others))
+    return scores, played[0]

@@ -1,0 +1,122 @@
+"""`planet train`: trains an agent into a run directory, or continues a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+
+from planet import __version__
+from planet.cli.progress import duration, make_progress
+from planet.config import Config
+from planet.presets import PRESETS
+from planet.training.run import make_environment
+from planet.training.trainer import Trainer
+
+PresetName = Literal["paper", "official", "small"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Config):
+    """Trains a PlaNet agent from pixels into a run directory, or continues the run in it.
+
+    First choose a preset and a task, then override any setting. The directory holds config.json,
+    metrics.jsonl (and TensorBoard files), episodes/ and checkpoint.pt. Ctrl-C ends with a
+    checkpoint; the same command, or the directory alone, continues from it.
+    """
+
+    directory: Path  # of the run; made when it does not exist
+    preset: PresetName = "paper"  # where all settings start from
+    task: str = "cheetah-run"  # DM Control "domain-task", or "toy-reach"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command; see `planet.cli.main` for the exit status."""
+    options = parse(arguments)
+    config = Config(
+        environment=options.environment,
+        model=options.model,
+        planner=options.planner,
+        train=options.train,
+    )
+    progress = make_progress()
+    environment = make_environment(config.environment)
+    try:
+        trainer = Trainer(config, options.directory, environment, progress)
+        progress.message(_summary(config, trainer))
+        began = time.perf_counter()
+        trainer.run()
+    except KeyboardInterrupt:
+        command = shlex.join(["planet", "train", *arguments])
+        progress.message(f"stopped; continue with:\n  {command}")
+        raise
+    finally:
+        environment.close()
+    progress.message(
+        f"done in {duration(time.perf_counter() - began)}: {_counters(trainer)}; look at it with:\n"
+        f"  planet evaluate {shlex.quote(str(options.directory))} --baselines"
+    )
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> TrainOptions:
+    """Reads the options; preset and task decide the defaults of all others.
+
+    A directory that holds a run gives the defaults itself when neither is named.
+    """
+    early = argparse.ArgumentParser(prog="planet train", add_help=False, allow_abbrev=False)
+    for name in ("--preset", "--task", "--directory"):
+        early.add_argument(name)
+    known, _ = early.parse_known_args(arguments)
+    kept = Path(known.directory or ".") / "config.json"
+    if known.directory and kept.exists() and known.preset is None and known.task is None:
+        base = Config.from_dict(json.loads(kept.read_text()))
+    else:
+        preset = PRESETS.get(known.preset, PRESETS["paper"])
+        base = preset(known.task or TrainOptions.task)
+    default = TrainOptions(
+        **vars(base),
+        directory=tyro.MISSING,
+        preset=known.preset if known.preset in PRESETS else TrainOptions.preset,
+        task=base.environment.task,
+    )
+    return tyro.cli(TrainOptions, prog="planet train", args=arguments, default=default)
+
+
+def _summary(config: Config, trainer: Trainer) -> str:
+    """What was chosen, as a few lines."""
+    environment, planner, train = config.environment, config.planner, config.train
+    parameters = sum(p.numel() for p in trainer.world_model.parameters())
+    size, render = environment.image_size, environment.render_size
+    drawn = "" if render == size else f" averaged down from {render}x{render}"
+    repeat = getattr(trainer.environment, "action_repeat", environment.action_repeat)
+    planned = train.episodes - train.seed_episodes
+    lines = [
+        f"planet {__version__}: {environment.task} into {trainer.directory}",
+        f"  environment  action repeat {repeat}, {size}x{size} pixels{drawn}, "
+        f"quality {environment.quality}",
+        f"  model        belief {config.model.belief_size}, state {config.model.state_size}, "
+        f"{parameters:,} parameters on {train.device}",
+        f"  planner      horizon {planner.horizon}, candidates {planner.candidates}, "
+        f"iterations {planner.iterations}, topk {planner.topk}, backend {planner.backend}",
+        f"  schedule     {train.seed_episodes} random episodes, {train.initial_updates} updates, "
+        f"then {planned} times: collect an episode, {train.updates_per_episode} updates; "
+        f"seed {train.seed}",
+    ]
+    if train.device == "cpu" and torch.cuda.is_available():
+        lines.append("  a CUDA device is there and not used; add: --train.device cuda")
+    if trainer.checkpoint_path.exists():
+        lines.append(f"continues from the checkpoint: {_counters(trainer)}")
+    return "\n".join(lines)
+
+
+def _counters(trainer: Trainer) -> str:
+    return f"{trainer.episodes} episodes, {trainer.learner.updates} updates"

@@ -1,0 +1,79 @@
+"""The learning curve of a run as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from planet.training.metrics import read_metrics
+
+_RANDOM, _PLANNED, _EVALUATED = "#9aa5b1", "#2f6fb3", "#d9541e"
+
+
+def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
+    """Draws the returns of a run against episodes and against gradient steps.
+
+    Args:
+      directory: of the run; its metrics are read.
+      path: PNG to write.
+      title: over the picture.
+
+    Raises:
+      OSError: there are no metrics.
+    """
+    from matplotlib.figure import Figure
+
+    lines = read_metrics(directory)
+    collected = [line for line in lines if "collect/return" in line]
+    series = {
+        "random actions": [line for line in collected if not line["collect/planned"]],
+        "planner, with exploration noise": [line for line in collected if line["collect/planned"]],
+    }
+    evaluated = [line for line in lines if "evaluate/return" in line]
+    figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, counter, label in (
+        (left, "episodes", "episodes collected"),
+        (right, "updates", "gradient steps"),
+    ):
+        for (name, points), colour in zip(series.items(), (_RANDOM, _PLANNED), strict=True):
+            _scatter(axes, points, counter, name, colour)
+        _errorbars(axes, evaluated, counter)
+        axes.set_xlabel(label)
+        axes.set_ylim(bottom=0 if _smallest(collected + evaluated) >= 0 else None)
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.set_ylabel("return of an episode")
+    figure.suptitle(title, fontsize=11)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path)
+
+
+def _scatter(
+    axes: Any, points: Sequence[dict[str, float]], counter: str, name: str, colour: str
+) -> None:
+    if points:
+        x = [point[counter] for point in points]
+        y = [point["collect/return"] for point in points]
+        axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.8, label=name, clip_on=False)
+
+
+def _errorbars(axes: Any, points: Sequence[dict[str, float]], counter: str) -> None:
+    if points:
+        axes.errorbar(
+            [point[counter] for point in points],
+            [point["evaluate/return"] for point in points],
+            yerr=[point["evaluate/standard_error"] for point in points],
+            fmt="-o", color=_EVALUATED, linewidth=1.8, markersize=5, capsize=3,
+            label="evaluation without noise (mean, standard error)",
+        )  # fmt: skip
+
+
+def _smallest(points: Sequence[dict[str, float]]) -> float:
+    values = [
+        point.get(name, 0.0) for point in points for name in ("collect/return", "evaluate/return")
+    ]
+    return min(values, default=0.0)

@@ -1,0 +1,75 @@
+"""A run directory opened for reading: its settings, and the agent of its checkpoint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from planet import envs
+from planet.agent import Agent
+from planet.checkpoint import load_checkpoint
+from planet.config import Config, EnvironmentConfig
+from planet.planning import CEMPlanner
+from planet.training.trainer import make_world_model
+
+if TYPE_CHECKING:
+    import gymnasium
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained agent and where it comes from.
+
+    Attributes:
+      directory: of the run.
+      config: its settings, with the device and backend that were asked for.
+      agent: of the last checkpoint.
+      episodes: collected so far.
+      updates: gradient steps so far.
+    """
+
+    directory: Path
+    config: Config
+    agent: Agent
+    episodes: int
+    updates: int
+
+
+def open_run(
+    directory: Path | str,
+    device: str | None = None,
+    backend: Literal["fused", "reference"] | None = None,
+) -> Run:
+    """Loads the agent of a run's checkpoint; nothing in the directory is changed.
+
+    Args:
+      directory: of the run.
+      device: where to compute; None takes the run's.
+      backend: of the planner; None takes the run's.
+
+    Raises:
+      FileNotFoundError: the directory holds no run, or no checkpoint yet.
+      ValueError: settings or checkpoint are damaged.
+    """
+    directory = Path(directory)
+    for name, what in (("config.json", "run"), ("checkpoint.pt", "checkpoint yet")):
+        if not (directory / name).exists():
+            raise FileNotFoundError(f"{directory} holds no {what}: {name} is missing")
+    config = Config.from_dict(json.loads((directory / "config.json").read_text()))
+    config = replace(
+        config,
+        train=replace(config.train, device=device or config.train.device),
+        planner=replace(config.planner, backend=backend or config.planner.backend),
+    )
+    state = load_checkpoint(directory / "checkpoint.pt", config.train.device)
+    model = make_world_model(config, int(state["action_size"]))
+    model.load_state_dict(state["learner"]["model"])
+    agent = Agent(model, CEMPlanner.from_config(config.planner), exploration_stddev=0.0)
+    return Run(directory, config, agent, int(state["episodes"]), int(state["learner"]["updates"]))
+
+
+def make_environment(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:
+    """The environment that the settings describe; raises what `planet.envs.make` raises."""
+    return envs.make(**vars(config))

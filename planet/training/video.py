@@ -1,0 +1,154 @@
+"""What the world model sees and foresees: a video beside the real frames.
+
+    t            0 ... C-1         C ... L-1            L ... L+C-1     L+C ...
+    real         o[t]              o[t]                 o[t]
+    left to the
+    model        filters o[t]      predicts by the      filters again   predicts
+                 (context)         prior alone from     (context)
+                                   the actions
+
+Every L frames the prediction starts anew from the filtered belief, so errors can be seen to grow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from planet.latent import LatentState
+from planet.models import WorldModel
+from planet.models.pixels import postprocess
+from planet.replay import Episode
+
+Frames = npt.NDArray[np.uint8]
+
+_PANEL, _GAP, _TOP, _BOTTOM = 256, 8, 40, 40  # pixels; all sums are multiples of 16
+_BACKGROUND, _TEXT, _FAINT = (24, 26, 31), (235, 235, 235), (150, 155, 165)
+_SEEING, _PREDICTED = (90, 170, 110), (225, 120, 60)
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """What the model makes of an episode of N + 1 frames.
+
+    Attributes:
+      reconstruction: uint8 [N+1, h, w, 3], decoded posterior at every frame.
+      prediction: uint8 [N+1, h, w, 3], decoded prior; equals the reconstruction in the context.
+      ahead: int [N+1], steps since the model last saw a frame; 0 in the context.
+    """
+
+    reconstruction: Frames
+    prediction: Frames
+    ahead: npt.NDArray[np.int64]
+
+
+@torch.no_grad()
+def imagine_episode(
+    model: WorldModel, episode: Episode, context: int = 5, length: int = 50
+) -> Imagined:
+    """Filters an episode, and predicts it open loop, piece by piece.
+
+    Means are used instead of samples, and dither of one half, so the result is deterministic.
+
+    Args:
+      model: the world model.
+      episode: frames uint8 [N+1, h, w, 3] and the executed actions.
+      context: C, frames that are filtered at the start of every piece, at least 1.
+      length: L, frames per piece, more than `context`.
+
+    Raises:
+      ValueError: `context` or `length` is out of range.
+    """
+    if not 1 <= context < length:
+        raise ValueError(f"context: expected 1 <= context < length={length}, got {context}")
+    device = model.device
+    observation = torch.from_numpy(episode.observation).to(device)
+    action = torch.from_numpy(episode.action).to(device)[:, None]
+    frames, states = len(observation), model.config.state_size
+    embedding = torch.cat(
+        [model.embed(model.images(o, torch.full(o.shape, 0.5, device=device)))
+         for o in torch.split(observation, 64)]
+    )  # fmt: skip
+    no_noise = torch.zeros(frames, 1, states, device=device)
+    filtered = model.rssm.filter_chunk(embedding[:, None], action, no_noise).latent
+    belief, state = filtered.belief.clone(), filtered.state.clone()
+    ahead = np.zeros(frames, np.int64)
+    for first in range(context, frames, length):
+        last = min(first - context + length, frames)
+        start = LatentState(filtered.belief[first - 1], filtered.state[first - 1])
+        latents, _ = model.rssm.imagine(start, action[first:last], no_noise[first:last])
+        belief[first:last], state[first:last] = latents.belief, latents.state
+        ahead[first:last] = np.arange(1, last - first + 1)
+    return Imagined(_decode(model, filtered), _decode(model, LatentState(belief, state)), ahead)
+
+
+def write_video(path: Path, episode: Episode, imagined: Imagined, fps: float) -> int:
+    """Writes an mp4: real frame, reconstruction and open-loop prediction side by side.
+
+    Args:
+      path: mp4 to write.
+      episode: the real frames and rewards.
+      imagined: of the same episode.
+      fps: frames per second; a frame per agent step.
+
+    Returns:
+      The number of frames, N + 1.
+    """
+    import imageio.v2 as imageio
+
+    returns = np.cumsum(episode.reward, dtype=np.float64)
+    writer: Any = imageio.get_writer(path, fps=fps, codec="libx264", quality=8)
+    with writer:
+        for t in range(episode.length):
+            writer.append_data(_compose(episode, imagined, t, float(returns[t])))
+    return episode.length
+
+
+def _decode(model: WorldModel, latent: LatentState) -> Frames:
+    """Decodes latents [T, 1, ...] to uint8 [T, h, w, 3], a few at a time."""
+    pieces = [
+        postprocess(model.decode(LatentState(belief, state)))[:, 0].cpu().numpy()
+        for belief, state in zip(
+            torch.split(latent.belief, 64), torch.split(latent.state, 64), strict=True
+        )
+    ]
+    frames: Frames = np.concatenate(pieces)
+    return frames
+
+
+def _compose(episode: Episode, imagined: Imagined, t: int, total: float) -> Frames:
+    """One frame of the video: three labelled panels and a line of numbers."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    width, height = 3 * _PANEL + 4 * _GAP, _TOP + _PANEL + _BOTTOM
+    picture = Image.new("RGB", (width, height), _BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    title, small = ImageFont.load_default(18), ImageFont.load_default(15)
+    ahead = int(imagined.ahead[t])
+    colour = _PREDICTED if ahead else _SEEING
+    panels = [
+        ("real frame", episode.observation[t], _TEXT),
+        ("reconstruction", imagined.reconstruction[t], _SEEING),
+        ("open-loop prediction", imagined.prediction[t], colour),
+    ]
+    left = _GAP
+    for label, frame, tint in panels:
+        enlarged = Image.fromarray(frame).resize((_PANEL, _PANEL), Image.Resampling.NEAREST)
+        picture.paste(enlarged, (left, _TOP))
+        draw.text((left + _PANEL // 2, _TOP // 2), label, fill=tint, font=title, anchor="mm")
+        left += _PANEL + _GAP
+    right, bottom = width - _GAP, _TOP + _PANEL
+    draw.rectangle((right - _PANEL - 3, _TOP - 3, right + 2, bottom + 2), outline=colour, width=3)
+    middle = bottom + _BOTTOM // 2
+    numbers = f"step {t} of {episode.length - 1}, return so far {total:.1f}"
+    draw.text((_GAP, middle), numbers, fill=_FAINT, font=small, anchor="lm")
+    sight = (
+        f"{ahead} {'step' if ahead == 1 else 'steps'} without a frame" if ahead else "sees frames"
+    )
+    draw.text((right, middle), sight, fill=colour, font=small, anchor="rm")
+    return np.asarray(picture)
