@@ -1,0 +1,292 @@
+"""The sequence loss against loops over single elements and torch.distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as oracle_kl
+
+from planet.config import TrainConfig
+from planet.latent import Gaussian, LatentState
+from planet.models import WorldModel
+from planet.ops import reference
+from planet.replay import Chunk
+from planet.training.loss import LossTerms, kl_divergence, sequence_loss
+
+MakeModel = Callable[..., WorldModel]
+MakeChunk = Callable[..., Chunk]
+HALF_LOG_2_PI = 0.5 * float(np.log(2 * np.pi))
+S = 3
+
+EVERYTHING = TrainConfig(
+    image_weight=0.7,
+    reward_weight=11.0,
+    divergence_weight=1.3,
+    free_nats=2.5,
+    global_prior_weight=0.2,
+    overshooting_distance=3,
+    overshooting_weight=0.9,
+    overshooting_reward_weight=5.0,
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(gaussian: Gaussian) -> Normal:
+    return Normal(gaussian.mean, gaussian.stddev)
+
+
+def negative_log_probability(mean: Tensor, value: Tensor) -> Tensor:
+    """-log N(value; mean, 1), summed, without its constant."""
+    return -(Normal(mean, 1.0).log_prob(value) + HALF_LOG_2_PI).sum()
+
+
+def brute_force(model: WorldModel, chunk: Chunk, config: TrainConfig, seed: int = 0) -> LossTerms:
+    """Every element (t, b) by itself, from the definition; only the random numbers are shared."""
+    steps, batch = chunk.reward.shape
+    random = generator(seed)
+    dither = torch.rand(steps, batch, 8, 8, 3, generator=random)
+    noise = torch.randn(steps, batch, S, generator=random)
+    image, reward, divergence, kl, world = [], [], [], [], []
+    latents, posteriors = {}, {}
+    for b in range(batch):
+        latent = LatentState(torch.zeros(5), torch.zeros(S))
+        for t in range(steps):
+            byte = chunk.observation[t, b].numpy().astype(np.float64)
+            level = torch.from_numpy(np.floor(byte / 8) / 32 - 0.5).float()  # 5 bits
+            pixels = (level + dither[t, b] / 32).permute(2, 0, 1)
+            belief = reference.next_belief(model.rssm, latent, chunk.action[t, b])
+            prior = reference.prior(model.rssm, belief)
+            embedding = model.encoder(pixels[None])[0]
+            posterior = model.rssm.posterior(belief, embedding)
+            latent = LatentState(belief, posterior.mean + posterior.stddev * noise[t, b])
+            latents[t, b], posteriors[t, b] = latent, posterior
+            image.append(negative_log_probability(model.decode(latent), pixels))
+            predicted = model.predict_reward(latent)
+            reward.append(negative_log_probability(predicted, chunk.reward[t, b]))
+            kl.append(oracle_kl(normal(posterior), normal(prior)).sum())
+            divergence.append(torch.maximum(kl[-1], torch.tensor(config.free_nats)))
+            standard = Normal(torch.zeros(S), torch.ones(S))
+            world.append(oracle_kl(normal(posterior), standard).sum())
+    over, over_reward = brute_force_overshooting(model, chunk, config, random, latents, posteriors)
+    means = [torch.stack(x).mean() for x in (image, reward, divergence, kl, world)]
+    total = (
+        config.image_weight * means[0]
+        + config.reward_weight * means[1]
+        + config.divergence_weight * means[2]
+        + config.global_prior_weight * means[4]
+        + config.overshooting_weight * over
+        + config.overshooting_reward_weight * over_reward
+    )
+    return LossTerms(total, *means, over, over_reward)
+
+
+def brute_force_overshooting(
+    model: WorldModel,
+    chunk: Chunk,
+    config: TrainConfig,
+    random: torch.Generator,
+    latents: dict[tuple[int, int], LatentState],
+    posteriors: dict[tuple[int, int], Gaussian],
+) -> tuple[Tensor, Tensor]:
+    """For every start and every distance, roll the prior from the start anew: O(T D^2) steps."""
+    steps, batch = chunk.reward.shape
+    distance = min(config.overshooting_distance, steps - 1)
+    if distance < 2:
+        return torch.tensor(0.0), torch.tensor(0.0)
+    noise = {d: torch.randn(steps - d, batch, S, generator=random) for d in range(1, distance + 1)}
+    kls, rewards = [], []
+    for d in range(2, distance + 1):
+        kls_of, rewards_of = [], []
+        for b in range(batch):
+            for start in range(steps - d):
+                latent = latents[start, b]
+                for step in range(1, d + 1):
+                    action = chunk.action[start + step, b]
+                    belief = reference.next_belief(model.rssm, latent, action)
+                    prior = reference.prior(model.rssm, belief)
+                    latent = LatentState(belief, prior.sample(noise[step][start, b]))
+                target = posteriors[start + d, b]
+                target = Gaussian(target.mean.detach(), target.stddev.detach())
+                kl = oracle_kl(normal(target), normal(prior)).sum()
+                kls_of.append(torch.maximum(kl, torch.tensor(config.free_nats)))
+                error = model.predict_reward(latent) - chunk.reward[start + d, b]
+                rewards_of.append(0.5 * error**2)
+        kls.append(torch.stack(kls_of).mean())
+        rewards.append(torch.stack(rewards_of).mean())
+    return torch.stack(kls).mean(), torch.stack(rewards).mean()
+
+
+def test_kl_is_that_of_torch_distributions() -> None:
+    random = generator(1)
+    left, right = (
+        Gaussian(
+            torch.randn(50, 7, generator=random) * 3,
+            torch.rand(50, 7, generator=random).mul(3).add(0.1),
+        )
+        for _ in range(2)
+    )
+    expected = oracle_kl(normal(left), normal(right)).sum(dim=-1)
+    torch.testing.assert_close(kl_divergence(left, right), expected)
+    assert (kl_divergence(left, right) >= 0).all()
+    assert not kl_divergence(left, left).any()
+    assert not torch.allclose(kl_divergence(left, right), kl_divergence(right, left))
+
+
+def test_kl_gradient_is_that_of_torch_distributions() -> None:
+    random = generator(2)
+    tensors = [torch.rand(4, 3, generator=random).add(0.2).requires_grad_() for _ in range(4)]
+    kl_divergence(Gaussian(*tensors[:2]), Gaussian(*tensors[2:])).sum().backward()
+    got = [tensor.grad for tensor in tensors]
+    fresh = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+    oracle_kl(Normal(*fresh[:2]), Normal(*fresh[2:])).sum().backward()
+    for ours, oracle in zip(got, fresh, strict=True):
+        torch.testing.assert_close(ours, oracle.grad)
+
+
+@pytest.mark.parametrize("distance", [0, 1, 2, 3, 4, 9])
+def test_loss_equals_a_loop_over_elements(
+    make_model: MakeModel, make_chunk: MakeChunk, distance: int
+) -> None:
+    model, chunk = make_model(), make_chunk(steps=5)
+    config = replace(EVERYTHING, overshooting_distance=distance)
+    expected = brute_force(model, chunk, config)
+    terms = sequence_loss(model, chunk, config, generator())
+    for name, value in expected.items():
+        torch.testing.assert_close(getattr(terms, name), value, msg=lambda m, n=name: f"{n}: {m}")
+    assert (terms.overshooting > 0) == (distance > 1)
+
+
+def test_gradients_equal_those_of_a_loop_over_elements(
+    make_model: MakeModel, make_chunk: MakeChunk
+) -> None:
+    """This includes where gradients stop: at the overshooting's posteriors."""
+    model, chunk = make_model(), make_chunk(steps=5)
+    brute_force(model, chunk, EVERYTHING).total.backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad(set_to_none=True)
+    sequence_loss(model, chunk, EVERYTHING, generator()).total.backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad, expected[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_gradients_reach_every_parameter(make_model: MakeModel, make_chunk: MakeChunk) -> None:
+    model = make_model()
+    sequence_loss(model, make_chunk(), TrainConfig(free_nats=0.0), generator()).total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_free_nats_above_the_kl_cost_nothing_and_push_nowhere(
+    make_model: MakeModel, make_chunk: MakeChunk
+) -> None:
+    model = make_model()
+    terms = sequence_loss(model, make_chunk(), TrainConfig(free_nats=1e6), generator())
+    assert terms.divergence.item() == 1e6
+    assert 0 < terms.kl.item() < 1e6
+    terms.divergence.backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+def test_free_nats_below_the_kl_change_nothing(
+    make_model: MakeModel, make_chunk: MakeChunk
+) -> None:
+    terms = sequence_loss(make_model(), make_chunk(), TrainConfig(free_nats=0.0), generator())
+    assert torch.equal(terms.divergence, terms.kl)
+
+
+def test_free_nats_count_per_element_and_not_for_the_mean(
+    make_model: MakeModel, make_chunk: MakeChunk
+) -> None:
+    """Elements lie on both sides of the limit: their mean of maxima is above the maximum."""
+    model, chunk = make_model(), make_chunk()
+    kl = sequence_loss(model, chunk, TrainConfig(), generator()).kl.item()
+    divergence = sequence_loss(model, chunk, TrainConfig(free_nats=kl), generator()).divergence
+    assert divergence.item() > kl * 1.05
+
+
+@pytest.mark.parametrize(
+    ("weight", "term"),
+    [
+        ("image_weight", "image"),
+        ("reward_weight", "reward"),
+        ("divergence_weight", "divergence"),
+        ("global_prior_weight", "global_prior"),
+        ("overshooting_weight", "overshooting"),
+        ("overshooting_reward_weight", "overshooting_reward"),
+    ],
+)
+def test_a_weight_scales_its_own_term(
+    make_model: MakeModel, make_chunk: MakeChunk, weight: str, term: str
+) -> None:
+    """Only the total changes, by the term."""
+    model, chunk = make_model(scale=0.1), make_chunk()
+    before = sequence_loss(model, chunk, EVERYTHING, generator())
+    heavier = replace(EVERYTHING, **{weight: getattr(EVERYTHING, weight) + 200.0})
+    after = sequence_loss(model, chunk, heavier, generator())
+    torch.testing.assert_close(
+        after.total - before.total, 200.0 * getattr(before, term), rtol=1e-4, atol=1e-3
+    )
+    assert [v for n, v in before.items() if n != "total"] == [
+        v for n, v in after.items() if n != "total"
+    ]
+
+
+def test_default_weights_are_image_1_reward_10_divergence_1(
+    make_model: MakeModel, make_chunk: MakeChunk
+) -> None:
+    terms = sequence_loss(make_model(), make_chunk(), TrainConfig(), generator())
+    expected = terms.image + 10 * terms.reward + terms.divergence
+    torch.testing.assert_close(terms.total, expected)
+
+
+def test_terms_do_not_depend_on_the_batch_size(
+    make_model: MakeModel, make_chunk: MakeChunk
+) -> None:
+    """They are means: the same row twice costs what it costs once, but for the random numbers."""
+    model, chunk = make_model(), make_chunk(batch=1)
+    twice = Chunk(*(x.repeat_interleave(400, dim=1) for x in vars(chunk).values()))
+    losses = [sequence_loss(model, chunk, TrainConfig(), generator(k)).total for k in range(400)]
+    many = sequence_loss(model, twice, TrainConfig(), generator(1))
+    assert abs(torch.stack(losses).mean() / many.total - 1) < 0.1
+
+
+def test_random_numbers_come_from_the_generator_alone(
+    make_model: MakeModel, make_chunk: MakeChunk
+) -> None:
+    model, chunk = make_model(), make_chunk()
+    state = torch.random.get_rng_state()
+    first = sequence_loss(model, chunk, EVERYTHING, generator(3)).total
+    second = sequence_loss(model, chunk, EVERYTHING, generator(3)).total
+    other = sequence_loss(model, chunk, EVERYTHING, generator(4)).total
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("t", range(4))
+def test_reward_t_belongs_to_observation_t(
+    make_model: MakeModel, make_chunk: MakeChunk, t: int
+) -> None:
+    """Reward t is predicted from the latent that actions 0 to t led to; later ones have no part."""
+    model, chunk = make_model(), make_chunk(batch=1)
+    action = chunk.action.clone().requires_grad_()
+    losses = []
+    for change in (0.0, 1.0):
+        reward = chunk.reward.clone()
+        reward[t] += change
+        moved = Chunk(chunk.observation, action, reward)
+        losses.append(sequence_loss(model, moved, TrainConfig(), generator()).reward)
+    (gradient,) = torch.autograd.grad(losses[1] - losses[0], action)
+    assert [k for k in range(4) if gradient[k].abs().sum() > 1e-7] == list(range(t + 1))
