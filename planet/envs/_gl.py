@@ -137,6 +137,10 @@ class Context:
                 f"Ubuntu install its drivers:\n  {apt}"
             ) from error
         self._module = module
+        if _rendering_pid is None and self.backend == "egl":
+            # A forked child would wait for ever in EGL's own exit as well.
+            terminate = module.EGL.eglTerminate
+            os.register_at_fork(after_in_child=lambda: atexit.unregister(terminate))
         _rendering_pid = os.getpid()
 
     @contextmanager

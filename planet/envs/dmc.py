@@ -115,11 +115,11 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             # The public way to reseed a task. A RandomState takes 32-bit words.
             words = seed if seed < 2**32 else [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
             self._control.task.random.seed(words)
-        self._control.reset()
+        _restart(self._control)
         if self._renderer is not None:
             self._renderer.upload_terrain()
         self._steps, self._running = 0, True
-        return self._observe(), {"reward_sum": 0.0, "control_steps": 0, "physics_diverged": False}
+        return self.observe(), {"reward_sum": 0.0, "control_steps": 0, "physics_diverged": False}
 
     def step(
         self, action: NDArray[np.float32]
@@ -137,13 +137,31 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
           ValueError: the action has another shape, or is not finite, or is out of bounds.
           RuntimeError: the episode has ended, or none was started.
         """
+        reward, terminated, truncated, info = self.advance(action)
+        diverged = info["physics_diverged"]
+        observation = self._last_observation() if diverged else self.observe()
+        return observation, reward, terminated, truncated, info
+
+    def advance(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Does what `step` does before it draws, so that the two can be timed apart.
+
+        Args:
+          action: [A], finite, in [-1, 1].
+
+        Returns:
+          sum of the rewards, terminated, truncated, and the info dict of `step`.
+
+        Raises:
+          ValueError: the action has another shape, or is not finite, or is out of bounds.
+          RuntimeError: the episode has ended, or none was started.
+        """
         if not self._running:
             raise RuntimeError("step: expected a running episode; call reset first")
         from dm_control.rl.control import PhysicsError
 
         values = check_action(action, len(self._low))
         control = self._low + (values + 1.0) * self._scale
-        reward, terminated, diverged = 0.0, False, False
+        reward, terminated, diverged, last = 0.0, False, False, False
         for _ in range(min(self.action_repeat, self.control_steps - self._steps)):
             try:
                 time_step = self._control.step(control)
@@ -155,18 +173,17 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
                 diverged = True
                 break
             reward += float(time_step.reward)
-            if time_step.last():
+            if last := time_step.last():
                 terminated = time_step.discount == 0.0
                 break
-        truncated = diverged or (self._steps >= self.control_steps and not terminated)
+        truncated = diverged or (not terminated and (last or self._steps >= self.control_steps))
         self._running = not (terminated or truncated)
-        observation = self._last_observation() if diverged else self._observe()
         info = {
             "reward_sum": reward,
             "control_steps": self._steps,
             "physics_diverged": diverged,
         }
-        return observation, reward, terminated, truncated, info
+        return reward, terminated, truncated, info
 
     def render(self) -> Observation:
         """Returns the present frame at render_size, uint8 [render_size, render_size, 3]."""
@@ -189,7 +206,8 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """The suite's `Physics`, for tests and for planning on the true simulator."""
         return self._control.physics
 
-    def _observe(self) -> Observation:
+    def observe(self) -> Observation:
+        """Draws the present state: the other half of `step`, uint8 [image_size, image_size, 3]."""
         physics = self._control.physics
         if self._renderer is None:
             model = physics.model.ptr
@@ -212,6 +230,18 @@ def area_average(frame: Observation, size: int) -> Observation:
     area = factor * factor
     average: Observation = ((sums + area // 2) // area).astype(np.uint8)
     return average
+
+
+def _restart(control: Any) -> None:
+    from mujoco import FatalError
+
+    try:
+        control.reset()
+    except FatalError as error:  # quadruped-escape makes a context of the suite's own
+        raise _gl.RenderingUnavailable(
+            f"dm_control's own renderer does not work ({error}); it was imported without a display "
+            "before planet.envs: set MUJOCO_GL=egl before that import"
+        ) from error
 
 
 class _DeprecatedMass(logging.Filter):

@@ -15,8 +15,9 @@ def import_extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("planet"):
+        package = (error.name or "").partition(".")[0]
+        if package == "planet":
             raise
         raise ImportError(
-            f"environments need {error.name}; install it with: pip install 'planet-rl[train]'"
+            f"environments need {package}; install it with: pip install 'planet-rl[train]'"
         ) from error

@@ -99,6 +99,11 @@ class ToyReachEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
           ValueError: the action has another shape, or is not finite, or is out of bounds.
           RuntimeError: the episode has ended, or none was started.
         """
+        reward, terminated, truncated, info = self.advance(action)
+        return self.observe(), reward, terminated, truncated, info
+
+    def advance(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
+        """The physics half of `step`: everything but the observation, for measuring them apart."""
         if not self._running:
             raise RuntimeError("step: expected a running episode; call reset first")
         velocity = _SPEED * check_action(action, 2)
@@ -111,7 +116,11 @@ class ToyReachEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         truncated = self._steps >= self.control_steps
         self._running = not truncated
         info = {"reward_sum": reward, "control_steps": self._steps, "physics_diverged": False}
-        return self.render(), reward, False, truncated, info
+        return reward, False, truncated, info
+
+    def observe(self) -> Observation:
+        """The other half of `step`: draws the present state, [image_size, image_size, 3]."""
+        return self.render()
 
     def render(self) -> Observation:
         """Returns the present frame, uint8 [image_size, image_size, 3]."""
