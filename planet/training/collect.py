@@ -64,16 +64,17 @@ def run_episode(
       Episode with N + 1 entries; index 0 is the reset frame.
     """
     observation, _ = environment.reset(seed=seed)
-    observations = [observation]
+    # Copies: an environment or a policy may hand out the same memory at every step.
+    observations = [np.array(observation)]
     actions = [np.zeros(environment.action_space.shape, np.float32)]
     rewards = [0.0]
     terminated = truncated = False
     info: dict[str, Any] = {}
     while not (terminated or truncated):
-        action = policy(observation)
+        action = np.array(policy(observation), np.float32)
         observation, reward, terminated, truncated, info = environment.step(action)
-        observations.append(observation)
-        actions.append(np.asarray(action, np.float32))
+        observations.append(np.array(observation))
+        actions.append(action)
         rewards.append(float(reward))
         if on_step is not None:
             on_step(sum(rewards))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,15 @@ class Learner:
         terms = sequence_loss(self.model, chunk, self.config, self._generator)
         self.optimizer.zero_grad(set_to_none=True)
         terms.total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.config.gradient_clip_norm
-        )
+        # Clipping would spread a NaN over all gradients, so it waits until they are checked.
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
         values = torch.stack([*(term.detach() for _, term in terms.items()), norm]).tolist()
         if not all(map(_finite, values)):
             self._refuse(terms, chunk, batch_path)
+        torch.nn.utils.clip_grads_with_norm_(
+            self.model.parameters(), self.config.gradient_clip_norm, norm
+        )
         rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -118,6 +121,7 @@ class Learner:
                 if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
             ]
         batch = {
+            "config": asdict(self.config),
             "observation": chunk.observation.cpu(),
             "action": chunk.action.cpu(),
             "reward": chunk.reward.cpu(),

@@ -1,0 +1,198 @@
+"""One gradient step: optimiser settings, repeatability, and what is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from planet.checkpoint import load_checkpoint, save_checkpoint
+from planet.config import TrainConfig
+from planet.models import WorldModel
+from planet.replay import Chunk
+from planet.training.learner import Learner, NonFiniteError
+
+MakeModel = Callable[..., WorldModel]
+MakeChunk = Callable[..., Chunk]
+CONFIG = TrainConfig(free_nats=0.0)
+
+
+def snapshot(learner: Learner) -> list[torch.Tensor]:
+    """Parameters and the optimiser's moments, copied."""
+    tensors = [p.detach() for p in learner.model.parameters()]
+    for state in learner.optimizer.state.values():
+        tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    return [tensor.clone() for tensor in tensors]
+
+
+def equal(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
+    return len(left) == len(right) and all(map(torch.equal, left, right))
+
+
+def test_update_learns_and_reports(
+    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
+) -> None:
+    learner = Learner(make_model(scale=0.1), replace(CONFIG, learning_rate=1e-2))
+    values = [learner.update(make_chunk(), tmp_path / "bad.pt") for _ in range(30)]
+    assert learner.updates == 30
+    assert values[-1]["total"] < 0.9 * values[0]["total"]
+    assert set(values[0]) == {
+        "total", "image", "reward", "divergence", "kl", "global_prior", "overshooting",
+        "overshooting_reward", "gradient_norm", "learning_rate",
+    }  # fmt: skip
+    assert not (tmp_path / "bad.pt").exists()
+
+
+def test_same_seed_and_batches_give_the_same_parameters(
+    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
+) -> None:
+    results = []
+    for seed in (0, 0, 1):
+        learner = Learner(make_model(), replace(CONFIG, seed=seed))
+        for index in range(3):
+            learner.update(make_chunk(seed=index), tmp_path / "bad.pt")
+        results.append(snapshot(learner))
+    assert equal(results[0], results[1])
+    assert not equal(results[0], results[2])
+
+
+def test_restored_learner_goes_on_to_the_same_parameters(
+    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, learning_rate_warmup=5)
+    whole = Learner(make_model(), config)
+    for index in range(6):
+        if index == 2:
+            save_checkpoint(tmp_path / "checkpoint.pt", whole.state_dict())
+        whole.update(make_chunk(seed=index), tmp_path / "bad.pt")
+    resumed = Learner(make_model(scale=0.3), config)
+    resumed.load_state_dict(load_checkpoint(tmp_path / "checkpoint.pt"))
+    assert resumed.updates == 2
+    for index in range(2, 6):
+        resumed.update(make_chunk(seed=index), tmp_path / "bad.pt")
+    assert equal(snapshot(whole), snapshot(resumed))
+
+
+@pytest.mark.parametrize(
+    ("warmup", "expected"), [(0, [1.0] * 6), (1, [1.0] * 6), (4, [0.25, 0.5, 0.75, 1.0, 1.0, 1.0])]
+)
+def test_learning_rate_rises_linearly(
+    make_model: MakeModel,
+    make_chunk: MakeChunk,
+    tmp_path: Path,
+    warmup: int,
+    expected: list[float],
+) -> None:
+    config = replace(CONFIG, learning_rate=2e-3, learning_rate_warmup=warmup)
+    learner = Learner(make_model(), config)
+    rates = []
+    for _ in expected:
+        reported = learner.update(make_chunk(), tmp_path / "bad.pt")["learning_rate"]
+        assert reported == learner.optimizer.param_groups[0]["lr"]
+        rates.append(reported)
+    assert rates == pytest.approx([2e-3 * share for share in expected])
+
+
+def test_first_adam_step_moves_by_rate_over_one_plus_epsilon(
+    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
+) -> None:
+    """Adam's first step is rate * g / (|g| + epsilon), in PyTorch's form of epsilon."""
+    config = replace(CONFIG, learning_rate=1e-3, adam_epsilon=0.5, gradient_clip_norm=1e9)
+    learner = Learner(make_model(), config)
+    before = [p.detach().clone() for p in learner.model.parameters()]
+    learner.update(make_chunk(), tmp_path / "bad.pt")
+    for old, parameter in zip(before, learner.model.parameters(), strict=True):
+        assert parameter.grad is not None
+        step = 1e-3 * parameter.grad / (parameter.grad.abs() + 0.5)
+        torch.testing.assert_close(parameter.detach(), old - step, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("limit", [1e9, 0.01])
+def test_gradient_is_clipped_to_the_global_norm(
+    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path, limit: float
+) -> None:
+    learner = Learner(make_model(), replace(CONFIG, gradient_clip_norm=limit))
+    values = learner.update(make_chunk(), tmp_path / "bad.pt")
+    gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
+    norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt().item()
+    assert values["gradient_norm"] > 1.0  # as it was before clipping
+    assert norm == pytest.approx(min(limit, values["gradient_norm"]), rel=1e-4)
+
+
+def nan_reward(learner: Learner, chunk: Chunk) -> None:
+    chunk.reward[1, 2] = float("nan")
+
+
+def infinite_reward(learner: Learner, chunk: Chunk) -> None:
+    chunk.reward[0, 0] = float("inf")
+
+
+def nan_action(learner: Learner, chunk: Chunk) -> None:
+    chunk.action[3, 1, 0] = float("nan")  # the last: it reaches all terms at index 3
+
+
+def nan_parameter(name: str) -> Callable[[Learner, Chunk], None]:
+    def poison(learner: Learner, chunk: Chunk) -> None:
+        with torch.no_grad():
+            learner.model.get_parameter(name).view(-1)[0] = float("nan")
+
+    return poison
+
+
+def nan_gradient(learner: Learner, chunk: Chunk) -> None:
+    parameter = learner.model.get_parameter("rssm.gru.weight_hh")
+    parameter.register_hook(lambda gradient: gradient * float("nan"))
+
+
+POISONS = {
+    "reward of NaN": (nan_reward, "reward"),
+    "infinite reward": (infinite_reward, "reward"),
+    "action of NaN": (nan_action, "image, reward, divergence, kl, global_prior"),
+    "parameter of the decoder": (nan_parameter("decoder.layers.0.weight"), "image"),
+    "parameter of the reward head": (nan_parameter("reward.layers.0.bias"), "reward"),
+    "parameter of the prior": (nan_parameter("rssm.prior_head.bias"), "divergence, kl"),
+    "gradient": (nan_gradient, "gradient of rssm.gru.weight_hh"),
+}
+
+
+@pytest.mark.parametrize("case", POISONS)
+def test_what_is_not_finite_is_named_and_changes_nothing(
+    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path, case: str
+) -> None:
+    poison, term = POISONS[case]
+    learner = Learner(make_model(), CONFIG)
+    learner.update(make_chunk(seed=1), tmp_path / "bad.pt")
+    chunk = make_chunk(seed=2)
+    poison(learner, chunk)
+    before = snapshot(learner)
+    with pytest.raises(NonFiniteError, match=f"^{term} is not finite; training stopped") as error:
+        learner.update(chunk, tmp_path / "bad.pt")
+    assert error.value.term == term
+    assert str(tmp_path / "bad.pt") in str(error.value)
+    assert learner.updates == 1
+    after = snapshot(learner)
+    for old, new in zip(before, after, strict=True):
+        torch.testing.assert_close(old, new, rtol=0, atol=0, equal_nan=True)
+    batch = load_checkpoint(error.value.batch_path)
+    assert torch.equal(batch["observation"], chunk.observation)
+    torch.testing.assert_close(batch["action"], chunk.action, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(batch["reward"], chunk.reward, rtol=0, atol=0, equal_nan=True)
+    assert batch["update"] == 1
+    assert TrainConfig(**batch["config"]) == CONFIG
+
+
+def test_learner_goes_on_after_a_bad_batch(
+    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
+) -> None:
+    """The caller may catch the error: a bad batch leaves no trace in later steps."""
+    learners = [Learner(make_model(), CONFIG) for _ in range(2)]
+    bad = make_chunk(seed=9)
+    bad.reward[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError):
+        learners[0].update(bad, tmp_path / "bad.pt")
+    for learner in learners:
+        learner.update(make_chunk(seed=1), tmp_path / "bad.pt")
+    assert equal(snapshot(learners[0]), snapshot(learners[1]))
