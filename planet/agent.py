@@ -108,15 +108,38 @@ class Agent:
           TypeError, ValueError: the observation's dtype, shape or batch size is not what `reset`
             and the world model expect.
         """
-        images = self._check_observation(observation)
+        self.filter(observation)
+        plan = self.plan()
         seeds = self._step_seeds()
-        self._filter(images, seeds)
-        plan = self._plan(seeds)
         action = self._explore(plan.action, seeds) if explore else plan.action
         self._action = action
         self._steps = [step + 1 for step in self._steps]
         out: Array = action.cpu().numpy().copy()
         return out if np.ndim(observation) == 4 else out[0]
+
+    def filter(self, observation: npt.NDArray[np.uint8]) -> LatentState:
+        """The first half of `act`: advances the latent by the executed action and an observation.
+
+        Args:
+          observation: uint8 [h, w, 3], or [B, h, w, 3].
+
+        Returns:
+          The latent after the observation, belief [B, D] and state [B, S].
+
+        Raises:
+          RuntimeError, TypeError, ValueError: as `act`.
+        """
+        self.latent = self._filter(self._check_observation(observation), self._step_seeds())
+        return self.latent
+
+    def plan(self) -> Plan:
+        """The second half of `act`: plans from the present latent, without exploration.
+
+        Raises:
+          RuntimeError: `reset` was not called.
+        """
+        seeds = self._step_seeds().to(self.world_model.device)
+        return self.planner.plan(self._weights, self._require_reset(), seeds)
 
     def executed(self, action: npt.ArrayLike) -> None:
         """Says which action was really executed after the last `act`, [A] or [B, A].
@@ -137,9 +160,7 @@ class Agent:
         self._action = values.clone()
 
     @torch.no_grad()
-    def _filter(self, images: Tensor, seeds: Tensor) -> None:
-        """Advances the latent by the executed action and the newest observation."""
-        assert self.latent is not None
+    def _filter(self, images: Tensor, seeds: Tensor) -> LatentState:
         model = self.world_model
         size = model.image_size
         count = 3 * size * size
@@ -147,13 +168,8 @@ class Agent:
         dither = dither.reshape(-1, size, size, 3).to(model.device)
         noise = normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
         embedding = model.embed(model.images(images, dither))
-        self.latent = model.rssm.filter(
-            self.latent, self._action, embedding, noise.to(model.device)
-        )
-
-    def _plan(self, seeds: Tensor) -> Plan:
-        assert self.latent is not None
-        return self.planner.plan(self._weights, self.latent, seeds.to(self.world_model.device))
+        latent = self._require_reset()
+        return model.rssm.filter(latent, self._action, embedding, noise.to(model.device))
 
     def _explore(self, action: Tensor, seeds: Tensor) -> Tensor:
         noise = normals(seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
