@@ -1,0 +1,27 @@
+"""`planet doctor`: what is installed, what works, and the command that fixes the rest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from planet.doctor import examine
+
+HELP = """\
+usage: planet doctor
+
+Prints what planet was built with, the versions it runs with, and how fast it renders; tries the
+compiled planner against the reference. Exits with 1 when something that is needed is missing or
+broken, and prints the command that fixes it. Works without the packages of the train extra."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command; see `planet.cli.main` for the exit status."""
+    if arguments:
+        wrong = [argument for argument in arguments if argument not in ("-h", "--help")]
+        print(f"planet doctor: expected no options, got {' '.join(wrong)}" if wrong else HELP,
+              file=sys.stderr if wrong else sys.stdout)  # fmt: skip
+        return 2 if wrong else 0
+    report = examine()
+    print(report.text())
+    return 0 if report.healthy else 1

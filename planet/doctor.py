@@ -1,0 +1,272 @@
+"""What is installed, what works, and the command that fixes the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from planet import __version__
+from planet.build_info import build_info
+from planet.config import ModelConfig
+from planet.latent import LatentState
+from planet.noise import Noise
+from planet.ops import backend
+from planet.profiling import machine_facts, random_weights
+
+EXTRA = {
+    "gymnasium": "gymnasium",
+    "dm_control": "dm_control",
+    "mujoco": "mujoco",
+    "OpenGL": "PyOpenGL",
+    "tyro": "tyro",
+    "tensorboard": "tensorboard",
+    "imageio": "imageio",
+    "imageio_ffmpeg": "imageio-ffmpeg",
+    "matplotlib": "matplotlib",
+    "tqdm": "tqdm",
+}
+"""Modules of the `train` extra and the distributions that bring them."""
+
+_TOLERANCE = 1e-5  # of the mean square return's root; correct builds stay ten times below
+_RENDER_SECONDS = 120.0
+_FRAMES = {"fast": 30, "faithful": 30, "reference": 5}  # the last takes 30 to 120 ms per frame
+_RENDER_TEST = f"""
+import json
+from planet.envs import RenderingUnavailable
+from planet.envs.measure import measure_frame_ms, renderer_info
+try:
+    out = renderer_info()
+    out["frames"] = {{q: measure_frame_ms(quality=q, frames=n) for q, n in {_FRAMES!r}.items()}}
+except (RenderingUnavailable, ImportError, OSError) as error:
+    out = {{"error": str(error)}}
+print(json.dumps(out))
+"""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something needed that is missing or broken.
+
+    Attributes:
+      what: the finding.
+      fix: the command that fixes it, or what to try.
+    """
+
+    what: str
+    fix: str
+
+
+@dataclass
+class Report:
+    """Findings of `examine`.
+
+    Attributes:
+      facts: title and text of each line.
+      warnings: what works, but not as well as it could.
+      problems: what is missing or broken.
+    """
+
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything needed is there and works."""
+        return not self.problems
+
+    def text(self) -> str:
+        """The report for people."""
+        lines = [f"{title:11}{text}" for title, text in self.facts]
+        lines += [f"\nwarning: {warning}" for warning in self.warnings]
+        for problem in self.problems:
+            lines.append(f"\nproblem: {problem.what}\n  fix:\n    {problem.fix}")
+        lines.append("" if self.problems else "\neverything that is needed is there and works")
+        return "\n".join(lines).rstrip()
+
+
+def examine(render_seconds: float = _RENDER_SECONDS) -> Report:
+    """Looks at everything that training and planning need, and tries it.
+
+    Args:
+      render_seconds: how long the rendering test, a process of its own, may take.
+    """
+    report = Report()
+    machine = machine_facts()
+    report.facts.append(
+        ("planet", f"{__version__}, Python {platform.python_version()}, {machine['system']}, "
+         f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}")
+    )  # fmt: skip
+    _examine_torch(report)
+    _examine_extension(report)
+    missing = _examine_packages(report)
+    if missing & {"gymnasium", "dm_control", "mujoco", "OpenGL"}:
+        report.facts.append(("rendering", "not tried: packages are missing"))
+    else:
+        _examine_rendering(report, render_seconds)
+    return report
+
+
+def _examine_torch(report: Report) -> None:
+    cuda = "no CUDA in this build"
+    if torch.version.cuda:
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        cuda = f"CUDA {torch.version.cuda}, devices: {', '.join(names) or 'none'}"
+    report.facts.append(
+        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {cuda}")
+    )
+
+
+def _examine_extension(report: Report) -> None:
+    info = build_info()
+    if not info["extension"]:
+        report.facts.append(("extension", f"missing: {info['reason']}"))
+        what = f"the compiled planner (backend fused) cannot be loaded: {info['reason']}"
+        report.problems.append(
+            Problem(what, "pip install --force-reinstall --no-deps .   (in the source folder)")
+        )
+        return
+    report.facts.append(
+        ("extension", f"{info['version']}, {info['compiler']}, torch headers "
+         f"{info['torch_headers']}, instruction set {info['isa']} of {', '.join(info['isas'])}")
+    )  # fmt: skip
+    cuda = info["cuda"]
+    built = f"CUDA {cuda['toolkit']} for {cuda['architectures']}, " if cuda["compiled"] else ""
+    report.facts.append(("", f"{built}{cuda['devices']} CUDA devices, {cuda['status']}"))
+    if torch.cuda.is_available() and not cuda["compiled"]:
+        report.warnings.append(
+            "torch sees a CUDA device, but planet was built without CUDA; with the CUDA toolkit on "
+            "PATH reinstall from source: PLANET_CUDA=ON pip install --force-reinstall --no-deps ."
+        )
+    _try_planner(report)
+
+
+def _try_planner(report: Report) -> None:
+    """Compares the compiled planner with the reference on a small random model."""
+    weights = random_weights(ModelConfig(state_size=5, belief_size=17, hidden_size=19), 3)
+    generator = torch.Generator().manual_seed(0)
+    latent = LatentState(torch.zeros(2, 17), torch.zeros(2, 5))
+    actions = torch.rand(6, 2, 33, 3, generator=generator) * 2 - 1
+    returns = [
+        backend(name).rollout_returns(weights, latent, actions, Noise(7))
+        for name in ("reference", "fused")
+    ]
+    rms = returns[0].square().mean().sqrt().clamp(min=1e-2)
+    error = float((returns[0] - returns[1]).abs().max() / rms)
+    fits = [backend(name).refit(actions, returns[0], topk=5) for name in ("reference", "fused")]
+    same = torch.equal(fits[0].elites, fits[1].elites)
+    if same and error <= _TOLERANCE:
+        verdict = f"fused planner agrees with the reference, relative error {error:.0e}"
+    else:
+        verdict = f"FAILED: relative error {error:.0e}, elites {'equal' if same else 'differ'}"
+        isas = " or ".join(f"PLANET_CPU_ISA={isa}" for isa in build_info()["isas"])
+        report.problems.append(
+            Problem(
+                f"the compiled planner disagrees with the reference ({verdict})",
+                f"reinstall; if it stays, try {isas}, or --planner.backend reference",
+            )
+        )
+    report.facts.append(("self-test", verdict))
+
+
+def _examine_packages(report: Report) -> set[str]:
+    """Versions of what the extra brings; returns the modules that are missing."""
+    missing = {module for module in EXTRA if not _installed(module)}
+    versions = {"numpy": _version("numpy")}
+    versions |= {name: _version(name) for module, name in EXTRA.items() if module not in missing}
+    pairs = [f"{name} {version}" for name, version in versions.items()]
+    for start in range(0, len(pairs), 5):
+        report.facts.append(("" if start else "packages", ", ".join(pairs[start : start + 5])))
+    if missing:
+        names = ", ".join(EXTRA[module] for module in EXTRA if module in missing)
+        report.problems.append(
+            Problem(f"training needs packages that are missing: {names}",
+                    "pip install 'planet-rl[train]'")
+        )  # fmt: skip
+    elif not _fits_mujoco(versions["mujoco"]):
+        report.problems.append(
+            Problem(f"dm_control does not work with mujoco {versions['mujoco']}",
+                    "pip install 'mujoco>=3.17,<4'")
+        )  # fmt: skip
+    return missing
+
+
+def _examine_rendering(report: Report, seconds: float) -> None:
+    found = render_test(seconds)
+    if "error" in found:
+        what, _, fix = str(found["error"]).strip().partition("\n")
+        report.facts.append(("rendering", f"FAILED: {what}"))
+        report.problems.append(Problem(f"rendering does not work: {what}", fix.strip() or what))
+        return
+    report.facts.append(("rendering", f"{found['backend']}, {found['renderer']}"))
+    times = [
+        f"{quality} {frame['median']:.2f} (p95 {frame['p95']:.2f}, CPU {frame['cpu']:.2f})"
+        for quality, frame in found["frames"].items()
+    ]
+    report.facts.append(("", f"ms per 64x64 frame of cheetah-run: {', '.join(times)}"))
+    if "llvmpipe" in found["renderer"].lower() and torch.cuda.is_available():
+        report.warnings.append(
+            "the processor renders (llvmpipe) although a CUDA device is there; install the EGL "
+            "library of the NVIDIA driver (libnvidia-gl), and in a container set "
+            "NVIDIA_DRIVER_CAPABILITIES=all"
+        )
+
+
+def render_test(seconds: float = _RENDER_SECONDS) -> dict[str, Any]:
+    """Renders in a process of its own, so that a crash or a hang of the driver is only reported.
+
+    Args:
+      seconds: how long it may take.
+
+    Returns:
+      `backend`, `renderer` and, by quality, `frames` with milliseconds; or `error`, whose first
+      line is the finding and whose second is the fix.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    osmesa = "try OSMesa: apt-get install -y libosmesa6 && MUJOCO_GL=osmesa planet doctor"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _RENDER_TEST],
+            capture_output=True, text=True, timeout=seconds, env=environment, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"error": f"it did not end within {seconds:.0f} s\n{osmesa}"}
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        return {"error": f"the process was ended by {name}\n{osmesa}"}
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"error": f"{last}\n{osmesa}"}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "(version unknown)"
+
+
+def _fits_mujoco(version: str) -> bool:
+    numbers = version.split(".")[:2]
+    if not all(number.isdigit() for number in numbers):
+        return True
+    return (3, 17) <= tuple(map(int, numbers)) < (4,)
