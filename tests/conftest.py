@@ -8,8 +8,11 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+import torch
 
 from planet.ops import backend
+
+torch.set_num_threads(1)  # the models of tests are so small that threads cost more than they bring
 
 FUSED_MISSING = "the compiled core is not built; see README, Install"
 
@@ -28,6 +31,14 @@ def fused_is_built() -> bool:
 def ops(request: pytest.FixtureRequest) -> ModuleType:
     """The ops of each backend in turn."""
     return backend(request.param)
+
+
+@pytest.fixture
+def both() -> tuple[ModuleType, ModuleType]:
+    """Reference and fused, for comparisons of the two."""
+    if not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    return backend("reference"), backend("fused")
 
 
 @pytest.fixture

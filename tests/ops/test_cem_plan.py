@@ -1,0 +1,330 @@
+"""CEM: known optimum, batches, chaining, bounds, budget; it is `rollout_returns` and `refit` in turn."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from linear_model import best_plan, best_return, linear_latent, linear_weights
+from ops.tolerances import PLAN_ABSOLUTE, RETURNS, close, gap, returns_error
+from random_weights import PRESET_SIZES, TINY, Problem, make_problem
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.noise import STREAM_ACTIONS, Noise, normals, row_seeds
+from planet.ops import reference
+from planet.ops.results import Plan
+
+HORIZON = 5
+
+
+def plan_of(ops: ModuleType, problem: Problem, horizon: int = HORIZON, **change: Any) -> Plan:
+    """A plan from mean 0 and stddev 1 with small settings."""
+    mean, stddev = problem.distribution(horizon)
+    settings = {"seed": 1, "candidates": 40, "topk": 6, "iterations": 2} | change
+    plan: Plan = ops.cem_plan(problem.weights, problem.latent, mean, stddev, **settings)
+    return plan
+
+
+def equal(a: Plan, b: Plan, rows: slice = slice(None)) -> bool:
+    """Bit for bit, b being some rows of a."""
+    return (
+        torch.equal(a.mean[:, rows], b.mean)
+        and torch.equal(a.stddev[:, rows], b.stddev)
+        and torch.equal(a.action[rows], b.action)
+        and torch.equal(a.best_return[rows], b.best_return)
+        and a.iterations == b.iterations
+    )
+
+
+def actions_of(
+    mean: Tensor, stddev: Tensor, seeds: Tensor, candidates: int, iteration: int
+) -> Tensor:
+    """The unclipped actions of one iteration, [H, B, J, A]."""
+    horizon, _, size = mean.shape
+    drawn = [
+        normals(seeds, candidates, size, stream=STREAM_ACTIONS, time=t, iteration=iteration)
+        for t in range(horizon)
+    ]
+    return mean[:, :, None] + stddev[:, :, None] * torch.stack(drawn)
+
+
+# --- A known optimum ------------------------------------------------------------------------------
+
+POSITIONS = torch.tensor([[0.0, 0.0], [0.5, -0.5], [-0.3, 0.7], [0.2, 0.2]])
+CLOSE = 0.1  # of ten actions in [-1, 1] after 12 iterations of 500 random candidates
+GOALS = torch.tensor([[0.6, -0.4], [0.5, -0.5], [0.4, 0.0], [-0.35, 0.3]])
+
+
+def linear_plan(ops: ModuleType, rows: slice, stddev: float = 0.0, **change: Any) -> Plan:
+    weights = linear_weights(dims=2, stddev=stddev)
+    start, goal = POSITIONS[rows], GOALS[rows]
+    mean = torch.zeros(HORIZON, len(start), 2)
+    settings = {"seed": 11, "candidates": 500, "topk": 40, "iterations": 12} | change
+    plan: Plan = ops.cem_plan(
+        weights, linear_latent(start, goal), mean, torch.ones_like(mean), **settings
+    )
+    return plan
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_cem_finds_the_known_optimum(ops: ModuleType, row: int) -> None:
+    rows = slice(row, row + 1)
+    plan = linear_plan(ops, rows)
+    optimum = best_plan(POSITIONS[rows], GOALS[rows], HORIZON)
+    assert (plan.mean - optimum).abs().max() < CLOSE
+    gap_to_best = best_return(POSITIONS[rows], GOALS[rows], HORIZON) - plan.best_return
+    assert -3e-3 < gap_to_best.item() < 0.05  # 3e-3: what the linear model's tanh bends
+
+
+def test_each_problem_of_a_batch_finds_its_own_optimum(ops: ModuleType) -> None:
+    plan = linear_plan(ops, slice(None))
+    optimum = best_plan(POSITIONS, GOALS, HORIZON)
+    assert (plan.mean - optimum).abs().max() < CLOSE
+    assert plan.action.shape == (4, 2)
+    # The problems differ: no row's plan would do for another row.
+    distance = (optimum[:, :, None] - optimum[:, None]).abs().amax(dim=(0, 3))
+    assert distance[~torch.eye(4, dtype=torch.bool)].min() > 0.3
+
+
+def test_cem_finds_the_optimum_under_state_noise(ops: ModuleType) -> None:
+    plan = linear_plan(ops, slice(0, 1), stddev=0.02, candidates=1000, topk=80, iterations=8)
+    optimum = best_plan(POSITIONS[:1], GOALS[:1], HORIZON)
+    assert (plan.action - optimum[0]).abs().max() < 0.15
+
+
+def test_cem_finds_the_optimum_inside_narrower_bounds(ops: ModuleType) -> None:
+    plan = linear_plan(ops, slice(0, 1), low=-0.2, high=torch.tensor([0.5, 1.0]))
+    # Within 5 steps of 0.25 * 0.5 and 0.25 * -0.2 neither goal, 0.6 and -0.4, is passed by much.
+    optimum = torch.tensor([[0.5, -0.2]] * 4)
+    assert (plan.mean[:4, 0] - optimum).abs().max() < CLOSE / 4
+
+
+# --- Batches and chains ---------------------------------------------------------------------------
+
+
+def test_a_problem_alone_with_its_row_seed_equals_its_row(ops: ModuleType) -> None:
+    problem, seeds = make_problem(PRESET_SIZES["small"], 4, seed=2), row_seeds(7, 4)
+    for iterations in (1, 2):
+        batch = plan_of(ops, problem, seed=7, iterations=iterations)
+        assert equal(batch, plan_of(ops, problem, seed=seeds, iterations=iterations))
+        for b in range(4):
+            row = slice(b, b + 1)
+            alone = plan_of(ops, problem.rows(row), seed=seeds[b], iterations=iterations)
+            assert equal(alone, plan_of(ops, problem.rows(row), seed=seeds[row],
+                                        iterations=iterations))  # fmt: skip
+            if ops is reference:
+                # Matrix products of another shape may round differently; the elites stay the same.
+                assert close(alone.mean, batch.mean[:, row], PLAN_ABSOLUTE)
+                assert close(alone.stddev, batch.stddev[:, row], PLAN_ABSOLUTE)
+            else:
+                assert equal(batch, alone, row)
+
+
+def test_two_iterations_equal_two_chained_calls_bit_for_bit(ops: ModuleType) -> None:
+    problem = make_problem(PRESET_SIZES["small"], 2, seed=2)
+    for noisy in (True, False):
+        for first in (0, 3):
+            both = plan_of(ops, problem, iterations=2, first_iteration=first, state_noise=noisy)
+            one = plan_of(ops, problem, iterations=1, first_iteration=first, state_noise=noisy)
+            two = ops.cem_plan(
+                problem.weights, problem.latent, one.mean, one.stddev, seed=1, candidates=40,
+                topk=6, iterations=1, first_iteration=first + 1, state_noise=noisy,
+            )  # fmt: skip
+            assert torch.equal(both.mean, two.mean)
+            assert torch.equal(both.stddev, two.stddev)
+            assert torch.equal(both.best_return, two.best_return)
+            assert not torch.equal(one.mean, two.mean)
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_one_another(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    plan = plan_of(ops, problem)
+    torch.manual_seed(123)
+    assert equal(plan, plan_of(ops, problem))
+    assert not torch.equal(plan.mean, plan_of(ops, problem, seed=2).mean)
+    assert not torch.equal(plan.mean, plan_of(ops, problem, first_iteration=1).mean)
+
+
+def test_negative_and_unsigned_seeds_are_the_same_bits(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    assert equal(plan_of(ops, problem, seed=-3), plan_of(ops, problem, seed=2**64 - 3))
+
+
+# --- An iteration, step by step -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"spread": "mean_absolute"}, {"discount": 0.9}, {"state_noise": False}, {"epsilon": 0.01},
+    {"low": -0.3, "high": 0.1}, {"first_iteration": 65535},
+], ids=str)  # fmt: skip
+def test_an_iteration_is_sampling_clipping_rollout_and_refit(
+    ops: ModuleType, settings: dict[str, Any]
+) -> None:
+    problem, seeds = make_problem(TINY, 3, seed=4), row_seeds(5, 3)
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.rand(HORIZON, 3, 2, generator=generator) - 0.5
+    stddev = torch.rand(HORIZON, 3, 2, generator=generator) + 0.1
+    plan = ops.cem_plan(
+        problem.weights, problem.latent, mean, stddev, seed=seeds, candidates=30, topk=5,
+        iterations=1, **settings,
+    )  # fmt: skip
+    iteration = settings.get("first_iteration", 0)
+    actions = actions_of(mean, stddev, seeds, 30, iteration)
+    actions = actions.clamp(settings.get("low", -1.0), settings.get("high", 1.0))
+    noise = Noise(seeds, iteration) if settings.get("state_noise", True) else None
+    returns = ops.rollout_returns(
+        problem.weights, problem.latent, actions, noise, discount=settings.get("discount", 1.0)
+    )
+    assert gap(returns, 5) > 10 * RETURNS[1.0]
+    refit = {k: v for k, v in settings.items() if k in ("spread", "epsilon")}
+    fitted = ops.refit(actions, returns, topk=5, **refit)
+    assert close(plan.mean, fitted.mean, PLAN_ABSOLUTE)
+    assert close(plan.stddev, fitted.stddev, PLAN_ABSOLUTE)
+    assert returns_error(plan.best_return, fitted.best) <= 2 * RETURNS[1.0]
+    assert torch.equal(plan.action, plan.mean[0])
+    assert plan.iterations == 1
+
+
+def test_actions_are_clipped_before_scoring_and_refit(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    mean, _ = problem.distribution(HORIZON)
+    plan = ops.cem_plan(
+        problem.weights, problem.latent, mean + 50.0, torch.ones_like(mean),
+        seed=0, candidates=9, topk=9, iterations=1, low=-0.5, high=0.25, epsilon=0.0,
+    )  # fmt: skip
+    assert torch.equal(plan.mean, torch.full_like(mean, 0.25))  # all candidates are 0.25 exactly
+    assert torch.equal(plan.stddev, torch.zeros_like(mean))
+    bound = torch.full((HORIZON, 2, 9, 2), 0.25)
+    returns = ops.rollout_returns(problem.weights, problem.latent, bound, Noise(0))
+    assert returns_error(plan.best_return, returns.amax(dim=1)) <= RETURNS[1.0]
+
+
+def test_bounds_may_be_numbers_or_tensors_per_action_or_per_problem(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    number = plan_of(ops, problem, low=-0.5, high=0.25)
+    for low, high in (
+        (torch.tensor([-0.5, -0.5]), torch.tensor([0.25, 0.25])),
+        (torch.full((2, 2), -0.5), 0.25),
+        (-0.5, torch.full((1, 1), 0.25).expand(2, 2)),
+        (torch.full((2, 4), -0.5)[:, ::2], torch.full((2, 2), 0.25).T),
+    ):
+        assert equal(plan_of(ops, problem, low=low, high=high), number)
+    low, high = torch.tensor([-0.5, 0.0]), torch.tensor([[0.0, 0.1], [0.3, 2.0]])
+    plan = plan_of(ops, problem, low=low, high=high)
+    assert (plan.mean >= low).all()
+    assert (plan.mean <= high).all()
+    for b in range(2):
+        row = slice(b, b + 1)
+        alone = plan_of(ops, problem.rows(row), seed=row_seeds(1, 2)[b], low=low, high=high[row])
+        assert close(alone.mean, plan.mean[:, row], PLAN_ABSOLUTE)
+
+
+def test_one_start_per_candidate_is_taken(ops: ModuleType) -> None:
+    shared = make_problem(TINY, 2)
+    spread = LatentState(
+        shared.latent.belief[:, None].expand(-1, 40, -1),
+        shared.latent.state[:, None].expand(-1, 40, -1),
+    )
+    plan = plan_of(ops, shared)
+    copied = plan_of(ops, Problem(shared.weights, spread, shared.generator))
+    assert equal(plan, copied)
+    own = make_problem(TINY, 2, candidates=40)
+    assert not torch.equal(plan_of(ops, own).mean, plan.mean)
+
+
+def test_candidates_that_fill_no_whole_tile_and_a_single_one_work(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    for candidates in (1, 2, 3, 5, 17, 63, 65):
+        plan = plan_of(ops, problem, candidates=candidates, topk=1)
+        assert torch.isfinite(plan.mean).all()
+        assert torch.isfinite(plan.best_return).all()
+    one = plan_of(ops, problem, candidates=1, topk=1, iterations=1, epsilon=0.0)
+    mean, stddev = problem.distribution(HORIZON)
+    expected = actions_of(mean, stddev, row_seeds(1, 2), 1, 0).clamp(-1, 1)[:, :, 0]
+    assert close(one.mean, expected, PLAN_ABSOLUTE)
+    assert torch.equal(one.stddev, torch.zeros_like(mean))
+
+
+def test_nan_returns_give_a_finite_plan_and_a_nan_best(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 1)
+    state = torch.full_like(problem.latent.state, float("nan"))
+    broken = Problem(problem.weights, LatentState(problem.latent.belief, state), problem.generator)
+    plan = plan_of(ops, broken)
+    assert math.isnan(plan.best_return.item())
+    assert torch.isfinite(plan.mean).all()
+    assert torch.isfinite(plan.stddev).all()
+
+
+def test_the_arguments_are_left_alone_and_any_strides_are_taken(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 3)
+    mean, stddev = problem.distribution(HORIZON)
+    settings = {"seed": row_seeds(1, 3), "candidates": 20, "topk": 4, "iterations": 2}
+    expected = ops.cem_plan(problem.weights, problem.latent, mean, stddev, **settings)
+    strided = mean.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    scalar = torch.ones(1, 1, 1).expand(HORIZON, 3, 2)
+    seeds = torch.stack([row_seeds(1, 3)] * 2, dim=1)[:, 0]
+    got = ops.cem_plan(
+        problem.weights, problem.latent, strided, scalar, **(settings | {"seed": seeds})
+    )
+    assert equal(got, expected)
+    assert torch.equal(mean, torch.zeros_like(mean))
+    assert torch.equal(stddev, torch.ones_like(mean))
+
+
+# --- Budget ---------------------------------------------------------------------------------------
+
+
+def test_a_tiny_budget_still_runs_one_iteration(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    plan = plan_of(ops, problem, iterations=1000, budget_ms=1e-6)
+    assert plan.iterations == 1
+    assert equal(plan, plan_of(ops, problem, iterations=1))
+
+
+def test_a_large_budget_runs_all_iterations(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    plan = plan_of(ops, problem, iterations=3, budget_ms=1e9)
+    assert equal(plan, plan_of(ops, problem, iterations=3))
+
+
+def test_a_plan_with_a_budget_equals_the_plan_of_as_many_iterations(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    began = time.perf_counter()
+    plan = plan_of(ops, problem, iterations=60_000, budget_ms=30.0)
+    took = time.perf_counter() - began
+    assert 1 <= plan.iterations < 60_000
+    assert took < 5.0  # 60,000 iterations take far longer; a busy machine may stall for a while
+    assert equal(plan, plan_of(ops, problem, iterations=plan.iterations))
+
+
+# --- Two backends ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", list(PRESET_SIZES))
+def test_backends_agree_on_plans_iteration_by_iteration(
+    both: tuple[ModuleType, ModuleType], size: str
+) -> None:
+    problem, seeds = make_problem(PRESET_SIZES[size], 2, seed=1), row_seeds(3, 2)
+    mean, stddev = problem.distribution(12)
+    for iteration in range(2):
+        actions = actions_of(mean, stddev, seeds, 60, iteration).clamp(-1, 1)
+        returns = reference.rollout_returns(
+            problem.weights, problem.latent, actions, Noise(seeds, iteration)
+        )
+        assert gap(returns, 10) > 10 * RETURNS[1.0]
+        a, b = (
+            ops.cem_plan(
+                problem.weights, problem.latent, mean, stddev, seed=seeds, candidates=60,
+                topk=10, iterations=1, first_iteration=iteration,
+            )
+            for ops in both
+        )  # fmt: skip
+        assert close(b.mean, a.mean, PLAN_ABSOLUTE)
+        assert close(b.stddev, a.stddev, PLAN_ABSOLUTE)
+        assert returns_error(b.best_return, a.best_return) <= RETURNS[1.0]
+        mean, stddev = a.mean, a.stddev

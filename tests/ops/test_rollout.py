@@ -1,0 +1,286 @@
+"""Rollouts: oracles for every equation, and what noise, start and discount mean."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+
+import pytest
+import torch
+import torch.nn.functional as F
+from linear_model import GAIN, linear_latent, linear_weights
+from ops.tolerances import RETURNS, close, returns_error
+from random_weights import PRESET_SIZES, TINY, Problem, Sizes, make_problem, make_weights
+from torch import Tensor, nn
+
+from planet.latent import LatentState
+from planet.noise import STREAM_STATE, Noise, normals, row_seeds
+from planet.ops import reference
+
+ONE_HIDDEN = Sizes(belief=16, state=9, action=4, hidden=24, reward=(20,))
+
+
+def oracle_returns(problem: Problem, actions: Tensor, noise: Tensor | None) -> Tensor:
+    """Returns [B, J] in float64 with PyTorch's own modules, one candidate at a time."""
+    weights, latent = problem.weights, problem.latent
+    cell = nn.GRUCell(weights.hidden_size, weights.belief_size).double()
+    with torch.no_grad():
+        cell.weight_ih.copy_(weights.gru_weight_ih)
+        cell.weight_hh.copy_(weights.gru_weight_hh)
+        cell.bias_ih.copy_(weights.gru_bias_ih)
+        cell.bias_hh.copy_(weights.gru_bias_hh)
+    act = {"relu": nn.ReLU(), "elu": nn.ELU()}[weights.activation]
+    layers: list[nn.Module] = []
+    for weight, bias in zip(weights.reward_weights, weights.reward_biases, strict=True):
+        linear = nn.Linear(weight.shape[1], weight.shape[0]).double()
+        linear.weight.data, linear.bias.data = weight.double(), bias.double()
+        layers += [linear, act]
+    head = nn.Sequential(*layers[:-1])
+    horizon, batch, candidates, _ = actions.shape
+    returns = torch.zeros(batch, candidates, dtype=torch.float64)
+    for b in range(batch):
+        for j in range(candidates):
+            at = (b, j) if latent.belief.dim() == 3 else (b,)
+            h, s = latent.belief[at].double(), latent.state[at].double()
+            for t in range(horizon):
+                x = torch.cat([s, actions[t, b, j].double()])
+                x = act(weights.input_weight.double() @ x + weights.input_bias.double())
+                h = cell(x[None], h[None])[0]
+                p = weights.prior_hidden_weight.double() @ h + weights.prior_hidden_bias.double()
+                out = weights.prior_weight.double() @ act(p) + weights.prior_bias.double()
+                s, raw = out[: weights.state_size], out[weights.state_size :]
+                if noise is not None:
+                    normal = torch.distributions.Normal(s, F.softplus(raw) + weights.min_stddev)
+                    # The quantile of a standard normal's probability: mean + stddev * noise.
+                    s = normal.icdf(torch.special.ndtr(noise[t, b, j].double()))
+                returns[b, j] += head(torch.cat([h, s])).item()
+    return returns.detach()
+
+
+def test_gru_cell_is_torch_nn_grucell() -> None:
+    cell = nn.GRUCell(7, 5)
+    x, h = torch.randn(11, 7), torch.randn(11, 5)
+    got = reference.gru_cell(x, h, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    assert close(got, cell(x, h), 2e-7)
+
+
+def test_gaussian_head_samples_torch_distributions_normal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(4, 7, generator=generator), torch.randn(6, 7, generator=generator)
+    bias, noise = torch.randn(6, generator=generator), torch.randn(4, 3, generator=generator)
+    got = reference.gaussian_head(hidden, weight, bias, 0.25)
+    out = hidden @ weight.T + bias
+    expected = torch.distributions.Normal(out[:, :3], F.softplus(out[:, 3:]) + 0.25)
+    assert close(got.mean, expected.loc, 1e-6)
+    assert close(got.stddev, expected.scale, 1e-6)
+    quantile = expected.icdf(torch.special.ndtr(noise.double()))
+    assert close(got.sample(noise), quantile, 1e-5, 1e-5)
+    assert got.stddev.min() > 0.25
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize("sizes", [TINY, ONE_HIDDEN, Sizes(1, 1, 1, 1, ())], ids=str)
+@pytest.mark.parametrize("noisy", [True, False], ids=["sampled", "mean"])
+def test_returns_equal_torch_modules_one_candidate_at_a_time(
+    ops: ModuleType, sizes: Sizes, activation: str, noisy: bool
+) -> None:
+    problem = make_problem(sizes, 2, activation=activation, scale=2.0)
+    actions, noise = problem.actions(4, 5), problem.noise(4, 5) if noisy else None
+    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    assert got.shape == (2, 5)
+    assert got.dtype == torch.float32
+    assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[2.0]
+
+
+def test_returns_of_many_steps_equal_torch_modules(ops: ModuleType) -> None:
+    problem = make_problem(ONE_HIDDEN, 1)
+    actions, noise = problem.actions(60, 2), problem.noise(60, 2)
+    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[1.0]
+
+
+def test_named_noise_is_the_state_stream_of_each_problem(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 3)
+    actions, seeds = problem.actions(4, 10), row_seeds(8, 3)
+    drawn = [
+        normals(seeds, 10, 3, stream=STREAM_STATE, time=t, iteration=6, particle=9)
+        for t in range(4)
+    ]
+    got = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(seeds, 6, 9))
+    expected = ops.rollout_returns(problem.weights, problem.latent, actions, torch.stack(drawn))
+    assert returns_error(got, expected) <= RETURNS[1.0]
+    by_int = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(8, 6, 9))
+    assert torch.equal(by_int, got)
+    for other in (Noise(8, 6, 8), Noise(8, 5, 9), Noise(9, 6, 9)):
+        returns = ops.rollout_returns(problem.weights, problem.latent, actions, other)
+        assert not torch.isclose(returns, got, rtol=1e-4).any()
+
+
+def test_no_noise_follows_the_prior_mean(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    actions = problem.actions(4, 6)
+    zeros = torch.zeros(4, 2, 6, 3)
+    got = ops.rollout_returns(problem.weights, problem.latent, actions, None)
+    expected = ops.rollout_returns(problem.weights, problem.latent, actions, zeros)
+    assert returns_error(got, expected) <= RETURNS[1.0]
+
+
+def test_the_stddev_floor_is_added(ops: ModuleType) -> None:
+    # With weights 0 and a raw stddev of -100 the sample is min_stddev * noise; reward = first state.
+    sizes = Sizes(belief=2, state=2, action=1, hidden=2, reward=())
+    tensors = {
+        name: torch.zeros_like(value)
+        for name, value in vars(make_weights(sizes)).items()
+        if isinstance(value, Tensor)
+    }
+    tensors["prior_bias"] = torch.tensor([0.0, 0.0, -100.0, -100.0])
+    head = {"reward_weights": [torch.tensor([[0.0, 0.0, 1.0, 0.0]])]}
+    weights = type(make_weights())(
+        **tensors, **head, reward_biases=[torch.zeros(1)], min_stddev=0.25
+    )
+    noise = torch.randn(3, 1, 5, 2, generator=torch.Generator().manual_seed(0))
+    latent = LatentState(torch.zeros(1, 2), torch.zeros(1, 2))
+    got = ops.rollout_returns(weights, latent, torch.zeros(3, 1, 5, 1), noise)
+    assert close(got[0], 0.25 * noise[:, 0, :, 0].sum(dim=0), 1e-6)
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.5, 0.99, -0.5, 1.5])
+def test_discount_weights_reward_t_by_its_power(ops: ModuleType, discount: float) -> None:
+    problem = make_problem(TINY, 2)
+    actions, noise = problem.actions(5, 6), problem.noise(5, 6)
+    totals = [torch.zeros(2, 6, dtype=torch.float64)]
+    for horizon in range(1, 6):
+        part = ops.rollout_returns(
+            problem.weights, problem.latent, actions[:horizon], noise[:horizon]
+        )
+        totals.append(part.double())
+    rewards = [after - before for before, after in zip(totals, totals[1:], strict=False)]
+    expected = sum(discount**t * reward for t, reward in enumerate(rewards))
+    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise, discount=discount)
+    assert close(got, expected, 1e-5)
+
+
+def test_the_first_reward_is_read_after_the_first_action(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 1)
+    actions = problem.actions(1, 3)
+    returns = ops.rollout_returns(problem.weights, problem.latent, actions, None)
+    assert len(set(returns[0].tolist())) == 3
+    shifted = LatentState(problem.latent.belief + 0.5, problem.latent.state)
+    assert not torch.equal(ops.rollout_returns(problem.weights, shifted, actions, None), returns)
+
+
+def test_one_start_per_candidate_equals_problems_of_their_own(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2, candidates=7)
+    actions, noise = problem.actions(4, 7), problem.noise(4, 7)
+    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[1.0]
+    shared = make_problem(TINY, 2)
+    spread = LatentState(
+        shared.latent.belief[:, None].expand(-1, 7, -1),
+        shared.latent.state[:, None].expand(-1, 7, -1),
+    )
+    a = ops.rollout_returns(shared.weights, shared.latent, actions, noise)
+    b = ops.rollout_returns(shared.weights, spread, actions, noise)
+    assert torch.equal(a, b)
+
+
+def test_a_problem_alone_equals_its_row_of_a_batch(ops: ModuleType) -> None:
+    """Start, actions and noise of a row belong together.
+
+    The official code tiles starts candidate-major and actions batch-major, so that from two
+    problems on a candidate starts from another problem's latent.
+    """
+    problem = make_problem(PRESET_SIZES["small"], 4)
+    actions, seeds = problem.actions(6, 9), row_seeds(2, 4)
+    batch = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(2))
+    for b in range(4):
+        row = slice(b, b + 1)
+        alone = ops.rollout_returns(
+            problem.weights, problem.rows(row).latent, actions[:, row], Noise(seeds[row])
+        )
+        scalar = ops.rollout_returns(
+            problem.weights, problem.rows(row).latent, actions[:, row], Noise(seeds[b])
+        )
+        assert torch.equal(alone, scalar)
+        if ops is reference:
+            assert returns_error(alone, batch[row]) <= RETURNS[1.0]
+        else:
+            assert torch.equal(alone, batch[row])
+
+
+def test_rollouts_take_any_strides_and_leave_their_arguments_alone(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    actions, noise = problem.actions(4, 6), problem.noise(4, 6)
+    expected = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+
+    def strided(x: Tensor) -> Tensor:
+        order = tuple(reversed(range(x.dim())))
+        return x.permute(order).contiguous().permute(order)
+
+    latent = LatentState(strided(problem.latent.belief), strided(problem.latent.state))
+    arguments = (latent.belief, latent.state, strided(actions), strided(noise))
+    copies = [x.clone() for x in arguments]
+    got = ops.rollout_returns(problem.weights, latent, *arguments[2:])
+    assert torch.equal(got, expected)
+    assert all(map(torch.equal, arguments, copies))
+
+
+def test_rollouts_need_no_gradient_and_give_none(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 1)
+    actions = problem.actions(2, 3).requires_grad_()
+    assert not ops.rollout_returns(problem.weights, problem.latent, actions, None).requires_grad
+
+
+def test_nan_and_infinite_actions_spoil_only_their_own_candidate(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    actions, noise = problem.actions(3, 20), problem.noise(3, 20)
+    expected = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    actions[1, 0, 3, 0] = float("nan")
+    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    assert math.isnan(got[0, 3].item())
+    keep = torch.ones(2, 20, dtype=torch.bool)
+    keep[0, 3] = False
+    assert torch.equal(got[keep], expected[keep])
+
+
+def test_a_linear_gaussian_model_gives_the_closed_form(ops: ModuleType) -> None:
+    """Position p' = p + gain * a + stddev * w, reward -|p - goal|."""
+    weights = linear_weights(dims=2, stddev=0.05)
+    start, goal = torch.tensor([[0.0, 0.3], [-0.2, 0.1]]), torch.tensor([[0.6, -0.4], [0.0, 0.2]])
+    generator = torch.Generator().manual_seed(0)
+    actions = torch.rand(6, 2, 40, 2, generator=generator) * 2 - 1
+    noise = torch.randn(6, 2, 40, 4, generator=generator)
+    got = ops.rollout_returns(weights, linear_latent(start, goal), actions, noise)
+    position, expected = start[:, None].double(), torch.zeros(2, 40, dtype=torch.float64)
+    for t in range(6):
+        position = position + GAIN * actions[t].double() + 0.05 * noise[t, ..., :2].double()
+        expected -= (position - goal[:, None]).abs().sum(dim=-1)
+    assert close(got, expected, 3e-3)
+
+
+def test_sampled_returns_of_a_linear_gaussian_model_have_its_moments(ops: ModuleType) -> None:
+    """Far from the goal |p - goal| is linear, so returns are Gaussian with a known variance."""
+    candidates, horizon, stddev = 4000, 5, 0.05
+    weights = linear_weights(dims=1, stddev=stddev)
+    latent = linear_latent(torch.zeros(1, 1), torch.full((1, 1), -2.0))
+    got = ops.rollout_returns(weights, latent, torch.zeros(horizon, 1, candidates, 1), Noise(3))
+    # sum over t of (2 + stddev * (w_0 + ... + w_t)): w_k is counted horizon - k times.
+    variance = stddev**2 * sum(k**2 for k in range(1, horizon + 1))
+    mean, unit = -2.0 * horizon, math.sqrt(variance / candidates)
+    assert abs(got.mean().item() - mean) < 4.5 * unit + 3e-3
+    assert got.std().item() == pytest.approx(math.sqrt(variance), rel=0.06)
+
+
+@pytest.mark.parametrize("size", list(PRESET_SIZES))
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+def test_backends_agree_on_returns(
+    both: tuple[ModuleType, ModuleType], size: str, activation: str
+) -> None:
+    # Seed 5: rewards that do not cancel, see the table of tolerances.
+    problem = make_problem(PRESET_SIZES[size], 2, seed=5, activation=activation)
+    actions = problem.actions(12, 50)
+    for noise in (Noise(7, 3), problem.noise(12, 50), None):
+        a, b = (
+            ops.rollout_returns(problem.weights, problem.latent, actions, noise) for ops in both
+        )
+        assert returns_error(b, a) <= RETURNS[1.0]
