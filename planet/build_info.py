@@ -23,3 +23,13 @@ def build_info() -> dict[str, Any]:
     if fused._C is None:
         return {"extension": False, "reason": str(fused._IMPORT_ERROR), **facts}
     return {"extension": True, **fused._C.build_info(), **facts}
+
+
+def extension_path() -> str:
+    """File of the compiled extension.
+
+    Raises:
+      ImportError: there is none.
+    """
+    fused._require_extension()
+    return str(fused._C.__file__)

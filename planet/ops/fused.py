@@ -10,6 +10,7 @@ imported planet plans on a single thread.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import torch
@@ -178,12 +179,14 @@ def _require_cpu(op: str, device: torch.device) -> None:
 
 
 def _check_memory(mean: Tensor, candidates: int) -> None:
-    """Refuses plans whose stored actions alone, [H, B, J, A], pass the address space in sight."""
-    limit = 1 << 40
-    if mean.numel() * candidates * 4 > limit:
+    """Refuses plans that this machine cannot hold: actions [H, B, J, A], returns and ranks [B, J]."""
+    horizon, batch, size = mean.shape
+    needed = batch * candidates * (4 * horizon * size + 4 + 8)
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > present:
         raise ValueError(
-            f"candidates: expected H * B * J * A <= {limit // 4} actions, "
-            f"got {list(mean.shape)} [H, B, A] and J={candidates}"
+            f"candidates: expected a plan that fits into {present >> 20} MiB of memory, got "
+            f"{needed >> 20} MiB for J={candidates} and mean {list(mean.shape)} [H, B, A]"
         )
 
 

@@ -1,0 +1,37 @@
+"""What the tests of the compiled core share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from planet.ops import fused
+
+BUILT = fused._C is not None
+ISAS: list[str] = fused._C.build_info()["isas"] if BUILT else []
+
+needs_extension = pytest.mark.skipif(not BUILT, reason="the compiled core is not built")
+
+
+@contextmanager
+def isa(name: str | None) -> Iterator[None]:
+    """Runs with one instruction set; afterwards the default is back."""
+    fused._C.set_isa(name)
+    try:
+        yield
+    finally:
+        fused._C.set_isa(None)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Runs with so many of torch's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

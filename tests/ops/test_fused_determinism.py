@@ -1,0 +1,155 @@
+"""What the compiled core promises bit for bit: threads, batches and runs change nothing."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from ops.fused_support import ISAS, isa, needs_extension, threads
+from ops.tolerances import RETURNS, returns_error
+from random_weights import PRESET_SIZES, TINY, Problem, make_problem
+
+from planet.latent import LatentState
+from planet.noise import Noise, row_seeds
+from planet.ops import fused
+from planet.ops.results import Plan
+
+pytestmark = needs_extension
+
+
+def plan(problem: Problem, **changes: object) -> Plan:
+    mean, stddev = problem.distribution(5)
+    settings: dict[str, object] = {"seed": 3, "candidates": 100, "topk": 9, "iterations": 3}
+    return fused.cem_plan(problem.weights, problem.latent, mean, stddev, **(settings | changes))
+
+
+def equal(a: Plan, b: Plan) -> bool:
+    return (
+        torch.equal(a.mean, b.mean)
+        and torch.equal(a.stddev, b.stddev)
+        and torch.equal(a.best_return, b.best_return)
+        and torch.equal(a.action, b.action)
+        and a.iterations == b.iterations
+    )
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("candidates", [1, 20, 64, 130, 1000])
+def test_returns_do_not_depend_on_the_number_of_threads(name: str, candidates: int) -> None:
+    problem = make_problem(TINY, batch=2)
+    actions = problem.actions(3, candidates)
+    with isa(name):
+        with threads(1):
+            alone = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
+        for count in (2, 3):
+            with threads(count):
+                got = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
+            assert torch.equal(got, alone)
+
+
+@pytest.mark.parametrize("name", ISAS)
+def test_plans_do_not_depend_on_the_number_of_threads_or_the_run(name: str) -> None:
+    problem = make_problem(PRESET_SIZES["small"], batch=3)
+    with isa(name):
+        with threads(1):
+            alone = plan(problem)
+        for count in (1, 2, 3):
+            with threads(count):
+                assert equal(plan(problem), alone)
+
+
+@pytest.mark.parametrize("name", ISAS)
+def test_a_problem_alone_equals_its_row_of_a_batch(name: str) -> None:
+    problem = make_problem(TINY, batch=4)
+    with isa(name):
+        whole = plan(problem)
+        for b in range(4):
+            row = plan(problem.rows(slice(b, b + 1)), seed=row_seeds(3, 4)[b : b + 1])
+            assert torch.equal(row.mean, whole.mean[:, b : b + 1])
+            assert torch.equal(row.stddev, whole.stddev[:, b : b + 1])
+            assert torch.equal(row.best_return, whole.best_return[b : b + 1])
+
+
+def test_a_candidate_does_not_depend_on_the_others() -> None:
+    problem = make_problem(TINY, batch=1)
+    actions, noise = problem.actions(3, 100), problem.noise(3, 100)
+    whole = fused.rollout_returns(problem.weights, problem.latent, actions, noise)
+    for first, last in ((0, 1), (3, 20), (50, 100), (99, 100)):
+        part = fused.rollout_returns(
+            problem.weights, problem.latent, actions[:, :, first:last], noise[:, :, first:last]
+        )
+        assert torch.equal(part, whole[:, first:last])
+
+
+@pytest.mark.parametrize("name", ISAS)
+def test_two_iterations_equal_one_and_one(name: str) -> None:
+    problem = make_problem(TINY, batch=2)
+    with isa(name):
+        both = plan(problem, iterations=2)
+        first = plan(problem, iterations=1)
+        second = fused.cem_plan(
+            problem.weights, problem.latent, first.mean, first.stddev,
+            seed=3, candidates=100, topk=9, iterations=1, first_iteration=1,
+        )  # fmt: skip
+    assert torch.equal(both.mean, second.mean)
+    assert torch.equal(both.stddev, second.stddev)
+    assert torch.equal(both.best_return, second.best_return)
+
+
+def test_inputs_are_not_written() -> None:
+    problem = make_problem(TINY, batch=1)
+    mean, stddev = problem.distribution(3)
+    belief = problem.latent.belief.clone()
+    fused.cem_plan(
+        problem.weights, problem.latent, mean, stddev, seed=0, candidates=20, topk=3, iterations=2
+    )
+    assert not mean.any()
+    assert (stddev == 1).all()
+    assert torch.equal(problem.latent.belief, belief)
+
+
+def test_instruction_sets_agree_within_tolerance() -> None:
+    problem = make_problem(PRESET_SIZES["paper"], batch=1)
+    actions = problem.actions(12, 50)
+    got = []
+    for name in ISAS:
+        with isa(name):
+            got.append(fused.rollout_returns(problem.weights, problem.latent, actions, Noise(1)))
+    for other in got[1:]:
+        assert returns_error(other, got[0]) <= RETURNS[1.0]
+
+
+def test_python_threads_plan_at_the_same_time() -> None:
+    problems = [make_problem(PRESET_SIZES["small"], batch=1, seed=seed) for seed in range(8)]
+    alone = [plan(problem) for problem in problems]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(plan, problems * 3))
+    for i, got in enumerate(together):
+        assert equal(got, alone[i % 8])
+
+
+def test_one_snapshot_serves_several_python_threads() -> None:
+    problem = make_problem(TINY, batch=1)
+    with ThreadPoolExecutor(4) as pool:
+        plans = list(pool.map(lambda _: plan(problem), range(16)))
+    assert all(equal(p, plans[0]) for p in plans)
+
+
+def test_an_unknown_instruction_set_is_refused() -> None:
+    with pytest.raises(ValueError, match="isa: expected one of .*'baseline'.*, got 'sse9'"):
+        fused._C.set_isa("sse9")
+    assert fused._C.isa_name() in ISAS
+
+
+def test_latents_per_candidate_plan_within_their_rows() -> None:
+    problem = make_problem(TINY, batch=2, candidates=30)
+    mean, stddev = problem.distribution(3)
+    settings = {"seed": 4, "candidates": 30, "topk": 5, "iterations": 2}
+    whole = fused.cem_plan(problem.weights, problem.latent, mean, stddev, **settings)
+    latent = LatentState(problem.latent.belief[1:], problem.latent.state[1:])
+    alone = fused.cem_plan(
+        problem.weights, latent, mean[:, 1:], stddev[:, 1:],
+        **(settings | {"seed": row_seeds(4, 2)[1:]}),
+    )  # fmt: skip
+    assert torch.equal(alone.mean, whole.mean[:, 1:])

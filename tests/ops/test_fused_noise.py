@@ -1,0 +1,78 @@
+"""The C++ side of the counter-based random numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ops.fused_support import ISAS, needs_extension
+from ops.tolerances import NORMAL_ABSOLUTE, NORMAL_RELATIVE, close
+
+from planet.noise import normals, philox, row_seeds, uniforms
+from planet.ops import fused
+
+pytestmark = needs_extension
+
+# Random123's known answers for philox4x32-10 (kat_vectors): counter, key, words.
+KNOWN_ANSWERS = [
+    (
+        (0, 0, 0, 0),
+        (0, 0),
+        (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8),
+    ),
+    (
+        (0xFFFFFFFF,) * 4,
+        (0xFFFFFFFF,) * 2,
+        (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD),
+    ),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("counter", "key", "words"), KNOWN_ANSWERS)
+def test_philox_gives_the_known_answers(
+    counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
+) -> None:
+    assert tuple(fused._C.philox4x32(counter, key)) == words
+
+
+def test_words_and_uniforms_equal_python_bit_for_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(0, 1 << 32, (200, 6), generator=generator)
+    columns = [column.contiguous() for column in values.t()]
+    words = philox((columns[0], columns[1], columns[2], columns[3]), (columns[4], columns[5]))
+    for row, expected in zip(values.tolist(), words.tolist(), strict=True):
+        assert fused._C.philox4x32(row[:4], row[4:]) == expected
+    uniform = uniforms(words.reshape(-1)).tolist()
+    assert [fused._C.uniform(word) for word in words.reshape(-1).tolist()] == uniform
+
+
+@pytest.mark.parametrize("index", range(len(ISAS)), ids=ISAS)
+@pytest.mark.parametrize("candidates", [1, 5, 16, 1003])
+def test_normals_equal_python_within_the_contract(index: int, candidates: int) -> None:
+    seeds = torch.cat([row_seeds(5, 3), torch.tensor([-1, 0, 2**63 - 1, -(2**63)])])
+    where = {"stream": 1, "time": 65535, "iteration": 65535, "particle": 2**32 - 1}
+    got = torch.ops.planet.normals(seeds, candidates, 31, *where.values(), index)
+    expected = normals(seeds, candidates, 31, **where)
+    assert close(got, expected, NORMAL_ABSOLUTE, NORMAL_RELATIVE)
+
+
+@pytest.mark.parametrize("index", range(len(ISAS)), ids=ISAS)
+def test_many_normals_stay_within_the_contract(index: int) -> None:
+    got = torch.ops.planet.normals(row_seeds(1, 1), 20_000, 100, 0, 0, 0, 0, index)
+    expected = normals(row_seeds(1, 1), 20_000, 100, stream=0)
+    assert close(got, expected, NORMAL_ABSOLUTE, NORMAL_RELATIVE)
+    assert abs(got.mean()) < 3e-3
+    assert abs(got.std() - 1) < 3e-3
+    assert got.abs().max() < 5.9  # sqrt(2 * 25 ln 2)
+
+
+def test_particles_iterations_and_streams_are_different_numbers() -> None:
+    seeds = row_seeds(0, 1)
+    base = torch.ops.planet.normals(seeds, 64, 8, 0, 0, 0, 0, 0)
+    for where in ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)):
+        other = torch.ops.planet.normals(seeds, 64, 8, *where, 0)
+        assert not (other == base).any()
