@@ -6,7 +6,8 @@ State [position, goal], each of `dims` numbers; action a of `dims` numbers:
 
 The input layer splits state and action into positive and negative parts (ReLU), the update gate is
 saturated at 0 so that the new belief is tanh of a linear function scaled by `SMALL`, where tanh is
-linear to SMALL**2 / 3; the prior undoes the scale. The reward layer takes both parts of the difference.
+linear to SMALL**2 / 3; the prior undoes the scale. The reward layer takes both parts of the
+difference.
 Within the bounds [-1, 1] the best plan moves each position to its goal as fast as possible.
 """
 

@@ -6,6 +6,7 @@ Only sizes, dtypes and devices are looked at: data is never scanned, no device i
 from __future__ import annotations
 
 import math
+import sys
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from planet.noise import Noise, check_seeds
 from planet.weights import RolloutWeights
 
 MAX_HORIZON = (1 << 16) - 1
-MAX_ITERATION = 1 << 16
+MAX_ITERATIONS = 1 << 16
+MAX_CANDIDATES = (1 << 31) - 1
 SPREADS = ("population", "mean_absolute")
 
 
@@ -45,7 +47,9 @@ def check_rollout(
         if isinstance(noise.seed, Tensor):
             check_seeds(noise.seed, batch, weights.device, "noise.seed")
     elif noise is not None:
-        raise TypeError(f"noise: expected Noise, a tensor or None, got {type(noise).__name__}")
+        raise TypeError(
+            f"noise: expected Noise, a tensor [H, B, J, S] or None, got {type(noise).__name__}"
+        )
     _check_float("discount", discount)
     check_precision(precision)
 
@@ -74,6 +78,7 @@ def check_cem_plan(
     high: float | Tensor,
     spread: str,
     epsilon: float,
+    state_noise: bool,
     discount: float,
     precision: str,
     budget_ms: float | None,
@@ -89,13 +94,19 @@ def check_cem_plan(
     _check_tensor("stddev", stddev, 3, "[H, B, A]")
     _check_shape("stddev", stddev, tuple(mean.shape), "[H, B, A]")
     _check_device("stddev", stddev, weights.device)
-    check_int("candidates", candidates, 1, 1 << 31)
+    check_int("candidates", candidates, 1, MAX_CANDIDATES)
     check_latent(weights, latent, batch, candidates)
     _check_topk(topk, candidates)
-    check_int("iterations", iterations, 1, MAX_ITERATION + 1)
-    check_int("first_iteration", first_iteration, 0, MAX_ITERATION - iterations + 1)
+    check_int("iterations", iterations, 1, MAX_ITERATIONS)
+    check_int("first_iteration", first_iteration, 0, MAX_ITERATIONS)
+    if first_iteration + iterations > MAX_ITERATIONS:
+        raise ValueError(
+            f"first_iteration: expected first_iteration + iterations <= {MAX_ITERATIONS}, "
+            f"got {first_iteration} + {iterations}"
+        )
     bounds(low, high, mean)
     _check_spread(spread, topk, epsilon)
+    _check_type("state_noise", state_noise, bool)
     _check_float("discount", discount)
     check_precision(precision)
     if budget_ms is not None:
@@ -114,33 +125,32 @@ def check_latent(weights: RolloutWeights, latent: LatentState, batch: int, candi
         ("latent.state", latent.state, weights.state_size, "S"),
     )
     for name, value, size, letter in parts:
-        layout = f"[B, {letter}] or [B, J, {letter}]"
-        _check_type(name, value, Tensor)
-        if value.dim() not in (2, 3):
-            raise ValueError(f"{name}: expected shape {layout}, got {list(value.shape)}")
+        layouts = {2: f"[B, {letter}]", 3: f"[B, J, {letter}]"}
+        _check_tensor(name, value, (2, 3), " or ".join(layouts.values()))
+        layout = layouts[latent.belief.dim()]
+        if value.dim() != latent.belief.dim():
+            raise ValueError(
+                f"{name}: expected shape {layout} like latent.belief, got {list(value.shape)}"
+            )
         shape = (batch, size) if value.dim() == 2 else (batch, candidates, size)
-        _check_tensor(name, value, value.dim(), layout)
         _check_shape(name, value, shape, layout)
         _check_device(name, value, weights.device)
-    if latent.belief.dim() != latent.state.dim():
-        raise ValueError(
-            f"latent.state: expected {latent.belief.dim()} dimensions like latent.belief, "
-            f"got shape {list(latent.state.shape)}"
-        )
 
 
 def check_precision(precision: str) -> None:
     """Checks that the arithmetic asked for exists."""
     if precision != "fp32":
-        raise ValueError(f"precision: {precision!r} is not available; expected 'fp32'")
+        raise ValueError(f"precision: {precision!r} is not available yet; expected 'fp32'")
 
 
-def check_int(name: str, value: int, first: int, stop: int) -> None:
-    """Checks first <= value < stop."""
+def check_int(name: str, value: int, least: int, most: int) -> None:
+    """Checks least <= value <= most."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
-    if not first <= value < stop:
-        raise ValueError(f"{name}: expected a value in [{first}, {stop}), got {value}")
+    if value < least:
+        raise ValueError(f"{name}: expected a value >= {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{name}: expected a value <= {most}, got {value}")
 
 
 def bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,17 +168,17 @@ def bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> tuple[Ten
     out = []
     for name, value in (("low", low), ("high", high)):
         if isinstance(value, Tensor):
-            _check_tensor(name, value, value.dim(), "[A] or [B, A]")
             shape = tuple(value.shape)
             if shape not in ((size,), (batch, size)):
                 raise ValueError(
-                    f"{name}: expected a float, shape [A={size}] or [B={batch}, A={size}], "
+                    f"{name}: expected a float or shape [A={size}] or [B={batch}, A={size}], "
                     f"got {list(shape)}"
                 )
+            _check_tensor(name, value, (1, 2), "[A] or [B, A]")
             _check_device(name, value, mean.device)
             out.append(value.expand(batch, size))
         else:
-            _check_float(name, value)
+            _check_float(name, value, "a float or a tensor [A] or [B, A]")
             out.append(mean.new_tensor(float(value)).expand(batch, size))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and not low < high:
         raise ValueError(f"low: expected a value below high={high}, got {low}")
@@ -192,9 +202,12 @@ def _check_spread(spread: str, topk: int, epsilon: float) -> None:
         raise ValueError(f"epsilon: expected a value >= 0, got {epsilon}")
 
 
-def _check_float(name: str, value: float) -> None:
+def _check_float(name: str, value: float, kinds: str = "a float") -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name}: expected a float, got {type(value).__name__}")
+        raise TypeError(f"{name}: expected {kinds}, got {type(value).__name__}")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        bits = value.bit_length()
+        raise ValueError(f"{name}: expected a finite value, got an int of {bits} bits")
     if not math.isfinite(value):
         raise ValueError(f"{name}: expected a finite value, got {value}")
 
@@ -209,10 +222,10 @@ def _check_type(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
 
 
-def _check_tensor(name: str, value: object, dims: int, layout: str) -> None:
+def _check_tensor(name: str, value: object, dims: int | tuple[int, ...], layout: str) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a tensor {layout}, got {type(value).__name__}")
-    if value.dim() != dims:
+    if value.dim() not in (dims if isinstance(dims, tuple) else (dims,)):
         raise ValueError(f"{name}: expected shape {layout}, got {list(value.shape)}")
     if value.dtype != torch.float32:
         raise TypeError(f"{name}: expected torch.float32, got {value.dtype}")

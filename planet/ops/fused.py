@@ -132,7 +132,7 @@ def cem_plan(
     _require_extension()
     check_cem_plan(
         weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
-        low, high, spread, epsilon, discount, precision, budget_ms,
+        low, high, spread, epsilon, state_noise, discount, precision, budget_ms,
     )  # fmt: skip
     _require_cpu("cem_plan", weights.device)
     lower, upper = bounds(low, high, mean)
@@ -156,9 +156,7 @@ def cem_plan(
         float(discount),
         budget_ms,
     )
-    return Plan(
-        mean[0].clone(), mean, stddev, best, iterations if budget_ms is None else int(done)
-    )
+    return Plan(mean[0].clone(), mean, stddev, best, iterations if budget_ms is None else int(done))
 
 
 def _require_extension() -> None:
@@ -179,7 +177,7 @@ def _require_cpu(op: str, device: torch.device) -> None:
 
 
 def _check_memory(mean: Tensor, candidates: int) -> None:
-    """Refuses plans that this machine cannot hold: actions [H, B, J, A], returns and ranks [B, J]."""
+    """Refuses plans that cannot be held: actions [H, B, J, A], returns and ranks [B, J]."""
     horizon, batch, size = mean.shape
     needed = batch * candidates * (4 * horizon * size + 4 + 8)
     present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -227,33 +225,31 @@ def _tensors(weights: RolloutWeights) -> list[Tensor]:
     ]
 
 
-def _register_fakes() -> None:
-    """Shapes of the ops' outputs for torch.compile and torch.export."""
-
-    @torch.library.register_fake("planet::rollout_returns")
-    def _(
-        packed: Tensor, sizes: list[int], min_stddev: float, isa: int, belief: Tensor,
-        state: Tensor, actions: Tensor, *rest: object,
-    ) -> Tensor:  # fmt: skip
-        return actions.new_empty(actions.shape[1], actions.shape[2])
-
-    @torch.library.register_fake("planet::refit")
-    def _(
-        actions: Tensor, returns: Tensor, topk: int, spread: int, epsilon: float
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        horizon, batch, _, size = actions.shape
-        fitted = (actions.new_empty(horizon, batch, size) for _ in range(2))
-        elites = actions.new_empty(batch, topk, dtype=torch.int64)
-        return *fitted, elites, returns.new_empty(batch)
-
-    @torch.library.register_fake("planet::cem_plan")
-    def _(
-        packed: Tensor, sizes: list[int], min_stddev: float, isa: int, belief: Tensor,
-        state: Tensor, mean: Tensor, *rest: object,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        done = mean.new_empty((), dtype=torch.int64)
-        return torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(mean.shape[1]), done
+def _fake_rollout_returns(
+    packed: Tensor, sizes: list[int], min_stddev: float, isa: int, belief: Tensor, state: Tensor,
+    actions: Tensor, *rest: object,
+) -> Tensor:  # fmt: skip
+    return actions.new_empty(actions.shape[1], actions.shape[2])
 
 
-if _C is not None:
-    _register_fakes()
+def _fake_refit(
+    actions: Tensor, returns: Tensor, topk: int, spread: int, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    horizon, batch, _, size = actions.shape
+    mean = actions.new_empty(horizon, batch, size)
+    elites = actions.new_empty(batch, topk, dtype=torch.int64)
+    return mean, torch.empty_like(mean), elites, returns.new_empty(batch)
+
+
+def _fake_cem_plan(
+    packed: Tensor, sizes: list[int], min_stddev: float, isa: int, belief: Tensor, state: Tensor,
+    mean: Tensor, *rest: object,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    done = mean.new_empty((), dtype=torch.int64)
+    return torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(mean.shape[1]), done
+
+
+if _C is not None:  # the outputs' shapes, for torch.compile and torch.export
+    torch.library.register_fake("planet::rollout_returns", _fake_rollout_returns)
+    torch.library.register_fake("planet::refit", _fake_refit)
+    torch.library.register_fake("planet::cem_plan", _fake_cem_plan)

@@ -320,7 +320,7 @@ def cem_plan(
     """
     check_cem_plan(
         weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
-        low, high, spread, epsilon, discount, precision, budget_ms,
+        low, high, spread, epsilon, state_noise, discount, precision, budget_ms,
     )  # fmt: skip
     horizon, batch, size = mean.shape
     seeds = resolve_seeds(seed, batch, mean.device)

@@ -1,4 +1,4 @@
-"""CEM: known optimum, batches, chaining, bounds, budget; it is `rollout_returns` and `refit` in turn."""
+"""CEM: known optimum, batches, chains, bounds, budget; `rollout_returns` and `refit` in turn."""
 
 from __future__ import annotations
 

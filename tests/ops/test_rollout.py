@@ -126,7 +126,7 @@ def test_no_noise_follows_the_prior_mean(ops: ModuleType) -> None:
 
 
 def test_the_stddev_floor_is_added(ops: ModuleType) -> None:
-    # With weights 0 and a raw stddev of -100 the sample is min_stddev * noise; reward = first state.
+    # With weights 0 and raw stddev -100 a sample is min_stddev * noise; reward = its first number.
     sizes = Sizes(belief=2, state=2, action=1, hidden=2, reward=())
     tensors = {
         name: torch.zeros_like(value)
