@@ -41,7 +41,7 @@ TINY = Config(
         reward_layers=1,
         reward_hidden=6,
     ),
-    planner=PlannerConfig(horizon=3, candidates=12, iterations=2, topk=3, backend="reference"),
+    planner=PlannerConfig(horizon=2, candidates=12, iterations=2, topk=3, backend="reference"),
     train=TrainConfig(
         episodes=3,
         seed_episodes=2,
@@ -275,7 +275,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "model.decoder_hidden": (shapes, (7, 7)),
     "model.reward_layers": (shapes, 2),
     "model.reward_hidden": (shapes, 8),
-    "planner.horizon": (plan, 4),
+    "planner.horizon": (plan, 3),
     "planner.candidates": (plan, 13),
     "planner.iterations": (plan, 3),
     "planner.topk": (plan, 4),

@@ -13,7 +13,7 @@ from planet.models import WorldModel
 from planet.replay import Chunk
 
 TINY = Config(
-    environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=5),
+    environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=4),
     model=ModelConfig(
         state_size=3,
         belief_size=5,
@@ -25,7 +25,7 @@ TINY = Config(
         reward_layers=1,
         reward_hidden=8,
     ),
-    planner=PlannerConfig(horizon=3, candidates=10, iterations=2, topk=3, backend="reference"),
+    planner=PlannerConfig(horizon=2, candidates=8, iterations=1, topk=3, backend="reference"),
     train=TrainConfig(
         episodes=5,
         seed_episodes=2,
@@ -35,7 +35,7 @@ TINY = Config(
         chunk_length=4,
         free_nats=1.0,
         evaluation_interval=2,
-        evaluation_episodes=2,
+        evaluation_episodes=1,
     ),
 )
 
