@@ -108,11 +108,13 @@ std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter,
 
 PYBIND11_MODULE(_C, m) {
   using namespace planet;
-  m.doc() = "The compiled planner: build facts and the instruction set; the ops are torch.ops.planet.";
+  m.doc() =
+      "The compiled planner: build facts and the instruction set; the ops are torch.ops.planet.";
   set_isa(std::nullopt);
   m.def("build_info", &build_info, "What this extension was built with and runs on.");
   m.def("isa", [] { return static_cast<int>(isa_in_use); }, "Index of the instruction set in use.");
-  m.def("isa_name", [] { return cpu::isa_name(isa_in_use); }, "Name of the instruction set in use.");
+  m.def(
+      "isa_name", [] { return cpu::isa_name(isa_in_use); }, "Name of the instruction set in use.");
   m.def("set_isa", &set_isa, py::arg("name"),
         "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA).");
   m.def("philox4x32", &philox, py::arg("counter"), py::arg("key"), "Philox4x32-10, four words.");

@@ -107,7 +107,8 @@ Spread make_spread(int64_t spread, int64_t topk, double epsilon) {
 
 // ---- ops ----
 
-Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list, int64_t isa_index) {
+Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list,
+                    int64_t isa_index) {
   const ModelSizes sizes = model_sizes(sizes_list);
   const cpu::Isa isa = check_isa(isa_index);
   const int64_t d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
@@ -145,7 +146,8 @@ Tensor rollout_returns(Tensor packed, std::vector<int64_t> sizes, double min_std
   const int64_t horizon = actions.size(0), batch = actions.size(1), candidates = actions.size(2);
   check_range("actions (horizon)", horizon, 1, kMaxHorizon);
   check_range("actions (candidates)", candidates, 1, kMaxCount);
-  const float* action = floats(actions, "actions", {horizon, batch, candidates, model.sizes.action});
+  const float* action =
+      floats(actions, "actions", {horizon, batch, candidates, model.sizes.action});
   const Latent latent = make_latent(belief, state, model.sizes, batch, candidates);
   check_range("iteration", iteration, 0, kMaxIteration);
   check_range("particle", particle, 0, 0xFFFFFFFF);
@@ -312,8 +314,7 @@ STABLE_TORCH_LIBRARY_IMPL(planet, CPU, m) {
 
 #ifdef PLANET_WITH_CUDA
 // In libtorch_cuda.so, which a CPU-only torch does not have; null there.
-extern "C" AOTITorchError aoti_torch_get_current_cuda_stream(int32_t, void**)
-    __attribute__((weak));
+extern "C" AOTITorchError aoti_torch_get_current_cuda_stream(int32_t, void**) __attribute__((weak));
 
 namespace planet {
 namespace {
@@ -330,8 +331,7 @@ RefitTensors refit_cuda(Tensor actions, Tensor returns, int64_t topk, int64_t sp
   const torch::stable::accelerator::DeviceGuard guard(actions.get_device_index());
   RefitTensors out;
   const RefitProblem problem = make_refit(actions, returns, topk, spread, epsilon, true, out);
-  Tensor workspace =
-      new_workspace(actions, cuda::refit_workspace(problem.batch, problem.topk));
+  Tensor workspace = new_workspace(actions, cuda::refit_workspace(problem.batch, problem.topk));
   void* stream = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(
       aoti_torch_get_current_cuda_stream(actions.get_device_index(), &stream));

@@ -27,23 +27,24 @@ struct ModelSizes {
 
 // Row-major float32 matrices and vectors as PyTorch holds them; read only, needed during `pack`.
 struct ModelWeights {
-  const float* input_weight;         // [M, S+A], state first
-  const float* input_bias;           // [M]
-  const float* gru_weight_ih;        // [3D, M], gates r, z, n
-  const float* gru_weight_hh;        // [3D, D]
-  const float* gru_bias_ih;          // [3D]
-  const float* gru_bias_hh;          // [3D]
-  const float* prior_hidden_weight;  // [M, D]
-  const float* prior_hidden_bias;    // [M]
-  const float* prior_weight;         // [2S, M], mean rows, then raw stddev rows
-  const float* prior_bias;           // [2S]
+  const float* input_weight;                      // [M, S+A], state first
+  const float* input_bias;                        // [M]
+  const float* gru_weight_ih;                     // [3D, M], gates r, z, n
+  const float* gru_weight_hh;                     // [3D, D]
+  const float* gru_bias_ih;                       // [3D]
+  const float* gru_bias_hh;                       // [3D]
+  const float* prior_hidden_weight;               // [M, D]
+  const float* prior_hidden_bias;                 // [M]
+  const float* prior_weight;                      // [2S, M], mean rows, then raw stddev rows
+  const float* prior_bias;                        // [2S]
   const float* reward_weights[kMaxRewardLayers];  // [N0, D+S], [N1, N0], ...; belief first
   const float* reward_biases[kMaxRewardLayers];   // [N0], [N1], ...
 };
 
 namespace cpu {
 
-// What the kernels read: the weights in the order of use. The layout belongs to one instruction set.
+// What the kernels read: the weights in the order of use. The layout belongs to one instruction
+// set.
 struct Model {
   ModelSizes sizes;
   float min_stddev;

@@ -8,8 +8,8 @@
 namespace planet {
 
 // Composite key of candidate `index` with the return whose bits are `bits`: ascending keys are
-// descending returns, -0.0 equals 0.0, every NaN comes last, and ties go to the lower index. Keys of
-// one problem are distinct. index < 2^32.
+// descending returns, -0.0 equals 0.0, every NaN comes last, and ties go to the lower index. Keys
+// of one problem are distinct. index < 2^32.
 PLANET_HOST_DEVICE static inline uint64_t rank_key(uint32_t bits, uint32_t index) {
   uint32_t order;
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) {

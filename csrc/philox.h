@@ -41,8 +41,7 @@ PLANET_HOST_DEVICE static inline void multiply_wide(uint32_t a, uint32_t b, uint
 // Ten rounds on `counter`, in place. Word is uint32_t, or a vector of them for which
 // multiply_wide(Word, uint32_t, Word&, Word&) was declared before this header was included.
 template <class Word>
-PLANET_HOST_DEVICE static inline void philox4x32(Word (&counter)[4], uint32_t key0,
-                                                 uint32_t key1) {
+PLANET_HOST_DEVICE static inline void philox4x32(Word (&counter)[4], uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     Word high0, low0, high1, low1;
     multiply_wide(counter[0], 0xD2511F53u, high0, low0);

@@ -29,8 +29,8 @@ namespace cpu {
 // Floats of workspace for rollout_returns with at most `workers` workers.
 int64_t rollout_workspace(const Model& model, int64_t batch, int workers);
 
-// returns[b, j] = sum over t of discount^t * reward_t, where reward t is read after h, s have advanced
-// with actions[t]. Problems and candidates are independent of each other, bit for bit.
+// returns[b, j] = sum over t of discount^t * reward_t, where reward t is read after h, s have
+// advanced with actions[t]. Problems and candidates are independent of each other, bit for bit.
 //
 // latent     must hold B problems; start of the rollouts.
 // horizon    1 <= H < 65536.

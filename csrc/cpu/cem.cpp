@@ -11,12 +11,12 @@ namespace {
 
 // The parts of the workspace, each aligned to 64 bytes.
 struct PlanWorkspace {
-  uint64_t* keys;     // [B, J]
-  int64_t* elites;    // [B, K]
-  float* returns;     // [B, J]
-  float* actions;     // [H, B, J, A]
-  float* job;         // job_workspace(...)
-  double size = 64;   // in bytes; a double cannot overflow
+  uint64_t* keys;    // [B, J]
+  int64_t* elites;   // [B, K]
+  float* returns;    // [B, J]
+  float* actions;    // [H, B, J, A]
+  float* job;        // job_workspace(...)
+  double size = 64;  // in bytes; a double cannot overflow
 
   PlanWorkspace(const Model& model, const PlanProblem& p, int workers, void* base) {
     char* at = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(base) + 63) & ~uintptr_t{63});
@@ -40,7 +40,8 @@ struct PlanWorkspace {
 };
 
 double elapsed_ms(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since)
+      .count();
 }
 
 }  // namespace
@@ -56,8 +57,8 @@ int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
   const PlanWorkspace space(model, p, parallel.workers, workspace);
   StateNoise noise{};
   if (p.state_noise) noise.seeds = p.seeds;
-  RolloutJob job = make_job(model, p.latent, p.horizon, p.batch, p.candidates, noise, p.discount,
-                            space.returns);
+  RolloutJob job =
+      make_job(model, p.latent, p.horizon, p.batch, p.candidates, noise, p.discount, space.returns);
   job.actions = space.actions;
   job.mean = p.mean;
   job.stddev = p.stddev;
@@ -65,9 +66,9 @@ int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
   job.high = p.high;
   job.action_seeds = p.seeds;
   prepare_prefixes(job, model, space.job, parallel);
-  const RefitProblem fit{p.horizon,     p.batch,      p.candidates, p.topk, model.sizes.action,
-                         space.actions, space.returns, p.spread,     p.epsilon,
-                         p.mean,        p.stddev,      space.elites, p.best_return};
+  const RefitProblem fit{p.horizon,     p.batch,       p.candidates, p.topk,    model.sizes.action,
+                         space.actions, space.returns, p.spread,     p.epsilon, p.mean,
+                         p.stddev,      space.elites,  p.best_return};
   double longest = 0.0;
   for (int64_t done = 0; done < p.iterations; ++done) {
     const double began = elapsed_ms(start);

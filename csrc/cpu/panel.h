@@ -40,12 +40,12 @@ struct RolloutJob {
   float min_stddev;
   int64_t horizon, batch, candidates;
   Latent latent;
-  const float* prefix;  // [B, prefix_total]; null when every candidate has its own start
-  float* actions;       // [H, B, J, A]; read, or written when `mean` is set
-  const float* mean;    // [H, B, A], or null: draw actions and store them
-  const float* stddev;  // [H, B, A], with mean
-  const float* low;     // [B, A], with mean
-  const float* high;    // [B, A], with mean
+  const float* prefix;          // [B, prefix_total]; null when every candidate has its own start
+  float* actions;               // [H, B, J, A]; read, or written when `mean` is set
+  const float* mean;            // [H, B, A], or null: draw actions and store them
+  const float* stddev;          // [H, B, A], with mean
+  const float* low;             // [B, A], with mean
+  const float* high;            // [B, A], with mean
   const int64_t* action_seeds;  // [B], with mean
   uint32_t action_iteration;    // with mean
   StateNoise noise;

@@ -56,10 +56,10 @@ void fit_block(const RefitProblem& p, int64_t t, int64_t b, int64_t first, int64
   const int64_t out = row * p.action_size + first;
   for (int64_t a = 0; a < count; ++a) {
     p.mean[out + a] = static_cast<float>(mean[a]);
-    p.stddev[out + a] = static_cast<float>(
-        p.spread == Spread::kPopulation
-            ? std::sqrt(spread[a] / static_cast<double>(p.topk) + p.epsilon)
-            : spread[a] / static_cast<double>(p.topk - 1));
+    p.stddev[out + a] =
+        static_cast<float>(p.spread == Spread::kPopulation
+                               ? std::sqrt(spread[a] / static_cast<double>(p.topk) + p.epsilon)
+                               : spread[a] / static_cast<double>(p.topk - 1));
   }
 }
 

@@ -100,8 +100,14 @@ void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
                       const Parallel& parallel) {
   if (job.latent.per_candidate) return;
   float* base = align_floats(workspace);
-  Work work{job, kernel_set(model.isa), base, base + prefix_floats(model, job.batch),
-            scratch_floats(model), 0, 0, {0}};
+  Work work{job,
+            kernel_set(model.isa),
+            base,
+            base + prefix_floats(model, job.batch),
+            scratch_floats(model),
+            0,
+            0,
+            {0}};
   const int workers = static_cast<int>(std::min<int64_t>(parallel.workers, job.batch));
   parallel.run(parallel.pool, workers, prefix_worker, &work);
   job.prefix = base;
@@ -138,8 +144,7 @@ int64_t rollout_workspace(const Model& model, int64_t batch, int workers) {
 void rollout_returns(const Model& model, const Latent& latent, int64_t horizon, int64_t batch,
                      int64_t candidates, const float* actions, const StateNoise& noise,
                      double discount, float* returns, float* workspace, const Parallel& parallel) {
-  RolloutJob job =
-      make_job(model, latent, horizon, batch, candidates, noise, discount, returns);
+  RolloutJob job = make_job(model, latent, horizon, batch, candidates, noise, discount, returns);
   job.actions = const_cast<float*>(actions);  // only written when the job draws them
   prepare_prefixes(job, model, workspace, parallel);
   run_job(job, model, workspace, parallel);

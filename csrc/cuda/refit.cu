@@ -11,7 +11,7 @@ namespace planet::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kDigits = 256;  // of 8 bits
+constexpr int kDigits = 256;              // of 8 bits
 constexpr uint64_t kLast = ~uint64_t{0};  // after every key
 
 __device__ uint64_t key_at(const float* returns, int64_t j) {
@@ -82,8 +82,8 @@ __device__ void sort_keys(uint64_t* keys, int64_t padded) {
   }
 }
 
-__global__ void __launch_bounds__(kThreads) refit_kernel(RefitProblem p, uint64_t* workspace,
-                                                         int64_t padded) {
+__global__ void __launch_bounds__(kThreads)
+    refit_kernel(RefitProblem p, uint64_t* workspace, int64_t padded) {
   for (int64_t b = blockIdx.x; b < p.batch; b += gridDim.x) {
     const float* returns = p.returns + b * p.candidates;
     uint64_t* keys = workspace + b * padded;
@@ -105,10 +105,9 @@ __global__ void __launch_bounds__(kThreads) refit_kernel(RefitProblem p, uint64_
         spread += p.spread == Spread::kPopulation ? error * error : fabs(error);
       }
       p.mean[row * p.action_size + a] = static_cast<float>(mean);
-      p.stddev[row * p.action_size + a] =
-          static_cast<float>(p.spread == Spread::kPopulation
-                                 ? sqrt(spread / static_cast<double>(p.topk) + p.epsilon)
-                                 : spread / static_cast<double>(p.topk - 1));
+      p.stddev[row * p.action_size + a] = static_cast<float>(
+          p.spread == Spread::kPopulation ? sqrt(spread / static_cast<double>(p.topk) + p.epsilon)
+                                          : spread / static_cast<double>(p.topk - 1));
     }
     __syncthreads();  // the next problem reuses the shared variables
   }
@@ -129,8 +128,8 @@ int64_t refit_workspace(int64_t batch, int64_t topk) {
 const char* refit(const RefitProblem& problem, void* workspace, void* stream) {
   const int64_t blocks = problem.batch < 65535 ? problem.batch : 65535;
   refit_kernel<<<static_cast<unsigned int>(blocks), kThreads, 0,
-                 static_cast<cudaStream_t>(stream)>>>(
-      problem, static_cast<uint64_t*>(workspace), padded_size(problem.topk));
+                 static_cast<cudaStream_t>(stream)>>>(problem, static_cast<uint64_t*>(workspace),
+                                                      padded_size(problem.topk));
   const cudaError_t error = cudaGetLastError();
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }

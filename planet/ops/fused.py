@@ -1,4 +1,4 @@
-"""The three ops in the compiled core: same signatures, same results within the documented tolerance.
+"""The three ops in the compiled core: the reference's signatures, its results within a tolerance.
 
 The only module that knows `planet._C`. It can be imported without the extension; every function
 then raises ImportError and says how to build it. A snapshot's weights are packed for the

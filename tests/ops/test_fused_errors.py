@@ -155,7 +155,8 @@ def test_other_devices_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> N
     mean = actions[:, :, 0]
     with pytest.raises(ValueError, match="weights: .*no cem_plan kernel for meta.*reference"):
         fused.cem_plan(
-            problem.weights, latent, mean, mean, seed=torch.zeros(1, dtype=torch.int64, device="meta"),
+            problem.weights, latent, mean, mean,
+            seed=torch.zeros(1, dtype=torch.int64, device="meta"),
             candidates=5, topk=2, iterations=1,
         )  # fmt: skip
 

@@ -1,0 +1,186 @@
+"""Random calls of the compiled core: the right answer, or an error that names an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ops.fused_support import ISAS, isa, needs_extension
+from ops.tolerances import RETURNS, returns_error
+from random_weights import Sizes, make_problem
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.noise import Noise
+from planet.ops import fused, reference
+from planet.ops.results import Plan, Refit
+
+pytestmark = needs_extension
+
+PROFILE = settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+ARGUMENTS = (
+    "actions", "returns", "noise", "noise.seed", "seed", "latent.belief", "latent.state", "latent",
+    "mean", "stddev", "candidates", "topk", "iterations", "first_iteration", "low", "high",
+    "spread", "epsilon", "discount", "precision", "budget_ms", "weights", "particle", "iteration",
+)  # fmt: skip
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """The result, or the error after checking its words."""
+    try:
+        return call()
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        assert any(text.startswith(name + ":") for name in ARGUMENTS), text
+        assert "expected" in text or "available" in text, text
+        return error
+
+
+sizes = st.builds(
+    Sizes,
+    belief=st.integers(1, 20),
+    state=st.integers(1, 12),
+    action=st.integers(1, 9),
+    hidden=st.integers(1, 20),
+    reward=st.lists(st.integers(1, 12), max_size=3).map(tuple),
+)
+small = st.integers(1, 4)
+
+
+@st.composite
+def disturbed(draw: st.DrawFn, tensor: Tensor) -> Tensor:
+    """The tensor, or one with another shape, dtype, device or memory layout."""
+    kind = draw(st.sampled_from(["same"] * 6 + ["shape", "empty", "dtype", "device", "strided"]))
+    if kind == "shape":
+        dim = draw(st.integers(0, tensor.dim() - 1))
+        return torch.cat([tensor, tensor], dim) if draw(st.booleans()) else tensor.select(dim, 0)
+    if kind == "empty":
+        return tensor.narrow(draw(st.integers(0, tensor.dim() - 1)), 0, 0)
+    if kind == "dtype":
+        return tensor.to(draw(st.sampled_from([torch.float64, torch.float16, torch.int64])))
+    if kind == "device":
+        return tensor.to("meta")
+    if kind == "strided":
+        order = draw(st.permutations(range(tensor.dim())))
+        inverse = sorted(range(tensor.dim()), key=order.__getitem__)
+        return tensor.permute(order).contiguous().permute(inverse)
+    return tensor
+
+
+def same(got: Any, expected: Any, tolerance: float) -> None:
+    """Both the same kind of error, or equal results."""
+    if isinstance(got, Exception) or isinstance(expected, Exception):
+        assert type(got) is type(expected), (got, expected)
+        assert str(got) == str(expected)
+    else:
+        assert returns_error(got, expected) <= tolerance
+
+
+@PROFILE
+@given(st.data())
+def test_rollout_gives_the_right_answer_or_names_the_argument(data: st.DataObject) -> None:
+    size, batch, horizon = data.draw(sizes), data.draw(small), data.draw(small)
+    candidates = data.draw(st.integers(1, 70))
+    starts = candidates if data.draw(st.booleans()) else None
+    problem = make_problem(
+        size,
+        batch,
+        seed=data.draw(st.integers(0, 99)),
+        activation=data.draw(st.sampled_from(["relu", "elu"])),
+        candidates=starts,
+    )
+    latent = LatentState(
+        data.draw(disturbed(problem.latent.belief)), data.draw(disturbed(problem.latent.state))
+    )
+    actions = data.draw(disturbed(problem.actions(horizon, candidates)))
+    kind = data.draw(st.sampled_from(["none", "philox", "tensor", "wrong"]))
+    noise: Any = None
+    if kind == "philox":
+        noise = Noise(data.draw(st.integers(-(2**63), 2**64 - 1)), iteration=65535, particle=9)
+    elif kind == "tensor":
+        noise = data.draw(disturbed(problem.noise(horizon, candidates)))
+    elif kind == "wrong":
+        noise = data.draw(st.sampled_from([1, "seed", [0.0], torch.zeros(1)]))
+    settings = {"discount": data.draw(st.sampled_from([1.0, 0.9, 0.0, float("inf"), "one"]))}
+    arguments = (problem.weights, latent, actions, noise)
+    with isa(data.draw(st.sampled_from(ISAS))):
+        got = outcome(lambda: fused.rollout_returns(*arguments, **settings))  # type: ignore[arg-type]
+    expected = outcome(lambda: reference.rollout_returns(*arguments, **settings))  # type: ignore[arg-type]
+    same(got, expected, RETURNS[1.0])
+
+
+@PROFILE
+@given(st.data())
+def test_refit_gives_the_right_answer_or_names_the_argument(data: st.DataObject) -> None:
+    horizon, batch, size = (data.draw(small) for _ in range(3))
+    candidates = data.draw(st.integers(1, 80))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    returns = torch.randint(-3, 3, (batch, candidates), generator=generator).float()
+    if data.draw(st.booleans()):
+        returns = torch.where(returns == 2, torch.nan, returns)
+    actions = data.draw(
+        disturbed(torch.rand(horizon, batch, candidates, size, generator=generator))
+    )
+    returns = data.draw(disturbed(returns))
+    arguments = {
+        "topk": data.draw(st.integers(-1, candidates + 1) | st.sampled_from([2**40, 1.0, None])),
+        "spread": data.draw(st.sampled_from(["population", "mean_absolute", "", 3])),
+        "epsilon": data.draw(st.sampled_from([1e-6, 0.0, -1.0, float("nan")])),
+    }
+    got = outcome(lambda: fused.refit(actions, returns, **arguments))
+    expected = outcome(lambda: reference.refit(actions, returns, **arguments))
+    if isinstance(got, Refit) and got.mean.device.type == "meta":
+        assert got.mean.shape == expected.mean.shape
+        assert got.elites.shape == expected.elites.shape
+        return
+    if isinstance(got, Refit):
+        assert torch.equal(got.elites, expected.elites)
+        assert torch.equal(got.best.nan_to_num(9.0), expected.best.nan_to_num(9.0))
+        assert torch.allclose(got.mean, expected.mean, rtol=2e-7, atol=1e-9)
+        assert torch.allclose(got.stddev, expected.stddev, rtol=2e-7, atol=1e-9)
+    else:
+        same(got, expected, 0.0)
+
+
+@PROFILE
+@given(st.data())
+def test_plan_gives_an_answer_or_names_the_argument(data: st.DataObject) -> None:
+    size, batch, horizon = data.draw(sizes), data.draw(small), data.draw(small)
+    problem = make_problem(size, batch)
+    mean, stddev = problem.distribution(horizon)
+    bound = torch.full((batch, size.action), 0.5)
+    number = st.integers(-1, 40)
+    arguments: dict[str, Any] = {
+        "seed": data.draw(
+            st.integers() | st.sampled_from([1.5, torch.arange(batch), torch.zeros(9)])
+        ),
+        "candidates": data.draw(number | st.sampled_from([2**30, 2**31 - 1, 2**63, 2**80, 7.0])),
+        "topk": data.draw(number | st.sampled_from([2**63])),
+        "iterations": data.draw(st.integers(-1, 3) | st.sampled_from([2**17, 2**64])),
+        "first_iteration": data.draw(st.sampled_from([0, 1, 65535, 65536, -1])),
+        "low": data.draw(st.sampled_from([-1.0, 2.0, -bound, -bound[0], bound.double(), "low"])),
+        "high": data.draw(st.sampled_from([1.0, bound, bound[0], bound.t(), bound[..., None]])),
+        "spread": data.draw(st.sampled_from(["population", "mean_absolute"])),
+        "state_noise": data.draw(st.booleans()),
+        "discount": data.draw(st.sampled_from([1.0, 0.5])),
+        "budget_ms": data.draw(st.sampled_from([None, 1e-3, 1e3, 0, float("nan")])),
+    }
+    if data.draw(st.booleans()):  # a call that should succeed, more often than chance gives one
+        arguments |= {"seed": 1, "candidates": 33, "topk": 5, "iterations": 2, "first_iteration": 0}
+        arguments |= {"low": -1.0, "high": bound[0], "budget_ms": None}
+    mean, stddev = data.draw(disturbed(mean)), data.draw(disturbed(stddev))
+    with isa(data.draw(st.sampled_from(ISAS))):
+        got = outcome(
+            lambda: fused.cem_plan(problem.weights, problem.latent, mean, stddev, **arguments)
+        )
+    if isinstance(got, Plan):
+        assert got.mean.shape == (horizon, batch, size.action)
+        assert got.mean.isfinite().all()
+        assert got.stddev.isfinite().all()
+        assert got.best_return.isfinite().all()
+        assert 1 <= got.iterations <= arguments["iterations"]

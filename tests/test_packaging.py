@@ -1,0 +1,143 @@
+"""The distribution: what is installed, what it depends on, what it links."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from ops.fused_support import needs_extension
+
+import planet
+from planet.build_info import build_info, extension_path
+
+ROOT = Path(__file__).parents[1]
+
+try:
+    DISTRIBUTION = metadata.distribution("planet-rl")
+except metadata.PackageNotFoundError:
+    DISTRIBUTION = None
+needs_installation = pytest.mark.skipif(DISTRIBUTION is None, reason="planet-rl is not installed")
+
+
+@needs_installation
+def test_core_dependencies_are_torch_and_numpy_alone() -> None:
+    requires = [r for r in DISTRIBUTION.requires or [] if "extra ==" not in r]
+    assert sorted(r.split(">")[0].strip() for r in requires) == ["numpy", "torch"]
+
+
+@needs_installation
+def test_version_extras_and_entry_points() -> None:
+    assert DISTRIBUTION.version == planet.__version__
+    assert {"train", "test", "bench", "dev"} <= set(DISTRIBUTION.metadata.get_all("Provides-Extra"))
+    entries = {(e.group, e.name): e.value for e in DISTRIBUTION.entry_points}
+    assert entries["console_scripts", "planet"] == "planet.cli:main"
+    registration = "planet.envs.registration:register_environments"
+    assert entries["gymnasium.envs", "__root__"] == registration
+
+
+def test_the_package_is_typed() -> None:
+    assert (Path(planet.__file__).parent / "py.typed").is_file()
+
+
+def test_importing_planet_needs_torch_and_numpy_alone() -> None:
+    extras = ["gymnasium", "dm_control", "mujoco", "OpenGL", "tyro", "tensorboard", "imageio"]
+    code = f"""
+import sys
+for name in {extras + ["matplotlib", "tqdm"]}:
+    sys.modules[name] = None
+import planet, planet.ops, planet.models, planet.planning, planet.training, planet.replay
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@needs_extension
+def test_build_info_states_the_facts() -> None:
+    info = build_info()
+    assert info["extension"] is True
+    assert info["version"] == planet.__version__
+    assert info["isa"] in info["isas"]
+    assert info["isas"][0] in ("baseline", "neon")
+    assert int(info["torch_headers"].split(".")[0]) >= 2
+    assert set(info["cuda"]) >= {"compiled", "devices", "status"}
+
+
+@needs_extension
+def test_the_instruction_set_can_be_capped_from_outside() -> None:
+    code = "from planet.build_info import build_info; print(build_info()['isa'])"
+
+    def run(cap: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PLANET_CPU_ISA": cap, "PATH": "/usr/bin:/bin"},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    first = build_info()["isas"][0]
+    assert run(first).stdout.strip() == first
+    assert run("").stdout.strip() == build_info()["isas"][-1]
+    wrong = subprocess.run(
+        [sys.executable, "-c", "import torch, planet._C"],
+        env={"PLANET_CPU_ISA": "mmx", "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert wrong.returncode != 0
+    assert "PLANET_CPU_ISA: expected one of" in wrong.stderr
+
+
+@needs_extension
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="no readelf")
+def test_the_extension_links_torch_by_name_and_cuda_not_at_all() -> None:
+    text = subprocess.run(
+        ["readelf", "--dynamic", extension_path()], check=True, capture_output=True, text=True
+    ).stdout
+    needed = {line.split("[")[1].rstrip("]") for line in text.splitlines() if "(NEEDED)" in line}
+    assert {"libtorch.so", "libtorch_cpu.so"} <= needed
+    assert not [name for name in needed if "cuda" in name or "c10" in name or "gomp" in name]
+    assert "RUNPATH" not in text
+    assert "RPATH" not in text
+
+
+@needs_extension
+@pytest.mark.skipif(shutil.which("nm") is None, reason="no nm")
+def test_the_extension_exports_its_entry_alone() -> None:
+    listing = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", "--extern-only", extension_path()],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    symbols = [line.split()[-1] for line in listing.splitlines()]
+    assert [s for s in symbols if "planet" in s or s.startswith("PyInit")] == ["PyInit__C"]
+
+
+@needs_extension
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch_abi_audit") is None, reason="torch-abi-audit is in extra dev"
+)
+def test_the_extension_uses_the_stable_abi_of_torch_2_11() -> None:
+    tool = Path(sys.executable).parent / "torch-abi-audit"
+    text = subprocess.run(
+        [tool, extension_path()], check=True, capture_output=True, text=True
+    ).stdout
+    assert "STABLE" in text
+    assert "unstable=0" in text
+    assert "2.11" in text
+
+
+def test_torch_headers_are_found_without_importing_torch(tmp_path: Path) -> None:
+    if not (ROOT / "_build_backend").is_dir():
+        pytest.skip("no source tree")
+    script = ROOT / "_build_backend" / "torch_headers.py"
+    probe = tmp_path / "torch" / "csrc" / "stable"
+    probe.mkdir(parents=True)
+    (probe / "library.h").touch()
+    for override in (str(tmp_path), ""):
+        found = subprocess.run(
+            [sys.executable, script],
+            env={"PLANET_TORCH_INCLUDE": override},
+            check=True, capture_output=True, text=True,
+        ).stdout.strip()  # fmt: skip
+        assert found == str(tmp_path) if override else found.endswith("torch/include")
