@@ -338,6 +338,8 @@ def test_everything_needs_a_reset_first() -> None:
     calls = (
         lambda: agent.act(frame(0)),
         lambda: agent.executed(np.zeros(A)),
+        lambda: agent.filter(frame(0)),
+        lambda: agent.plan(),
         lambda: agent.reset(rows=[0]),
     )
     for call in calls:
@@ -458,6 +460,19 @@ def test_acting_leaves_no_gradients() -> None:
     assert not agent.latent.belief.requires_grad
     assert not agent.latent.state.requires_grad
     assert all(parameter.grad is None for parameter in agent.world_model.parameters())
+
+
+def test_filter_and_plan_are_the_halves_of_act() -> None:
+    whole, halves = make_agent(), make_agent()
+    for agent in (whole, halves):
+        agent.reset(batch_size=2, seed=4)
+    action = whole.act(frame(0, 2))
+    latent = halves.filter(frame(0, 2))
+    assert halves.latent is latent
+    assert whole.latent is not None
+    assert torch.equal(latent.belief, whole.latent.belief)
+    assert torch.equal(latent.state, whole.latent.state)
+    assert np.array_equal(halves.plan().action.numpy(), action)
 
 
 # ---- Acting sees what training sees ------------------------------------------------------------

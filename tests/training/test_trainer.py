@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import json
 import os
@@ -374,6 +375,26 @@ def test_control_c_inside_an_update_leaves_no_half_updated_parameters(
     assert trainer.learner.updates == 1
     trainer.run()
     assert_same_run(trainer, expected)
+
+
+def test_run_works_outside_the_main_thread(tiny: Config, tmp_path: Path, whole: Whole) -> None:
+    """Python allows signal handlers in the main thread only."""
+    trainer = make_trainer(tiny, tmp_path)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(trainer.run).result()
+    assert_same_run(trainer, whole(tiny))
+
+
+def test_programs_own_handler_of_control_c_stays(tiny: Config, tmp_path: Path) -> None:
+    pressed: list[int] = []
+    own = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        environment = Pressing(image_size=8, control_steps=4)
+        environment.presses = iter([True])
+        Trainer(tiny, tmp_path, environment).run()
+    finally:
+        signal.signal(signal.SIGINT, own)
+    assert pressed == [signal.SIGINT]
 
 
 def test_finished_run_does_nothing_more(tiny: Config, tmp_path: Path) -> None:
