@@ -117,6 +117,16 @@ def check_cem_plan(
             raise ValueError(f"budget_ms: only available on cpu, got tensors on {mean.device}")
 
 
+def check_start(weights: RolloutWeights, latent: LatentState) -> int:
+    """Checks what a planner reads of its arguments, and returns B; the op checks the rest."""
+    _check_type("weights", weights, RolloutWeights)
+    _check_type("latent", latent, LatentState)
+    layout = "[B, D] or [B, J, D]"
+    _check_tensor("latent.belief", latent.belief, (2, 3), layout)
+    _check_positive("latent.belief", latent.belief, layout)
+    return latent.belief.shape[0]
+
+
 def check_latent(weights: RolloutWeights, latent: LatentState, batch: int, candidates: int) -> None:
     """Checks a start latent: [B, D] and [B, S], or one per candidate [B, J, D] and [B, J, S]."""
     _check_type("latent", latent, LatentState)

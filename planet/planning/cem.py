@@ -10,6 +10,7 @@ from torch import Tensor
 from planet.config import PlannerConfig
 from planet.latent import LatentState
 from planet.ops import backend
+from planet.ops.checks import MAX_HORIZON, check_int, check_start
 from planet.ops.results import Plan
 from planet.weights import RolloutWeights
 
@@ -48,8 +49,12 @@ class CEMPlanner:
 
     def __post_init__(self) -> None:
         backend(self.backend)
-        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
-            raise ValueError(f"horizon: expected an int >= 1, got {self.horizon!r}")
+        check_int("horizon", self.horizon, 1, MAX_HORIZON)
+        stddev = self.initial_stddev
+        if isinstance(stddev, bool) or not isinstance(stddev, (int, float)):
+            raise TypeError(f"initial_stddev: expected a float, got {type(stddev).__name__}")
+        if not 0.0 <= stddev < float("inf"):
+            raise ValueError(f"initial_stddev: expected a finite value >= 0, got {stddev}")
 
     @staticmethod
     def from_config(config: PlannerConfig) -> CEMPlanner:
@@ -70,9 +75,8 @@ class CEMPlanner:
         Raises:
           TypeError, ValueError: see `planet.ops.reference.cem_plan`.
         """
-        batch = latent.belief.shape[0]
-        shape = (self.horizon, batch, weights.action_size)
-        mean = torch.zeros(shape, device=weights.device)
+        shape = (self.horizon, check_start(weights, latent), weights.action_size)
+        mean = torch.zeros(shape, dtype=torch.float32, device=weights.device)
         plan: Plan = backend(self.backend).cem_plan(
             weights,
             latent,

@@ -1,0 +1,176 @@
+"""`CEMPlanner`: the op with settings, from mean 0 at every call."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from linear_model import best_plan, linear_latent, linear_weights
+from random_weights import TINY, make_problem
+
+from planet.config import PlannerConfig
+from planet.latent import LatentState
+from planet.noise import row_seeds
+from planet.ops import backend
+from planet.ops.results import Plan
+from planet.planning import CEMPlanner
+
+SETTINGS: dict[str, Any] = {"horizon": 4, "candidates": 30, "topk": 5, "iterations": 2}
+
+
+@pytest.fixture
+def make_planner(ops: Any) -> Callable[..., CEMPlanner]:
+    """A small planner of each backend."""
+    name = ops.__name__.rpartition(".")[2]
+    return lambda **change: CEMPlanner(**({"backend": name} | SETTINGS | change))
+
+
+def equal(a: Plan, b: Plan) -> bool:
+    names = ("action", "mean", "stddev", "best_return")
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
+
+
+def test_defaults_are_the_paper_s_and_those_of_the_contract() -> None:
+    planner = CEMPlanner()
+    sizes = (planner.horizon, planner.candidates, planner.iterations, planner.topk)
+    assert sizes == (12, 1000, 10, 100)
+    assert planner.backend == "fused"
+    assert (planner.initial_stddev, planner.low, planner.high) == (1.0, -1.0, 1.0)
+    op = inspect.signature(backend("reference").cem_plan).parameters
+    shared = {"low", "high", "spread", "epsilon", "state_noise", "discount", "precision"}
+    for name in (*shared, "budget_ms"):
+        assert getattr(planner, name) == op[name].default
+
+
+def test_a_plan_is_the_op_from_mean_0_and_the_initial_stddev(
+    ops: Any, make_planner: Callable[..., CEMPlanner]
+) -> None:
+    problem = make_problem(TINY, 3)
+    mean, stddev = problem.distribution(4)
+    plan = make_planner(initial_stddev=0.5).plan(problem.weights, problem.latent, seed=8)
+    expected = ops.cem_plan(
+        problem.weights, problem.latent, mean, 0.5 * stddev,
+        seed=8, candidates=30, topk=5, iterations=2,
+    )  # fmt: skip
+    assert equal(plan, expected)
+    assert plan.action.shape == (3, 2)
+    assert plan.mean.shape == plan.stddev.shape == (4, 3, 2)
+    assert plan.best_return.shape == (3,)
+    assert plan.iterations == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"horizon": 5}, {"candidates": 60}, {"topk": 6}, {"iterations": 3}, {"initial_stddev": 0.9},
+        {"low": -0.1}, {"high": 0.1}, {"high": torch.tensor([0.5, 0.1])},
+        {"spread": "mean_absolute"}, {"epsilon": 0.1}, {"state_noise": False}, {"discount": 0.5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_setting_changes_the_plan(
+    make_planner: Callable[..., CEMPlanner], change: dict[str, Any]
+) -> None:
+    problem = make_problem(TINY, 2)
+    usual = make_planner().plan(problem.weights, problem.latent)
+    assert not equal(make_planner(**change).plan(problem.weights, problem.latent), usual)
+
+
+def test_a_plan_keeps_nothing_for_the_next_call(make_planner: Callable[..., CEMPlanner]) -> None:
+    problem, planner = make_problem(TINY, 2), make_planner()
+    first = planner.plan(problem.weights, problem.latent, seed=3)
+    planner.plan(problem.weights, problem.latent, seed=4)
+    assert equal(planner.plan(problem.weights, problem.latent, seed=3), first)
+
+
+def test_seeds_are_an_int_or_one_per_problem(make_planner: Callable[..., CEMPlanner]) -> None:
+    problem, planner = make_problem(TINY, 2), make_planner()
+    by_int = planner.plan(problem.weights, problem.latent, seed=3)
+    assert equal(planner.plan(problem.weights, problem.latent, seed=row_seeds(3, 2)), by_int)
+    assert equal(
+        planner.plan(problem.weights, problem.latent),
+        planner.plan(problem.weights, problem.latent, seed=0),
+    )
+
+
+def test_the_paper_s_planner_solves_a_linear_model(make_planner: Callable[..., CEMPlanner]) -> None:
+    start, goal = torch.tensor([[0.0, 0.1]]), torch.tensor([[0.1, -0.5]])
+    planner = make_planner(horizon=4, candidates=400, topk=40, iterations=10)
+    plan = planner.plan(linear_weights(dims=2), linear_latent(start, goal))
+    assert (plan.mean - best_plan(start, goal, 4)).abs().max() < 0.1
+
+
+def test_a_budget_is_passed_on(make_planner: Callable[..., CEMPlanner]) -> None:
+    problem = make_problem(TINY, 1)
+    planner = make_planner(iterations=1000, budget_ms=1e-6)
+    assert planner.plan(problem.weights, problem.latent).iterations == 1
+
+
+def test_a_float64_default_dtype_does_not_disturb_a_plan(
+    make_planner: Callable[..., CEMPlanner],
+) -> None:
+    problem, planner = make_problem(TINY, 1), make_planner()
+    expected = planner.plan(problem.weights, problem.latent)
+    torch.set_default_dtype(torch.float64)
+    try:
+        plan = planner.plan(problem.weights, problem.latent)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert equal(plan, expected)
+
+
+def test_settings_become_a_planner_field_by_field() -> None:
+    config = PlannerConfig(
+        horizon=3, candidates=50, iterations=4, topk=7, initial_stddev=0.5, spread="mean_absolute",
+        epsilon=0.1, low=-0.5, high=0.5, state_noise=False, discount=0.9, backend="reference",
+    )  # fmt: skip
+    planner = CEMPlanner.from_config(config)
+    for field in dataclasses.fields(config):
+        assert getattr(planner, field.name) == getattr(config, field.name)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"backend": "cuda"}, ValueError,
+         "backend: expected one of ['fused', 'reference'], got 'cuda'"),
+        ({"horizon": 0}, ValueError, "horizon: expected a value >= 1, got 0"),
+        ({"horizon": 65536}, ValueError, "horizon: expected a value <= 65535, got 65536"),
+        ({"horizon": 2.0}, TypeError, "horizon: expected an int, got float"),
+        ({"initial_stddev": -1.0}, ValueError,
+         "initial_stddev: expected a finite value >= 0, got -1.0"),
+        ({"initial_stddev": float("nan")}, ValueError,
+         "initial_stddev: expected a finite value >= 0, got nan"),
+        ({"initial_stddev": None}, TypeError, "initial_stddev: expected a float, got NoneType"),
+    ],
+)  # fmt: skip
+def test_a_bad_planner_is_refused_when_it_is_made(
+    change: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind) as error:
+        CEMPlanner(**change)
+    assert str(error.value) == message
+
+
+def test_bad_arguments_of_plan_are_named(make_planner: Callable[..., CEMPlanner]) -> None:
+    problem, planner = make_problem(TINY, 2), make_planner()
+    latent = problem.latent
+    for arguments, kind, message in (
+        ((None, latent), TypeError, "weights: expected RolloutWeights, got NoneType"),
+        ((problem.weights, latent.belief), TypeError, "latent: expected LatentState, got Tensor"),
+        ((problem.weights, LatentState(latent.belief, latent.state[:1])), ValueError,
+         "latent.state: expected shape [2, 3] ([B, S]), got [1, 3]"),
+        ((problem.weights, LatentState(torch.tensor(0.0), latent.state)), ValueError,
+         "latent.belief: expected shape [B, D] or [B, J, D], got []"),
+        ((problem.weights, LatentState(latent.belief[:0], latent.state[:0])), ValueError,
+         "latent.belief: expected sizes >= 1 in [B, D] or [B, J, D], got [0, 5]"),
+        ((problem.weights, latent, "0"), TypeError,
+         "seed: expected an int or an int64 tensor [B=2], got str"),
+    ):  # fmt: skip
+        with pytest.raises(kind) as error:
+            planner.plan(*arguments)
+        assert str(error.value) == message
