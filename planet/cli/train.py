@@ -7,7 +7,7 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,13 +51,17 @@ def run(arguments: Sequence[str]) -> int:
     environment = make_environment(config.environment)
     try:
         trainer = Trainer(config, options.directory, environment, progress)
+        _try_planner(trainer)
         progress.message(_summary(config, trainer))
         began = time.perf_counter()
-        trainer.run()
-    except KeyboardInterrupt:
-        command = shlex.join(["planet", "train", *arguments])
-        progress.message(f"stopped; continue with:\n  {command}")
-        raise
+        try:
+            trainer.run()
+        except KeyboardInterrupt:
+            command = shlex.join(["planet", "train", *arguments])
+            progress.message(
+                f"stopped and saved: {_counters(trainer)}; continue with:\n  {command}"
+            )
+            raise
     finally:
         environment.close()
     progress.message(
@@ -89,6 +93,14 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
         task=base.environment.task,
     )
     return tyro.cli(TrainOptions, prog="planet train", args=arguments, default=default)
+
+
+def _try_planner(trainer: Trainer) -> None:
+    """Plans once with a small plan: a backend that is missing is found now, not after an hour."""
+    planner = trainer.agent.planner
+    small = replace(planner, horizon=1, candidates=planner.topk, iterations=1)
+    model = trainer.world_model
+    small.plan(model.rollout_weights(), model.rssm.initial(1))
 
 
 def _summary(config: Config, trainer: Trainer) -> str:

@@ -1,0 +1,159 @@
+"""The doctor: finds what is missing or broken, and says how to fix it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from conftest import FUSED_MISSING, fused_is_built
+
+from planet import doctor
+from planet.cli import main
+from planet.doctor import Problem, Report, examine, render_test
+
+needs_fused = pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)
+RENDERED = {
+    "backend": "egl",
+    "renderer": "llvmpipe (LLVM 15.0.6, 256 bits)",
+    "frames": {"fast": {"median": 0.5, "p95": 0.75, "cpu": 0.5}},
+}
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """A machine where everything is installed and renders; the test changes what it finds."""
+    found = dict(RENDERED)
+    monkeypatch.setattr(doctor, "render_test", lambda seconds: found)
+    monkeypatch.setattr(doctor, "_installed", lambda module: True)
+    monkeypatch.setattr(doctor, "_version", lambda name: "3.17.0")
+    yield found
+
+
+def test_report_lists_facts_warnings_and_problems() -> None:
+    report = Report([("planet", "0.1"), ("", "more")], ["slow"], [Problem("no GL", "apt-get x")])
+    text = report.text()
+    assert not report.healthy
+    assert "planet     0.1\n           more\n" in text
+    assert "warning: slow" in text and "problem: no GL\n  fix:\n    apt-get x" in text
+
+
+@needs_fused
+def test_healthy_machine_has_no_problems(
+    rendered: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for fact in (
+        f"torch      {torch.__version__}", "instruction set", "CUDA",
+        "fused planner agrees with the reference", "numpy", "mujoco 3.17.0",
+        "rendering  egl, llvmpipe", "fast 0.50 (p95 0.75, CPU 0.50)", "everything",
+    ):  # fmt: skip
+        assert fact in text, fact
+
+
+def test_missing_extension_is_a_problem(
+    rendered: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("planet.ops.fused._C", None)
+    monkeypatch.setattr("planet.ops.fused._IMPORT_ERROR", ImportError("no module _C"))
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "cannot be loaded: no module _C" in text and "pip install" in text
+
+
+@needs_fused
+def test_wrong_planner_is_a_problem(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "planet.ops.fused.rollout_returns",
+        lambda weights, latent, actions, noise: actions[0, ..., 0],
+    )
+    report = examine()
+    assert not report.healthy
+    assert "disagrees with the reference" in report.problems[0].what
+    assert "--planner.backend reference" in report.problems[0].fix
+
+
+def test_missing_package_is_a_problem_with_the_extra(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda module: module != "imageio_ffmpeg")
+    problem = examine().problems[-1]
+    assert "imageio-ffmpeg" in problem.what and problem.fix == "pip install 'planet-rl[train]'"
+
+
+def test_rendering_is_not_tried_without_mujoco(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda module: module != "mujoco")
+    assert ("rendering", "not tried: packages are missing") in examine().facts
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [("3.17.0", True), ("3.20.1", True), ("3.16.2", False), ("4.0.0", False), ("3.x", True)],
+)
+def test_mujoco_must_suit_dm_control(
+    version: str, fits: bool, rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: version)
+    fixes = [problem.fix for problem in examine().problems]
+    assert ("pip install 'mujoco>=3.17,<4'" in fixes) is not fits
+
+
+def test_missing_opengl_gives_the_apt_line(rendered: dict[str, Any]) -> None:
+    rendered["error"] = (
+        "no OpenGL library to render with; install it:\n  apt-get install -y libegl1"
+    )
+    problem = examine().problems[-1]
+    assert "no OpenGL library" in problem.what and problem.fix == "apt-get install -y libegl1"
+
+
+def test_software_rendering_beside_a_gpu_is_a_warning(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(doctor, "machine_facts", lambda: dict.fromkeys(
+        ("system", "processor", "cores", "load"), "x"))  # fmt: skip
+    warnings = examine().warnings
+    assert any("llvmpipe" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("program", "finding"),
+    [
+        ("import os; os.abort()", "ended by SIGABRT"),
+        ("import time; time.sleep(60)", "did not end within 1 s"),
+        ("raise RuntimeError('no driver')", "RuntimeError: no driver"),
+    ],
+)
+def test_crash_or_hang_of_the_driver_is_reported(
+    program: str, finding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_RENDER_TEST", program)
+    what, _, fix = render_test(seconds=1 if "sleep" in program else 30)["error"].partition("\n")
+    assert finding in what and "MUJOCO_GL=osmesa" in fix
+
+
+def test_render_test_measures_every_quality() -> None:
+    pytest.importorskip("dm_control", reason="rendering needs the train extra")
+    found = render_test()
+    if "error" in found:
+        pytest.skip(f"nothing renders here: {found['error']}")
+    assert found["backend"] in ("egl", "osmesa") and found["renderer"]
+    assert set(found["frames"]) == {"fast", "faithful", "reference"}
+    assert all(frame["median"] > 0 for frame in found["frames"].values())
+
+
+def test_doctor_takes_no_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--verbose"]) == 2
+    assert "--verbose" in capsys.readouterr().err
+    assert main(["doctor", "--help"]) == 0
+    assert "planet doctor" in capsys.readouterr().out
+    assert "planet.doctor" in sys.modules
