@@ -40,7 +40,7 @@ TINY = Config(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> Config:
     return TINY
 
