@@ -1,0 +1,195 @@
+"""What imports what: light imports for users of the planner, and the directions of ARCHITECTURE."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import planet
+
+ROOT = Path(planet.__file__).parent
+LIGHT = (
+    "planet", "planet.ops", "planet.models", "planet.planning", "planet.agent", "planet.presets",
+    "planet.replay", "planet.checkpoint", "planet.training.trainer", "planet.profiling",
+    "planet.doctor",
+)  # fmt: skip
+# torch and numpy with what they themselves need.
+ALLOWED = (
+    "planet", "torch", "numpy", "torchgen", "functorch", "typing_extensions", "sympy", "mpmath",
+    "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "setuptools", "_distutils_hack",
+    "triton", "nvidia",
+)  # fmt: skip
+# Finds what is allowed and nothing else, as where the other packages are not installed.
+BLOCKED = """
+import importlib.machinery, sys
+
+class Allowed(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        top = name.partition(".")[0]
+        known = top in sys.stdlib_module_names or top in {allowed!r}
+        if not known or (name == "planet._C" and {without_extension}):
+            return None
+        return super().find_spec(name, path, target)
+
+kept = [f for f in sys.meta_path if f is not importlib.machinery.PathFinder]
+if {without_extension}:
+    # The finder of an editable install knows the extension's place; the path finds the rest.
+    kept = [f for f in kept if isinstance(f, type)]
+sys.meta_path[:] = [*kept, Allowed]
+"""
+
+
+def run_blocked(code: str, without_extension: bool = False) -> str:
+    """Runs `code` where only torch, numpy and planet can be imported; returns what it prints."""
+    blocker = BLOCKED.format(allowed=ALLOWED, without_extension=without_extension)
+    folders = [str(ROOT.parent), *(folder for folder in sys.path if folder)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{blocker}\n{code}"],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_planner_s_modules_need_torch_and_numpy_alone() -> None:
+    run_blocked("\n".join(f"import {name}" for name in LIGHT))
+
+
+@pytest.mark.parametrize("name", ["gymnasium", "dm_control", "mujoco", "tyro", "tensorboard"])
+def test_the_blocker_blocks(name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    code = f"try:\n    import {name}\nexcept ModuleNotFoundError as error:\n    print(error)"
+    assert run_blocked(code) == f"No module named '{name}'"
+
+
+def test_everything_but_fused_works_without_the_extension() -> None:
+    code = """
+import torch
+import planet, planet.ops, planet.training.trainer, planet.doctor, planet.profiling
+from planet.config import ModelConfig
+from planet.models import WorldModel
+model = WorldModel(ModelConfig(encoder_channels=(4,), decoder="mlp"), 2, 8)
+weights = model.rollout_weights()
+latent = model.rssm.initial(1)
+planner = planet.CEMPlanner(2, 8, 1, 2, backend="reference")
+assert planner.plan(weights, latent).iterations == 1
+try:
+    planet.CEMPlanner(2, 8, 1, 2).plan(weights, latent)
+except ImportError as error:
+    print(error)
+"""
+    message = run_blocked(code, without_extension=True)
+    assert "backend='fused'" in message
+    assert "pip install" in message
+    assert "backend='reference'" in message
+
+
+# --- Directions -----------------------------------------------------------------------------------
+
+
+def module_name(path: Path) -> str:
+    parts = ["planet", *path.relative_to(ROOT).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports_of(module: str) -> set[str]:
+    """Modules of planet that a module names in import statements anywhere, functions included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            base = node.module or ""
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                found.add(name if name in MODULES or name == "planet._C" else base)
+        elif isinstance(node, ast.Call):  # importlib.import_module("planet._C")
+            arguments = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            found |= {a for a in arguments if isinstance(a, str) and a == "planet._C"}
+    return {name for name in found if name == "planet" or name.startswith("planet.")} - {module}
+
+
+GRAPH = {module: imports_of(module) for module in MODULES}
+
+
+def inside(module: str, *packages: str) -> bool:
+    return any(module == f"planet.{p}" or module.startswith(f"planet.{p}.") for p in packages)
+
+
+# Modules in the first column never import those in the second.
+NEVER = [
+    (("models",), ("planning", "agent", "training", "envs", "replay", "cli")),
+    (("planning",), ("models", "agent", "training", "envs", "replay", "cli")),
+    (("ops",), ("models", "planning", "agent", "training", "envs", "replay", "cli")),
+    (("ops.reference",), ("ops.fused",)),
+    (("ops.fused",), ("ops.reference",)),
+    (("envs", "replay"), ("models", "ops", "agent", "planning", "training", "cli")),
+    (("envs",), ("replay",)),
+    (("replay",), ("envs",)),
+    (("agent",), ("training", "envs", "replay", "cli")),
+    (("training",), ("cli", "profiling", "doctor")),
+    (("doctor",), ("models", "planning", "agent", "training", "replay", "cli")),
+    (
+        ("config", "latent", "weights", "noise"),
+        ("ops", "models", "planning", "agent", "training", "envs", "replay", "presets", "cli"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("above", "below"), NEVER, ids=[f"{a} -> {b}" for a, b in NEVER])
+def test_dependencies_have_the_directions_of_the_architecture(
+    above: tuple[str, ...], below: tuple[str, ...]
+) -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module, names in GRAPH.items()
+        for name in names
+        if inside(module, *above) and inside(name, *below)
+    ]
+    assert wrong == []
+
+
+def test_only_fused_imports_the_extension() -> None:
+    assert [module for module, names in GRAPH.items() if "planet._C" in names] == [
+        "planet.ops.fused"
+    ]
+
+
+def test_there_are_no_import_cycles() -> None:
+    # A package's __init__ runs before its modules, but only what it names is a dependency.
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path[path.index(module) :], module))
+        if module in done:
+            return
+        for name in sorted(GRAPH.get(module, ())):
+            visit(name, (*path, module))
+        done.add(module)
+
+    for module in MODULES:
+        visit(module, ())
+
+
+def test_only_the_command_line_prints() -> None:
+    wrong = []
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(
+                node.func, ast.Name) else ""  # fmt: skip
+            if called == "print" and not inside(module, "cli"):
+                wrong.append(module)
+    assert wrong == []
