@@ -188,6 +188,18 @@ def rollout_returns(
         argument, what was expected and what came.
     """
     check_rollout(weights, latent, actions, noise, discount, precision)
+    # Inside a caller's autocast the products would silently be bfloat16 or float16.
+    with torch.autocast(actions.device.type, enabled=False):
+        return _sum_rewards(weights, latent, actions, noise, discount)
+
+
+def _sum_rewards(
+    weights: RolloutWeights,
+    latent: LatentState,
+    actions: Tensor,
+    noise: Noise | Tensor | None,
+    discount: float,
+) -> Tensor:
     horizon, batch, candidates, _ = actions.shape
     seeds = noise.seeds(batch, actions.device) if isinstance(noise, Noise) else None
     here = LatentState(

@@ -231,7 +231,16 @@ def test_rollouts_need_no_gradient_and_give_none(ops: ModuleType) -> None:
     assert not ops.rollout_returns(problem.weights, problem.latent, actions, None).requires_grad
 
 
-def test_nan_and_infinite_actions_spoil_only_their_own_candidate(ops: ModuleType) -> None:
+def test_float32_stays_float32_inside_autocast(ops: ModuleType) -> None:
+    problem = make_problem(TINY, 2)
+    actions = problem.actions(3, 8)
+    expected = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
+    assert torch.equal(got, expected)
+
+
+def test_nan_actions_spoil_only_their_own_candidate(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
     actions, noise = problem.actions(3, 20), problem.noise(3, 20)
     expected = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
