@@ -22,6 +22,7 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         if pressed.is_set():
+            pressed.clear()
             raise KeyboardInterrupt
 
     main = threading.current_thread() is threading.main_thread()

@@ -348,9 +348,11 @@ def test_control_c_waits_for_the_end_of_the_step(
     environment = Pressing(image_size=8, control_steps=4)
     environment.presses = iter([False] * step + [True])
     directory = tmp_path / "interrupted"
+    interrupted = Trainer(tiny, directory, environment)
     with pytest.raises(KeyboardInterrupt):
-        Trainer(tiny, directory, environment).run()
+        interrupted.run()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    interrupted.evaluate(1)  # one Ctrl-C ends one run
     trainer = make_trainer(tiny, directory)
     trainer.run()
     assert_same_run(trainer, expected)
