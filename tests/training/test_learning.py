@@ -72,7 +72,7 @@ def test_planner_learns_to_reach_the_target(tmp_path: Path) -> None:
     )
     difference = learned - random
     error = difference.std(ddof=1) / EPISODES**0.5
-    numbers = f"{learned.mean():.2f}, random {random.mean():.2f}, difference {difference.mean():.2f} +- {error:.2f}"
-    sys.stdout.write(f"learned {numbers}\n")  # shown by pytest -rP
+    sys.stdout.write(f"learned {learned.mean():.2f}, random {random.mean():.2f}, ")
+    sys.stdout.write(f"difference {difference.mean():.2f} +- {error:.2f}\n")  # pytest -rP shows it
     assert learned.mean() > 1.4 * random.mean()
     assert difference.mean() > 3.0 * error
