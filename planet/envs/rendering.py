@@ -34,7 +34,7 @@ class Quality:
 
 QUALITIES: dict[str, Quality] = {
     "reference": Quality(None, True, None, None, None, None),
-    "faithful": Quality(320, True, 4, 20, 4, 2),
+    "faithful": Quality(320, True, 4, 28, 4, 2),
     "fast": Quality(0, False, 0, 8, 4, 2),
 }
 """reference: the suite's own picture. faithful: within half a grey level of it on average. fast: no
