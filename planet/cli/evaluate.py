@@ -60,6 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         scores, first = _score_all(options, trained, environment, seed, progress)
     finally:
+        progress.finish()
         environment.close()
     progress.message(score_table(scores))
     directory = trained.directory

@@ -78,6 +78,13 @@ class Bars(Lines):
             self._bar = None
         super().finish()
 
+    def message(self, text: str) -> None:
+        """Prints a line above the bar."""
+        if self._bar is None:
+            super().message(text)
+        else:
+            self._bar.write(text, file=sys.stdout)
+
 
 def make_progress() -> Progress:
     """Bars when a person watches, lines when the output goes to a file or a pipe."""

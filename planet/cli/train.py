@@ -63,6 +63,7 @@ def run(arguments: Sequence[str]) -> int:
             )
             raise
     finally:
+        progress.finish()
         environment.close()
     progress.message(
         f"done in {duration(time.perf_counter() - began)}: {_counters(trainer)}; look at it with:\n"
