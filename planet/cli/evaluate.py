@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -35,7 +35,11 @@ class EvaluateOptions:
     open-loop prediction side by side) into the run's directory.
     """
 
-    run_dir: tyro.conf.Positional[Path]  # the run's directory
+    run_dir: Annotated[
+        Path,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN_DIR", help="the run's directory"),
+    ]
     episodes: int = 10  # of every policy
     seed: int | None = None  # of the evaluation; None: the run's, as in its own evaluations
     baselines: bool = False  # also score random actions, zero actions and the untrained planner

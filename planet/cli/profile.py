@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -27,7 +27,11 @@ class ProfileOptions:
     Without a run, times a bare planner with random weights; what is not given has the paper's size.
     """
 
-    run_dir: tyro.conf.Positional[Path | None] = None  # a run's directory; none: a bare planner
+    run_dir: Annotated[
+        Path | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[RUN_DIR]", help="a run's directory; without it: a bare planner"),
+    ] = None
     steps: int = 100  # control steps, or plans, that are timed
     threads: int | None = None  # of torch and the compiled core; None: as torch has it
     device: str | None = None  # None: the run's, or cpu
