@@ -38,7 +38,7 @@ def work(seed: int, shuffled: bool, directory: str) -> dict[str, Any]:
 
     from planet import envs
     from planet.presets import small
-    from planet.replay import read_episode, write_episode
+    from planet.replay import read_episode
     from planet.training.metrics import read_metrics
     from planet.training.trainer import Trainer
 
@@ -54,8 +54,9 @@ def work(seed: int, shuffled: bool, directory: str) -> dict[str, Any]:
                 generator.permutation(rewards),
                 np.cumsum([episode.length - 1 for episode in episodes])[:-1],
             )
-            for path, episode, piece in zip(paths, episodes, pieces, strict=True):
-                write_episode(path, replace(episode, reward=np.append(np.float32(0), piece)))
+            for index, (episode, piece) in enumerate(zip(episodes, pieces, strict=True)):
+                reward = np.append(np.float32(0), piece)
+                self.replay.add(replace(episode, reward=reward), index)
             super()._learn(due)
 
     torch.set_num_threads(1)
@@ -69,7 +70,7 @@ def work(seed: int, shuffled: bool, directory: str) -> dict[str, Any]:
         quality=settings.quality,
     )
     wall, cpu = time.perf_counter(), time.process_time()
-    trainer = (ShuffledTrainer if shuffled else Trainer)(config, directory, environment)
+    trainer: Trainer = (ShuffledTrainer if shuffled else Trainer)(config, directory, environment)
     trainer.run()
     trained = time.process_time() - cpu
     returns = trainer.evaluate(EPISODES)
