@@ -15,16 +15,16 @@ from planet.training.trainer import Trainer, evaluation_seeds
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from planet.envs.toy import ToyReachEnv
 
-# 8x8 pixels, ten actions per episode. Pixels are few, so each of them weighs more.
+# 16x16 pixels, ten actions per episode. Pixels are few, so each one weighs more.
 RECIPE = Config(
     environment=EnvironmentConfig(
-        task="toy-reach", image_size=8, render_size=8, action_repeat=3, control_steps=30
+        task="toy-reach", image_size=16, render_size=16, action_repeat=3, control_steps=30
     ),
     model=ModelConfig(
         state_size=8,
         belief_size=100,
         hidden_size=100,
-        encoder_channels=(48,),
+        encoder_channels=(16, 32),
         decoder="mlp",
         decoder_hidden=(100,),
         reward_layers=1,
@@ -34,11 +34,11 @@ RECIPE = Config(
     train=TrainConfig(
         episodes=302,
         seed_episodes=300,
-        initial_updates=800,
-        updates_per_episode=50,
+        initial_updates=700,
+        updates_per_episode=100,
         batch_size=64,
         chunk_length=5,
-        image_weight=100.0,
+        image_weight=30.0,
         reward_weight=300.0,
         free_nats=1.0,
         learning_rate=5e-3,
@@ -54,7 +54,7 @@ def test_planner_learns_to_reach_the_target(tmp_path: Path) -> None:
 
     Both are measured from the same starts, so their differences have a standard error of their own.
     """
-    environment = ToyReachEnv(image_size=8, action_repeat=3, control_steps=30)
+    environment = ToyReachEnv(image_size=16, action_repeat=3, control_steps=30)
     trainer = Trainer(RECIPE, tmp_path, environment)
     trainer.run()
     learned = np.array(trainer.evaluate(EPISODES))
