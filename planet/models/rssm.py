@@ -64,42 +64,52 @@ class RSSM(nn.Module):
 
     @property
     def input_weight(self) -> Tensor:
+        """[M, S+A], state columns first."""
         return self.input.weight
 
     @property
     def input_bias(self) -> Tensor:
+        """[M]."""
         return self.input.bias
 
     @property
     def gru_weight_ih(self) -> Tensor:
+        """[3D, M], gate order reset, update, new."""
         return self.gru.weight_ih
 
     @property
     def gru_weight_hh(self) -> Tensor:
+        """[3D, D]."""
         return self.gru.weight_hh
 
     @property
     def gru_bias_ih(self) -> Tensor:
+        """[3D]."""
         return self.gru.bias_ih
 
     @property
     def gru_bias_hh(self) -> Tensor:
+        """[3D]."""
         return self.gru.bias_hh
 
     @property
     def prior_hidden_weight(self) -> Tensor:
+        """[M, D]."""
         return self.prior_hidden.weight
 
     @property
     def prior_hidden_bias(self) -> Tensor:
+        """[M]."""
         return self.prior_hidden.bias
 
     @property
     def prior_weight(self) -> Tensor:
+        """[2S, M], rows of the mean first, then of the raw stddev."""
         return self.prior_head.weight
 
     @property
     def prior_bias(self) -> Tensor:
+        """[2S]."""
         return self.prior_head.bias
 
     def initial(self, batch: int) -> LatentState:

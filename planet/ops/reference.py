@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,36 +17,8 @@ from planet.latent import Gaussian, LatentState
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, normals, resolve_seeds
 from planet.ops.checks import bounds, check_cem_plan, check_refit, check_rollout
 from planet.ops.results import Plan, Refit
+from planet.parameters import TransitionParameters
 from planet.weights import RolloutWeights
-
-
-class TransitionParameters(Protocol):
-    """The tensors of the RSSM prior: `RolloutWeights`, or `planet.models.RSSM` while training."""
-
-    @property
-    def input_weight(self) -> Tensor: ...
-    @property
-    def input_bias(self) -> Tensor: ...
-    @property
-    def gru_weight_ih(self) -> Tensor: ...
-    @property
-    def gru_weight_hh(self) -> Tensor: ...
-    @property
-    def gru_bias_ih(self) -> Tensor: ...
-    @property
-    def gru_bias_hh(self) -> Tensor: ...
-    @property
-    def prior_hidden_weight(self) -> Tensor: ...
-    @property
-    def prior_hidden_bias(self) -> Tensor: ...
-    @property
-    def prior_weight(self) -> Tensor: ...
-    @property
-    def prior_bias(self) -> Tensor: ...
-    @property
-    def activation(self) -> str: ...
-    @property
-    def min_stddev(self) -> float: ...
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
@@ -71,6 +42,10 @@ def gru_cell(
     Args:
       x: [..., M].
       belief: h, [..., D].
+      weight_ih: [3D, M], gate order r, z, n.
+      weight_hh: [3D, D].
+      bias_ih: [3D].
+      bias_hh: [3D].
 
     Returns:
       h', [..., D].
@@ -88,6 +63,9 @@ def gaussian_head(hidden: Tensor, weight: Tensor, bias: Tensor, min_stddev: floa
 
     Args:
       hidden: [..., M].
+      weight: W, [2S, M], rows of the mean first.
+      bias: b, [2S].
+      min_stddev: floor of the stddev.
 
     Returns:
       Gaussian over [..., S].
@@ -100,6 +78,7 @@ def next_belief(parameters: TransitionParameters, latent: LatentState, action: T
     """The deterministic path h_t = f(h_{t-1}, s_{t-1}, a_{t-1}); Hafner et al. (ICML 2019), Sec. 3.
 
     Args:
+      parameters: of the transition.
       latent: belief [..., D], state [..., S] at t-1.
       action: [..., A], the one that leads from t-1 to t.
 
@@ -122,6 +101,7 @@ def prior(parameters: TransitionParameters, belief: Tensor) -> Gaussian:
     """The stochastic path p(s_t | h_t); it reads the new belief (official code's `future_rnn`).
 
     Args:
+      parameters: of the transition.
       belief: [..., D] at t.
 
     Returns:
@@ -143,6 +123,7 @@ def reward(
       features: [..., D+S], belief first.
       weights: the first [N, D+S], the last [1, N].
       biases: one vector per weight.
+      activation: "relu" or "elu", of the hidden layers.
 
     Returns:
       [...], in environment reward units per model step.

@@ -20,11 +20,18 @@ class Environment(Protocol):
     """The part of `gymnasium.Env` that training uses; observations are uint8 [h, w, 3]."""
 
     @property
-    def action_space(self) -> Any: ...
+    def action_space(self) -> Any:
+        """Box [A] in [-1, 1]."""
+
     @property
-    def observation_space(self) -> Any: ...
-    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]: ...
-    def step(self, action: Any, /) -> tuple[Any, Any, bool, bool, dict[str, Any]]: ...
+    def observation_space(self) -> Any:
+        """Box uint8 [h, w, 3]."""
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode; returns the first observation and an info."""
+
+    def step(self, action: Any, /) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Acts; returns observation, reward, terminated, truncated and an info."""
 
 
 def random_policy(action_size: int, seed: int) -> Policy:

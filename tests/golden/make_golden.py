@@ -59,7 +59,9 @@ SMALL = {"belief": 100, "state": 20, "hidden": 100, "reward": (100,)}
 CASES: dict[str, Case] = {
     "paper": Case(seed=1, candidates=200, topk=20),
     "official": Case(seed=302, reward=(300, 300, 300), candidates=100, topk=10),
-    "small": Case(seed=3, **SMALL, candidates=200, topk=20, iterations=4, batch=3),
+    "small": Case(
+        seed=3, **SMALL, activation="elu", candidates=300, topk=30, iterations=5, batch=3
+    ),
     "paper_2x": Case(seed=104, scale=2.0),
     "paper_3x": Case(seed=5, scale=3.0),
     "paper_elu": Case(seed=6, activation="elu", action=21),
@@ -183,7 +185,7 @@ def returns_of_problem(
     actions: np.ndarray,
     noise: np.ndarray | None,
 ) -> np.ndarray:
-    """Returns [J] of one problem; belief [J, D], state [J, S], actions [H, J, A], noise [H, J, S]"""
+    """Returns [J] of one problem; belief [J, D], state [J, S], actions and noise [H, J, ...]."""
     total, magnitude = np.zeros(actions.shape[1]), np.zeros(actions.shape[1])
     for t in range(len(actions)):
         belief, mean, stddev = transition(w, case, belief, state, actions[t])

@@ -15,7 +15,7 @@ FLOOR = 1e-2  # of the rms return: below it, rewards are too small to rank candi
 # Largest `returns_error` of float32 against float64, or of two float32 backends, by weight scale
 # (1 is PyTorch's default initialisation). float32 rounds at 6e-8; 200 to 300 terms per dot product
 # and 12 recurrent steps leave 1e-7 to 1.5e-6, measured on 72 random models of the presets' sizes.
-# Where a model's rewards cancel to a thirtieth of their terms, float32 itself passes 2e-6 (1 of 72).
+# Where rewards cancel to a thirtieth of their terms, float32 itself passes 2e-6 (1 of 72 models).
 RETURNS = {
     1.0: 2e-6,
     2.0: 2e-6,

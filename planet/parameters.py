@@ -1,0 +1,59 @@
+"""What a transition model must have, whether it is being trained or is a frozen snapshot."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class TransitionParameters(Protocol):
+    """The tensors of the RSSM prior: `RolloutWeights`, or `planet.models.RSSM` while training."""
+
+    @property
+    def input_weight(self) -> Tensor:
+        """[M, S+A], state columns first."""
+
+    @property
+    def input_bias(self) -> Tensor:
+        """[M]."""
+
+    @property
+    def gru_weight_ih(self) -> Tensor:
+        """[3D, M], gate order reset, update, new."""
+
+    @property
+    def gru_weight_hh(self) -> Tensor:
+        """[3D, D]."""
+
+    @property
+    def gru_bias_ih(self) -> Tensor:
+        """[3D]."""
+
+    @property
+    def gru_bias_hh(self) -> Tensor:
+        """[3D]."""
+
+    @property
+    def prior_hidden_weight(self) -> Tensor:
+        """[M, D]."""
+
+    @property
+    def prior_hidden_bias(self) -> Tensor:
+        """[M]."""
+
+    @property
+    def prior_weight(self) -> Tensor:
+        """[2S, M], rows of the mean first, then of the raw stddev."""
+
+    @property
+    def prior_bias(self) -> Tensor:
+        """[2S]."""
+
+    @property
+    def activation(self) -> str:
+        """Of the hidden layers: "relu" or "elu"."""
+
+    @property
+    def min_stddev(self) -> float:
+        """Added to every stddev."""
