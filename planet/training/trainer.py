@@ -307,9 +307,9 @@ class Trainer:
     def _write(self, values: dict[str, float], times: dict[str, float]) -> None:
         self._lines += 1
         counters = {
-            "line": self._lines,
+            "updates": self.learner.updates,  # the first one is TensorBoard's axis
             "episodes": self.episodes,
-            "updates": self.learner.updates,
+            "line": self._lines,
         }
         self.metrics.write(counters, {**values, **times})
 
