@@ -79,7 +79,7 @@ class Profile:
         if self.run is not None:
             facts = {"run": self.run, **facts}
         lines = [
-            f"{title:9}" + ", ".join(f"{_words(name)} {_words(v)}" for name, v in values.items())
+            f"{title:9}" + ", ".join(f"{_words(name)} {_shown(v)}" for name, v in values.items())
             for title, values in facts.items()
         ]
         names = [f"p{p}" for p in _PERCENTILES] + ["max", "mean"]
@@ -268,11 +268,14 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _words(value: object) -> str:
-    """Names and values as people read them: "belief_size" is "belief", [200, 200] is "200 200"."""
-    if isinstance(value, list):
-        return " ".join(map(str, value)) or "none"
-    return str(value).removesuffix("_size").replace("_", " ")
+def _words(name: str) -> str:
+    """Names as people read them: "belief_size" is "belief"."""
+    return name.removesuffix("_size").replace("_", " ")
+
+
+def _shown(value: object) -> str:
+    """Values as people read them: [200, 200] is "200 200"."""
+    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def _check_at_least_one(**arguments: int) -> None:
