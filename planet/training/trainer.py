@@ -53,11 +53,35 @@ def evaluation_seeds(seed: int, index: int) -> tuple[int, int]:
 
 
 def make_world_model(config: Config, action_size: int) -> WorldModel:
-    """A freshly initialised world model on the device of the settings; decided by the seed."""
+    """A freshly initialised world model on the device of the settings; decided by the seed.
+
+    Raises:
+      ValueError: the device is unknown or not there, or the planner's backend does not serve it.
+    """
+    device = _available_device(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(config.train.seed, _INITIAL))
         model = WorldModel(config.model, action_size, config.environment.image_size)
-    return model.to(config.train.device)
+    return model.to(device)
+
+
+def _available_device(config: Config) -> torch.device:
+    name = config.train.device
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device: expected 'cpu' or 'cuda', got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device: {name!r} is not available, torch {torch.__version__} sees no CUDA device; "
+            "expected 'cpu'"
+        )
+    if device.type != "cpu" and config.planner.backend == "fused":
+        raise ValueError(
+            f"backend: 'fused' plans on the CPU only for now; expected 'reference' with "
+            f"device {name!r}"
+        )
+    return device
 
 
 class Trainer:

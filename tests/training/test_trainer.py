@@ -21,7 +21,12 @@ from planet.config import Config
 from planet.replay import Chunk, ReplayBuffer, read_episode
 from planet.training.learner import NonFiniteError
 from planet.training.metrics import read_metrics
-from planet.training.trainer import Trainer, environment_seed, evaluation_seeds
+from planet.training.trainer import (
+    Trainer,
+    environment_seed,
+    evaluation_seeds,
+    make_world_model,
+)
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from planet.envs.toy import ToyReachEnv
@@ -623,3 +628,23 @@ def test_run_seed_decides_everything(tiny: Config, tmp_path: Path) -> None:
     assert equal(results[0][1], results[1][1])
     assert results[0][0] != results[2][0]
     assert not equal(results[0][1], results[2][1])
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_work(tiny: Config) -> None:
+    cases = [("gpu", "device: expected 'cpu' or 'cuda', got 'gpu'")]
+    if not torch.cuda.is_available():
+        cases.append(("cuda", "device: 'cuda' is not available"))
+    for device, message in cases:
+        config = replace(tiny, train=replace(tiny.train, device=device))
+        with pytest.raises(ValueError, match=message):
+            make_world_model(config, 2)
+
+
+def test_the_fused_backend_off_the_cpu_is_refused_by_name(tiny: Config) -> None:
+    config = replace(
+        tiny,
+        train=replace(tiny.train, device="meta"),
+        planner=replace(tiny.planner, backend="fused"),
+    )
+    with pytest.raises(ValueError, match="backend: 'fused' plans on the CPU only"):
+        make_world_model(config, 2)
