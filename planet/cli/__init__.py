@@ -75,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_request.code if isinstance(exit_request.code, int) else 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # the reader, such as `head`, has gone: the exit must not write again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ImportError, OSError, ValueError, NonFiniteError, RenderingUnavailable) as error:
         if os.environ.get("PLANET_TRACEBACK"):
             raise
