@@ -33,6 +33,7 @@ SMALL = f"""
     --planner.topk 3 --planner.backend reference --train.batch-size 3 --train.chunk-length 4
     --train.initial-updates 5 --train.updates-per-episode 3 --train.evaluation-interval 2
     --train.evaluation-episodes 2 --train.seed-episodes 2 --train.episodes 5
+    --train.learning-rate 0.001
 """.split()
 
 
