@@ -36,19 +36,22 @@ system:
 $(VENV)/.torch:
 	.ci/system-packages $(PYTHON)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/pip install '$(TORCH)'
+	@echo "== torch ($(TORCH)): a minute or more the first time"
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/pip install -q '$(TORCH)'
 	touch $@
 
 $(VENV)/.built: $(VENV)/.torch pyproject.toml CMakeLists.txt $(SOURCES)
-	$(BIN)/pip install '.[train]'
+	@echo "== planet: packages, then the compiled core"
+	$(BIN)/pip install -q '.[train]'
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.torch pyproject.toml CMakeLists.txt $(SOURCES)
-	$(BIN)/pip install '.[train,test]'
+	@echo "== planet: packages, then the compiled core"
+	$(BIN)/pip install -q '.[train,test]'
 	touch $@ $(VENV)/.built
 
 $(VENV)/.checked: $(VENV)/.tested
-	$(BIN)/pip install '.[train,dev]'
+	$(BIN)/pip install -q '.[train,dev]'
 	touch $@
 
 clean:
