@@ -151,6 +151,7 @@ class TrainConfig:
     evaluation_episodes: int = 10  # without exploration noise, seeds of their own [P Sec. 5]
     checkpoint_interval: int = 1  # collected episodes between two checkpoints [O]
     device: str = "cpu"  # of the model and its training
+    threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]
 
     def __post_init__(self) -> None:
         _positive(
@@ -163,7 +164,7 @@ class TrainConfig:
             "image_weight", "reward_weight", "divergence_weight", "free_nats",
             "global_prior_weight", "overshooting_distance", "overshooting_weight",
             "overshooting_reward_weight", "exploration_stddev", "exploration_ramp",
-            "exploration_min_stddev", "evaluation_interval",
+            "exploration_min_stddev", "evaluation_interval", "threads",
         )  # fmt: skip
         _text(self, "device")
         _range(self, "seed", 0, 2**63 - 1)

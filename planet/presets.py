@@ -63,6 +63,7 @@ def small(task: str = "cheetah-run") -> Config:
             free_nats=1.0,
             evaluation_interval=3,
             evaluation_episodes=2,
+            threads=1,  # a second one costs more than it brings
         ),
     )
 

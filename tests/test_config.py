@@ -24,6 +24,7 @@ from planet.planning import CEMPlanner
 from planet.replay import Chunk, Episode
 from planet.training.learner import Learner
 from planet.training.loss import sequence_loss
+from planet.training.progress import Silent
 from planet.training.trainer import Trainer, make_world_model
 
 pytest.importorskip("gymnasium")
@@ -234,6 +235,19 @@ def device(config: Config, tmp_path: Path) -> str:
     return str(make_world_model(config, action_size=2).device)
 
 
+def threads(config: Config, tmp_path: Path) -> set[int]:
+    """On how many threads a run computes; torch's own number is 1 in tests."""
+    seen: set[int] = set()
+
+    class Watch(Silent):
+        def advance(self, **values: float) -> None:
+            seen.add(torch.get_num_threads())
+
+    Trainer(config, tmp_path, FakeEnvironment(8), Watch()).run()
+    assert torch.get_num_threads() == 1  # as before
+    return seen
+
+
 See = Callable[[Config, Path], object]
 OVERSHOOT = changed(
     changed(TINY, "train.overshooting_distance", 3), "train.overshooting_weight", 1.0
@@ -315,6 +329,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.evaluation_episodes": (run, 2, EVALUATE),
     "train.checkpoint_interval": (saves, 2, changed(TINY, "train.episodes", 5)),
     "train.device": (device, "meta"),
+    "train.threads": (threads, 2),
 }  # fmt: skip
 
 
@@ -422,6 +437,7 @@ REFUSED: dict[str, list[object]] = {
     "train.evaluation_episodes": NOT_POSITIVE,
     "train.checkpoint_interval": NOT_POSITIVE,
     "train.device": ["", 0, None],
+    "train.threads": [*NEGATIVE, 2.0],
 }
 
 

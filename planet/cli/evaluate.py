@@ -24,6 +24,7 @@ from planet.training.evaluate import (
 from planet.training.plots import plot_learning_curve
 from planet.training.progress import Progress
 from planet.training.run import Run, make_environment, open_run
+from planet.training.threads import cpu_threads
 from planet.training.video import imagine_episode, write_video
 
 
@@ -62,7 +63,8 @@ def run(arguments: Sequence[str]) -> int:
         f"{trained.updates} updates, {options.episodes} episodes without noise, seed {seed}"
     )
     try:
-        scores, first = _score_all(options, trained, environment, seed, progress)
+        with cpu_threads(trained.config.train.threads):
+            scores, first = _score_all(options, trained, environment, seed, progress)
     finally:
         progress.finish()
         environment.close()

@@ -33,7 +33,9 @@ class ProfileOptions:
         tyro.conf.arg(metavar="[RUN_DIR]", help="a run's directory; without it: a bare planner"),
     ] = None
     steps: int = 100  # control steps, or plans, that are timed
-    threads: int | None = None  # of torch and the compiled core; None: as torch has it
+    threads: int | None = (
+        None  # of torch and the compiled core; None: the run's, or as torch has it
+    )
     device: str | None = None  # None: the run's, or cpu
     backend: Literal["fused", "reference"] | None = None  # None: the run's, or fused
     json: Path | None = None  # also write the result here
@@ -87,6 +89,8 @@ def _trained(options: ProfileOptions, directory: Path) -> Profile:
         raise ValueError(f"{names}: only for a bare planner; {directory} has sizes of its own")
     trained = open_run(directory, options.device, options.backend)
     trained.agent.planner = replace(trained.agent.planner, **_given(options, _PLAN))
+    if options.threads is None and trained.config.train.threads:
+        torch.set_num_threads(trained.config.train.threads)  # the caller sets them back
     environment = make_environment(trained.config.environment)
     try:
         return profile_run(trained, environment, options.steps)

@@ -14,8 +14,8 @@ from planet.config import Config
 def keep_config(path: Path, config: Config) -> None:
     """Writes the settings, or compares them with those that the run was started with.
 
-    `episodes`, `device`, the planner's backend and the intervals of evaluation and checkpoints may
-    change; they do not decide what is learned.
+    `episodes`, `device`, `threads`, the planner's backend and the intervals of evaluation and
+    checkpoints may change; they do not decide what is learned.
 
     Args:
       path: of `config.json`.
@@ -43,6 +43,7 @@ def _fixed(config: Config) -> dict[str, Any]:
         config.train,
         episodes=10**9,
         device=reference.train.device,
+        threads=reference.train.threads,
         evaluation_interval=reference.train.evaluation_interval,
         evaluation_episodes=reference.train.evaluation_episodes,
         checkpoint_interval=reference.train.checkpoint_interval,

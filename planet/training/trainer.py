@@ -23,6 +23,7 @@ from planet.training.learner import Learner
 from planet.training.metrics import MetricsWriter
 from planet.training.progress import Progress, Silent
 from planet.training.run_config import keep_config
+from planet.training.threads import cpu_threads
 
 # Words that keep the seeds of one run apart; see `planet.noise.mix_seed`.
 _INITIAL, _RANDOM, _AGENT, _COLLECT, _EVALUATE, _BATCH = range(6)
@@ -97,7 +98,7 @@ class Trainer:
 
     Args:
       config: settings; a directory that exists must hold equal ones, except for `episodes`,
-        `device`, the planner's backend and the intervals of evaluation and checkpoints.
+        `device`, `threads`, the planner's backend and the intervals of evaluation and checkpoints.
       directory: of the run.
       environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and actions in [-1, 1].
       progress: told where training stands.
@@ -163,7 +164,7 @@ class Trainer:
           NonFiniteError: a loss term or gradient is NaN or infinite.
           KeyboardInterrupt: after a checkpoint was written.
         """
-        with deferred_interrupt() as self._check_interrupt:
+        with cpu_threads(self.config.train.threads), deferred_interrupt() as self._check_interrupt:
             try:
                 self._collect_seed_episodes()
                 self._alternate()
