@@ -22,7 +22,7 @@ demo: $(VENV)/.built
 # From the tests' folder, so that the installed package is tested and not the source tree; two
 # workers of one thread each, which busy cores do not slow down more than their share.
 test: $(VENV)/.tested
-	cd tests && OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov=planet --cov-report=term $(PYTEST)
+	cd tests && OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -rs --cov=planet --cov-config=../pyproject.toml $(PYTEST)
 
 gate: $(VENV)/.built
 	$(BIN)/python benchmarks/learning_gate.py

@@ -132,6 +132,7 @@ class TrainConfig:
     chunk_length: int = 50  # L, time steps [P App. A; G configs.py:82]
     sampling: Literal["uniform", "recent"] = "uniform"  # of chunks [P Alg. 1]; recent: [G]
     recent_draws: int = 1000  # recent: chunks between two scans for new episodes [G configs.py:97]
+    recent_share: float = 0.5  # recent: of these chunks, from new episodes [G numpy_episodes.py:87]
     learning_rate: float = 1e-3  # alpha, of Adam [P App. A; G configs.py:193]
     learning_rate_warmup: int = 0  # gradient steps of linear rise [G first commit: 10,000]
     adam_epsilon: float = 1e-4  # [P App. A; G configs.py:195], in PyTorch's form
@@ -168,6 +169,7 @@ class TrainConfig:
         )  # fmt: skip
         _text(self, "device")
         _range(self, "seed", 0, 2**63 - 1)
+        _range(self, "recent_share", 0, 1)
         _choice(self, "sampling", ("uniform", "recent"))
         if self.episodes < self.seed_episodes:
             raise ValueError(

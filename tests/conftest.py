@@ -49,7 +49,7 @@ def report_error(
 
     def check(what: str, error: float, tolerance: float) -> None:
         sys.stdout.write(f"{what}: error {error:.1e}, tolerance {tolerance:.1e}\n")
-        record_property(what, error)
+        record_property(what, float(error))  # a plain number crosses process borders
         assert error <= tolerance, f"{what}: error {error:.3e} above {tolerance:.1e}"
 
     return check

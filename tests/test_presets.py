@@ -58,6 +58,7 @@ PUBLISHED = {
         "batch_size": 50,
         "chunk_length": 50,
         "recent_draws": 1000,
+        "recent_share": 0.5,
         "learning_rate": 1e-3,
         "learning_rate_warmup": 0,
         "adam_epsilon": 1e-4,

@@ -42,7 +42,7 @@ class ReplayBuffer:
       much as it has starts, length - chunk_length + 1.
     - "recent": google-research/planet's default loader (tools/numpy_episodes.py `recent_loader`,
       commit c04226b). During the `recent_draws` draws after an addition, each draw takes, with
-      probability 1/2, an episode added since the last refresh, else one of the rest; the
+      probability `recent_share`, an episode added since the last refresh, else one of the rest; the
       episode and then its start are uniform. After that a refresh makes the new episodes part of
       the rest. (The original shuffles exactly 500 + 500 draws.)
 
@@ -64,6 +64,7 @@ class ReplayBuffer:
         *,
         sampling: str = "uniform",
         recent_draws: int = 1000,
+        recent_share: float = 0.5,
         names: Iterable[str] | None = None,
     ) -> None:
         """Opens a directory, verifying every checksum; creates it if it does not exist.
@@ -73,6 +74,7 @@ class ReplayBuffer:
           chunk_length: T, entries per chunk, at least 1.
           sampling: "uniform" or "recent".
           recent_draws: draws after an addition that prefer new episodes; for "recent".
+          recent_share: probability of a new episode in these draws, 0 to 1; for "recent".
           names: the episode files to use, e.g. those a checkpoint knows; None uses all. Others
             in the directory are ignored, and overwritten when their index comes up again.
 
@@ -81,6 +83,8 @@ class ReplayBuffer:
         """
         for name, value in (("chunk_length", chunk_length), ("recent_draws", recent_draws)):
             _check_positive(name, value)
+        if not 0.0 <= recent_share <= 1.0:
+            raise ValueError(f"recent_share: expected a value in [0, 1], got {recent_share}")
         if sampling not in SAMPLING:
             raise ValueError(f"sampling: expected one of {SAMPLING}, got {sampling!r}")
         self.directory = Path(directory)
@@ -90,6 +94,7 @@ class ReplayBuffer:
         self.skipped: dict[str, str] = {}
         self.leftovers: list[str] = []
         self._recent_draws = recent_draws
+        self._recent_share = recent_share
         self._recent: set[str] = set()
         self._draws = 0  # since the last addition
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -266,7 +271,7 @@ class ReplayBuffer:
             if self._draws >= self._recent_draws:
                 self.refresh()
             recent = np.array([name in self._recent for name in self.episodes], np.bool_)
-            rows, offsets = draw_recent(starts, recent, batch_size, generator)
+            rows, offsets = draw_recent(starts, recent, self._recent_share, batch_size, generator)
             self._draws += batch_size
         infos = list(self.episodes.values())
         return [(infos[row], int(offset)) for row, offset in zip(rows, offsets, strict=True)]

@@ -28,16 +28,21 @@ def draw_uniform(
 
 
 def draw_recent(
-    starts: Integers, recent: npt.NDArray[np.bool_], count: int, generator: np.random.Generator
+    starts: Integers,
+    recent: npt.NDArray[np.bool_],
+    share: float,
+    count: int,
+    generator: np.random.Generator,
 ) -> tuple[Integers, Integers]:
-    """Draws half of the chunks from recent episodes and half from the rest, with replacement.
+    """Draws a share of the chunks from recent episodes, the others from the rest; independently.
 
-    google-research/planet c04226b, tools/numpy_episodes.py `recent_loader`: within each half the
+    google-research/planet c04226b, tools/numpy_episodes.py `recent_loader`: within each side the
     episode is uniform, then its start. If one side is empty, all draws come from the other.
 
     Args:
       starts: [E] number of valid chunk starts per episode; some are above 0.
       recent: [E] whether the episode is recent.
+      share: probability of a recent episode, 0 to 1.
       count: number of draws.
       generator: source of randomness.
 
@@ -45,10 +50,10 @@ def draw_recent(
       [count] index of the episode and [count] start within it.
     """
     sides = [np.flatnonzero(recent & (starts > 0)), np.flatnonzero(~recent & (starts > 0))]
-    sides = [side for side in sides if len(side)]
-    side = generator.integers(0, len(sides), size=count)
+    share = share if len(sides[0]) and len(sides[1]) else float(len(sides[0]) > 0)
+    side = (generator.random(count) >= share).astype(np.int64)  # 0: recent
     sizes = np.array([len(episodes) for episodes in sides])
-    position = generator.integers(0, sizes[side])
+    position = generator.integers(0, np.maximum(sizes[side], 1))
     padded = np.zeros((len(sides), sizes.max()), np.int64)
     for row, episodes in enumerate(sides):
         padded[row, : len(episodes)] = episodes

@@ -140,6 +140,7 @@ class Trainer:
             train.chunk_length,
             sampling=train.sampling,
             recent_draws=train.recent_draws,
+            recent_share=train.recent_share,
             names=self._buffer_state["names"] if self._buffer_state else [],
         )
         if self._buffer_state:

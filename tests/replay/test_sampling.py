@@ -27,7 +27,7 @@ def test_uniform_gives_every_start_the_same_chance() -> None:
 def test_recent_takes_half_from_the_new_episodes() -> None:
     starts = np.array([4, 0, 1, 15, 2, 0])
     recent = np.array([False, False, False, True, True, True])
-    share = frequencies(draw_recent(starts, recent, 100_000, np.random.default_rng(0)), starts)
+    share = frequencies(draw_recent(starts, recent, 0.5, 100_000, np.random.default_rng(0)), starts)
     # Two sides, two episodes with starts on each, then the starts.
     expected = (np.arange(15) < starts[:, None]) / np.maximum(starts, 1)[:, None] / 4
     assert_within_noise(share, expected, 100_000)
@@ -36,7 +36,7 @@ def test_recent_takes_half_from_the_new_episodes() -> None:
 def test_recent_uses_the_other_side_when_one_is_empty() -> None:
     starts = np.array([3, 0, 3])
     for recent in ([False] * 3, [True] * 3, [False, True, False]):
-        pairs = draw_recent(starts, np.array(recent), 10_000, np.random.default_rng(1))
+        pairs = draw_recent(starts, np.array(recent), 0.5, 10_000, np.random.default_rng(1))
         share = frequencies(pairs, starts)
         assert_within_noise(share.sum(axis=1), np.array([0.5, 0, 0.5]), 10_000)
 
@@ -46,7 +46,7 @@ def test_draws_repeat_with_the_generator() -> None:
     recent = np.array([True, False, False])
     for draw in (
         lambda generator: draw_uniform(starts, 50, generator),
-        lambda generator: draw_recent(starts, recent, 50, generator),
+        lambda generator: draw_recent(starts, recent, 0.5, 50, generator),
     ):
         first, second = draw(np.random.default_rng(3)), draw(np.random.default_rng(3))
         np.testing.assert_array_equal(first, second)
