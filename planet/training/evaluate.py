@@ -25,7 +25,8 @@ from planet.training.collect import (
 )
 from planet.training.progress import Progress, Silent
 from planet.training.run import Run
-from planet.training.trainer import evaluation_seeds, make_world_model
+from planet.training.seeds import evaluation_seeds
+from planet.training.trainer import make_world_model
 
 MakePolicy = Callable[[int], Policy]
 """A policy at the start of an episode, for the seed of its random numbers."""

@@ -17,6 +17,7 @@ from planet.models import WorldModel
 from planet.noise import mix_seed
 from planet.planning import CEMPlanner
 from planet.replay import Episode, ReplayBuffer
+from planet.training import seeds
 from planet.training.collect import Environment, agent_policy, random_policy, run_episode
 from planet.training.interrupt import deferred_interrupt
 from planet.training.learner import Learner
@@ -24,33 +25,6 @@ from planet.training.metrics import MetricsWriter
 from planet.training.progress import Progress, Silent
 from planet.training.run_config import keep_config
 from planet.training.threads import cpu_threads
-
-# Words that keep the seeds of one run apart; see `planet.noise.mix_seed`.
-_INITIAL, _RANDOM, _AGENT, _COLLECT, _EVALUATE, _BATCH = range(6)
-
-
-def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
-    """The seed of an environment's reset: even while collecting, odd in evaluations.
-
-    So no evaluation ever starts from a state that training has seen by its seed.
-
-    Args:
-      seed: of the run.
-      episode: number of the collected or evaluated episode.
-      evaluation: which of the two.
-
-    Returns:
-      A seed in [0, 2**31).
-    """
-    word = _EVALUATE if evaluation else _COLLECT
-    mixed = mix_seed(mix_seed(seed, word), episode) & 0x7FFFFFFE
-    return mixed | int(evaluation)
-
-
-def evaluation_seeds(seed: int, index: int) -> tuple[int, int]:
-    """Seeds of an evaluation's episode: of the environment's reset, and of the policy."""
-    policy = mix_seed(mix_seed(seed, _EVALUATE), index)
-    return environment_seed(seed, index, evaluation=True), policy
 
 
 def make_world_model(config: Config, action_size: int) -> WorldModel:
@@ -61,7 +35,7 @@ def make_world_model(config: Config, action_size: int) -> WorldModel:
     """
     device = _available_device(config)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix_seed(config.train.seed, _INITIAL))
+        torch.manual_seed(mix_seed(config.train.seed, seeds.INITIAL))
         model = WorldModel(config.model, action_size, config.environment.image_size)
     return model.to(device)
 
@@ -199,7 +173,7 @@ class Trainer:
         steps = self._steps_per_episode()
         for index in range(episodes):
             self.progress.start(f"evaluate {index + 1}/{episodes}", steps)
-            start, seed = evaluation_seeds(self.config.train.seed, index)
+            start, seed = seeds.evaluation_seeds(self.config.train.seed, index)
             policy = agent_policy(self.agent, seed, explore=False)
             episode = run_episode(self.environment, policy, start, on_step=self._show_reward)
             self.progress.finish()
@@ -227,7 +201,7 @@ class Trainer:
         for _ in range(self.episodes):
             self.progress.advance()
         while self.episodes < train.seed_episodes:
-            seed = mix_seed(mix_seed(train.seed, _RANDOM), self.episodes)
+            seed = mix_seed(mix_seed(train.seed, seeds.RANDOM), self.episodes)
             policy = random_policy(self.action_size, seed)
             episode = self._collect(policy, "random")
             self._advance(episode_return=episode.total_reward)
@@ -238,7 +212,7 @@ class Trainer:
         train = self.config.train
         self.agent.update_weights()
         self.agent.exploration_stddev = self._exploration_stddev()
-        seed = mix_seed(mix_seed(train.seed, _AGENT), self.episodes)
+        seed = mix_seed(mix_seed(train.seed, seeds.AGENT), self.episodes)
         policy = agent_policy(self.agent, seed, explore=True)
         stage = f"collect episode {self.episodes + 1}/{train.episodes}"
         self.progress.start(stage, self._steps_per_episode())
@@ -246,7 +220,7 @@ class Trainer:
         self.progress.finish()
 
     def _collect(self, policy: Any, source: str) -> Episode:
-        start = environment_seed(self.config.train.seed, self.episodes, evaluation=False)
+        start = seeds.environment_seed(self.config.train.seed, self.episodes, evaluation=False)
         began = time.perf_counter()
         metadata = {"source": source, "task": self.config.environment.task}
         on_step = self._show_reward if source == "agent" else None
@@ -270,8 +244,8 @@ class Trainer:
         self.progress.start(f"learn from {self.episodes} episodes", due - first)
         start = self._count
         while self.learner.updates < due:
-            seeds = [train.seed, _BATCH, self.learner.updates]
-            chunk = self.replay.sample(train.batch_size, np.random.default_rng(seeds))
+            batch = [train.seed, seeds.BATCH, self.learner.updates]
+            chunk = self.replay.sample(train.batch_size, np.random.default_rng(batch))
             values = self.learner.update(
                 chunk.to(self.world_model.device), self.directory / "bad_batch.pt"
             )

@@ -10,7 +10,8 @@ import pytest
 
 from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
 from planet.training.collect import random_policy, run_episode
-from planet.training.trainer import Trainer, evaluation_seeds
+from planet.training.seeds import evaluation_seeds
+from planet.training.trainer import Trainer
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from planet.envs.toy import ToyReachEnv

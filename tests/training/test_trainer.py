@@ -21,12 +21,8 @@ from planet.config import Config
 from planet.replay import Chunk, ReplayBuffer, read_episode
 from planet.training.learner import NonFiniteError
 from planet.training.metrics import read_metrics
-from planet.training.trainer import (
-    Trainer,
-    environment_seed,
-    evaluation_seeds,
-    make_world_model,
-)
+from planet.training.seeds import environment_seed, evaluation_seeds
+from planet.training.trainer import Trainer, make_world_model
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from planet.envs.toy import ToyReachEnv

@@ -1,0 +1,39 @@
+"""Every seed of a run, derived from the run's own; see `planet.noise.mix_seed`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from planet.noise import mix_seed
+
+# Words that keep the seeds of one run apart.
+INITIAL: Final = 0  # of the world model's first parameters
+RANDOM: Final = 1  # of random actions
+AGENT: Final = 2  # of the agent while collecting
+COLLECT: Final = 3  # of the environment while collecting
+EVALUATE: Final = 4  # of environment and agent in evaluations
+BATCH: Final = 5  # of the chunks of a gradient step
+
+
+def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
+    """The seed of an environment's reset: even while collecting, odd in evaluations.
+
+    So no evaluation ever starts from a state that training has seen by its seed.
+
+    Args:
+      seed: of the run.
+      episode: number of the collected or evaluated episode.
+      evaluation: which of the two.
+
+    Returns:
+      A seed in [0, 2**31).
+    """
+    word = EVALUATE if evaluation else COLLECT
+    mixed = mix_seed(mix_seed(seed, word), episode) & 0x7FFFFFFE
+    return mixed | int(evaluation)
+
+
+def evaluation_seeds(seed: int, index: int) -> tuple[int, int]:
+    """Seeds of an evaluation's episode: of the environment's reset, and of the policy."""
+    policy = mix_seed(mix_seed(seed, EVALUATE), index)
+    return environment_seed(seed, index, evaluation=True), policy
