@@ -330,6 +330,14 @@ def test_interruption_loses_no_update(tiny: Config, tmp_path: Path) -> None:
     assert equal(parameters(resumed), parameters(trainer))
 
 
+@pytest.fixture
+def control_c() -> Iterator[None]:
+    """Ctrl-C as at a terminal; a process started in the background may ignore it."""
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, own)
+
+
 class Pressing(ToyReachEnv):
     """Sends Ctrl-C to the process in the middle of a step."""
 
@@ -341,6 +349,7 @@ class Pressing(ToyReachEnv):
         return super().step(action)
 
 
+@pytest.mark.usefixtures("control_c")
 @pytest.mark.parametrize("step", [3, 13])
 def test_control_c_waits_for_the_end_of_the_step(
     tiny: Config, tmp_path: Path, whole: Whole, step: int
@@ -359,6 +368,7 @@ def test_control_c_waits_for_the_end_of_the_step(
     assert_same_run(trainer, expected)
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c_inside_an_update_leaves_no_half_updated_parameters(
     tiny: Config, tmp_path: Path, whole: Whole
 ) -> None:
