@@ -35,6 +35,10 @@ class Agent:
     Randomness is counter-based: it derives from (seed of `reset`, row, episode of that row, step),
     so the same seed and the same observations give the same actions.
 
+    Attributes:
+      latent: belief after the newest observation; None before the first `reset`.
+      planned: the newest plan, with the number of iterations that were run; None before it.
+
     Args:
       world_model: the model; its device is where the agent computes.
       planner: decides on actions.
@@ -53,6 +57,7 @@ class Agent:
         self.planner = planner
         self.exploration_stddev = exploration_stddev
         self.latent: LatentState | None = None
+        self.planned: Plan | None = None
         self._row_seeds: list[int] = []
         self._episodes: list[int] = []
         self._steps: list[int] = []
@@ -107,12 +112,14 @@ class Agent:
           RuntimeError: `reset` was not called.
           TypeError, ValueError: the observation's dtype, shape or batch size is not what `reset`
             and the world model expect.
+
+        Whatever is raised, a planner's error or Ctrl-C included, leaves the agent as it was.
         """
-        self.filter(observation)
-        plan = self.plan()
         seeds = self._step_seeds()
+        latent = self._filter(self._check_observation(observation), seeds)
+        plan = self.planner.plan(self._weights, latent, seeds.to(self.world_model.device))
         action = self._explore(plan.action, seeds) if explore else plan.action
-        self._action = action
+        self.latent, self.planned, self._action = latent, plan, action
         self._steps = [step + 1 for step in self._steps]
         out: Array = action.cpu().numpy().copy()
         return out if np.ndim(observation) == 4 else out[0]
@@ -139,7 +146,8 @@ class Agent:
           RuntimeError: `reset` was not called.
         """
         seeds = self._step_seeds().to(self.world_model.device)
-        return self.planner.plan(self._weights, self._require_reset(), seeds)
+        self.planned = self.planner.plan(self._weights, self._require_reset(), seeds)
+        return self.planned
 
     def executed(self, action: npt.ArrayLike) -> None:
         """Says which action was really executed after the last `act`, [A] or [B, A].

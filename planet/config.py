@@ -15,6 +15,9 @@ from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
+# Settings that came after 0.1.0: what runs did that were started without them.
+_BEFORE: dict[str, dict[str, Any]] = {"planner": {"precision": "fp32", "budget_ms": None}}
+
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
@@ -102,6 +105,8 @@ class PlannerConfig:
     state_noise: bool = True  # sample the prior in rollouts [P Alg. 2]
     discount: float = 1.0  # per model step [P; G at its first commit: 0.99]
     backend: Literal["fused", "reference"] = "fused"  # who computes it [O]
+    precision: Literal["fp32", "int8"] = "fp32"  # of the products in rollouts [O]
+    budget_ms: float | None = None  # a plan ends with the last iteration that fits; None: all I [O]
 
     def __post_init__(self) -> None:
         _positive(self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "discount")
@@ -109,6 +114,9 @@ class PlannerConfig:
         _finite(self, "low", "high")
         _choice(self, "spread", ("population", "mean_absolute"))
         _choice(self, "backend", ("fused", "reference"))
+        _choice(self, "precision", ("fp32", "int8"))
+        if self.budget_ms is not None:
+            _positive(self, "budget_ms")
         if self.topk > self.candidates:
             raise ValueError(f"topk: expected K <= J={self.candidates}, got {self.topk}")
         if self.spread == "mean_absolute" and self.topk < 2:
@@ -196,7 +204,7 @@ class Config:
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Config:
-        """Inverse of `to_dict`.
+        """Inverse of `to_dict`; settings of older releases mean what they meant then.
 
         Raises:
           ValueError: an unknown or missing key, or an invalid value; the message names it.
@@ -216,6 +224,8 @@ class Config:
 
 def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if isinstance(values, dict):
+        values = {**_BEFORE.get(where, {}), **values}
     _known(values, names, where)
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 

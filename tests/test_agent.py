@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from conftest import FUSED_MISSING, fused_is_built
 from torch import Tensor
 
 from planet.agent import Agent
@@ -18,6 +20,7 @@ from planet.models.pixels import preprocess
 from planet.noise import row_seeds
 from planet.planning import CEMPlanner
 from planet.replay import Chunk
+from planet.training.learner import Learner
 from planet.training.loss import sequence_loss
 
 SIZE, A = 8, 2
@@ -46,8 +49,8 @@ def make_model() -> WorldModel:
 
 
 def make_agent(stddev: float = 0.3, model: WorldModel | None = None, **planner: Any) -> Agent:
-    settings = {"horizon": 2, "candidates": 8, "iterations": 2, "topk": 3, **planner}
-    return Agent(model or make_model(), CEMPlanner(backend="reference", **settings), stddev)
+    settings = {"horizon": 2, "candidates": 8, "iterations": 2, "topk": 3, "backend": "reference"}
+    return Agent(model or make_model(), CEMPlanner(**(settings | planner)), stddev)
 
 
 def frame(seed: int, *batch: int) -> Observation:
@@ -450,6 +453,72 @@ def test_agent_plans_with_new_weights_only_after_a_snapshot() -> None:
     assert first_action() == before
     agent.update_weights()
     assert first_action() != before
+
+
+@pytest.mark.parametrize("backend", ["reference", "fused"])
+def test_agent_plans_with_the_weights_of_the_newest_training_phase(
+    backend: str, tmp_path: Path
+) -> None:
+    """Two phases of gradient steps; after each snapshot the plan is that of the new parameters."""
+    if backend == "fused" and not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    model = make_model()
+    agent = make_agent(model=model, backend=backend)
+    learner = Learner(model, TrainConfig(learning_rate=0.05))
+    chunk = Chunk(torch.from_numpy(frame(1, 4, 2)), torch.zeros(4, 2, A), torch.ones(4, 2))
+    agent.reset()
+    agent.filter(frame(0))
+    latent, seeds = agent.latent, agent._step_seeds()
+    assert latent is not None
+    means = [agent.plan().mean]
+    for _ in range(2):
+        learner.update(chunk, tmp_path / "bad_batch.pt")
+        assert torch.equal(agent.plan().mean, means[-1])  # still the old snapshot
+        agent.update_weights()
+        means.append(agent.plan().mean)
+        fresh = agent.planner.plan(model.rollout_weights(), latent, seeds)
+        assert torch.equal(means[-1], fresh.mean)
+    assert not torch.equal(means[0], means[1])
+    assert not torch.equal(means[1], means[2])
+
+
+@pytest.mark.parametrize("error", [ValueError("no kernel"), KeyboardInterrupt()])
+def test_error_while_planning_leaves_the_agent_as_it_was(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, agent = make_agent(), make_agent()
+    undisturbed.reset(seed=7)
+    expected = play(undisturbed, explore=True)
+
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    agent.reset(seed=7)
+    agent.act(frame(0), explore=True)
+    latent, planned = agent.latent, agent.planned
+    with monkeypatch.context() as patch:
+        patch.setattr("planet.planning.CEMPlanner.plan", fail)
+        with pytest.raises(type(error)):
+            agent.act(frame(1), explore=True)
+    assert agent.latent is latent
+    assert agent.planned is planned
+    assert [agent.act(frame(t), explore=True).tolist() for t in range(1, 4)] == expected[1:]
+
+
+def test_agent_says_how_many_iterations_it_planned() -> None:
+    agent = make_agent(iterations=3)
+    assert agent.planned is None
+    agent.reset()
+    agent.act(frame(0))
+    assert agent.planned is not None
+    assert agent.planned.iterations == 3
+    hurried = make_agent(iterations=3, budget_ms=1e-6)
+    hurried.reset()
+    hurried.act(frame(0))
+    assert hurried.planned is not None
+    assert hurried.planned.iterations == 1
+    plan = hurried.plan()
+    assert hurried.planned is plan
 
 
 def test_acting_leaves_no_gradients() -> None:

@@ -159,6 +159,20 @@ def planner_backend(config: Config, tmp_path: Path) -> str:
     return CEMPlanner.from_config(config.planner).backend
 
 
+def planner_precision(config: Config, tmp_path: Path) -> str:
+    """The arithmetic that the op is asked for; what it does is the matter of tests/ops."""
+    asked: list[str] = []
+    latent = LatentState(torch.zeros(1, 5), torch.zeros(1, 3))
+    weights = make_world_model(TINY, action_size=2).rollout_weights()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "planet.ops.reference.cem_plan",
+            lambda *tensors, precision, **rest: asked.append(precision),
+        )
+        CEMPlanner.from_config(config.planner).plan(weights, latent)
+    return asked[0]
+
+
 class FakeEnvironment:
     """Four steps of noise frames; counts nothing, keeps nothing."""
 
@@ -301,6 +315,8 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "planner.state_noise": (plan, False),
     "planner.discount": (plan, 0.5),
     "planner.backend": (planner_backend, "fused"),
+    "planner.precision": (planner_precision, "int8"),
+    "planner.budget_ms": (plan, 1e-6),
     "train.seed": (run, 1),
     "train.episodes": (run, 4),
     "train.seed_episodes": (run, 1),
@@ -410,6 +426,8 @@ REFUSED: dict[str, list[object]] = {
     "planner.state_noise": [1, None, "yes"],
     "planner.discount": [0.0, -1.0, float("inf")],
     "planner.backend": ["cuda"],
+    "planner.precision": ["int4", 8, None],
+    "planner.budget_ms": [0.0, -1.0, float("nan"), float("inf"), "20", True],
     "train.seed": [-1, 1 << 63, 10**400, 0.0, True],
     "train.episodes": [*NOT_POSITIVE, 4],
     "train.seed_episodes": NOT_POSITIVE,
@@ -499,12 +517,22 @@ def test_unknown_setting_is_refused(section: str) -> None:
         Config.from_dict(values)
 
 
-@pytest.mark.parametrize(("section", "name"), fields())
+LATER = {("planner", "precision"): "fp32", ("planner", "budget_ms"): None}
+
+
+@pytest.mark.parametrize(("section", "name"), [field for field in fields() if field not in LATER])
 def test_missing_setting_is_refused(section: str, name: str) -> None:
     values = Config().to_dict()
     del values[section][name]
     with pytest.raises(ValueError, match=rf"{section}: missing setting \['{name}'\]"):
         Config.from_dict(values)
+
+
+@pytest.mark.parametrize(("section", "name"), LATER)
+def test_setting_of_a_later_release_means_what_older_runs_did(section: str, name: str) -> None:
+    values = Config().to_dict()
+    del values[section][name]
+    assert getattr(getattr(Config.from_dict(values), section), name) == LATER[section, name]
 
 
 def test_unknown_and_missing_sections_are_refused() -> None:

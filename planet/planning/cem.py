@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,16 +61,25 @@ class CEMPlanner:
         """The planner that the settings describe."""
         return CEMPlanner(**vars(config))
 
-    def plan(self, weights: RolloutWeights, latent: LatentState, seed: int | Tensor = 0) -> Plan:
+    def plan(
+        self,
+        weights: RolloutWeights,
+        latent: LatentState,
+        seed: int | Tensor = 0,
+        *,
+        budget_ms: float | None = None,
+    ) -> Plan:
         """Plans one action sequence per problem.
 
         Args:
           weights: snapshot of the model.
           latent: belief [B, D] and state [B, S].
           seed: int, or int64 tensor [B]; the same seed gives the same plan.
+          budget_ms: milliseconds that this plan may take; None: those of the planner.
 
         Returns:
-          Plan; `plan.action` [B, A] is the action to execute.
+          Plan; `plan.action` [B, A] is the action to execute, `plan.iterations` how many
+          iterations were run: fewer than I only with a budget.
 
         Raises:
           TypeError, ValueError: see `planet.ops.reference.cem_plan`.
@@ -93,6 +102,22 @@ class CEMPlanner:
             state_noise=self.state_noise,
             discount=self.discount,
             precision=self.precision,
-            budget_ms=self.budget_ms,
+            budget_ms=self.budget_ms if budget_ms is None else budget_ms,
         )
         return plan
+
+    def try_out(self, weights: RolloutWeights) -> None:
+        """Plans once with a small plan, so that what is missing is found before any work.
+
+        Args:
+          weights: snapshot of the model that will be planned with.
+
+        Raises:
+          ImportError: the backend is missing.
+          TypeError, ValueError: a setting, or the backend does not serve the device or precision.
+        """
+        latent = LatentState(
+            torch.zeros(1, weights.belief_size, device=weights.device),
+            torch.zeros(1, weights.state_size, device=weights.device),
+        )
+        replace(self, horizon=1, candidates=self.topk, iterations=1).plan(weights, latent)

@@ -110,6 +110,28 @@ def test_a_budget_is_passed_on(make_planner: Callable[..., CEMPlanner]) -> None:
     assert planner.plan(problem.weights, problem.latent).iterations == 1
 
 
+def test_the_budget_of_a_call_comes_before_that_of_the_planner(
+    make_planner: Callable[..., CEMPlanner],
+) -> None:
+    problem = make_problem(TINY, 1)
+    unhurried, hurried = make_planner(iterations=3), make_planner(iterations=3, budget_ms=1e-6)
+    whole = unhurried.plan(problem.weights, problem.latent)
+    assert whole.iterations == 3
+    first = unhurried.plan(problem.weights, problem.latent, budget_ms=1e-6)
+    assert equal(first, make_planner(iterations=1).plan(problem.weights, problem.latent))
+    assert first.iterations == 1
+    assert equal(hurried.plan(problem.weights, problem.latent, budget_ms=1e6), whole)
+    with pytest.raises(ValueError, match="budget_ms: expected a value > 0 or None, got 0"):
+        unhurried.plan(problem.weights, problem.latent, budget_ms=0)
+
+
+def test_a_planner_is_tried_out_with_its_settings(make_planner: Callable[..., CEMPlanner]) -> None:
+    weights = make_problem(TINY, 1).weights
+    make_planner(horizon=10_000, candidates=10**6, iterations=1000).try_out(weights)
+    with pytest.raises(ValueError, match="precision: .*'fp4'"):
+        make_planner(precision="fp4").try_out(weights)
+
+
 def test_a_float64_default_dtype_does_not_disturb_a_plan(
     make_planner: Callable[..., CEMPlanner],
 ) -> None:
@@ -127,6 +149,7 @@ def test_settings_become_a_planner_field_by_field() -> None:
     config = PlannerConfig(
         horizon=3, candidates=50, iterations=4, topk=7, initial_stddev=0.5, spread="mean_absolute",
         epsilon=0.1, low=-0.5, high=0.5, state_noise=False, discount=0.9, backend="reference",
+        precision="int8", budget_ms=20.0,
     )  # fmt: skip
     planner = CEMPlanner.from_config(config)
     for field in dataclasses.fields(config):
