@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch_cem import FORMS, TorchCEM
 
-from planet.build_info import build_info
+from planet.build import build_info
 from planet.latent import LatentState
 from planet.ops import fused, reference
 from planet.presets import PRESETS

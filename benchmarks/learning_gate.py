@@ -102,7 +102,7 @@ def work(seed: int, shuffled: bool, directory: str) -> dict[str, Any]:
 
 def judge() -> int:
     """Runs all arms, two at a time, and writes and prints the verdict."""
-    from planet.profiling import machine_facts
+    from planet.machine import machine_facts
 
     waiting = [(seed, False) for seed in SEEDS] + [(SHUFFLED_SEED, True)]
     running: list[tuple[subprocess.Popen[str], tuple[int, bool]]] = []

@@ -1,6 +1,7 @@
 """PlaNet: a latent world model learned from pixels, and a compiled planner that plans in it."""
 
 from planet.agent import Agent
+from planet.build import build_info
 from planet.latent import Gaussian, LatentState
 from planet.models import WorldModel
 from planet.noise import Noise, row_seeds
@@ -21,5 +22,6 @@ __all__ = [
     "RolloutWeights",
     "WorldModel",
     "__version__",
+    "build_info",
     "row_seeds",
 ]

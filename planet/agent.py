@@ -101,6 +101,8 @@ class Agent:
     def act(self, observation: npt.NDArray[np.uint8], explore: bool = False) -> Array:
         """Filters the newest observation, plans, and returns the action to execute.
 
+        Whatever is raised, by the planner or by Ctrl-C, leaves the agent as it was.
+
         Args:
           observation: uint8 [h, w, 3], or [B, h, w, 3], as the environment gives it.
           explore: add Normal noise of `exploration_stddev` to the plan, then clip.
@@ -112,8 +114,6 @@ class Agent:
           RuntimeError: `reset` was not called.
           TypeError, ValueError: the observation's dtype, shape or batch size is not what `reset`
             and the world model expect.
-
-        Whatever is raised, a planner's error or Ctrl-C included, leaves the agent as it was.
         """
         seeds = self._step_seeds()
         latent = self._filter(self._check_observation(observation), seeds)

@@ -16,12 +16,13 @@ from typing import Any
 import torch
 
 from planet import __version__
-from planet.build_info import build_info
+from planet.build import build_info
 from planet.config import ModelConfig
 from planet.latent import LatentState
+from planet.machine import machine_facts
 from planet.noise import Noise
 from planet.ops import backend
-from planet.profiling import machine_facts, random_weights
+from planet.random_weights import random_weights
 
 EXTRA = {
     "gymnasium": "gymnasium",

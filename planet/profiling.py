@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from planet.build_info import build_info
-from planet.config import ModelConfig
+from planet.build import build_info
 from planet.latent import LatentState
-from planet.models import WorldModel
+from planet.machine import machine_facts
 from planet.planning import CEMPlanner
 from planet.training.run import Run
 from planet.weights import RolloutWeights
@@ -180,21 +176,6 @@ def profile_run(run: Run, environment: Any, steps: int = 100) -> Profile:
     )
 
 
-def random_weights(config: ModelConfig, action_size: int, seed: int = 0) -> RolloutWeights:
-    """A snapshot of an untrained model of the given sizes.
-
-    Args:
-      config: its transition and reward sizes are used.
-      action_size: A.
-      seed: of the parameters.
-    """
-    one = {"encoder_channels": (1,), "encoder_kernel": 1, "encoder_stride": 1}
-    sizes = {**vars(config), **one, "decoder": "mlp", "decoder_hidden": (1,)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return WorldModel(ModelConfig(**sizes), action_size, image_size=1).rollout_weights()
-
-
 def plan_facts(planner: CEMPlanner, weights: RolloutWeights, batch_size: int) -> dict[str, Any]:
     """The sizes that decide how long a plan takes."""
     reward = [weight.shape[0] for weight in weights.reward_weights[:-1]]
@@ -225,24 +206,6 @@ def compute_facts(backend: str, device: torch.device) -> dict[str, Any]:
     }
 
 
-def machine_facts() -> dict[str, Any]:
-    """What every measurement must be read with: processor, cores, load, versions."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count()
-    facts: dict[str, Any] = {
-        "processor": _processor(),
-        "cores": cores,
-        "load": round(load, 2),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-    if torch.cuda.is_available():
-        facts["gpu"] = torch.cuda.get_device_name()
-    return facts
-
-
 def _timed(device: torch.device, call: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds that a call takes, work on the device included, and what it returns."""
     _synchronise(device)
@@ -259,13 +222,6 @@ def _synchronise(device: torch.device) -> None:
 
 def _warmup(steps: int) -> int:
     return min(5, steps)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines: Sequence[str] = cpuinfo.read_text().splitlines() if cpuinfo.exists() else ()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _words(name: str) -> str:

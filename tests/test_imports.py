@@ -17,7 +17,7 @@ ROOT = Path(planet.__file__).parent
 LIGHT = (
     "planet", "planet.ops", "planet.models", "planet.planning", "planet.agent", "planet.presets",
     "planet.replay", "planet.checkpoint", "planet.training.trainer", "planet.profiling",
-    "planet.doctor",
+    "planet.doctor", "planet.build", "planet.machine", "planet.random_weights",
 )  # fmt: skip
 # torch and numpy with what they themselves need.
 ALLOWED = (
@@ -86,8 +86,10 @@ try:
     planet.CEMPlanner(2, 8, 1, 2).plan(weights, latent)
 except ImportError as error:
     print(error)
+print(planet.build_info())
 """
-    message = run_blocked(code, without_extension=True)
+    message, info = run_blocked(code, without_extension=True).splitlines()
+    assert info.startswith("{'extension': False, 'reason': \"No module named 'planet._C'\"")
     assert "backend='fused'" in message
     assert "pip install" in message
     assert "backend='reference'" in message
@@ -141,10 +143,23 @@ NEVER = [
     (("replay",), ("envs",)),
     (("agent",), ("training", "envs", "replay", "cli")),
     (("training",), ("cli", "profiling", "doctor")),
-    (("doctor",), ("models", "planning", "agent", "training", "replay", "cli")),
+    (("doctor",), ("models", "planning", "agent", "training", "profiling", "replay", "cli")),
+    (("build",), ("models", "planning", "agent", "training", "profiling", "envs", "replay", "cli")),
     (
-        ("config", "latent", "weights", "noise"),
-        ("ops", "models", "planning", "agent", "training", "envs", "replay", "presets", "cli"),
+        ("config", "latent", "weights", "noise", "machine", "random_weights"),
+        (
+            "ops",
+            "models",
+            "planning",
+            "agent",
+            "training",
+            "profiling",
+            "envs",
+            "replay",
+            "presets",
+            "build",
+            "cli",
+        ),
     ),
 ]
 

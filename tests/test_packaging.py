@@ -13,7 +13,7 @@ import pytest
 from ops.fused_support import needs_extension
 
 import planet
-from planet.build_info import build_info, extension_path
+from planet.build import build_info, extension_path
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,7 +68,7 @@ def test_build_info_states_the_facts() -> None:
 
 @needs_extension
 def test_the_instruction_set_can_be_capped_from_outside() -> None:
-    code = "from planet.build_info import build_info; print(build_info()['isa'])"
+    code = "import planet; print(planet.build_info()['isa'])"
 
     def run(cap: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

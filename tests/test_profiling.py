@@ -17,10 +17,9 @@ from planet.profiling import (
     Profile,
     Stage,
     compute_facts,
-    machine_facts,
     profile_planner,
-    random_weights,
 )
+from planet.random_weights import random_weights
 
 MODEL = ModelConfig(state_size=3, belief_size=5, hidden_size=7, reward_layers=1, reward_hidden=4)
 PLANNER = CEMPlanner(horizon=2, candidates=10, iterations=2, topk=3, backend="reference")
@@ -65,22 +64,6 @@ def test_sizes_below_one_are_refused(name: str) -> None:
 def test_planner_errors_pass_through() -> None:
     with pytest.raises(ValueError, match="topk"):
         profile_planner(replace(PLANNER, topk=11), random_weights(MODEL, 2))
-
-
-def test_random_weights_have_the_sizes_and_depend_on_the_seed_alone() -> None:
-    weights = random_weights(MODEL, 2)
-    sizes = (weights.belief_size, weights.state_size, weights.hidden_size, weights.action_size)
-    assert sizes == (5, 3, 7, 2)
-    assert [w.shape[0] for w in weights.reward_weights] == [4, 1]
-    assert weights.input_weight.equal(random_weights(MODEL, 2).input_weight)
-    assert not weights.input_weight.equal(random_weights(MODEL, 2, seed=1).input_weight)
-
-
-def test_machine_facts_name_processor_cores_and_versions() -> None:
-    facts = machine_facts()
-    assert {"processor", "cores", "load", "system", "python", "torch"} <= set(facts)
-    assert facts["cores"] >= 1 and facts["processor"]
-    json.dumps(facts, allow_nan=False)
 
 
 def test_compute_facts_name_the_instruction_set_of_the_backend() -> None:

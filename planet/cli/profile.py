@@ -13,7 +13,8 @@ import tyro
 
 from planet.config import ModelConfig, PlannerConfig
 from planet.planning import CEMPlanner
-from planet.profiling import Profile, profile_planner, profile_run, random_weights
+from planet.profiling import Profile, profile_planner, profile_run
+from planet.random_weights import random_weights
 from planet.training.run import make_environment, open_run
 
 _PLAN = ("horizon", "candidates", "iterations", "topk")

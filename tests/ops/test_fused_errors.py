@@ -31,7 +31,7 @@ import sys
 sys.modules["planet._C"] = None
 import torch, planet
 from planet.ops import backend
-from planet.build_info import build_info
+from planet.build import build_info
 info = build_info()
 assert info["extension"] is False and info["reason"]
 reference, fused = backend("reference"), backend("fused")
@@ -164,8 +164,8 @@ def test_other_devices_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> N
 def raw_calls() -> dict[str, tuple[Call, str]]:
     """Calls past Python's checks: the binding must keep memory safe by itself."""
     problem = make_problem(TINY, batch=2)
-    model = fused._model(problem.weights)
-    packed, sizes, least, isa = model
+    model = fused._model(problem.weights, "fp32")
+    packed, sizes, _, isa, _ = model
     belief, state = problem.latent.belief, problem.latent.state
     actions, seeds = problem.actions(3, 10), torch.zeros(2, dtype=torch.int64)
     mean, stddev = problem.distribution(3)
@@ -191,36 +191,42 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         "packed": (rollout(0, packed[1:].contiguous()), "packed: expected shape"),
         "sizes short": (rollout(1, sizes[:5]), "sizes: expected"),
         "sizes long": (rollout(1, sizes + [1, 1, 1]), "sizes: expected"),
-        "sizes zero": (rollout(1, [0, *sizes[1:]]), "sizes: expected a value in"),
+        "sizes zero": (rollout(1, [sizes[0], 0, *sizes[2:]]), "sizes: expected a value in"),
+        "sizes negative": (rollout(1, [-1, *sizes[1:]]), "sizes: expected a value in"),
         "sizes other": (rollout(1, [6, *sizes[1:]]), "packed: expected shape"),
         "sizes last": (rollout(1, [*sizes[:-1], 2]), "reward widths"),
         "isa": (rollout(3, 99), "isa: expected"),
-        "belief": (rollout(4, belief[:1]), r"belief: expected shape \[2, 5\], got \[1, 5\]"),
-        "belief strides": (rollout(4, belief.t().contiguous().t()), "belief: .*contiguous"),
-        "state dtype": (rollout(5, state.double()), "state: expected dtype float32"),
-        "actions": (rollout(6, actions[0]), "actions: expected"),
-        "noise": (rollout(7, actions), r"noise: expected shape \[3, 2, 10, 3\]"),
-        "seeds": (rollout(8, seeds.float()), "seeds: expected dtype int64"),
-        "seeds shape": (rollout(8, seeds[:1]), "seeds: expected shape"),
-        "iteration": (rollout(9, 65536), "iteration: expected"),
-        "particle": (rollout(10, -1), "particle: expected"),
-        "plan mean": (plan(6, mean[0]), "mean: expected"),
-        "plan stddev": (plan(7, stddev[:1]), "stddev: expected"),
-        "plan low": (plan(9, bound[0]), "low: expected"),
-        "plan candidates": (plan(11, 2**40), "candidates: expected"),
-        "plan topk": (plan(12, 11), "topk: expected"),
-        "plan iterations": (plan(13, 65537), "iterations: expected"),
-        "plan first": (plan(14, -1), "first_iteration: expected"),
-        "plan spread": (plan(15, 2), "spread: expected"),
-        "plan epsilon": (plan(16, float("nan")), "epsilon: expected"),
+        "precision": (rollout(4, 2), "precision: expected"),
+        "precision of isa": (
+            lambda: ops.pack_weights(tensors, sizes, 0, 1),
+            "precision: there are no int8 kernels for",
+        ),
+        "belief": (rollout(5, belief[:1]), r"belief: expected shape \[2, 5\], got \[1, 5\]"),
+        "belief strides": (rollout(5, belief.t().contiguous().t()), "belief: .*contiguous"),
+        "state dtype": (rollout(6, state.double()), "state: expected dtype float32"),
+        "actions": (rollout(7, actions[0]), "actions: expected"),
+        "noise": (rollout(8, actions), r"noise: expected shape \[3, 2, 10, 3\]"),
+        "seeds": (rollout(9, seeds.float()), "seeds: expected dtype int64"),
+        "seeds shape": (rollout(9, seeds[:1]), "seeds: expected shape"),
+        "iteration": (rollout(10, 65536), "iteration: expected"),
+        "particle": (rollout(11, -1), "particle: expected"),
+        "plan mean": (plan(7, mean[0]), "mean: expected"),
+        "plan stddev": (plan(8, stddev[:1]), "stddev: expected"),
+        "plan low": (plan(10, bound[0]), "low: expected"),
+        "plan candidates": (plan(12, 2**40), "candidates: expected"),
+        "plan topk": (plan(13, 11), "topk: expected"),
+        "plan iterations": (plan(14, 65537), "iterations: expected"),
+        "plan first": (plan(15, -1), "first_iteration: expected"),
+        "plan spread": (plan(16, 2), "spread: expected"),
+        "plan epsilon": (plan(17, float("nan")), "epsilon: expected"),
         "refit topk": (lambda: ops.refit(actions, bound, 0, 0, 0.0), "topk: expected"),
         "refit returns": (lambda: ops.refit(actions, bound, 1, 0, 0.0), "returns: expected"),
         "refit spread": (
             lambda: ops.refit(actions, torch.zeros(2, 10), 1, 1, 0.0),
             "topk: expected",
         ),
-        "pack": (lambda: ops.pack_weights(tensors[:-1], sizes, isa), "tensors: expected"),
-        "pack shape": (lambda: ops.pack_weights(tensors[::-1], sizes, isa), "input_weight: "),
+        "pack": (lambda: ops.pack_weights(tensors[:-1], sizes, isa, 0), "tensors: expected"),
+        "pack shape": (lambda: ops.pack_weights(tensors[::-1], sizes, isa, 0), "input_weight: "),
         "normals": (lambda: ops.normals(seeds, 0, 1, 0, 0, 0, 0, isa), "candidates: expected"),
         "normals dims": (lambda: ops.normals(seeds, 1, 513, 0, 0, 0, 0, isa), "dims: expected"),
         "normals seeds": (lambda: ops.normals(seeds[:0], 1, 1, 0, 0, 0, 0, isa), "seeds: expected"),

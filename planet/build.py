@@ -1,0 +1,53 @@
+"""What the installed planet was built with and what it runs on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from planet.ops import fused
+
+_INT8 = "avx512vnni"  # the instruction set that has kernels for int8
+
+
+def build_info() -> dict[str, Any]:
+    """Facts for bug reports and `planet doctor`.
+
+    Returns:
+      extension: whether the compiled planner is there; if not, `reason` says why.
+      version, compiler, torch_headers: of the extension's build.
+      isa, isas: instruction set in use, and all that this processor runs.
+      isa_cap: value of the environment variable PLANET_CPU_ISA, None if it is not set.
+      int8: whether plans with precision="int8" are served; if not, `int8_reason` says why.
+      cuda: compiled, toolkit, architectures, devices, status.
+      torch, threads: of the running torch; plans have its number of threads.
+    """
+    facts: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    if fused._C is None:
+        return {"extension": False, "reason": str(fused._IMPORT_ERROR), **facts}
+    info: dict[str, Any] = {"extension": True, **fused._C.build_info()}
+    info["isa_cap"] = os.environ.get("PLANET_CPU_ISA") or None
+    info["int8"] = bool(getattr(fused._C, "isa_has_int8", bool)())
+    if not info["int8"]:
+        info["int8_reason"] = _why_no_int8(info)
+    return {**info, **facts}
+
+
+def extension_path() -> str:
+    """File of the compiled extension.
+
+    Raises:
+      ImportError: there is none.
+    """
+    fused._require_extension()
+    return str(fused._C.__file__)
+
+
+def _why_no_int8(info: dict[str, Any]) -> str:
+    if _INT8 not in info["isas"]:
+        return f"needs instruction set {_INT8}, this processor runs {', '.join(info['isas'])}"
+    cap = info["isa_cap"]
+    chosen = f"PLANET_CPU_ISA={cap} caps it" if cap else "another one was set"
+    return f"needs instruction set {_INT8}, which this processor runs, but {chosen}"
