@@ -1,0 +1,248 @@
+#include "weight_file.h"
+
+#include <array>
+#include <cerrno>
+#include <cfloat>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+namespace planet {
+namespace {
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file's bytes are used as they are");
+
+constexpr char kMagic[] = "PLANETWF";
+constexpr uint32_t kVersion = 1;
+constexpr size_t kHeaderBytes = 128, kAlignment = 64, kChecksumBytes = 4;
+
+// The fields of the header, in the file's layout.
+struct Header {
+  char magic[8];
+  uint32_t version, transition;
+  uint64_t length;
+  double min_stddev;
+  uint32_t activation, belief, state, action, hidden, reward_layers;
+  uint32_t reward_widths[kMaxRewardLayers];
+};
+static_assert(sizeof(Header) == 72 && kMaxRewardLayers == 4);
+
+__attribute__((format(printf, 1, 2))) std::string text(const char* format, ...) {
+  char out[200];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(out, sizeof out, format, arguments);
+  va_end(arguments);
+  return out;
+}
+
+uint32_t crc32(const unsigned char* data, size_t size) {
+  static constexpr auto kTable = [] {
+    std::array<uint32_t, 256> table{};
+    for (uint32_t i = 0; i < 256; ++i) {
+      uint32_t value = i;
+      for (int bit = 0; bit < 8; ++bit) value = value >> 1 ^ (value & 1 ? 0xEDB88320u : 0u);
+      table[i] = value;
+    }
+    return table;
+  }();
+  uint32_t crc = 0xFFFFFFFFu;
+  for (size_t i = 0; i < size; ++i) crc = crc >> 8 ^ kTable[(crc ^ data[i]) & 0xFFu];
+  return ~crc;
+}
+
+// Magic, version and length: what can be said before the rest is read. `data` holds the first
+// min(size, kHeaderBytes) bytes or more of a file of `size` bytes.
+std::string check_start(const unsigned char* data, uint64_t size, Header& header) {
+  const auto whole = static_cast<unsigned long long>(size);
+  if (size < sizeof kMagic - 1 || std::memcmp(data, kMagic, sizeof kMagic - 1) != 0) {
+    return text("magic: expected %s, got no weight file (%llu bytes)", kMagic, whole);
+  }
+  if (size >= 12) std::memcpy(&header.version, data + 8, 4);
+  if (size >= 12 && header.version > kVersion) {
+    return text("version: written by a newer planet (format %u, this one reads up to %u)",
+                header.version, kVersion);
+  }
+  if (size < kHeaderBytes + kChecksumBytes) {
+    return text("length: expected at least %zu bytes, got %llu: the file is truncated",
+                kHeaderBytes + kChecksumBytes, whole);
+  }
+  std::memcpy(&header, data, sizeof header);
+  if (header.version != kVersion) {
+    return text("version: expected %u, got %u", kVersion, header.version);
+  }
+  if (header.length != size) {
+    return text("length: expected %llu bytes, got %llu: the file is %s",
+                static_cast<unsigned long long>(header.length), whole,
+                size < header.length ? "truncated" : "followed by other data");
+  }
+  return {};
+}
+
+std::string check_range(const char* name, uint32_t value, uint32_t least, uint32_t most) {
+  if (value >= least && value <= most) return {};
+  if (least == most) return text("%s: expected %u, got %u", name, least, value);
+  return text("%s: expected %u to %u, got %u", name, least, most, value);
+}
+
+std::string check_sizes(const Header& header) {
+  const uint32_t transition = header.transition, layers = header.reward_layers;
+  const bool ssm = transition == 1;
+  const struct {
+    const char* name;
+    uint32_t value, least, most;
+  } fields[] = {
+      {"transition", transition, 0, 1},
+      {"activation", header.activation, 0, 1},
+      {"belief", header.belief, ssm ? 0u : 1u, ssm ? 0u : kMaxSize},
+      {"state", header.state, 1, kMaxSize},
+      {"action", header.action, 1, kMaxSize},
+      {"hidden", header.hidden, 1, kMaxSize},
+      {"reward_layers", layers, 1, kMaxRewardLayers},
+  };
+  for (const auto& field : fields) {
+    std::string error = check_range(field.name, field.value, field.least, field.most);
+    if (!error.empty()) return error;
+  }
+  for (uint32_t i = 0; i < kMaxRewardLayers; ++i) {
+    const uint32_t most = i + 1 < layers ? kMaxSize : i + 1 == layers ? 1 : 0;
+    const std::string name = text("reward_widths[%u]", i);
+    std::string error = check_range(name.c_str(), header.reward_widths[i], most == 0 ? 0 : 1, most);
+    if (!error.empty()) return error;
+  }
+  if (!(header.min_stddev >= 0.0 && header.min_stddev <= FLT_MAX)) {
+    return text("min_stddev: expected a finite float32 value >= 0, got %.9g",
+                std::isnan(header.min_stddev) ? double{NAN} : header.min_stddev);
+  }
+  return {};
+}
+
+// One tensor of the file and where its address goes.
+struct Tensor {
+  std::string name;
+  uint64_t count;
+  const float** pointer;
+};
+
+// All tensors in the order of the file; returns their number. Counts cannot overflow: every size is
+// at most kMaxSize.
+int list_tensors(const Header& header, ModelWeights& weights, std::array<Tensor, 18>& out) {
+  const uint64_t d = header.belief, s = header.state, a = header.action, m = header.hidden;
+  int n = 0;
+  const auto add = [&](std::string name, uint64_t count, const float*& pointer) {
+    out[n++] = {std::move(name), count, &pointer};
+  };
+  add("input_weight", m * (s + a), weights.input_weight);
+  add("input_bias", m, weights.input_bias);
+  if (d > 0) {
+    add("gru_weight_ih", 3 * d * m, weights.gru_weight_ih);
+    add("gru_weight_hh", 3 * d * d, weights.gru_weight_hh);
+    add("gru_bias_ih", 3 * d, weights.gru_bias_ih);
+    add("gru_bias_hh", 3 * d, weights.gru_bias_hh);
+  }
+  add("prior_hidden_weight", m * (d > 0 ? d : m), weights.prior_hidden_weight);
+  add("prior_hidden_bias", m, weights.prior_hidden_bias);
+  add("prior_weight", 2 * s * m, weights.prior_weight);
+  add("prior_bias", 2 * s, weights.prior_bias);
+  uint64_t inputs = d + s;
+  for (uint32_t i = 0; i < header.reward_layers; ++i) {
+    const uint64_t width = header.reward_widths[i];
+    add(text("reward_weights[%u]", i), width * inputs, weights.reward_weights[i]);
+    add(text("reward_biases[%u]", i), width, weights.reward_biases[i]);
+    inputs = width;
+  }
+  return n;
+}
+
+uint64_t aligned(uint64_t offset) {
+  return (offset + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+std::string check_finite(const Tensor& tensor) {
+  uint64_t wrong = 0;
+  for (uint64_t i = 0; i < tensor.count; ++i) wrong += !std::isfinite((*tensor.pointer)[i]);
+  if (wrong == 0) return {};
+  return text("%s: expected finite values, got %llu NaN or infinite", tensor.name.c_str(),
+              static_cast<unsigned long long>(wrong));
+}
+
+}  // namespace
+
+std::string view_weights(const void* data, size_t size, WeightView& view) {
+  const auto* bytes = static_cast<const unsigned char*>(data);
+  if (reinterpret_cast<uintptr_t>(data) % alignof(float) != 0) {
+    return "data: expected an address aligned to 4 bytes";
+  }
+  Header header{};
+  std::string error = check_start(bytes, size, header);
+  if (!error.empty()) return error;
+  uint32_t stored;
+  std::memcpy(&stored, bytes + size - kChecksumBytes, sizeof stored);
+  const uint32_t computed = crc32(bytes, size - kChecksumBytes);
+  if (stored != computed) {
+    return text("checksum: expected %08x, got %08x: the file is damaged", stored, computed);
+  }
+  error = check_sizes(header);
+  if (!error.empty()) return error;
+
+  WeightView out{};
+  std::array<Tensor, 18> tensors;
+  const int count = list_tensors(header, out.weights, tensors);
+  uint64_t at = kHeaderBytes;
+  for (int i = 0; i < count; ++i) at = aligned(at) + tensors[i].count * sizeof(float);
+  if (at + kChecksumBytes != size) {
+    return text("length: expected %llu bytes for the sizes in the header, got %zu",
+                static_cast<unsigned long long>(at + kChecksumBytes), size);
+  }
+  at = kHeaderBytes;
+  for (int i = 0; i < count; ++i) {
+    at = aligned(at);
+    *tensors[i].pointer = reinterpret_cast<const float*>(bytes + at);
+    at += tensors[i].count * sizeof(float);
+    error = check_finite(tensors[i]);
+    if (!error.empty()) return error;
+  }
+  const auto integer = [](uint32_t value) { return static_cast<int>(value); };
+  out.sizes.belief = integer(header.belief);
+  out.sizes.state = integer(header.state);
+  out.sizes.action = integer(header.action);
+  out.sizes.hidden = integer(header.hidden);
+  out.sizes.reward_layers = integer(header.reward_layers);
+  for (int i = 0; i < kMaxRewardLayers; ++i) {
+    out.sizes.reward_widths[i] = integer(header.reward_widths[i]);
+  }
+  out.sizes.elu = header.activation == 1;
+  out.min_stddev = static_cast<float>(header.min_stddev);
+  view = out;
+  return {};
+}
+
+std::string WeightFile::read(const char* path) {
+  const auto failed = [&](const std::string& reason) { return path + (": " + reason); };
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path, "rb"), std::fclose);
+  if (file == nullptr) return failed(std::strerror(errno));
+  unsigned char start[kHeaderBytes] = {};
+  const size_t got = std::fread(start, 1, sizeof start, file.get());
+  if (std::ferror(file.get())) return failed(std::strerror(errno));
+  // The whole length, before memory is taken for it.
+  if (std::fseek(file.get(), 0, SEEK_END) != 0) return failed("expected a file, not a stream");
+  const long end = std::ftell(file.get());
+  const size_t size = end < 0 ? got : static_cast<size_t>(end);
+  Header header{};
+  std::string error = check_start(start, size, header);
+  if (!error.empty()) return failed(error);
+  std::unique_ptr<float[]> data(new (std::nothrow) float[(size + 3) / 4]);
+  if (data == nullptr) return failed(text("expected %zu bytes of memory, got none", size));
+  std::rewind(file.get());
+  if (std::fread(data.get(), 1, size, file.get()) != size) return failed("cannot be read");
+  WeightView view{};
+  error = view_weights(data.get(), size, view);
+  if (!error.empty()) return failed(error);
+  data_ = std::move(data);
+  view_ = view;
+  return {};
+}
+
+}  // namespace planet

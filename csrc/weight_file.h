@@ -1,0 +1,65 @@
+// Reads the weight files that `planet export` (Python: planet.weight_file.save_weights) writes.
+//
+// Format 1. Numbers are little-endian; float32 and float64 are IEEE 754.
+//
+//   offset  size
+//        0     8  "PLANETWF"
+//        8     4  format version, 1                     uint32, as are all sizes below
+//       12     4  transition: 0 rssm, 1 ssm
+//       16     8  bytes in the file, from the magic to the checksum    uint64
+//       24     8  min_stddev, finite and >= 0           float64
+//       32     4  activation: 0 relu, 1 elu
+//       36    16  D (0 for ssm), S, A, M                else 1 to 512
+//       52     4  reward layers, 1 to 4
+//       56    16  rows of the reward matrices; the last one is 1, those not used are 0
+//       72    56  zeros
+//      128        the tensors
+//     last     4  CRC-32 (that of zlib) of all bytes before it
+//
+// The tensors are row-major float32, finite, each at the next multiple of 64 (zeros fill the gaps):
+// input_weight, input_bias, gru_weight_ih, gru_weight_hh, gru_bias_ih, gru_bias_hh (rssm only),
+// prior_hidden_weight, prior_hidden_bias, prior_weight, prior_bias, then weight and bias of each
+// reward layer; their shapes are in model.h. The checksum follows the last tensor immediately.
+//
+// Magic and version keep their places in every later format. Both readers, this one and Python's,
+// refuse the same files in the same words.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <memory>
+#include <string>
+
+#include "model.h"
+
+namespace planet {
+
+// A model as it lies in memory; the pointers of `weights` lead into the bytes that were read.
+struct WeightView {
+  ModelSizes sizes;
+  float min_stddev;
+  ModelWeights weights;
+};
+
+// Views the content of a weight file. Nothing is copied: `data` [size bytes], aligned to 4, must
+// outlive the use of `view`, and is only read. Safe for any bytes. Returns an empty string, or what
+// is wrong ("belief: expected 1 to 512, got 700"); then `view` is unchanged.
+std::string view_weights(const void* data, size_t size, WeightView& view);
+
+// A weight file in memory.
+class WeightFile {
+ public:
+  // Reads a file. Returns an empty string, or the path and what is wrong; then the object is as it
+  // was.
+  std::string read(const char* path);
+
+  // Valid after a successful read(), until the next one and as long as this object lives.
+  const WeightView& view() const { return view_; }
+
+ private:
+  std::unique_ptr<float[]> data_;
+  WeightView view_{};
+};
+
+}  // namespace planet
