@@ -36,6 +36,7 @@ std::string list_text(const List& values) {
 }
 
 inline const char* type_name(ScalarType type) {
+  if (type == ScalarType::Byte) return "uint8";
   return type == ScalarType::Long ? "int64" : "float32";
 }
 

@@ -2,11 +2,14 @@
 // also registers torch.ops.planet (torch_ops.cpp).
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <bit>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -90,10 +93,21 @@ py::dict build_info() {
 #endif
   info["isa"] = cpu::isa_name(isa_in_use);
   info["isas"] = supported_isas();
+  info["int8"] = cpu::isa_has_int8(isa_in_use);
   info["torch_headers"] = std::to_string(kTorchHeaders[0]) + "." +
                           std::to_string(kTorchHeaders[1]) + "." + std::to_string(kTorchHeaders[2]);
   info["cuda"] = cuda_info();
   return info;
+}
+
+// What a signal handler raised while a plan was computed; only the main thread runs handlers.
+std::unique_ptr<py::error_already_set> pending_error;
+
+void raise_interrupt() {
+  if (pending_error) {
+    const std::unique_ptr<py::error_already_set> error = std::move(pending_error);
+    throw py::error_already_set(*error);
+  }
 }
 
 std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter,
@@ -104,6 +118,17 @@ std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter,
 }
 
 }  // namespace
+
+// Whether a signal such as Ctrl-C asks the calling thread to stop. Its handler runs here; what it
+// raises is kept for `raise_interrupt`, since an exception of Python cannot pass through an op.
+bool interrupted() {
+  if (syscall(SYS_gettid) != getpid()) return false;  // spares other threads the GIL
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() == 0) return false;
+  pending_error = std::make_unique<py::error_already_set>();
+  return true;
+}
+
 }  // namespace planet
 
 PYBIND11_MODULE(_C, m) {
@@ -115,6 +140,10 @@ PYBIND11_MODULE(_C, m) {
   m.def("isa", [] { return static_cast<int>(isa_in_use); }, "Index of the instruction set in use.");
   m.def(
       "isa_name", [] { return cpu::isa_name(isa_in_use); }, "Name of the instruction set in use.");
+  m.def(
+      "has_int8", [] { return cpu::isa_has_int8(isa_in_use); },
+      "Whether the instruction set in use has int8 kernels.");
+  m.def("raise_interrupt", &raise_interrupt, "Raises what a signal handler raised during a plan.");
   m.def("set_isa", &set_isa, py::arg("name"),
         "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA).");
   m.def("philox4x32", &philox, py::arg("counter"), py::arg("key"), "Philox4x32-10, four words.");

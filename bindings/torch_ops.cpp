@@ -4,6 +4,7 @@
 #include <torch/headeronly/version.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <optional>
 #include <tuple>
@@ -16,6 +17,9 @@
 #include "rollout.h"
 
 namespace planet {
+
+bool interrupted();  // module.cpp
+
 namespace {
 
 constexpr int64_t kMaxCount = (int64_t{1} << 31) - 1;  // candidates; with 32-bit indices to spare
@@ -40,6 +44,22 @@ Parallel torch_threads() {
   return {workers < 1 ? 1 : workers, run_on_torch, nullptr};
 }
 
+// ---- Ctrl-C ----
+
+using Clock = std::chrono::steady_clock;
+
+// Asking takes the GIL, for which a busy Python thread lets us wait (5 ms unless set otherwise), so
+// it is not done more often than this.
+constexpr std::chrono::milliseconds kAskEvery{20};
+
+bool stop_if_interrupted(void* context) {
+  Clock::time_point& asked = *static_cast<Clock::time_point*>(context);
+  const Clock::time_point now = Clock::now();
+  if (now - asked < kAskEvery) return false;
+  asked = now;
+  return interrupted();
+}
+
 // ---- arguments ----
 
 Tensor new_floats(const Tensor& like, std::initializer_list<int64_t> shape) {
@@ -60,7 +80,7 @@ ModelSizes model_sizes(const std::vector<int64_t>& sizes) {
   ModelSizes out{};
   int* const fields[] = {&out.belief, &out.state, &out.action, &out.hidden};
   for (int i = 0; i < 4; ++i) {
-    check_range("sizes", sizes[i], 1, kMaxSize);
+    check_range("sizes", sizes[i], i == 0 ? 0 : 1, kMaxSize);
     *fields[i] = static_cast<int>(sizes[i]);
   }
   check_range("sizes (elu)", sizes[4], 0, 1);
@@ -81,10 +101,24 @@ cpu::Isa check_isa(int64_t isa) {
   return static_cast<cpu::Isa>(isa);
 }
 
+Precision check_precision(int64_t precision, cpu::Isa isa) {
+  check_range("precision", precision, 0, 1);
+  if (precision == 1 && !cpu::isa_has_int8(isa)) {
+    fail("precision: there are no int8 kernels for ", cpu::isa_name(isa));
+  }
+  return static_cast<Precision>(precision);
+}
+
 cpu::Model make_model(const Tensor& packed, const std::vector<int64_t>& sizes, double min_stddev,
-                      int64_t isa) {
-  cpu::Model model{model_sizes(sizes), static_cast<float>(min_stddev), check_isa(isa), nullptr};
-  model.packed = floats(packed, "packed", {cpu::packed_size(model.sizes, model.isa)});
+                      int64_t isa_index, int64_t precision) {
+  const cpu::Isa isa = check_isa(isa_index);
+  cpu::Model model{model_sizes(sizes), static_cast<float>(min_stddev), isa,
+                   check_precision(precision, isa), nullptr};
+  check_shape(packed, "packed", {cpu::packed_bytes(model.sizes, isa, model.precision)});
+  model.packed = data_of(packed, "packed", ScalarType::Byte);
+  if (reinterpret_cast<uintptr_t>(model.packed) % 64 != 0) {
+    fail("packed: expected data aligned to 64 bytes");
+  }
   return model;
 }
 
@@ -107,41 +141,48 @@ Spread make_spread(int64_t spread, int64_t topk, double epsilon) {
 
 // ---- ops ----
 
-Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list,
-                    int64_t isa_index) {
+Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list, int64_t isa_index,
+                    int64_t precision_index) {
   const ModelSizes sizes = model_sizes(sizes_list);
   const cpu::Isa isa = check_isa(isa_index);
+  const Precision precision = check_precision(precision_index, isa);
   const int64_t d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
-  check_range("tensors", static_cast<int64_t>(tensors.size()), 10 + 2 * sizes.reward_layers,
-              10 + 2 * sizes.reward_layers);
+  const int64_t count = (d ? 10 : 6) + 2 * sizes.reward_layers;
+  check_range("tensors", static_cast<int64_t>(tensors.size()), count, count);
+  size_t next = 0;
+  const auto take = [&](const char* name, std::initializer_list<int64_t> shape) {
+    return floats(tensors[next++], name, shape);
+  };
   ModelWeights weights{};
-  weights.input_weight = floats(tensors[0], "input_weight", {m, s + a});
-  weights.input_bias = floats(tensors[1], "input_bias", {m});
-  weights.gru_weight_ih = floats(tensors[2], "gru_weight_ih", {3 * d, m});
-  weights.gru_weight_hh = floats(tensors[3], "gru_weight_hh", {3 * d, d});
-  weights.gru_bias_ih = floats(tensors[4], "gru_bias_ih", {3 * d});
-  weights.gru_bias_hh = floats(tensors[5], "gru_bias_hh", {3 * d});
-  weights.prior_hidden_weight = floats(tensors[6], "prior_hidden_weight", {m, d});
-  weights.prior_hidden_bias = floats(tensors[7], "prior_hidden_bias", {m});
-  weights.prior_weight = floats(tensors[8], "prior_weight", {2 * s, m});
-  weights.prior_bias = floats(tensors[9], "prior_bias", {2 * s});
+  weights.input_weight = take("input_weight", {m, s + a});
+  weights.input_bias = take("input_bias", {m});
+  if (d > 0) {
+    weights.gru_weight_ih = take("gru_weight_ih", {3 * d, m});
+    weights.gru_weight_hh = take("gru_weight_hh", {3 * d, d});
+    weights.gru_bias_ih = take("gru_bias_ih", {3 * d});
+    weights.gru_bias_hh = take("gru_bias_hh", {3 * d});
+  }
+  weights.prior_hidden_weight = take("prior_hidden_weight", {m, d ? d : m});
+  weights.prior_hidden_bias = take("prior_hidden_bias", {m});
+  weights.prior_weight = take("prior_weight", {2 * s, m});
+  weights.prior_bias = take("prior_bias", {2 * s});
   int64_t inputs = d + s;
   for (int i = 0; i < sizes.reward_layers; ++i) {
     const int64_t width = sizes.reward_widths[i];
-    weights.reward_weights[i] = floats(tensors[10 + 2 * i], "reward_weights", {width, inputs});
-    weights.reward_biases[i] = floats(tensors[11 + 2 * i], "reward_biases", {width});
+    weights.reward_weights[i] = take("reward_weights", {width, inputs});
+    weights.reward_biases[i] = take("reward_biases", {width});
     inputs = width;
   }
-  Tensor packed = new_floats(tensors[0], {cpu::packed_size(sizes, isa)});
-  cpu::pack(sizes, weights, isa, packed.mutable_data_ptr<float>());
+  Tensor packed = new_workspace(tensors[0], cpu::packed_bytes(sizes, isa, precision));
+  cpu::pack(sizes, weights, isa, precision, packed.mutable_data_ptr());
   return packed;
 }
 
 Tensor rollout_returns(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t isa,
-                       Tensor belief, Tensor state, Tensor actions, std::optional<Tensor> noise,
-                       std::optional<Tensor> seeds, int64_t iteration, int64_t particle,
-                       double discount) {
-  const cpu::Model model = make_model(packed, sizes, min_stddev, isa);
+                       int64_t precision, Tensor belief, Tensor state, Tensor actions,
+                       std::optional<Tensor> noise, std::optional<Tensor> seeds, int64_t iteration,
+                       int64_t particle, double discount) {
+  const cpu::Model model = make_model(packed, sizes, min_stddev, isa, precision);
   check_dims(actions, "actions", 4, "[H, B, J, A]");
   const int64_t horizon = actions.size(0), batch = actions.size(1), candidates = actions.size(2);
   check_range("actions (horizon)", horizon, 1, kMaxHorizon);
@@ -209,11 +250,11 @@ RefitTensors refit(Tensor actions, Tensor returns, int64_t topk, int64_t spread,
 using PlanTensors = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
 PlanTensors cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t isa,
-                     Tensor belief, Tensor state, Tensor mean, Tensor stddev, Tensor seeds,
-                     Tensor low, Tensor high, int64_t candidates, int64_t topk, int64_t iterations,
-                     int64_t first_iteration, int64_t spread, double epsilon, bool state_noise,
-                     double discount, std::optional<double> budget_ms) {
-  const cpu::Model model = make_model(packed, sizes, min_stddev, isa);
+                     int64_t precision, Tensor belief, Tensor state, Tensor mean, Tensor stddev,
+                     Tensor seeds, Tensor low, Tensor high, int64_t candidates, int64_t topk,
+                     int64_t iterations, int64_t first_iteration, int64_t spread, double epsilon,
+                     bool state_noise, double discount, std::optional<double> budget_ms) {
+  const cpu::Model model = make_model(packed, sizes, min_stddev, isa, precision);
   check_dims(mean, "mean", 3, "[H, B, A]");
   const int64_t horizon = mean.size(0), batch = mean.size(1), size = model.sizes.action;
   check_range("mean (horizon)", horizon, 1, kMaxHorizon);
@@ -239,6 +280,9 @@ PlanTensors cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stdde
   problem.state_noise = state_noise;
   problem.discount = discount;
   problem.budget_ms = budget_ms ? *budget_ms : INFINITY;
+  Clock::time_point asked = Clock::now();
+  problem.stop = stop_if_interrupted;
+  problem.stop_context = &asked;
   const Parallel threads = torch_threads();
   const int64_t bytes = cpu::plan_workspace(model, problem, threads.workers);
   if (bytes < 0) fail("candidates: expected fewer than ", candidates, ", the workspace overflows");
@@ -285,16 +329,18 @@ const int kTorchHeaders[3] = {TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VE
 }  // namespace planet
 
 STABLE_TORCH_LIBRARY(planet, m) {
-  m.def("pack_weights(Tensor[] tensors, int[] sizes, int isa) -> Tensor");
+  m.def("pack_weights(Tensor[] tensors, int[] sizes, int isa, int precision) -> Tensor");
   m.def(
-      "rollout_returns(Tensor packed, int[] sizes, float min_stddev, int isa, Tensor belief, "
+      "rollout_returns(Tensor packed, int[] sizes, float min_stddev, int isa, int precision, "
+      "Tensor belief, "
       "Tensor state, Tensor actions, Tensor? noise, Tensor? seeds, int iteration, int particle, "
       "float discount) -> Tensor");
   m.def(
       "refit(Tensor actions, Tensor returns, int topk, int spread, float epsilon) "
       "-> (Tensor mean, Tensor stddev, Tensor elites, Tensor best)");
   m.def(
-      "cem_plan(Tensor packed, int[] sizes, float min_stddev, int isa, Tensor belief, "
+      "cem_plan(Tensor packed, int[] sizes, float min_stddev, int isa, int precision, Tensor "
+      "belief, "
       "Tensor state, Tensor mean, Tensor stddev, Tensor seeds, Tensor low, Tensor high, "
       "int candidates, int topk, int iterations, int first_iteration, int spread, float epsilon, "
       "bool state_noise, float discount, float? budget_ms) "

@@ -20,7 +20,9 @@ struct PlanProblem {
   double epsilon;
   bool state_noise;  // sample the prior, otherwise follow its mean
   double discount;
-  double budget_ms;    // stop after the last iteration that fits (at least one); infinity: no limit
+  double budget_ms;  // stop after the last iteration that fits (at least one); infinity: no limit
+  bool (*stop)(void* context);  // asked on the calling thread between iterations; null: never stop
+  void* stop_context;           // handed to `stop`
   float* mean;         // [H, B, A]: in, the first iteration's distribution; out, the last refit
   float* stddev;       // [H, B, A]: likewise
   float* best_return;  // [B], written: largest return of the last iteration
@@ -34,7 +36,8 @@ int64_t plan_workspace(const Model& model, const PlanProblem& problem, int worke
 // Runs Algorithm 2 of Hafner et al. (ICML 2019): actions = clip(mean + stddev * normal, low, high),
 // clipped before scoring and refit. Iteration i draws with counter first_iteration + i, so that two
 // calls with one iteration each equal one call with two, bit for bit. Returns the number of
-// iterations run. workspace: plan_workspace(...) bytes aligned to 8, overlaps nothing.
+// iterations run: fewer than asked for when the budget or `stop` ended it, never less than one.
+// workspace: plan_workspace(...) bytes aligned to 8, overlaps nothing.
 int64_t cem_plan(const Model& model, const PlanProblem& problem, void* workspace,
                  const Parallel& parallel);
 

@@ -5,6 +5,8 @@
 //   r, z = sigmoid(W_i x + b_i + W_h h + b_h)           mean, raw = W_s p + b_s
 //   n = tanh(W_in x + b_in + r (W_hn h + b_hn))         s' = mean + (softplus(raw) + min) * eps
 //   h' = n + z (h - n)                                  reward = MLP([h', s']), linear at the end
+// Without a belief (D = 0) it is the paper's stochastic ablation, SSM: no GRU, p = act(W_p x + b_p)
+// and reward = MLP(s').
 #pragma once
 
 #include <stdint.h>
@@ -16,8 +18,8 @@ namespace planet {
 constexpr int kMaxSize = 512;
 constexpr int kMaxRewardLayers = 4;
 
-// Every size is 1 to kMaxSize. reward_widths[0 .. reward_layers) are the rows of the reward
-// matrices; the last one is 1.
+// Every size is 1 to kMaxSize, but belief may be 0 (SSM). reward_widths[0 .. reward_layers) are the
+// rows of the reward matrices; the last one is 1.
 struct ModelSizes {
   int belief, state, action, hidden;  // D, S, A, M
   int reward_layers;
@@ -25,7 +27,11 @@ struct ModelSizes {
   bool elu;  // activation: ELU (alpha 1), otherwise ReLU
 };
 
+// How the products are computed; everything else is float32. int8 needs isa_has_int8 (quantise.h).
+enum class Precision : int { kFloat32 = 0, kInt8 = 1 };
+
 // Row-major float32 matrices and vectors as PyTorch holds them; read only, needed during `pack`.
+// With D = 0 the four gru_* are not read and may be null.
 struct ModelWeights {
   const float* input_weight;                      // [M, S+A], state first
   const float* input_bias;                        // [M]
@@ -33,7 +39,7 @@ struct ModelWeights {
   const float* gru_weight_hh;                     // [3D, D]
   const float* gru_bias_ih;                       // [3D]
   const float* gru_bias_hh;                       // [3D]
-  const float* prior_hidden_weight;               // [M, D]
+  const float* prior_hidden_weight;               // [M, D]; with D = 0 [M, M]
   const float* prior_hidden_bias;                 // [M]
   const float* prior_weight;                      // [2S, M], mean rows, then raw stddev rows
   const float* prior_bias;                        // [2S]
@@ -43,20 +49,23 @@ struct ModelWeights {
 
 namespace cpu {
 
-// What the kernels read: the weights in the order of use. The layout belongs to one instruction
-// set.
+// What the kernels read: the weights in the order of use. The layout belongs to one instruction set
+// and precision.
 struct Model {
   ModelSizes sizes;
   float min_stddev;
   Isa isa;              // supported by this machine
-  const float* packed;  // packed_size(sizes, isa) floats, written by pack() for the same two
+  Precision precision;  // kInt8 only if isa_has_int8(isa)
+  const void* packed;   // packed_bytes(...) of these three, aligned to 64, written by pack()
 };
 
-// Number of floats of the packed weights.
-int64_t packed_size(const ModelSizes& sizes, Isa isa);
+// Bytes of the packed weights.
+int64_t packed_bytes(const ModelSizes& sizes, Isa isa, Precision precision);
 
-// Writes packed_size(sizes, isa) floats to `packed`, which overlaps nothing.
-void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, float* packed);
+// Writes packed_bytes(...) bytes to `packed`, which is aligned to 64 bytes and overlaps nothing.
+// The weights are not needed afterwards.
+void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, Precision precision,
+          void* packed);
 
 }  // namespace cpu
 }  // namespace planet

@@ -73,6 +73,7 @@ int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
   for (int64_t done = 0; done < p.iterations; ++done) {
     const double began = elapsed_ms(start);
     if (done > 0 && began + longest > p.budget_ms) return done;
+    if (done > 0 && p.stop && p.stop(p.stop_context)) return done;
     job.action_iteration = static_cast<uint32_t>(p.first_iteration + done);
     job.noise.iteration = job.action_iteration;
     run_job(job, model, space.job, parallel);

@@ -1,113 +1,187 @@
-// Brings the weights into the order in which the kernels read them.
+// Brings the weights into the order in which the kernels read them, and quantises them.
+#include <cmath>
+
 #include "panel.h"
 
 namespace planet::cpu {
 namespace {
 
+// What the operand of a product looks like when it is quantised (quantised.inc).
+enum class Operand {
+  kExact,   // always float32
+  kSigned,  // belief, state: zero point 128
+  kHidden,  // output of an activation: from 0 (ReLU) or -1 (ELU)
+};
+
+// Columns [column, column + inputs) of a matrix with `width` columns, times an operand.
+struct Part {
+  const float* weight;
+  int width, column, inputs;
+  Operand operand;
+};
+
 int64_t tiles(int features, int rows) {
   return (features + rows - 1) / rows;
 }
 
-int64_t layer_size(int features, int inputs, int rows) {
-  return tiles(features, rows) * rows * (1 + inputs);
+int64_t part_words(int inputs, int rows, Precision precision) {
+  if (precision == Precision::kFloat32) return static_cast<int64_t>(inputs) * rows;
+  return inputs == 0 ? 0 : static_cast<int64_t>(rows) * (2 + (inputs + 3) / 4);
 }
 
-// Appends one tile's rows [first, first + rows) of a bias (b, plus b2 if not null).
-float* pack_bias(const float* b, const float* b2, int features, int first, int rows, float* out) {
-  for (int r = 0; r < rows; ++r) {
-    const int row = first + r;
-    *out++ = row < features ? (b2 ? b[row] + b2[row] : b[row]) : 0.0f;
+class Packer {
+ public:
+  Packer(const ModelSizes& sizes, int rows, Precision precision)
+      : elu_(sizes.elu), rows_(rows), int8_(precision == Precision::kInt8) {}
+
+  // Appends one tile: rows [first, first + rows) of bias (plus bias2 if not null) and of the parts.
+  template <class... Parts>
+  void tile(const float* bias, const float* bias2, int features, int first, const Parts&... parts) {
+    float* tile_bias = out;
+    const int left = features - first, count = left < rows_ ? left : rows_;
+    for (int r = 0; r < rows_; ++r) {
+      *out++ = r < count ? (bias2 ? bias[first + r] + bias2[first + r] : bias[first + r]) : 0.0f;
+    }
+    (part(parts, first, count, tile_bias), ...);
   }
-  return out;
-}
 
-// Appends columns [column, column + inputs) of one tile's rows of a matrix with `width` columns.
-float* pack_columns(const float* w, int width, int column, int inputs, int features, int first,
-                    int rows, float* out) {
-  for (int k = 0; k < inputs; ++k) {
-    for (int r = 0; r < rows; ++r) {
-      const int row = first + r;
-      *out++ = row < features ? w[static_cast<int64_t>(row) * width + column + k] : 0.0f;
+  template <class... Parts>
+  void layer(const float* bias, int features, const Parts&... parts) {
+    for (int first = 0; first < features; first += rows_) {
+      tile(bias, nullptr, features, first, parts...);
     }
   }
-  return out;
-}
 
-void pack_layer(const float* w, const float* b, int features, int inputs, int rows, float* out) {
-  for (int first = 0; first < features; first += rows) {
-    out = pack_bias(b, nullptr, features, first, rows, out);
-    out = pack_columns(w, inputs, 0, inputs, features, first, rows, out);
+  float* out = nullptr;
+
+ private:
+  void part(const Part& part, int first, int count, float* bias) {
+    if (part.inputs == 0) return;
+    if (int8_ && part.operand != Operand::kExact) return quantised(part, first, count, bias);
+    for (int k = 0; k < part.inputs; ++k) {
+      for (int r = 0; r < rows_; ++r) *out++ = r < count ? row(part, first + r)[k] : 0.0f;
+    }
   }
-}
 
-void pack_gru(const ModelSizes& sizes, const ModelWeights& weights, int rows, float* out) {
+  static const float* row(const Part& part, int index) {
+    return part.weight + static_cast<int64_t>(index) * part.width + part.column;
+  }
+
+  void quantised(const Part& part, int first, int count, float* bias) {
+    const int quads = (part.inputs + 3) / 4;
+    float* step = out;
+    int32_t* zero = reinterpret_cast<int32_t*>(out + rows_);
+    int8_t* weight = reinterpret_cast<int8_t*>(out + 2 * rows_);
+    out += part_words(part.inputs, rows_, Precision::kInt8);
+    for (int r = 0; r < rows_; ++r) {
+      const float* w = r < count ? row(part, first + r) : nullptr;
+      float largest = 0x1p-100f;  // a row of zeros has a step, too
+      for (int k = 0; w && k < part.inputs; ++k) largest = std::fmax(largest, std::fabs(w[k]));
+      const float inverse = 127.0f / largest;
+      int32_t sum = 0;
+      for (int k = 0; k < 4 * quads; ++k) {
+        const float q = w && k < part.inputs ? std::nearbyint(w[k] * inverse) : 0.0f;
+        weight[(k / 4 * rows_ + r) * 4 + k % 4] = static_cast<int8_t>(q);
+        sum += static_cast<int32_t>(q);
+      }
+      step[r] = largest / 127.0f;
+      zero[r] = part.operand == Operand::kSigned ? -128 * sum : 0;
+      if (part.operand == Operand::kHidden && elu_) bias[r] -= step[r] * static_cast<float>(sum);
+    }
+  }
+
+  bool elu_;
+  int rows_;
+  bool int8_;
+};
+
+void pack_gru(const ModelSizes& sizes, const ModelWeights& weights, int rows, Packer& packer) {
   const int d = sizes.belief, m = sizes.hidden;
   for (int first = 0; first < d; first += rows) {
     for (int gate = 0; gate < 3; ++gate) {
-      const float* hh = weights.gru_weight_hh + static_cast<int64_t>(gate) * d * d;
-      const float* ih = weights.gru_weight_ih + static_cast<int64_t>(gate) * d * m;
+      const Part hh{weights.gru_weight_hh + static_cast<int64_t>(gate) * d * d, d, 0, d,
+                    Operand::kSigned};
+      const Part ih{weights.gru_weight_ih + static_cast<int64_t>(gate) * d * m, m, 0, m,
+                    Operand::kHidden};
       const float* bias_hh = weights.gru_bias_hh + gate * d;
       const float* bias_ih = weights.gru_bias_ih + gate * d;
-      const bool fold = gate < 2;  // n multiplies its hidden part by r before the rest is added
-      out = pack_bias(bias_hh, fold ? bias_ih : nullptr, d, first, rows, out);
-      out = pack_columns(hh, d, 0, d, d, first, rows, out);
-      if (!fold) out = pack_bias(bias_ih, nullptr, d, first, rows, out);
-      out = pack_columns(ih, m, 0, m, d, first, rows, out);
+      if (gate < 2) {
+        packer.tile(bias_hh, bias_ih, d, first, hh, ih);
+      } else {  // n multiplies its hidden part by r before the rest is added
+        packer.tile(bias_hh, nullptr, d, first, hh);
+        packer.tile(bias_ih, nullptr, d, first, ih);
+      }
     }
   }
 }
 
 }  // namespace
 
-PackedLayout packed_layout(const ModelSizes& sizes, int rows) {
+PackedLayout packed_layout(const ModelSizes& sizes, int rows, Precision precision) {
   const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
+  const auto part = [=](int inputs) { return part_words(inputs, rows, precision); };
   PackedLayout layout{};
   layout.rows = rows;
   int64_t at = 0;
   layout.input = at;
-  at += layer_size(m, s + a, rows);
+  at += tiles(m, rows) * (rows + part(s) + part_words(a, rows, Precision::kFloat32));
   layout.gru = at;
-  at += tiles(d, rows) * rows * (4 + 3 * (d + m));
+  at += tiles(d, rows) * (4 * rows + 3 * (part(d) + part(m)));
   layout.prior_hidden = at;
-  at += layer_size(m, d, rows);
+  at += tiles(m, rows) * (rows + part(d ? d : m));
   layout.prior_mean = at;
-  at += layer_size(s, m, rows);
+  at += tiles(s, rows) * (rows + part(m));
   layout.prior_raw = at;
-  at += layer_size(s, m, rows);
-  int inputs = d + s;
-  for (int layer = 0; layer < sizes.reward_layers; ++layer) {
-    layout.reward[layer] = at;
-    at += layer_size(sizes.reward_widths[layer], inputs, rows);
-    inputs = sizes.reward_widths[layer];
+  at += tiles(s, rows) * (rows + part(m));
+  const int last = sizes.reward_layers - 1;
+  for (int i = 0; i < last; ++i) {
+    const int64_t parts = i ? part(sizes.reward_widths[i - 1]) : part(d) + part(s);
+    layout.reward[i] = at;
+    at += tiles(sizes.reward_widths[i], rows) * (rows + parts);
   }
+  layout.reward[last] = at;
+  at += 1 + (last ? sizes.reward_widths[last - 1] : d + s);
   layout.total = at;
   layout.prefix_gru = tiles(m, rows) * rows;
   layout.prefix_total = layout.prefix_gru + tiles(d, rows) * rows * 3;
   return layout;
 }
 
-int64_t packed_size(const ModelSizes& sizes, Isa isa) {
-  return packed_layout(sizes, kernel_set(isa).rows).total;
+int64_t packed_bytes(const ModelSizes& sizes, Isa isa, Precision precision) {
+  return 4 * packed_layout(sizes, kernel_set(isa, precision).rows, precision).total;
 }
 
-void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, float* packed) {
+void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, Precision precision,
+          void* packed) {
   const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
-  const int rows = kernel_set(isa).rows;
-  const PackedLayout layout = packed_layout(sizes, rows);
-  pack_layer(weights.input_weight, weights.input_bias, m, s + a, rows, packed + layout.input);
-  pack_gru(sizes, weights, rows, packed + layout.gru);
-  pack_layer(weights.prior_hidden_weight, weights.prior_hidden_bias, m, d, rows,
-             packed + layout.prior_hidden);
-  pack_layer(weights.prior_weight, weights.prior_bias, s, m, rows, packed + layout.prior_mean);
-  pack_layer(weights.prior_weight + static_cast<int64_t>(s) * m, weights.prior_bias + s, s, m, rows,
-             packed + layout.prior_raw);
-  int inputs = d + s;
-  for (int layer = 0; layer < sizes.reward_layers; ++layer) {
-    const int width = sizes.reward_widths[layer];
-    pack_layer(weights.reward_weights[layer], weights.reward_biases[layer], width, inputs, rows,
-               packed + layout.reward[layer]);
-    inputs = width;
+  const int rows = kernel_set(isa, precision).rows;
+  Packer packer(sizes, rows, precision);
+  packer.out = static_cast<float*>(packed);  // the order is that of packed_layout
+  packer.layer(weights.input_bias, m, Part{weights.input_weight, s + a, 0, s, Operand::kSigned},
+               Part{weights.input_weight, s + a, s, a, Operand::kExact});
+  pack_gru(sizes, weights, rows, packer);
+  packer.layer(weights.prior_hidden_bias, m,
+               d ? Part{weights.prior_hidden_weight, d, 0, d, Operand::kSigned}
+                 : Part{weights.prior_hidden_weight, m, 0, m, Operand::kHidden});
+  const float* raw = weights.prior_weight + static_cast<int64_t>(s) * m;
+  packer.layer(weights.prior_bias, s, Part{weights.prior_weight, m, 0, m, Operand::kHidden});
+  packer.layer(weights.prior_bias + s, s, Part{raw, m, 0, m, Operand::kHidden});
+  const int last = sizes.reward_layers - 1;
+  for (int i = 0; i < last; ++i) {
+    const float* weight = weights.reward_weights[i];
+    const float* bias = weights.reward_biases[i];
+    const int width = sizes.reward_widths[i];
+    if (i == 0) {
+      packer.layer(bias, width, Part{weight, d + s, 0, d, Operand::kSigned},
+                   Part{weight, d + s, d, s, Operand::kSigned});
+    } else {
+      const int inputs = sizes.reward_widths[i - 1];
+      packer.layer(bias, width, Part{weight, inputs, 0, inputs, Operand::kHidden});
+    }
   }
+  *packer.out++ = weights.reward_biases[last][0];
+  const int inputs = last ? sizes.reward_widths[last - 1] : d + s;
+  for (int k = 0; k < inputs; ++k) *packer.out++ = weights.reward_weights[last][k];
 }
 
 }  // namespace planet::cpu

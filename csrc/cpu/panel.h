@@ -17,9 +17,13 @@
 
 namespace planet::cpu {
 
-// Offsets in floats into the packed weights. A layer is cut into tiles of `rows` features, the last
-// one padded with zeros: [tile][bias[rows], weight[inputs][rows]]. A tile of the GRU is
-// r [bias, D + M], z [bias, D + M], hidden part of n [bias, D], input part of n [bias, M].
+// Offsets into the packed weights, in words of four bytes. A layer is cut into tiles of `rows`
+// features, the last one padded with zeros. A tile is [bias[rows]] and one part per operand:
+// exact      weight[inputs][rows]
+// quantised  step[rows], sum of zero points[rows] (int32), weight[ceil(inputs / 4)][rows][4] (int8)
+// An operand without inputs has no part. A tile of the GRU is r [bias, belief, x], z likewise, the
+// hidden part of n [bias, belief] and the input part of n [bias, x]. The action's part and the last
+// reward layer, one row [bias, weight[inputs]] without padding, are always exact.
 struct PackedLayout {
   int rows;
   int64_t input, gru, prior_hidden, prior_mean, prior_raw;
@@ -30,7 +34,7 @@ struct PackedLayout {
   int64_t prefix_gru, prefix_total;
 };
 
-PackedLayout packed_layout(const ModelSizes& sizes, int rows);
+PackedLayout packed_layout(const ModelSizes& sizes, int rows, Precision precision);
 
 // One call of rollout_returns, or one iteration of cem_plan.
 struct RolloutJob {
@@ -71,7 +75,13 @@ struct KernelSet {
 extern const KernelSet kernels_baseline;
 extern const KernelSet kernels_avx2;
 extern const KernelSet kernels_avx512;
+extern const KernelSet kernels_avx512vnni;  // int8
 
-const KernelSet& kernel_set(Isa isa);
+// precision: kInt8 only if isa_has_int8(isa).
+const KernelSet& kernel_set(Isa isa, Precision precision);
+
+inline const KernelSet& kernel_set(const Model& model) {
+  return kernel_set(model.isa, model.precision);
+}
 
 }  // namespace planet::cpu

@@ -65,12 +65,12 @@ void panel_worker(void* context, int worker) {
 }
 
 int64_t prefix_floats(const Model& model, int64_t batch) {
-  const int rows = kernel_set(model.isa).rows;
-  return round_up(batch * packed_layout(model.sizes, rows).prefix_total);
+  const int rows = kernel_set(model).rows;
+  return round_up(batch * packed_layout(model.sizes, rows, model.precision).prefix_total);
 }
 
 int64_t scratch_floats(const Model& model) {
-  return round_up(kernel_set(model.isa).scratch(model.sizes));
+  return round_up(kernel_set(model).scratch(model.sizes));
 }
 
 }  // namespace
@@ -79,8 +79,8 @@ RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, i
                     int64_t candidates, const StateNoise& noise, double discount, float* returns) {
   RolloutJob job{};
   job.sizes = model.sizes;
-  job.layout = packed_layout(model.sizes, kernel_set(model.isa).rows);
-  job.packed = model.packed;
+  job.layout = packed_layout(model.sizes, kernel_set(model).rows, model.precision);
+  job.packed = static_cast<const float*>(model.packed);
   job.min_stddev = model.min_stddev;
   job.horizon = horizon;
   job.batch = batch;
@@ -101,7 +101,7 @@ void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
   if (job.latent.per_candidate) return;
   float* base = align_floats(workspace);
   Work work{job,
-            kernel_set(model.isa),
+            kernel_set(model),
             base,
             base + prefix_floats(model, job.batch),
             scratch_floats(model),
@@ -115,7 +115,7 @@ void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
 
 void run_job(const RolloutJob& job, const Model& model, float* workspace,
              const Parallel& parallel) {
-  const KernelSet& kernels = kernel_set(model.isa);
+  const KernelSet& kernels = kernel_set(model);
   float* scratch = align_floats(workspace) + prefix_floats(model, job.batch);
   const int vectors = panel_vectors(kernels, job.batch, job.candidates, parallel.workers);
   const int64_t panels = divide_up(divide_up(job.candidates, kernels.lanes), vectors);
@@ -126,7 +126,7 @@ void run_job(const RolloutJob& job, const Model& model, float* workspace,
 
 void normals(Isa isa, int64_t seed, const NormalsCounter& counter, int64_t candidates, int dims,
              float* out) {
-  const KernelSet& kernels = kernel_set(isa);
+  const KernelSet& kernels = kernel_set(isa, Precision::kFloat32);
   float table[kMaxSize * 16];  // lanes are at most 16
   for (int64_t first = 0; first < candidates; first += kernels.lanes) {
     kernels.normals(seed, counter, first, dims, table);

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import Noise, resolve_seeds
-from planet.ops.checks import SPREADS, bounds, check_cem_plan, check_refit, check_rollout
+from planet.ops.checks import PRECISIONS, SPREADS, bounds, check_cem_plan, check_refit, check_rollout
 from planet.ops.results import Plan, Refit
 from planet.weights import RolloutWeights
 
@@ -46,6 +46,7 @@ def rollout_returns(
 
     Raises:
       ImportError: the extension is missing.
+      ValueError: precision="int8" and the instruction set in use has no int8 kernels.
     """
     _require_extension()
     check_rollout(weights, latent, actions, noise, discount, precision)
@@ -55,7 +56,7 @@ def rollout_returns(
         seeds = noise.seeds(actions.shape[1], actions.device)
         iteration, particle, noise = noise.iteration, noise.particle, None
     returns: Tensor = torch.ops.planet.rollout_returns(
-        *_model(weights),
+        *_model(weights, precision),
         latent.belief.contiguous(),
         latent.state.contiguous(),
         actions.contiguous(),
@@ -128,6 +129,8 @@ def cem_plan(
 
     Raises:
       ImportError: the extension is missing.
+      ValueError: precision="int8" and the instruction set in use has no int8 kernels.
+      KeyboardInterrupt: Ctrl-C came during the plan; it is noticed between iterations.
     """
     _require_extension()
     check_cem_plan(
@@ -138,7 +141,7 @@ def cem_plan(
     lower, upper = bounds(low, high, mean)
     _check_memory(mean, candidates)
     mean, stddev, best, done = torch.ops.planet.cem_plan(
-        *_model(weights),
+        *_model(weights, precision),
         latent.belief.contiguous(),
         latent.state.contiguous(),
         mean.contiguous(),
@@ -156,6 +159,7 @@ def cem_plan(
         float(discount),
         budget_ms,
     )
+    _C.raise_interrupt()
     return Plan(mean[0].clone(), mean, stddev, best, iterations if budget_ms is None else int(done))
 
 
@@ -188,13 +192,22 @@ def _check_memory(mean: Tensor, candidates: int) -> None:
         )
 
 
-def _model(weights: RolloutWeights) -> tuple[Tensor, list[int], float, int]:
-    """The ops' first arguments: packed weights, sizes, min_stddev, instruction set."""
+def _model(weights: RolloutWeights, precision: str) -> tuple[Tensor, list[int], float, int, int]:
+    """The ops' first arguments: packed weights, sizes, min_stddev, instruction set, precision."""
     isa: int = _C.isa()
-    key = f"packed for cpu instruction set {isa}"
+    if precision == "int8" and not _C.has_int8():
+        raise ValueError(
+            "precision: 'int8' needs the instruction set 'avx512vnni', got "
+            f"{_C.isa_name()!r} (this processor runs {', '.join(_C.build_info()['isas'])}); "
+            "use precision='fp32'"
+        )
+    key = f"packed for cpu instruction set {isa} in {precision}"
+    kind = PRECISIONS.index(precision)
     if key not in weights._cache:
-        weights._cache[key] = torch.ops.planet.pack_weights(_tensors(weights), _sizes(weights), isa)
-    return weights._cache[key], _sizes(weights), float(weights.min_stddev), isa
+        weights._cache[key] = torch.ops.planet.pack_weights(
+            _tensors(weights), _sizes(weights), isa, kind
+        )
+    return weights._cache[key], _sizes(weights), float(weights.min_stddev), isa, kind
 
 
 def _sizes(weights: RolloutWeights) -> list[int]:
@@ -209,8 +222,9 @@ def _sizes(weights: RolloutWeights) -> list[int]:
 
 
 def _tensors(weights: RolloutWeights) -> list[Tensor]:
+    """In the order of `pack_weights`; without the GRU's if there is none."""
     reward = zip(weights.reward_weights, weights.reward_biases, strict=True)
-    return [
+    tensors = [
         weights.input_weight,
         weights.input_bias,
         weights.gru_weight_ih,
@@ -223,10 +237,12 @@ def _tensors(weights: RolloutWeights) -> list[Tensor]:
         weights.prior_bias,
         *(tensor for layer in reward for tensor in layer),
     ]
+    return [tensor for tensor in tensors if tensor is not None]
 
 
 def _fake_rollout_returns(
-    packed: Tensor, sizes: list[int], min_stddev: float, isa: int, belief: Tensor, state: Tensor,
+    packed: Tensor, sizes: list[int], min_stddev: float, isa: int, precision: int,
+    belief: Tensor, state: Tensor,
     actions: Tensor, *rest: object,
 ) -> Tensor:  # fmt: skip
     return actions.new_empty(actions.shape[1], actions.shape[2])
@@ -242,7 +258,8 @@ def _fake_refit(
 
 
 def _fake_cem_plan(
-    packed: Tensor, sizes: list[int], min_stddev: float, isa: int, belief: Tensor, state: Tensor,
+    packed: Tensor, sizes: list[int], min_stddev: float, isa: int, precision: int,
+    belief: Tensor, state: Tensor,
     mean: Tensor, *rest: object,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     done = mean.new_empty((), dtype=torch.int64)
