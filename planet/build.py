@@ -9,7 +9,7 @@ import torch
 
 from planet.ops import fused
 
-_INT8 = "avx512vnni"  # the instruction set that has kernels for int8
+_INT8 = "avx512vnni"  # the only set with kernels for int8; those for fp32 are avx512's
 
 
 def build_info() -> dict[str, Any]:
@@ -19,8 +19,9 @@ def build_info() -> dict[str, Any]:
       extension: whether the compiled planner is there; if not, `reason` says why.
       version, compiler, torch_headers: of the extension's build.
       isa, isas: instruction set in use, and all that this processor runs.
-      isa_cap: value of the environment variable PLANET_CPU_ISA, None if it is not set.
-      int8: whether plans with precision="int8" are served; if not, `int8_reason` says why.
+      isa_cap: value of the environment variable PLANET_CPU_ISA; None where it is not set.
+      fp32, int8: instruction set of plans with that precision. int8 is None where it is not
+        available, and `int8_reason` says why.
       cuda: compiled, toolkit, architectures, devices, status.
       torch, threads: of the running torch; plans have its number of threads.
     """
@@ -29,8 +30,9 @@ def build_info() -> dict[str, Any]:
         return {"extension": False, "reason": str(fused._IMPORT_ERROR), **facts}
     info: dict[str, Any] = {"extension": True, **fused._C.build_info()}
     info["isa_cap"] = os.environ.get("PLANET_CPU_ISA") or None
-    info["int8"] = bool(getattr(fused._C, "isa_has_int8", bool)())
-    if not info["int8"]:
+    info["fp32"] = "avx512" if info["isa"] == _INT8 else info["isa"]
+    info["int8"] = info["isa"] if info.get("int8") else None
+    if info["int8"] is None:
         info["int8_reason"] = _why_no_int8(info)
     return {**info, **facts}
 
@@ -49,5 +51,5 @@ def _why_no_int8(info: dict[str, Any]) -> str:
     if _INT8 not in info["isas"]:
         return f"needs instruction set {_INT8}, this processor runs {', '.join(info['isas'])}"
     cap = info["isa_cap"]
-    chosen = f"PLANET_CPU_ISA={cap} caps it" if cap else "another one was set"
+    chosen = f"PLANET_CPU_ISA={cap}" if cap else f"{info['isa']} was set"
     return f"needs instruction set {_INT8}, which this processor runs, but {chosen}"

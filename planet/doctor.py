@@ -139,8 +139,12 @@ def _examine_extension(report: Report) -> None:
         return
     report.facts.append(
         ("extension", f"{info['version']}, {info['compiler']}, torch headers "
-         f"{info['torch_headers']}, instruction set {info['isa']} of {', '.join(info['isas'])}")
+         f"{info['torch_headers']}, {info['threads']} threads")
     )  # fmt: skip
+    cap = f", capped by PLANET_CPU_ISA={info['isa_cap']}" if info["isa_cap"] else ""
+    int8 = info["int8"] or f"not available ({info['int8_reason']})"
+    report.facts.append(("", f"instruction sets: fp32 {info['fp32']}, int8 {int8}"))
+    report.facts.append(("", f"this processor runs {', '.join(info['isas'])}{cap}"))
     cuda = info["cuda"]
     built = f"CUDA {cuda['toolkit']} for {cuda['architectures']}, " if cuda["compiled"] else ""
     report.facts.append(("", f"{built}{cuda['devices']} CUDA devices, {cuda['status']}"))

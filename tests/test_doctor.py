@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
 
-from planet import doctor
+from planet import build_info, doctor
 from planet.cli import main
 from planet.doctor import Problem, Report, examine, render_test
 
@@ -47,11 +47,24 @@ def test_healthy_machine_has_no_problems(
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
     for fact in (
-        f"torch      {torch.__version__}", "instruction set", "CUDA",
+        f"torch      {torch.__version__}", "instruction sets: fp32 ", ", int8 ", "CUDA",
         "fused planner agrees with the reference", "numpy", "mujoco 3.17.0",
         "rendering  egl, llvmpipe", "fast 0.50 (p95 0.75, CPU 0.50)", "everything",
     ):  # fmt: skip
         assert fact in text, fact
+
+
+@needs_fused
+def test_instruction_sets_and_their_cap_are_named(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANET_CPU_ISA", "avx2")  # the extension is loaded, only the report sees it
+    monkeypatch.setattr(doctor, "build_info", lambda: build_info() | {
+        "isas": ["baseline", "avx2"], "fp32": "avx2", "int8": None, "int8_reason": "needs more",
+    })  # fmt: skip
+    texts = [text for _, text in examine().facts]
+    assert "instruction sets: fp32 avx2, int8 not available (needs more)" in texts
+    assert "this processor runs baseline, avx2, capped by PLANET_CPU_ISA=avx2" in texts
 
 
 def test_missing_extension_is_a_problem(

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 from ops.fused_support import needs_extension
 
 import planet
@@ -62,6 +63,10 @@ def test_build_info_states_the_facts() -> None:
     assert info["version"] == planet.__version__
     assert info["isa"] in info["isas"]
     assert info["isas"][0] in ("baseline", "neon")
+    assert info["fp32"] in info["isas"]
+    assert info["int8"] in (*info["isas"], None)
+    assert (info["int8"] is None) == ("int8_reason" in info)
+    assert info["threads"] == torch.get_num_threads()
     assert int(info["torch_headers"].split(".")[0]) >= 2
     assert set(info["cuda"]) >= {"compiled", "devices", "status"}
 
