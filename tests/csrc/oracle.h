@@ -1,0 +1,42 @@
+// What the tests compare with: the operations once more, in double precision, one number at a time,
+// from the formulas of the headers. Nothing here uses the kernels.
+#pragma once
+
+#include <stdint.h>
+
+#include <vector>
+
+#include "normals.h"
+#include "random_model.h"
+
+namespace planet::tests {
+
+struct Returns {
+  std::vector<double> values;  // [B, J]
+  // What errors are divided by: the rms of the returns, at least 1e-2, and at least a thirtieth of
+  // the rms of the sums of their terms' magnitudes: where rewards cancel further than that, float32
+  // itself is not as exact as the table of tolerances asks (tests/ops/tolerances.py).
+  double scale;
+
+  // Candidates [0, count) of every problem, with the same scale.
+  Returns first(int64_t batch, int64_t count) const;
+};
+
+// Of a rollout whose noise is kNone or kValues. With kInt8, weights and activations are quantised.
+Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& rollout);
+
+// Philox4x32-10 after Salmon et al. (SC 2011), in its plainest form.
+void oracle_philox(uint32_t (&counter)[4], uint32_t key0, uint32_t key1);
+
+// [candidates, dims]: Box and Muller (1958) on the words and uniforms of csrc/philox.h.
+std::vector<double> oracle_normals(int64_t seed, const cpu::NormalsCounter& counter,
+                                   int64_t candidates, int dims);
+
+// Ranks 0..K-1 of `returns` [J] by a sort of all: descending, NaN last, ties to the lower index.
+std::vector<int64_t> oracle_elites(const float* returns, int64_t candidates, int64_t topk);
+
+// |got - expected| / scale of each, and the largest of them (NaN if there is one).
+std::vector<double> returns_errors(const std::vector<float>& got, const Returns& expected);
+double returns_error(const std::vector<float>& got, const Returns& expected);
+
+}  // namespace planet::tests

@@ -1,0 +1,202 @@
+#include "random_model.h"
+
+#include <cmath>
+
+#include "rollout.h"
+
+namespace planet::tests {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+// [outer, inner, width] -> [outer, count, width] from `first` on.
+std::vector<float> middle(const std::vector<float>& from, int64_t outer, int64_t inner,
+                          int64_t width, int64_t first, int64_t count) {
+  std::vector<float> to;
+  if (from.empty()) return to;
+  for (int64_t o = 0; o < outer; ++o) {
+    const auto begin = from.begin() + (o * inner + first) * width;
+    to.insert(to.end(), begin, begin + count * width);
+  }
+  return to;
+}
+
+}  // namespace
+
+uint64_t Random::next() {
+  uint64_t z = state_ += 0x9E3779B97F4A7C15u;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+double Random::uniform(double low, double high) {
+  return low + (high - low) * (static_cast<double>(next() >> 11) + 0.5) * 0x1p-53;
+}
+
+double Random::normal() {
+  const double radius = std::sqrt(-2.0 * std::log(uniform(0.0, 1.0)));
+  return radius * std::cos(2.0 * kPi * uniform(0.0, 1.0));
+}
+
+int64_t Random::integer(int64_t low, int64_t high) {
+  return low + static_cast<int64_t>(next() % static_cast<uint64_t>(high - low + 1));
+}
+
+std::vector<float> Random::uniforms(int64_t count, double low, double high) {
+  std::vector<float> out(static_cast<size_t>(count));
+  for (float& x : out) x = static_cast<float>(uniform(low, high));
+  return out;
+}
+
+std::vector<float> Random::normals(int64_t count) {
+  std::vector<float> out(static_cast<size_t>(count));
+  for (float& x : out) x = static_cast<float>(normal());
+  return out;
+}
+
+ModelSizes Shape::sizes() const {
+  ModelSizes out{belief, state, action, hidden, static_cast<int>(reward.size()), {}, elu};
+  for (size_t i = 0; i < reward.size(); ++i) out.reward_widths[i] = reward[i];
+  return out;
+}
+
+std::string Shape::name() const {
+  std::string text = "D " + show(belief) + ", S " + show(state) + ", A " + show(action) + ", M " +
+                     show(hidden) + ", reward";
+  for (const int width : reward) text += " " + show(width);
+  return text + (elu ? ", elu" : ", relu");
+}
+
+RandomModel::RandomModel(const Shape& shape, Random& random, double scale) : sizes(shape.sizes()) {
+  const int64_t d = shape.belief, s = shape.state, a = shape.action, m = shape.hidden;
+  const auto matrix = [&](int64_t rows, int64_t inputs, int64_t fan) {
+    const double bound = scale / std::sqrt(static_cast<double>(fan));
+    return random.uniforms(rows * inputs, -bound, bound);
+  };
+  input_weight = matrix(m, s + a, s + a);
+  input_bias = matrix(m, 1, s + a);
+  if (d > 0) {
+    gru_weight_ih = matrix(3 * d, m, d);
+    gru_weight_hh = matrix(3 * d, d, d);
+    gru_bias_ih = matrix(3 * d, 1, d);
+    gru_bias_hh = matrix(3 * d, 1, d);
+  }
+  const int64_t prior_inputs = d > 0 ? d : m;
+  prior_hidden_weight = matrix(m, prior_inputs, prior_inputs);
+  prior_hidden_bias = matrix(m, 1, prior_inputs);
+  prior_weight = matrix(2 * s, m, m);
+  prior_bias = matrix(2 * s, 1, m);
+  int64_t inputs = d + s;
+  for (const int width : shape.reward) {
+    reward_weights.push_back(matrix(width, inputs, inputs));
+    reward_biases.push_back(matrix(width, 1, inputs));
+    inputs = width;
+  }
+}
+
+ModelWeights RandomModel::weights() const {
+  ModelWeights out{};
+  const auto data = [](const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); };
+  out.input_weight = data(input_weight);
+  out.input_bias = data(input_bias);
+  out.gru_weight_ih = data(gru_weight_ih);
+  out.gru_weight_hh = data(gru_weight_hh);
+  out.gru_bias_ih = data(gru_bias_ih);
+  out.gru_bias_hh = data(gru_bias_hh);
+  out.prior_hidden_weight = data(prior_hidden_weight);
+  out.prior_hidden_bias = data(prior_hidden_bias);
+  out.prior_weight = data(prior_weight);
+  out.prior_bias = data(prior_bias);
+  for (size_t i = 0; i < reward_weights.size(); ++i) {
+    out.reward_weights[i] = data(reward_weights[i]);
+    out.reward_biases[i] = data(reward_biases[i]);
+  }
+  return out;
+}
+
+std::string Variant::name() const {
+  return std::string(cpu::isa_name(isa)) + (precision == Precision::kInt8 ? " int8" : "");
+}
+
+std::vector<Variant> float32_variants() {
+  std::vector<Variant> out;
+  for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
+    if (cpu::isa_supported(isa)) out.push_back({isa, Precision::kFloat32});
+  }
+  return out;
+}
+
+std::vector<Variant> int8_variants() {
+  std::vector<Variant> out;
+  for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
+    if (cpu::isa_supported(isa) && cpu::isa_has_int8(isa)) out.push_back({isa, Precision::kInt8});
+  }
+  return out;
+}
+
+std::vector<Variant> all_variants() {
+  std::vector<Variant> out = float32_variants();
+  for (const Variant& variant : int8_variants()) out.push_back(variant);
+  return out;
+}
+
+PackedModel::PackedModel(const RandomModel& source, Variant variant)
+    : model{source.sizes, source.min_stddev, variant.isa, variant.precision, nullptr},
+      packed_(cpu::packed_bytes(source.sizes, variant.isa, variant.precision), 64) {
+  cpu::pack(source.sizes, source.weights(), variant.isa, variant.precision, packed_.data());
+  packed_.check();
+  model.packed = packed_.data();
+}
+
+Rollout::Rollout(const ModelSizes& sizes, int64_t horizon, int64_t batch, int64_t candidates,
+                 NoiseKind noise, bool per_candidate, double discount, Random& random)
+    : horizon(horizon),
+      batch(batch),
+      candidates(candidates),
+      per_candidate(per_candidate),
+      discount(discount),
+      noise(noise),
+      iteration(static_cast<uint32_t>(random.integer(0, 65535))),
+      particle(static_cast<uint32_t>(random.next())) {
+  const int64_t starts = per_candidate ? batch * candidates : batch;
+  belief = random.uniforms(starts * sizes.belief, -0.9, 0.9);
+  state = random.normals(starts * sizes.state);
+  actions = random.uniforms(horizon * batch * candidates * sizes.action, -1.0, 1.0);
+  if (noise == NoiseKind::kValues) {
+    values = random.normals(horizon * batch * candidates * sizes.state);
+  }
+  for (int64_t b = 0; b < batch; ++b) seeds.push_back(static_cast<int64_t>(random.next()));
+}
+
+Rollout candidates_of(const Rollout& from, const ModelSizes& sizes, int64_t first, int64_t count) {
+  Rollout to = from;
+  const auto cut = [&](const std::vector<float>& values, int64_t outer, int width) {
+    return middle(values, outer, from.candidates, width, first, count);
+  };
+  to.candidates = count;
+  to.actions = cut(from.actions, from.horizon * from.batch, sizes.action);
+  to.values = cut(from.values, from.horizon * from.batch, sizes.state);
+  if (from.per_candidate) {
+    to.belief = cut(from.belief, from.batch, sizes.belief);
+    to.state = cut(from.state, from.batch, sizes.state);
+  }
+  return to;
+}
+
+Rollout problem_of(const Rollout& from, const ModelSizes& sizes, int64_t problem) {
+  Rollout to = from;
+  const auto cut = [&](const std::vector<float>& values, int64_t outer, int64_t width) {
+    return middle(values, outer, from.batch, width, problem, 1);
+  };
+  const int64_t starts = from.per_candidate ? from.candidates : 1;
+  to.batch = 1;
+  to.actions = cut(from.actions, from.horizon, from.candidates * sizes.action);
+  to.values = cut(from.values, from.horizon, from.candidates * sizes.state);
+  to.belief = cut(from.belief, 1, starts * sizes.belief);
+  to.state = cut(from.state, 1, starts * sizes.state);
+  to.seeds = {from.seeds[static_cast<size_t>(problem)]};
+  return to;
+}
+
+}  // namespace planet::tests

@@ -1,0 +1,95 @@
+// Random models and random inputs of the three operations.
+#pragma once
+
+#include <stdint.h>
+
+#include <string>
+#include <vector>
+
+#include "memory.h"
+#include "model.h"
+
+namespace planet::tests {
+
+// SplitMix64 (Steele, Lea and Flood 2014).
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  uint64_t next();
+  double uniform(double low, double high);
+  double normal();
+  int64_t integer(int64_t low, int64_t high);  // both included
+  std::vector<float> uniforms(int64_t count, double low, double high);
+  std::vector<float> normals(int64_t count);
+
+ private:
+  uint64_t state_;
+};
+
+struct Shape {
+  int belief, state, action, hidden;
+  std::vector<int> reward;  // rows of the reward matrices, the last one 1
+  bool elu;
+
+  ModelSizes sizes() const;
+  std::string name() const;
+};
+
+// Weights and biases uniform in +-scale / sqrt(inputs), as torch.nn initialises them for scale 1.
+struct RandomModel {
+  ModelSizes sizes;
+  float min_stddev = 0.1f;
+  std::vector<float> input_weight, input_bias, gru_weight_ih, gru_weight_hh, gru_bias_ih,
+      gru_bias_hh, prior_hidden_weight, prior_hidden_bias, prior_weight, prior_bias;
+  std::vector<std::vector<float>> reward_weights, reward_biases;
+
+  RandomModel(const Shape& shape, Random& random, double scale = 1.0);
+  ModelWeights weights() const;
+};
+
+// What the kernels of one instruction set and precision read.
+struct Variant {
+  cpu::Isa isa;
+  Precision precision;
+
+  std::string name() const;
+};
+
+// Every instruction set that this machine runs; with int8, those that have it.
+std::vector<Variant> float32_variants();
+std::vector<Variant> int8_variants();
+std::vector<Variant> all_variants();
+
+// A model packed into exactly packed_bytes.
+class PackedModel {
+ public:
+  PackedModel(const RandomModel& model, Variant variant);
+  cpu::Model model;
+
+ private:
+  Fenced<unsigned char> packed_;
+};
+
+enum class NoiseKind { kNone, kValues, kSeeds };
+
+// The inputs of one rollout_returns.
+struct Rollout {
+  int64_t horizon, batch, candidates;
+  bool per_candidate;
+  double discount;
+  NoiseKind noise;
+  uint32_t iteration, particle;
+  std::vector<float> belief, state, actions, values;  // values: [H, B, J, S] with kValues
+  std::vector<int64_t> seeds;                         // [B]
+
+  Rollout(const ModelSizes& sizes, int64_t horizon, int64_t batch, int64_t candidates,
+          NoiseKind noise, bool per_candidate, double discount, Random& random);
+};
+
+// Candidates [first, first + count) of every problem, and problem b alone. Seeded noise only fits a
+// part that begins with candidate 0.
+Rollout candidates_of(const Rollout& rollout, const ModelSizes& sizes, int64_t first,
+                      int64_t count);
+Rollout problem_of(const Rollout& rollout, const ModelSizes& sizes, int64_t problem);
+
+}  // namespace planet::tests

@@ -1,0 +1,148 @@
+// Results that must not depend on how the work is cut: equal bit for bit.
+#include "calls.h"
+#include "harness.h"
+#include "pools.h"
+
+namespace planet::tests {
+namespace {
+
+const Shape kShapes[] = {{19, 5, 3, 14, {7, 6, 1}, false}, {0, 4, 2, 13, {5, 1}, true}};
+
+int64_t many() {
+  return options().quick ? 70 : 130;
+}
+
+// Every way to start and every kind of noise.
+template <class Body>
+void for_each_rollout(uint64_t seed, int64_t batch, int64_t candidates, Body body) {
+  Random random(options().seed + seed);
+  for (const Shape& shape : kShapes) {
+    const RandomModel model(shape, random);
+    for (const bool per_candidate : {false, true}) {
+      for (const NoiseKind noise : {NoiseKind::kNone, NoiseKind::kValues, NoiseKind::kSeeds}) {
+        const Rollout rollout(model.sizes, 3, batch, candidates, noise, per_candidate, 0.95,
+                              random);
+        for (const Variant& variant : all_variants()) {
+          const Scope scope(variant.name(), ", ", shape.name(),
+                            per_candidate ? ", start per candidate" : "", ", noise ",
+                            static_cast<int>(noise));
+          body(PackedModel(model, variant).model, rollout);
+        }
+      }
+    }
+  }
+}
+
+// Columns [first, first + count) of [B, J].
+std::vector<float> columns(const std::vector<float>& returns, int64_t batch, int64_t first,
+                           int64_t count) {
+  const int64_t candidates = static_cast<int64_t>(returns.size()) / batch;
+  std::vector<float> out;
+  for (int64_t b = 0; b < batch; ++b) {
+    const auto begin = returns.begin() + b * candidates + first;
+    out.insert(out.end(), begin, begin + count);
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST("returns do not depend on the number of workers or their order, run after run") {
+  for (const int64_t batch : {1, 3}) {
+    for_each_rollout(10, batch, many(), [](const cpu::Model& model, const Rollout& rollout) {
+      const std::vector<float> expected = run_rollout(model, rollout, serial(1));
+      for (const int workers : {1, 2, 3, 7, 64}) {
+        const Scope scope("workers ", workers);
+        CHECK(same_bits(run_rollout(model, rollout, serial(workers)), expected));
+        if (workers > 7) continue;
+        for (int run = 0; run < 2; ++run) {
+          CHECK(same_bits(run_rollout(model, rollout, threads(workers)), expected));
+        }
+      }
+    });
+  }
+}
+
+TEST("fewer candidates give the first columns of more") {
+  for_each_rollout(11, 2, many(), [](const cpu::Model& model, const Rollout& rollout) {
+    const std::vector<float> all = run_rollout(model, rollout, serial(1));
+    for (int64_t count = 1; count <= rollout.candidates; count += options().quick ? 5 : 1) {
+      const Scope scope("candidates ", count);
+      const Rollout part = candidates_of(rollout, model.sizes, 0, count);
+      CHECK(same_bits(run_rollout(model, part, serial(1 + static_cast<int>(count % 3))),
+                      columns(all, rollout.batch, 0, count)));
+    }
+  });
+}
+
+TEST("a candidate's return does not depend on its place in the panel") {
+  for_each_rollout(12, 1, many(), [](const cpu::Model& model, const Rollout& rollout) {
+    if (rollout.noise == NoiseKind::kSeeds) return;  // its noise belongs to the index
+    const std::vector<float> all = run_rollout(model, rollout, serial(1));
+    for (const int64_t first : {1, 2, 3, 5, 16, 33, 64}) {
+      const Scope scope("from candidate ", first);
+      const int64_t count = rollout.candidates - first;
+      const Rollout part = candidates_of(rollout, model.sizes, first, count);
+      CHECK(same_bits(run_rollout(model, part, serial(1)), columns(all, 1, first, count)));
+    }
+  });
+}
+
+TEST("a problem alone equals its row of a batch") {
+  for_each_rollout(13, 5, 21, [](const cpu::Model& model, const Rollout& rollout) {
+    const std::vector<float> all = run_rollout(model, rollout, threads(2));
+    for (int64_t b = 0; b < rollout.batch; ++b) {
+      const Scope scope("problem ", b);
+      const Rollout alone = problem_of(rollout, model.sizes, b);
+      const auto row = all.begin() + b * rollout.candidates;
+      CHECK(same_bits(run_rollout(model, alone, serial(1)),
+                      std::vector<float>(row, row + rollout.candidates)));
+    }
+  });
+}
+
+TEST("a start of its own per candidate equals the shared start") {
+  for_each_rollout(14, 2, 37, [](const cpu::Model& model, const Rollout& rollout) {
+    if (rollout.per_candidate) return;
+    Rollout repeated = rollout;
+    repeated.per_candidate = true;
+    repeated.belief.clear();
+    repeated.state.clear();
+    const ModelSizes& sizes = model.sizes;
+    for (int64_t b = 0; b < rollout.batch; ++b) {
+      const auto belief = rollout.belief.begin() + b * sizes.belief;
+      const auto state = rollout.state.begin() + b * sizes.state;
+      for (int64_t j = 0; j < rollout.candidates; ++j) {
+        repeated.belief.insert(repeated.belief.end(), belief, belief + sizes.belief);
+        repeated.state.insert(repeated.state.end(), state, state + sizes.state);
+      }
+    }
+    CHECK(
+        same_bits(run_rollout(model, repeated, serial(1)), run_rollout(model, rollout, serial(1))));
+  });
+}
+
+TEST("a wider instruction set with the same vectors has the same float32 kernels") {
+#if defined(__x86_64__)
+  if (!cpu::isa_supported(3)) return note("not run: no avx512vnni here");
+  Random random(options().seed + 15);
+  const RandomModel model(kShapes[0], random);
+  const Rollout rollout(model.sizes, 4, 2, 77, NoiseKind::kSeeds, false, 1.0, random);
+  const PackedModel narrow(model, {2, Precision::kFloat32}), wide(model, {3, Precision::kFloat32});
+  CHECK(same_bits(run_rollout(narrow.model, rollout, serial(1)),
+                  run_rollout(wide.model, rollout, serial(1))));
+#endif
+}
+
+TEST("packing the same weights twice gives the same bytes") {
+  Random random(options().seed + 16);
+  const RandomModel model(kShapes[0], random);
+  for (const Variant& variant : all_variants()) {
+    const Scope scope(variant.name());
+    const PackedModel first(model, variant), second(model, variant);
+    const int64_t bytes = cpu::packed_bytes(model.sizes, variant.isa, variant.precision);
+    CHECK(memcmp(first.model.packed, second.model.packed, static_cast<size_t>(bytes)) == 0);
+  }
+}
+
+}  // namespace planet::tests

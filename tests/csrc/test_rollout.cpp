@@ -1,0 +1,147 @@
+// Returns of rollouts against double precision.
+#include <algorithm>
+
+#include "calls.h"
+#include "harness.h"
+#include "oracle.h"
+#include "philox.h"
+#include "pools.h"
+
+namespace planet::tests {
+namespace {
+
+// As tests/ops/tolerances.py, for weights of PyTorch's default scale.
+constexpr double kTolerance = 2e-6;
+
+// Around the edges of lanes, panels and tiles; every panel width of every instruction set occurs.
+std::vector<int64_t> candidate_counts() {
+  if (options().quick) return {1, 3, 4, 5, 9, 16, 17, 31, 33, 48, 64, 65};
+  return {1,  2,  3,  4,  5,  6,  7,  8,  9,  12, 13, 15, 16,  17,
+          23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 200};
+}
+
+std::vector<Shape> small_shapes() {
+  return {{1, 1, 1, 1, {1}, false},         {7, 3, 2, 9, {5, 1}, false},
+          {20, 6, 1, 17, {16, 8, 1}, true}, {33, 5, 3, 30, {12, 9, 7, 1}, false},
+          {16, 4, 6, 64, {1}, true},        {1, 30, 21, 3, {64, 2, 1}, false},
+          {0, 6, 2, 20, {9, 1}, false},     {0, 3, 1, 5, {4, 11, 1}, true}};
+}
+
+// Largest error of all variants on the first columns of one set of inputs.
+double check_shape(const RandomModel& model, const Rollout& rollout,
+                   const std::vector<int64_t>& counts) {
+  const Returns all = oracle_returns(model, Precision::kFloat32, rollout);
+  double largest = 0.0;
+  for (const Variant& variant : float32_variants()) {
+    const PackedModel packed(model, variant);
+    for (const int64_t count : counts) {
+      if (count > rollout.candidates) continue;
+      const Scope scope(variant.name(), ", candidates ", count);
+      const Rollout part = candidates_of(rollout, model.sizes, 0, count);
+      const double error = returns_error(run_rollout(packed.model, part, serial(1)),
+                                         all.first(rollout.batch, count));
+      CHECK_AT_MOST(error, kTolerance);
+      largest = std::max(largest, error);
+    }
+  }
+  return largest;
+}
+
+}  // namespace
+
+TEST("returns agree with double precision around the edges of tiles") {
+  Random random(options().seed);
+  double largest = 0.0;
+  int trial = 0;
+  for (const Shape& shape : small_shapes()) {
+    for (const bool per_candidate : {false, true}) {
+      for (const NoiseKind noise : {NoiseKind::kNone, NoiseKind::kValues}) {
+        const RandomModel model(shape, random);
+        const int64_t horizon = 1 + trial % 5, batch = 1 + trial % 3;
+        const double discount = trial % 2 ? 0.9 : 1.0;
+        const Scope scope(shape.name(), ", horizon ", horizon, ", batch ", batch,
+                          per_candidate ? ", start per candidate" : "", ", noise ",
+                          noise == NoiseKind::kNone ? "none" : "values", ", discount ", discount);
+        const std::vector<int64_t> counts = candidate_counts();
+        const Rollout rollout(model.sizes, horizon, batch, counts.back(), noise, per_candidate,
+                              discount, random);
+        largest = std::max(largest, check_shape(model, rollout, counts));
+        ++trial;
+      }
+    }
+  }
+  note("largest error " + show(largest));
+}
+
+TEST("returns agree with double precision at the sizes of the presets") {
+  Random random(options().seed + 1);
+  const Shape paper{200, 30, 6, 200, {200, 200, 1}, false};
+  const Shape official{200, 30, 6, 200, {100, 1}, true};
+  const Shape small{64, 16, 6, 64, {64, 64, 1}, false};
+  double largest = 0.0;
+  for (const Shape& shape : {small, paper, official}) {
+    const Scope scope(shape.name());
+    const RandomModel model(shape, random);
+    const Rollout rollout(model.sizes, options().quick ? 2 : 12, 1, options().quick ? 17 : 67,
+                          NoiseKind::kValues, false, 1.0, random);
+    largest = std::max(largest, check_shape(model, rollout, {17, 67}));
+  }
+  note("largest error " + show(largest));
+}
+
+TEST("counter-based noise is the noise that the table of normals gives") {
+  Random random(options().seed + 2);
+  const Shape shape{13, 5, 2, 10, {6, 1}, false};
+  const RandomModel model(shape, random);
+  for (const Variant& variant : all_variants()) {
+    const PackedModel packed(model, variant);
+    for (const int64_t candidates : {1, 6, 17, 65}) {
+      const Scope scope(variant.name(), ", candidates ", candidates);
+      Rollout r(model.sizes, 3, 2, candidates, NoiseKind::kSeeds, false, 1.0, random);
+      const std::vector<float> returns = run_rollout(packed.model, r, serial(1));
+      r.noise = NoiseKind::kValues;
+      const int64_t block = candidates * shape.state;
+      r.values.resize(static_cast<size_t>(r.horizon * r.batch * block));
+      for (int64_t i = 0; i < r.horizon * r.batch; ++i) {
+        const uint32_t time = static_cast<uint32_t>(i / r.batch);
+        cpu::normals(variant.isa, r.seeds[static_cast<size_t>(i % r.batch)],
+                     {kStreamState, time, r.iteration, r.particle}, candidates, shape.state,
+                     r.values.data() + i * block);
+      }
+      CHECK(same_bits(run_rollout(packed.model, r, serial(1)), returns));
+    }
+  }
+}
+
+TEST("the largest sizes work") {
+  if (options().quick) return;
+  Random random(options().seed + 3);
+  const Shape shape{512, 512, 512, 512, {512, 512, 512, 1}, false};
+  const RandomModel model(shape, random);
+  const Rollout rollout(model.sizes, 1, 1, 5, NoiseKind::kValues, false, 1.0, random);
+  note("largest error " + show(check_shape(model, rollout, {5})));
+}
+
+TEST("a return that is not a number stays with its candidate") {
+  Random random(options().seed + 4);
+  const Shape shape{9, 4, 2, 11, {8, 1}, true};
+  const RandomModel model(shape, random);
+  Rollout rollout(model.sizes, 2, 1, 37, NoiseKind::kValues, false, 1.0, random);
+  for (const Variant& variant : float32_variants()) {
+    const Scope scope(variant.name());
+    const PackedModel packed(model, variant);
+    const std::vector<float> before = run_rollout(packed.model, rollout, serial(1));
+    Rollout broken = rollout;
+    broken.actions[20 * 2] = NAN;
+    const std::vector<float> after = run_rollout(packed.model, broken, serial(1));
+    for (size_t j = 0; j < after.size(); ++j) {
+      if (j == 20) {
+        CHECK(std::isnan(after[j]));
+      } else {
+        CHECK_EQUAL(after[j], before[j]);
+      }
+    }
+  }
+}
+
+}  // namespace planet::tests
