@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class TransitionParameters(Protocol):
-    """The tensors of the RSSM prior: `RolloutWeights`, or `planet.models.RSSM` while training."""
+    """The tensors around the deterministic path: `RolloutWeights`, or a model while training."""
 
     @property
     def input_weight(self) -> Tensor:
@@ -19,24 +19,8 @@ class TransitionParameters(Protocol):
         """[M]."""
 
     @property
-    def gru_weight_ih(self) -> Tensor:
-        """[3D, M], gate order reset, update, new."""
-
-    @property
-    def gru_weight_hh(self) -> Tensor:
-        """[3D, D]."""
-
-    @property
-    def gru_bias_ih(self) -> Tensor:
-        """[3D]."""
-
-    @property
-    def gru_bias_hh(self) -> Tensor:
-        """[3D]."""
-
-    @property
     def prior_hidden_weight(self) -> Tensor:
-        """[M, D]."""
+        """[M, D], or [M, M] without a deterministic path."""
 
     @property
     def prior_hidden_bias(self) -> Tensor:
@@ -57,3 +41,23 @@ class TransitionParameters(Protocol):
     @property
     def min_stddev(self) -> float:
         """Added to every stddev."""
+
+
+class RecurrentParameters(TransitionParameters, Protocol):
+    """The tensors of the RSSM prior: `RolloutWeights` of one, or `planet.models.RSSM`."""
+
+    @property
+    def gru_weight_ih(self) -> Tensor:
+        """[3D, M], gate order reset, update, new."""
+
+    @property
+    def gru_weight_hh(self) -> Tensor:
+        """[3D, D]."""
+
+    @property
+    def gru_bias_ih(self) -> Tensor:
+        """[3D]."""
+
+    @property
+    def gru_bias_hh(self) -> Tensor:
+        """[3D]."""

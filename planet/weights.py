@@ -11,14 +11,13 @@ from torch import Tensor
 
 MAX_SIZE = 512
 MAX_REWARD_LAYERS = 4
+_TRANSITIONS = ("rssm", "ssm")
 _ACTIVATIONS = ("relu", "elu")
+_GRU = ("gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh")
 _TENSORS = (
     "input_weight",
     "input_bias",
-    "gru_weight_ih",
-    "gru_weight_hh",
-    "gru_bias_ih",
-    "gru_bias_hh",
+    *_GRU,
     "prior_hidden_weight",
     "prior_hidden_bias",
     "prior_weight",
@@ -34,21 +33,26 @@ class RolloutWeights:
     x = act(W_in [state, action] + b_in), h' = GRU(x, h), p = act(W_p h' + b_p),
     [mean, raw] = W_s p + b_s, stddev = softplus(raw) + min_stddev, reward = MLP([h', s']).
 
+    transition="ssm" is the paper's purely stochastic model (Section 3, Figure 2b): no GRU and no
+    belief, D = 0. p = act(W_p x + b_p) reads the input layer's output and reward = MLP(s') the
+    state alone; everything else is the same.
+
     A snapshot is immutable: changing the source tensors later has no effect. Sizes are 1 to 512.
 
     Attributes:
-      transition: "rssm".
+      transition: "rssm", or "ssm" without the deterministic path.
       input_weight: [M, S+A], state columns first.
       input_bias: [M].
-      gru_weight_ih: [3D, M], gate order reset, update, new (as `torch.nn.GRUCell`).
-      gru_weight_hh: [3D, D].
-      gru_bias_ih: [3D].
-      gru_bias_hh: [3D].
-      prior_hidden_weight: [M, D].
+      gru_weight_ih: [3D, M], gate order reset, update, new (as `torch.nn.GRUCell`); ssm: None.
+      gru_weight_hh: [3D, D]; ssm: None.
+      gru_bias_ih: [3D]; ssm: None.
+      gru_bias_hh: [3D]; ssm: None.
+      prior_hidden_weight: [M, D]; ssm: [M, M].
       prior_hidden_bias: [M].
       prior_weight: [2S, M], rows of the mean first, then of the raw stddev.
       prior_bias: [2S].
-      reward_weights: 1 to 4 matrices; the first [N, D+S] (belief first), the last [1, N].
+      reward_weights: 1 to 4 matrices; the first [N, D+S] (belief first; ssm: [N, S]), the last
+        [1, N].
       reward_biases: one vector per matrix.
       activation: "relu" or "elu", after the input, prior hidden and reward hidden layers.
       gru_reset: "after": the reset gate multiplies the hidden product (`torch.nn.GRUCell`).
@@ -63,10 +67,10 @@ class RolloutWeights:
     transition: str = "rssm"
     input_weight: Tensor
     input_bias: Tensor
-    gru_weight_ih: Tensor
-    gru_weight_hh: Tensor
-    gru_bias_ih: Tensor
-    gru_bias_hh: Tensor
+    gru_weight_ih: Tensor | None = None
+    gru_weight_hh: Tensor | None = None
+    gru_bias_ih: Tensor | None = None
+    gru_bias_hh: Tensor | None = None
     prior_hidden_weight: Tensor
     prior_hidden_bias: Tensor
     prior_weight: Tensor
@@ -81,7 +85,7 @@ class RolloutWeights:
 
     def __post_init__(self) -> None:
         self._check_choices()
-        for name in _TENSORS:
+        for name in self._tensor_names():
             object.__setattr__(self, name, _own(name, getattr(self, name)))
         for name in ("reward_weights", "reward_biases"):
             value = getattr(self, name)
@@ -101,8 +105,8 @@ class RolloutWeights:
 
     @property
     def belief_size(self) -> int:
-        """D, width of the deterministic state."""
-        return self.gru_weight_hh.shape[1]
+        """D, width of the deterministic state; 0 for ssm."""
+        return 0 if self.gru_weight_hh is None else self.gru_weight_hh.shape[1]
 
     @property
     def hidden_size(self) -> int:
@@ -124,17 +128,23 @@ class RolloutWeights:
         if torch.device(device) == self.device:
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        for name in _TENSORS:
+        for name in self._tensor_names():
             values[name] = values[name].to(device)
         for name in ("reward_weights", "reward_biases"):
             values[name] = tuple(v.to(device) for v in values[name])
         return RolloutWeights(**values)
 
     def _check_choices(self) -> None:
-        if self.transition != "rssm":
+        if self.transition not in _TRANSITIONS:
             raise ValueError(
-                f"transition: {self.transition!r} is not available yet; expected 'rssm'"
+                f"transition: expected one of {list(_TRANSITIONS)}, got {self.transition!r}"
             )
+        for name in _GRU:
+            given = getattr(self, name) is not None
+            if given and self.transition == "ssm":
+                raise ValueError(f"{name}: expected None for transition='ssm', got a value")
+            if not given and self.transition == "rssm":
+                raise TypeError(f"{name}: expected a tensor for transition='rssm', got None")
         if self.gru_reset != "after":
             raise ValueError(
                 f"gru_reset: {self.gru_reset!r} is not available yet; expected 'after'"
@@ -150,11 +160,17 @@ class RolloutWeights:
                 f"min_stddev: expected a finite float32 value >= 0, got {self.min_stddev}"
             )
 
+    def _tensor_names(self) -> list[str]:
+        """The tensors that this transition has, without the reward layers."""
+        return [name for name in _TENSORS if self.transition == "rssm" or name not in _GRU]
+
     def _check_shapes(self) -> None:
+        recurrent = self.transition == "rssm"
         _check_dims("input_weight", self.input_weight, "[M, S+A]")
         _check_dims("input_bias", self.input_bias, "[M]")
-        _check_dims("gru_weight_hh", self.gru_weight_hh, "[3D, D]")
         _check_dims("prior_bias", self.prior_bias, "[2S]")
+        if self.gru_weight_hh is not None:
+            _check_dims("gru_weight_hh", self.gru_weight_hh, "[3D, D]")
         if self.prior_bias.shape[0] % 2:
             raise ValueError(
                 f"prior_bias: expected an even length 2S, got {self.prior_bias.shape[0]}"
@@ -166,30 +182,29 @@ class RolloutWeights:
                 f"input_weight: expected shape [M={hidden}, S+A] with S={state} and A >= 1, "
                 f"got {list(self.input_weight.shape)}"
             )
-        sizes = (
-            ("prior_bias", "S", state),
-            ("gru_weight_hh", "D", belief),
-            ("input_bias", "M", hidden),
-            ("input_weight", "A", action),
-        )
+        sizes = [("prior_bias", "S", state), ("input_bias", "M", hidden)]
+        sizes += [("input_weight", "A", action)]
+        sizes += [("gru_weight_hh", "D", belief)] if recurrent else []
         for name, letter, size in sizes:
             if not 1 <= size <= MAX_SIZE:
                 raise ValueError(f"{name}: expected a size 1 <= {letter} <= {MAX_SIZE}, got {size}")
+        prior_reads = (belief, "[M, D]") if recurrent else (hidden, "[M, M]")
         expected: dict[str, tuple[tuple[int, ...], str]] = {
             "input_weight": ((hidden, state + action), "[M, S+A]"),
             "gru_weight_hh": ((3 * belief, belief), "[3D, D]"),
             "gru_weight_ih": ((3 * belief, hidden), "[3D, M]"),
             "gru_bias_ih": ((3 * belief,), "[3D]"),
             "gru_bias_hh": ((3 * belief,), "[3D]"),
-            "prior_hidden_weight": ((hidden, belief), "[M, D]"),
+            "prior_hidden_weight": ((hidden, prior_reads[0]), prior_reads[1]),
             "prior_hidden_bias": ((hidden,), "[M]"),
             "prior_weight": ((2 * state, hidden), "[2S, M]"),
         }
         for name, (shape, layout) in expected.items():
-            _check_shape(name, getattr(self, name), shape, layout)
-        self._check_reward_shapes(belief + state)
+            if recurrent or name not in _GRU:
+                _check_shape(name, getattr(self, name), shape, layout)
+        self._check_reward_shapes(belief + state, "D+S" if recurrent else "S")
 
-    def _check_reward_shapes(self, width: int) -> None:
+    def _check_reward_shapes(self, width: int, features: str) -> None:
         layers = len(self.reward_weights)
         if not 1 <= layers <= MAX_REWARD_LAYERS:
             raise ValueError(
@@ -202,7 +217,7 @@ class RolloutWeights:
         for i, (weight, bias) in enumerate(
             zip(self.reward_weights, self.reward_biases, strict=True)
         ):
-            name, columns = f"reward_weights[{i}]", "N" if i else "D+S"
+            name, columns = f"reward_weights[{i}]", "N" if i else features
             last = i == layers - 1
             layout = f"[{1 if last else 'N'}, {columns}]"
             _check_dims(name, weight, layout)
@@ -214,7 +229,7 @@ class RolloutWeights:
             width = rows
 
     def _check_values(self) -> None:
-        named = [(name, getattr(self, name)) for name in _TENSORS]
+        named = [(name, getattr(self, name)) for name in self._tensor_names()]
         named += [(f"reward_weights[{i}]", v) for i, v in enumerate(self.reward_weights)]
         named += [(f"reward_biases[{i}]", v) for i, v in enumerate(self.reward_biases)]
         for name, value in named:

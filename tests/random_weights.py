@@ -13,7 +13,7 @@ from planet.weights import RolloutWeights
 
 @dataclass(frozen=True)
 class Sizes:
-    """Letters as everywhere: D, S, A, M, and the hidden widths of the reward head."""
+    """Letters as everywhere: D (0: ssm), S, A, M, and the hidden widths of the reward head."""
 
     belief: int = 200
     state: int = 30
@@ -28,6 +28,7 @@ PRESET_SIZES = {
     "small": Sizes(belief=100, state=20, hidden=100, reward=(100,)),
 }
 TINY = Sizes(belief=5, state=3, action=2, hidden=7, reward=(6, 4))
+TINY_SSM = replace(TINY, belief=0)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ class Problem:
 def weight_tensors(
     sizes: Sizes, generator: torch.Generator, scale: float = 1.0
 ) -> dict[str, Tensor | list[Tensor]]:
-    """Arguments of `RolloutWeights`: uniform within scale / sqrt(fan in), PyTorch's at 1."""
+    """Arguments of `RolloutWeights`: uniform within scale / sqrt(fan in), PyTorch's at 1.
+
+    Without a belief those of transition="ssm", which the caller has to name.
+    """
 
     def uniform(fan_in: int, *shape: int) -> Tensor:
         return (torch.rand(shape, generator=generator) * 2 - 1) * scale / fan_in**0.5
@@ -75,15 +79,21 @@ def weight_tensors(
     d, s, a, m = sizes.belief, sizes.state, sizes.action, sizes.hidden
     widths = [d + s, *sizes.reward, 1]
     pairs = list(zip(widths, widths[1:], strict=False))
+    gru: dict[str, Tensor | list[Tensor]] = {}
+    entry = {"input_weight": uniform(s + a, m, s + a), "input_bias": uniform(s + a, m)}
+    if d:
+        gru = {
+            "gru_weight_ih": uniform(d, 3 * d, m),
+            "gru_weight_hh": uniform(d, 3 * d, d),
+            "gru_bias_ih": uniform(d, 3 * d),
+            "gru_bias_hh": uniform(d, 3 * d),
+        }
+    before = d or m  # what the prior reads
     return {
-        "input_weight": uniform(s + a, m, s + a),
-        "input_bias": uniform(s + a, m),
-        "gru_weight_ih": uniform(d, 3 * d, m),
-        "gru_weight_hh": uniform(d, 3 * d, d),
-        "gru_bias_ih": uniform(d, 3 * d),
-        "gru_bias_hh": uniform(d, 3 * d),
-        "prior_hidden_weight": uniform(d, m, d),
-        "prior_hidden_bias": uniform(d, m),
+        **entry,
+        **gru,
+        "prior_hidden_weight": uniform(before, m, before),
+        "prior_hidden_bias": uniform(before, m),
         "prior_weight": uniform(m, 2 * s, m),
         "prior_bias": uniform(m, 2 * s),
         "reward_weights": [uniform(n, k, n) for n, k in pairs],
@@ -101,7 +111,12 @@ def make_weights(
 ) -> RolloutWeights:
     """A random snapshot."""
     tensors = weight_tensors(sizes, torch.Generator().manual_seed(seed), scale)
-    return RolloutWeights(**tensors, activation=activation, min_stddev=min_stddev)
+    return RolloutWeights(
+        transition="rssm" if sizes.belief else "ssm",
+        **tensors,
+        activation=activation,
+        min_stddev=min_stddev,
+    )
 
 
 def make_problem(

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from random_weights import TINY, Sizes, make_problem, make_weights, weight_tensors
+from random_weights import TINY, TINY_SSM, Sizes, make_problem, make_weights, weight_tensors
 from torch import Tensor, nn
 
 from planet.weights import RolloutWeights
@@ -124,10 +124,59 @@ def test_sizes_from_1_to_512_are_taken(letter: str, size: int) -> None:
     RolloutWeights(**tensors(dataclasses.replace(TINY, **{letter: size})))
 
 
+def test_an_ssm_has_no_belief_and_no_gru() -> None:
+    weights = RolloutWeights(transition="ssm", **tensors(TINY_SSM))
+    sizes = (weights.belief_size, weights.state_size, weights.action_size, weights.hidden_size)
+    assert sizes == (0, 3, 2, 7)
+    assert weights.prior_hidden_weight.shape == (7, 7)
+    assert weights.reward_weights[0].shape == (6, 3)
+    gru = [getattr(weights, f"gru_{k}_{side}") for k in ("weight", "bias") for side in ("ih", "hh")]
+    assert gru == [None] * 4
+    assert len(all_tensors(weights)) == 6 + 2 * 3
+    assert weights.to("cpu") is weights
+
+
+def test_an_ssm_is_copied_replaced_and_pickled_like_an_rssm() -> None:
+    source = tensors(TINY_SSM)
+    weights = RolloutWeights(transition="ssm", **source)
+    before = [value.clone() for value in all_tensors(weights)]
+    source["prior_hidden_weight"].mul_(2.0)
+    elu = dataclasses.replace(weights, activation="elu")
+    for twin in (weights, elu, copy.deepcopy(weights), pickle.loads(pickle.dumps(weights))):
+        assert (twin.transition, twin.belief_size) == ("ssm", 0)
+        assert all(map(torch.equal, all_tensors(twin), before))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_an_ssm_moves_to_another_device_and_back() -> None:
+    weights = make_weights(TINY_SSM)
+    back = weights.to("cuda").to("cpu")
+    assert back.transition == "ssm"
+    assert all(map(torch.equal, all_tensors(weights), all_tensors(back)))
+
+
+@pytest.mark.parametrize("letter", ["state", "action", "hidden"])
+@pytest.mark.parametrize("size", [1, 512])
+def test_sizes_of_an_ssm_from_1_to_512_are_taken(letter: str, size: int) -> None:
+    sizes = dataclasses.replace(TINY_SSM, **{letter: size})
+    RolloutWeights(transition="ssm", **tensors(sizes))
+
+
 D, S, A, M = TINY.belief, TINY.state, TINY.action, TINY.hidden
 INFINITE = torch.full((M,), 1.0).index_fill(0, torch.tensor([2]), float("inf"))
 REFUSED = [
-    ({"transition": "ssm"}, ValueError, "transition: 'ssm' is not available yet; expected 'rssm'"),
+    ({"transition": "rnn"}, ValueError, "transition: expected one of ['rssm', 'ssm'], got 'rnn'"),
+    ({"transition": "ssm"}, ValueError,
+     "gru_weight_ih: expected None for transition='ssm', got a value"),
+    ({"gru_weight_ih": None}, TypeError,
+     "gru_weight_ih: expected a tensor for transition='rssm', got None"),
+    ({"gru_weight_hh": None}, TypeError,
+     "gru_weight_hh: expected a tensor for transition='rssm', got None"),
+    ({"gru_bias_ih": None}, TypeError,
+     "gru_bias_ih: expected a tensor for transition='rssm', got None"),
+    ({"gru_bias_hh": None}, TypeError,
+     "gru_bias_hh: expected a tensor for transition='rssm', got None"),
+    ({"gru_bias_hh": 0.0}, TypeError, "gru_bias_hh: expected a tensor, got float"),
     ({"gru_reset": "before"}, ValueError,
      "gru_reset: 'before' is not available yet; expected 'after'"),
     ({"activation": "tanh"}, ValueError,
@@ -222,4 +271,44 @@ def test_a_bad_snapshot_is_refused_with_argument_expected_and_received(
 ) -> None:
     with pytest.raises(kind) as error:
         RolloutWeights(**(tensors() | change))
+    assert str(error.value) == message
+
+
+REFUSED_SSM = [
+    ({"transition": "rssm"}, TypeError,
+     "gru_weight_ih: expected a tensor for transition='rssm', got None"),
+    ({"gru_weight_ih": torch.zeros(3 * D, M)}, ValueError,
+     "gru_weight_ih: expected None for transition='ssm', got a value"),
+    ({"gru_weight_hh": torch.zeros(0, 0)}, ValueError,
+     "gru_weight_hh: expected None for transition='ssm', got a value"),
+    ({"gru_bias_ih": torch.zeros(0)}, ValueError,
+     "gru_bias_ih: expected None for transition='ssm', got a value"),
+    ({"gru_bias_hh": "zero"}, ValueError,
+     "gru_bias_hh: expected None for transition='ssm', got a value"),
+    ({"prior_hidden_weight": torch.zeros(M, D)}, ValueError,
+     "prior_hidden_weight: expected shape [7, 7] ([M, M]), got [7, 5]"),
+    ({"prior_hidden_weight": None}, TypeError,
+     "prior_hidden_weight: expected a tensor, got NoneType"),
+    ({"input_weight": torch.zeros(M, S)}, ValueError,
+     "input_weight: expected shape [M=7, S+A] with S=3 and A >= 1, got [7, 3]"),
+    ({"input_bias": torch.zeros(0)}, ValueError,
+     "input_bias: expected a size 1 <= M <= 512, got 0"),
+    ({"prior_weight": INFINITE[:, None].expand(M, 2 * S).T}, ValueError,
+     "prior_weight: expected finite values, got 6 NaN or infinite"),
+    ({"reward_weights": [torch.zeros(1, D + S)], "reward_biases": [torch.zeros(1)]}, ValueError,
+     "reward_weights[0]: expected shape [1, 3] ([1, S]), got [1, 8]"),
+    ({"reward_weights": [torch.zeros(S), torch.zeros(1, 9)],
+      "reward_biases": [torch.zeros(9), torch.zeros(1)]}, ValueError,
+     "reward_weights[0]: expected shape [N, S], got [3]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"), REFUSED_SSM, ids=[message for *_, message in REFUSED_SSM]
+)
+def test_a_bad_snapshot_of_an_ssm_is_refused_with_argument_expected_and_received(
+    change: dict[str, object], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind) as error:
+        RolloutWeights(**({"transition": "ssm"} | tensors(TINY_SSM) | change))
     assert str(error.value) == message

@@ -19,6 +19,8 @@ MAX_HORIZON = (1 << 16) - 1
 MAX_ITERATIONS = 1 << 16
 MAX_CANDIDATES = (1 << 31) - 1
 SPREADS = ("population", "mean_absolute")
+PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8")
 
 
 def check_rollout(
@@ -123,7 +125,11 @@ def check_start(weights: RolloutWeights, latent: LatentState) -> int:
     _check_type("latent", latent, LatentState)
     layout = "[B, D] or [B, J, D]"
     _check_tensor("latent.belief", latent.belief, (2, 3), layout)
-    _check_positive("latent.belief", latent.belief, layout)
+    if weights.belief_size:
+        _check_positive("latent.belief", latent.belief, layout)
+    elif 0 in latent.belief.shape[:-1]:  # D = 0 for ssm
+        shape = list(latent.belief.shape)
+        raise ValueError(f"latent.belief: expected B >= 1 and J >= 1 in {layout}, got {shape}")
     return latent.belief.shape[0]
 
 
@@ -149,8 +155,8 @@ def check_latent(weights: RolloutWeights, latent: LatentState, batch: int, candi
 
 def check_precision(precision: str) -> None:
     """Checks that the arithmetic asked for exists."""
-    if precision != "fp32":
-        raise ValueError(f"precision: {precision!r} is not available yet; expected 'fp32'")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {list(PRECISIONS)}, got {precision!r}")
 
 
 def check_int(name: str, value: int, least: int, most: int) -> None:

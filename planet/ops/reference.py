@@ -1,136 +1,39 @@
-"""The three ops in plain PyTorch, and the equations they are made of.
+"""The three ops in plain PyTorch, any device.
 
-This file is the specification: the compiled kernels are tested against it, and the modules in
-`planet.models` call its equations in every training step. Any device, float32.
+This file is the specification: the compiled kernels are tested against it. It is made of the
+equations that training uses too (`planet.ops.equations`); with int8 products of `planet.ops.int8`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, normals, resolve_seeds
 from planet.ops.checks import bounds, check_cem_plan, check_refit, check_rollout
+from planet.ops.equations import (
+    activate,
+    gaussian_head,
+    gru_cell,
+    input_layer,
+    next_belief,
+    prior,
+    reward,
+)
+from planet.ops.int8 import Int8Model
 from planet.ops.results import Plan, Refit
-from planet.parameters import TransitionParameters
+from planet.parameters import RecurrentParameters
 from planet.weights import RolloutWeights
 
-
-def activate(x: Tensor, activation: str) -> Tensor:
-    """ReLU or ELU (alpha 1), by name."""
-    return F.relu(x) if activation == "relu" else F.elu(x)
-
-
-def gru_cell(
-    x: Tensor,
-    belief: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor,
-    bias_hh: Tensor,
-) -> Tensor:
-    """One step of a gated recurrent unit, reset after the hidden product (`torch.nn.GRUCell`).
-
-    r, z = sigmoid(W_i x + b_i + W_h h + b_h); n = tanh(W_in x + b_in + r (W_hn h + b_hn));
-    h' = (1 - z) n + z h. Cho et al. (EMNLP 2014) with the reset of cuDNN.
-
-    Args:
-      x: [..., M].
-      belief: h, [..., D].
-      weight_ih: [3D, M], gate order r, z, n.
-      weight_hh: [3D, D].
-      bias_ih: [3D].
-      bias_hh: [3D].
-
-    Returns:
-      h', [..., D].
-    """
-    reset_x, update_x, new_x = F.linear(x, weight_ih, bias_ih).chunk(3, dim=-1)
-    reset_h, update_h, new_h = F.linear(belief, weight_hh, bias_hh).chunk(3, dim=-1)
-    reset = torch.sigmoid(reset_x + reset_h)
-    update = torch.sigmoid(update_x + update_h)
-    new = torch.tanh(new_x + reset * new_h)
-    return new + update * (belief - new)
-
-
-def gaussian_head(hidden: Tensor, weight: Tensor, bias: Tensor, min_stddev: float) -> Gaussian:
-    """[mean, raw] = W hidden + b; stddev = softplus(raw) + min_stddev.
-
-    Args:
-      hidden: [..., M].
-      weight: W, [2S, M], rows of the mean first.
-      bias: b, [2S].
-      min_stddev: floor of the stddev.
-
-    Returns:
-      Gaussian over [..., S].
-    """
-    mean, raw = F.linear(hidden, weight, bias).chunk(2, dim=-1)
-    return Gaussian(mean, F.softplus(raw) + min_stddev)
-
-
-def next_belief(parameters: TransitionParameters, latent: LatentState, action: Tensor) -> Tensor:
-    """The deterministic path h_t = f(h_{t-1}, s_{t-1}, a_{t-1}); Hafner et al. (ICML 2019), Sec. 3.
-
-    Args:
-      parameters: of the transition.
-      latent: belief [..., D], state [..., S] at t-1.
-      action: [..., A], the one that leads from t-1 to t.
-
-    Returns:
-      Belief at t, [..., D].
-    """
-    x = torch.cat([latent.state, action], dim=-1)
-    x = activate(F.linear(x, parameters.input_weight, parameters.input_bias), parameters.activation)
-    return gru_cell(
-        x,
-        latent.belief,
-        parameters.gru_weight_ih,
-        parameters.gru_weight_hh,
-        parameters.gru_bias_ih,
-        parameters.gru_bias_hh,
-    )
-
-
-def prior(parameters: TransitionParameters, belief: Tensor) -> Gaussian:
-    """The stochastic path p(s_t | h_t); it reads the new belief (official code's `future_rnn`).
-
-    Args:
-      parameters: of the transition.
-      belief: [..., D] at t.
-
-    Returns:
-      Gaussian over [..., S] at t.
-    """
-    hidden = F.linear(belief, parameters.prior_hidden_weight, parameters.prior_hidden_bias)
-    hidden = activate(hidden, parameters.activation)
-    return gaussian_head(
-        hidden, parameters.prior_weight, parameters.prior_bias, parameters.min_stddev
-    )
-
-
-def reward(
-    features: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
-) -> Tensor:
-    """Mean of p(r_t | h_t, s_t): a multilayer perceptron, linear at the end.
-
-    Args:
-      features: [..., D+S], belief first.
-      weights: the first [N, D+S], the last [1, N].
-      biases: one vector per weight.
-      activation: "relu" or "elu", of the hidden layers.
-
-    Returns:
-      [...], in environment reward units per model step.
-    """
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        features = activate(F.linear(features, weight, bias), activation)
-    return F.linear(features, weights[-1], biases[-1]).squeeze(-1)
+__all__ = [
+    "activate", "cem_plan", "gaussian_head", "gru_cell", "next_belief", "prior", "refit", "reward",
+    "rollout_returns",
+]  # fmt: skip
 
 
 @torch.no_grad()
@@ -152,6 +55,8 @@ def rollout_returns(
                                  |                     |                           |
                               reward 0              reward 1                  reward H-1
 
+    With transition="ssm" there is no h: D = 0, and beliefs are tensors of width 0.
+
     Args:
       weights: snapshot of transition and reward parameters.
       latent: start; belief [B, D], state [B, S] shared by a problem's candidates, or
@@ -159,7 +64,7 @@ def rollout_returns(
       actions: [H, B, J, A], one per model step (= R environment steps), used as they are.
       noise: `Noise`, or standard normals [H, B, J, S], or None to follow the prior mean.
       discount: factor per model step; return = sum over t of discount**t * reward_t.
-      precision: "fp32".
+      precision: "fp32", or "int8" for the products of `planet.ops.quantisation`.
 
     Returns:
       [B, J], in environment reward units.
@@ -171,32 +76,53 @@ def rollout_returns(
     check_rollout(weights, latent, actions, noise, discount, precision)
     # Inside a caller's autocast the products would silently be bfloat16 or float16.
     with torch.autocast(actions.device.type, enabled=False):
-        return _sum_rewards(weights, latent, actions, noise, discount)
+        candidates = actions.shape[2]
+        start = LatentState(
+            _per_candidate(latent.belief, candidates), _per_candidate(latent.state, candidates)
+        )
+        model = _Float32Model(weights) if precision == "fp32" else Int8Model(weights, start)
+        return _sum_rewards(model, start, actions, noise, discount)
+
+
+@dataclass(frozen=True)
+class _Float32Model:
+    """The model as it was trained; `Int8Model` has the same two methods."""
+
+    weights: RolloutWeights
+
+    def advance(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
+        """Belief [B, J, D] and prior over the state [B, J, S] after an action [B, J, A]."""
+        if self.weights.transition == "ssm":
+            x = input_layer(self.weights, latent.state, action)
+            return latent.belief, prior(self.weights, x)
+        belief = next_belief(cast(RecurrentParameters, self.weights), latent, action)
+        return belief, prior(self.weights, belief)
+
+    def reward(self, latent: LatentState) -> Tensor:
+        """Mean reward [B, J] of latents, per model step."""
+        layers = self.weights.reward_weights, self.weights.reward_biases
+        return reward(latent.features, *layers, self.weights.activation)
 
 
 def _sum_rewards(
-    weights: RolloutWeights,
-    latent: LatentState,
+    model: _Float32Model | Int8Model,
+    here: LatentState,
     actions: Tensor,
     noise: Noise | Tensor | None,
     discount: float,
 ) -> Tensor:
     horizon, batch, candidates, _ = actions.shape
     seeds = noise.seeds(batch, actions.device) if isinstance(noise, Noise) else None
-    here = LatentState(
-        _per_candidate(latent.belief, candidates), _per_candidate(latent.state, candidates)
-    )
     total = actions.new_zeros(batch, candidates)
     weight = 1.0
     for t in range(horizon):
-        belief = next_belief(weights, here, actions[t])
-        gaussian = prior(weights, belief)
+        belief, gaussian = model.advance(here, actions[t])
         if isinstance(noise, Noise):
             assert seeds is not None
             draw = normals(
                 seeds,
                 candidates,
-                weights.state_size,
+                here.state.shape[-1],
                 stream=STREAM_STATE,
                 time=t,
                 iteration=noise.iteration,
@@ -206,10 +132,7 @@ def _sum_rewards(
         else:
             state = gaussian.mean if noise is None else gaussian.sample(noise[t])
         here = LatentState(belief, state)
-        predicted = reward(
-            here.features, weights.reward_weights, weights.reward_biases, weights.activation
-        )
-        total = total + weight * predicted
+        total = total + weight * model.reward(here)
         weight *= discount
     return total
 
@@ -301,7 +224,7 @@ def cem_plan(
       epsilon: see `refit`.
       state_noise: sample the prior (True) or follow its mean.
       discount: see `rollout_returns`.
-      precision: "fp32".
+      precision: see `rollout_returns`.
       budget_ms: stop after the last iteration that fits into this many milliseconds (at least one
         is run); CPU only.
 

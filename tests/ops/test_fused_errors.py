@@ -106,7 +106,7 @@ def calls() -> dict[str, tuple[Call, type[Exception], str]]:
             "latent.state: ",
         ),
         "discount": (rollout(discount=float("nan")), value, "discount: expected a finite"),
-        "precision": (rollout(precision="fp16"), value, "precision: .*fp16.*expected 'fp32'"),
+        "precision": (rollout(precision="fp16"), value, "precision: expected .*'int8'.*'fp16'"),
         "weights": (rollout(weights=None), kind, "weights: expected RolloutWeights"),
         "topk above": (refit(topk=11), value, "topk: expected 1 <= K <= J=10, got 11"),
         "topk zero": (refit(topk=0), value, "topk: .*got 0"),

@@ -129,7 +129,7 @@ WEIGHT_AND_MODE = [
     ({"discount": 10**400}, ValueError,
      "discount: expected a finite value, got an int of 1329 bits"),
     ({"precision": "bf16"}, ValueError,
-     "precision: 'bf16' is not available yet; expected 'fp32'"),
+     "precision: expected one of ['fp32', 'int8'], got 'bf16'"),
 ]  # fmt: skip
 SPREADS = [
     ({"spread": "std"}, ValueError,

@@ -1,0 +1,163 @@
+"""The model's equations in plain PyTorch, float32; planning and training share them.
+
+`planet.ops.reference` rolls them out; the modules in `planet.models` call them in every training
+step. What follows the products has functions of its own (`gru_update`, `gaussian`), because
+`planet.ops.int8` replaces the products alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from planet.latent import Gaussian, LatentState
+from planet.parameters import RecurrentParameters, TransitionParameters
+
+
+def activate(x: Tensor, activation: str) -> Tensor:
+    """ReLU or ELU (alpha 1), by name."""
+    return F.relu(x) if activation == "relu" else F.elu(x)
+
+
+def gru_cell(
+    x: Tensor,
+    belief: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+) -> Tensor:
+    """One step of a gated recurrent unit, reset after the hidden product (`torch.nn.GRUCell`).
+
+    r, z = sigmoid(W_i x + b_i + W_h h + b_h); n = tanh(W_in x + b_in + r (W_hn h + b_hn));
+    h' = (1 - z) n + z h. Cho et al. (EMNLP 2014) with the reset of cuDNN.
+
+    Args:
+      x: [..., M].
+      belief: h, [..., D].
+      weight_ih: [3D, M], gate order r, z, n.
+      weight_hh: [3D, D].
+      bias_ih: [3D].
+      bias_hh: [3D].
+
+    Returns:
+      h', [..., D].
+    """
+    return gru_update(F.linear(x, weight_ih, bias_ih), F.linear(belief, weight_hh, bias_hh), belief)
+
+
+def gru_update(from_x: Tensor, from_h: Tensor, belief: Tensor) -> Tensor:
+    """The elementwise part of `gru_cell`: h' from the sums of its two products.
+
+    Args:
+      from_x: W_i x + b_i, [..., 3D].
+      from_h: W_h h + b_h, [..., 3D].
+      belief: h, [..., D].
+
+    Returns:
+      h', [..., D].
+    """
+    reset_x, update_x, new_x = from_x.chunk(3, dim=-1)
+    reset_h, update_h, new_h = from_h.chunk(3, dim=-1)
+    reset = torch.sigmoid(reset_x + reset_h)
+    update = torch.sigmoid(update_x + update_h)
+    new = torch.tanh(new_x + reset * new_h)
+    return new + update * (belief - new)
+
+
+def gaussian_head(hidden: Tensor, weight: Tensor, bias: Tensor, min_stddev: float) -> Gaussian:
+    """[mean, raw] = W hidden + b; stddev = softplus(raw) + min_stddev.
+
+    Args:
+      hidden: [..., M].
+      weight: W, [2S, M], rows of the mean first.
+      bias: b, [2S].
+      min_stddev: floor of the stddev.
+
+    Returns:
+      Gaussian over [..., S].
+    """
+    return gaussian(F.linear(hidden, weight, bias), min_stddev)
+
+
+def gaussian(output: Tensor, min_stddev: float) -> Gaussian:
+    """The Gaussian [..., S] whose mean and raw stddev are `output` [..., 2S]."""
+    mean, raw = output.chunk(2, dim=-1)
+    return Gaussian(mean, F.softplus(raw) + min_stddev)
+
+
+def input_layer(parameters: TransitionParameters, state: Tensor, action: Tensor) -> Tensor:
+    """The input layer x = act(W_in [s, a] + b_in).
+
+    Args:
+      parameters: of the transition.
+      state: [..., S] at t-1.
+      action: [..., A], the one that leads from t-1 to t.
+
+    Returns:
+      x, [..., M].
+    """
+    x = torch.cat([state, action], dim=-1)
+    return activate(
+        F.linear(x, parameters.input_weight, parameters.input_bias), parameters.activation
+    )
+
+
+def next_belief(parameters: RecurrentParameters, latent: LatentState, action: Tensor) -> Tensor:
+    """The deterministic path h_t = f(h_{t-1}, s_{t-1}, a_{t-1}); Hafner et al. (ICML 2019), Sec. 3.
+
+    Args:
+      parameters: of the transition.
+      latent: belief [..., D], state [..., S] at t-1.
+      action: [..., A], the one that leads from t-1 to t.
+
+    Returns:
+      Belief at t, [..., D].
+    """
+    return gru_cell(
+        input_layer(parameters, latent.state, action),
+        latent.belief,
+        parameters.gru_weight_ih,
+        parameters.gru_weight_hh,
+        parameters.gru_bias_ih,
+        parameters.gru_bias_hh,
+    )
+
+
+def prior(parameters: TransitionParameters, belief: Tensor) -> Gaussian:
+    """The stochastic path p(s_t | h_t); it reads the new belief (official code's `future_rnn`).
+
+    Args:
+      parameters: of the transition.
+      belief: [..., D] at t; without a deterministic path x = `input_layer`, [..., M].
+
+    Returns:
+      Gaussian over [..., S] at t.
+    """
+    hidden = F.linear(belief, parameters.prior_hidden_weight, parameters.prior_hidden_bias)
+    hidden = activate(hidden, parameters.activation)
+    return gaussian_head(
+        hidden, parameters.prior_weight, parameters.prior_bias, parameters.min_stddev
+    )
+
+
+def reward(
+    features: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
+) -> Tensor:
+    """Mean of p(r_t | h_t, s_t): a multilayer perceptron, linear at the end.
+
+    Args:
+      features: [..., D+S], belief first.
+      weights: the first [N, D+S], the last [1, N].
+      biases: one vector per weight.
+      activation: "relu" or "elu", of the hidden layers.
+
+    Returns:
+      [...], in environment reward units per model step.
+    """
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        features = activate(F.linear(features, weight, bias), activation)
+    return F.linear(features, weights[-1], biases[-1]).squeeze(-1)

@@ -1,0 +1,125 @@
+"""The int8 number formats: what a weight, an activation, a belief and a state are in a product.
+
+With `planet.ops.int8` this is the specification of `precision="int8"`. Only products of weights and
+activations are quantised; everything between them is float32.
+
+A number is an integer times a float32 step; a product is an exact integer sum times two steps:
+
+    sum_k W[r, k] x[k]  =  (s_r d) * sum_k w[r, k] q[k]  +  offset * s_r * sum_k w[r, k]
+
+    what          range m                    step             integer                        value
+    weight row r  max_k |W[r, k]|            s = m / 127      w = rint(W * (127 / m))        w s
+    ReLU output   max_k x                    d = m * (1/255)  q = rint(x * (255 / m))        q d
+    ELU output    max_k (x + 1)              d = m * (1/255)  q = rint((x + 1) * (255 / m))  q d - 1
+    belief        max(1, max_k |h_start|)    d = m * (1/127)  q = rint(h * (127 / m))        q d
+    state         max_k |s|                  d = m * (1/127)  q = rint(s * (127 / m))        q d
+
+Outputs of a hidden layer have integers 0 to 255, the others -127 to 127. Each candidate has its own
+m and d for each vector. They are taken anew at every step, but for the belief's, fixed over
+a rollout: a GRU keeps every number of a belief within max(1, its start). A kernel may hold a signed
+q as the byte q + 128 and take 128 times the sum of the weights off again, which is exact.
+
+Exactly:
+- m, steps, factors, products and rint are float32; rint rounds to the nearest, ties to even. 1/255
+  and 1/127 are float32 constants; m / 127 of a row, 127 / m and 255 / m are float32 divisions.
+- m is at least `SMALLEST_RANGE`, so that a row or a vector of zeros needs no case of its own: its
+  integers are 0, and no factor overflows.
+- Integers are clamped to their range: an ELU may be a rounding below -1.
+- The integer sum is below 2^24 for sizes up to 512, so float32 holds it exactly. How the float32
+  factors and terms that follow are ordered or fused is free: two implementations differ in last
+  bits and, seldom, in an integer next to a tie.
+- A candidate with NaN or infinity among the numbers being quantised gets a NaN step. All outputs of
+  the product are then NaN, and so is its return; no other candidate is touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SMALLEST_RANGE = 2.0**-100
+UNSIGNED = 255
+SIGNED = 127
+
+
+@dataclass(frozen=True)
+class QuantisedWeight:
+    """The rows of a matrix, or of a part of its columns.
+
+    Attributes:
+      integers: w, float64 [N, K] of integers in [-127, 127].
+      step: s, float32 [N].
+    """
+
+    integers: Tensor
+    step: Tensor
+
+
+@dataclass(frozen=True)
+class QuantisedVector:
+    """The activations of candidates: `integers * step + offset`.
+
+    Attributes:
+      integers: q, float64 [..., K] of integers.
+      step: d, float32 [..., 1]; NaN for a candidate that was not finite.
+      offset: 0, or -1 for ELU outputs.
+    """
+
+    integers: Tensor
+    step: Tensor
+    offset: float = 0.0
+
+
+def quantise_weight(weight: Tensor) -> QuantisedWeight:
+    """Quantises a matrix [N, K], or a part of its columns, row by row."""
+    largest = weight.abs().amax(dim=1).clamp(min=SMALLEST_RANGE)
+    integers = torch.round(weight * (SIGNED / largest)[:, None])
+    return QuantisedWeight(integers.double(), largest / SIGNED)
+
+
+def quantise_activation(x: Tensor, activation: str) -> QuantisedVector:
+    """Quantises outputs [..., K] of a hidden layer with that activation, "relu" or "elu"."""
+    lowest = -1.0 if activation == "elu" else 0.0
+    above = x - lowest
+    range_ = above.amax(dim=-1, keepdim=True).clamp(min=SMALLEST_RANGE)
+    return _quantise(above, range_, UNSIGNED, least=0, offset=lowest)
+
+
+def belief_range(start: Tensor) -> Tensor:
+    """The range [..., 1] of a rollout's beliefs, from its start belief [..., D]."""
+    return start.abs().amax(dim=-1, keepdim=True).clamp(min=1.0)
+
+
+def quantise_belief(belief: Tensor, range_: Tensor) -> QuantisedVector:
+    """Quantises beliefs [..., D] of a rollout with that `belief_range`."""
+    return _quantise(belief, range_, SIGNED, least=-SIGNED)
+
+
+def quantise_state(state: Tensor) -> QuantisedVector:
+    """Quantises states [..., S]."""
+    range_ = state.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST_RANGE)
+    return _quantise(state, range_, SIGNED, least=-SIGNED)
+
+
+def product(weight: QuantisedWeight, x: QuantisedVector) -> Tensor:
+    """W x of candidates, float32 [..., N]: an exact integer sum, then the two steps."""
+    # Integers below 2^53 are exact in float64, whatever the order of the sum.
+    total = F.linear(x.integers, weight.integers).float()
+    out = weight.step * x.step * total
+    if x.offset:
+        out = out + x.offset * (weight.step * weight.integers.sum(dim=1).float())
+    return out
+
+
+def _quantise(
+    x: Tensor, range_: Tensor, most: int, least: int, offset: float = 0.0
+) -> QuantisedVector:
+    """Integers within [least, most] of `x`, a step being `range_ / most`."""
+    step = range_ * torch.tensor(1 / most, dtype=torch.float32, device=x.device)
+    finite = x.isfinite().all(dim=-1, keepdim=True) & range_.isfinite()
+    integers = torch.round(x * (most / range_)).clamp(least, most)
+    integers = torch.where(finite, integers, 0.0)
+    return QuantisedVector(integers.double(), torch.where(finite, step, torch.nan), offset)
