@@ -11,6 +11,7 @@ import typing
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 pytest.importorskip("gymnasium", reason="the command line needs the train extra")
@@ -23,6 +24,8 @@ from planet.cli.train import PresetName, TrainOptions, parse
 from planet.config import Config
 from planet.presets import PRESETS
 from planet.training.metrics import read_metrics
+from planet.training.run import open_run
+from planet.weight_file import load_weights
 
 STEPS = 6
 SMALL = f"""
@@ -71,7 +74,7 @@ def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> N
 def test_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 2
     error = capsys.readouterr().err
-    assert "'trian'" in error and "train, evaluate, profile, doctor" in error
+    assert "'trian'" in error and "train, evaluate, profile, export, doctor" in error
 
 
 def test_every_setting_is_an_option_with_its_comment(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +136,9 @@ def test_train_says_what_was_chosen_and_every_point_of_the_curve(
     assert main(train(tmp_path, "--environment.action-repeat", "2")) == 0
     captured = capsys.readouterr()
     assert "action repeat 2, 8x8 pixels" in captured.out
-    assert "horizon 3, candidates 10, iterations 2, topk 3, backend reference" in captured.out
+    assert (
+        "horizon 3, candidates 10, iterations 2, topk 3, backend reference, precision fp32\n"
+    ) in captured.out
     points = [line for line in captured.out.splitlines() if ": return " in line]
     assert [point.partition(":")[0] for point in points] == [
         "2 episodes, 5 updates",
@@ -308,6 +313,41 @@ def test_evaluate_takes_a_seed_and_no_video(
     assert not (trained / "evaluation.mp4").exists()
 
 
+def test_evaluate_with_a_budget_and_a_precision_says_so(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--episodes", "1", "--no-video", "--budget-ms", "1000", "--precision", "fp32"]
+    assert main(["evaluate", str(trained), *options]) == 0
+    assert "planner reference fp32, budget 1000 ms" in capsys.readouterr().out
+    content = json.loads((trained / "scores.json").read_text())
+    assert (content["precision"], content["budget_ms"]) == ("fp32", 1000.0)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "profile"])
+def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
+    command: str,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*arguments: object, precision: str, **settings: object) -> None:
+        raise ValueError(f"precision: {precision!r} needs another processor")
+
+    monkeypatch.setattr("planet.ops.fused.cem_plan", refuse)
+    chosen = ("--planner.backend", "fused", "--planner.precision", "int8")
+    arguments = {
+        "train": train(tmp_path / "run", *chosen),
+        "evaluate": ["evaluate", str(trained), "--backend", "fused", "--precision", "int8"],
+        "profile": ["profile", str(trained), "--backend", "fused", "--precision", "int8"],
+    }[command]
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"planet {command}: precision: 'int8' needs another processor\n"
+    assert captured.out == ""
+    assert not (tmp_path / "run").exists()
+
+
 def test_evaluate_without_a_run_is_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -380,6 +420,29 @@ def test_profile_refuses_zero(
 ) -> None:
     assert main(["profile", "--backend", "reference", option, "0"]) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_export_writes_the_weights_that_the_agent_plans_with(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "toy.weights"
+    assert main(["export", str(trained), str(file)]) == 0
+    output = capsys.readouterr().out
+    assert "rssm, belief 5, state 3, action 2, hidden 7, reward 8-1, elu" in output
+    assert f"written to {file} ({file.stat().st_size:,} bytes)" in output
+    written = load_weights(file)
+    weights = open_run(trained).agent.world_model.rollout_weights()
+    assert torch.equal(written.gru_weight_hh, weights.gru_weight_hh)
+    assert torch.equal(written.reward_weights[1], weights.reward_weights[1])
+    assert written.min_stddev == weights.min_stddev
+
+
+def test_export_without_a_run_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(tmp_path), str(tmp_path / "w")]) == 1
+    assert "planet export" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
 
 
 def test_bars_show_rate_remaining_time_and_values(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `planet train | evaluate | profile | doctor`.
+"""The command line: `planet train | evaluate | profile | export | doctor`.
 
 One module per command; each is imported only when its command is called, so that a missing package
 is reported as such. Nothing but these modules prints.
@@ -25,6 +25,7 @@ commands:
   train      train an agent into a run directory, or continue a run
   evaluate   score a trained agent; learning curve and video
   profile    latency of one control step by stage, of a run or of a bare planner
+  export     write a run's weights into a file that C++ programs plan from
   doctor     what is installed, what works, and the command that fixes the rest
 
 examples:
@@ -33,6 +34,7 @@ examples:
   planet evaluate runs/cheetah --episodes 10 --baselines
   planet profile runs/cheetah
   planet profile --horizon 12 --candidates 1000 --iterations 10 --threads 2
+  planet export runs/cheetah cheetah.weights
   planet doctor
 
 Any setting can be given, for example --planner.candidates 500 or --train.seed 1.
@@ -42,6 +44,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("tyro", "gymnasium", "tqdm"),
     "evaluate": ("tyro", "gymnasium", "tqdm", "matplotlib", "imageio", "imageio_ffmpeg"),
     "profile": ("tyro",),
+    "export": ("tyro", "gymnasium"),
     "doctor": (),
 }
 """Packages of the `train` extra that a command needs whatever the task."""

@@ -1,0 +1,85 @@
+// A planner that owns what it needs: packed weights, memory and threads. It is a thin cover of
+// cem.h, which also serves warm starts, bounds per action, starts per candidate and foreign
+// threads.
+#pragma once
+
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cem.h"
+#include "thread_pool.h"
+#include "weight_file.h"
+
+namespace planet::cpu {
+
+// Defaults are the paper's (Hafner et al., ICML 2019) and those of CEMPlanner in Python.
+struct PlannerOptions {
+  int64_t batch = 1;            // B, problems per plan
+  int64_t horizon = 12;         // H, model steps
+  int64_t candidates = 1000;    // J, action sequences per iteration
+  int64_t topk = 100;           // K, elites
+  int64_t iterations = 10;      // I
+  float initial_stddev = 1.0f;  // of the first iteration's actions; their mean is 0
+  float low = -1.0f;            // smallest action
+  float high = 1.0f;            // largest action
+  Spread spread = Spread::kPopulation;
+  double epsilon = 1e-6;
+  bool state_noise = true;  // sample the prior, otherwise follow its mean
+  double discount = 1.0;
+  double budget_ms = std::numeric_limits<double>::infinity();  // see PlanProblem
+  int threads = 1;  // the calling one included; plans do not depend on it, bit for bit
+  Precision precision = Precision::kFloat32;
+  const char* isa =
+      nullptr;  // widest instruction set to use, needed by make() only; null: no limit
+};
+
+// A finished plan. The pointers lead into the planner's memory, until its next plan.
+struct Plan {
+  const float* action;       // [B, A], the action to execute: mean at time 0
+  const float* mean;         // [H, B, A]
+  const float* stddev;       // [H, B, A]
+  const float* best_return;  // [B], largest return of the last iteration
+  int64_t iterations;        // that were run
+};
+
+// Plans one at a time: calls from several threads need a planner each, or a lock.
+class Planner {
+ public:
+  // Packs the weights and takes all memory; `weights` (valid, as weight_file.h gives them) are not
+  // needed afterwards. Returns null if it cannot, and says why in `error`
+  // ("topk: expected 1 to 1000, got 2000").
+  static std::unique_ptr<Planner> make(const WeightView& weights, const PlannerOptions& options,
+                                       std::string& error);
+
+  // belief  [B, D], row-major, read only; null for a model without belief.
+  // state   [B, S], likewise.
+  // seeds   [B], one per problem; equal seeds give equal plans.
+  // All are needed during the call only. Allocates nothing, throws nothing.
+  Plan plan(const float* belief, const float* state, const int64_t* seeds);
+
+  // The same with the seeds that Python derives from an integer: row_seed(seed, b).
+  Plan plan(const float* belief, const float* state, int64_t seed);
+
+  const ModelSizes& sizes() const { return model_.sizes; }
+  // The instruction set in use.
+  const char* isa() const { return isa_name(model_.isa); }
+
+ private:
+  struct alignas(64) CacheLine {
+    char bytes[64];
+  };
+
+  Planner(const WeightView& weights, const PlannerOptions& options, Isa isa);
+
+  Model model_;
+  PlanProblem problem_{};
+  ThreadPool pool_;
+  float initial_stddev_;
+  std::vector<CacheLine> packed_, workspace_;
+  std::vector<float> low_, high_, mean_, stddev_, best_return_;
+  std::vector<int64_t> seeds_;
+};
+
+}  // namespace planet::cpu
