@@ -1,58 +1,35 @@
 """The cross-entropy method in PyTorch, as fast as it gets: the baseline of all speed claims.
 
-No Philox and no checks: `torch.randn` draws, `inference_mode`, weights transposed once, the GRU's
-gates accumulated by `addmm`, in-place activations, no concatenations (belief, state and action lie
-side by side in one buffer). `form` chooses eager PyTorch or the TorchScript of the same step. That
-`rollout` returns what `planet.ops.reference` does for the same actions and noise is tested.
+No Philox and no checks: `torch.randn` draws, `inference_mode`, weights laid out once. `form`:
+  "eager"    plain operators (`torch_step.InPlaceStep`)
+  "packed"   the same with weights in oneDNN's layout, whose products add bias and ReLU themselves
+             (the private operators that the compiler emits)
+  "jit"      the TorchScript trace of the eager step
+  "compile"  `torch.compile` with inductor's freezing; `compiled` says of what: "step" or "rollout"
+The baseline is the fastest of those without a compiler (`BASELINES`). That every form returns what
+`planet.ops.reference` does for the same actions and noise is tested.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch_step import InPlaceStep, PureRollout, PureStep
 
 from planet.latent import LatentState
 from planet.weights import RolloutWeights
 
-FORMS = ("eager", "jit")
+BASELINES = ("eager", "packed", "jit")
+FORMS = (*BASELINES, "compile")
+COMPILED = ("step", "rollout")
 
-
-def _step(
-    features: Tensor,
-    noise: Tensor,
-    belief_size: int,
-    state_size: int,
-    elu: bool,
-    min_stddev: float,
-    transition: list[Tensor],
-    reward_weights: list[Tensor],
-    reward_biases: list[Tensor],
-) -> Tensor:
-    """Advances belief and state in `features` [N, D+S+A] by a model step; rewards [N, 1]."""
-    w_in, b_in, w_x, b_x, w_gates, w_new, b_new, w_hidden, b_hidden, w_prior, b_prior = transition
-    belief = features[:, :belief_size]
-    state = features[:, belief_size : belief_size + state_size]
-    x = torch.addmm(b_in, features[:, belief_size:], w_in)
-    x = F.elu_(x) if elu else x.relu_()
-    gates = torch.addmm(b_x, x, w_x)
-    both = gates[:, : 2 * belief_size].addmm_(belief, w_gates).sigmoid_()
-    new = torch.addmm(b_new, belief, w_new)
-    new = torch.addcmul(gates[:, 2 * belief_size :], both[:, :belief_size], new).tanh_()
-    belief.copy_(torch.lerp(new, belief, both[:, belief_size:]))
-    hidden = torch.addmm(b_hidden, belief, w_hidden)
-    hidden = F.elu_(hidden) if elu else hidden.relu_()
-    prior = torch.addmm(b_prior, hidden, w_prior)
-    stddev = F.softplus(prior[:, state_size:]).add_(min_stddev)
-    state.copy_(torch.addcmul(prior[:, :state_size], stddev, noise))
-    out = features[:, : belief_size + state_size]
-    last = len(reward_weights) - 1
-    for i in range(last):
-        out = torch.addmm(reward_biases[i], out, reward_weights[i])
-        out = F.elu_(out) if elu else out.relu_()
-    return torch.addmm(reward_biases[last], out, reward_weights[last])
+Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Belief [N, D], state [N, S], actions [H, N, A], noise [H, N, S] to returns [N, 1]."""
 
 
 @dataclass(frozen=True)
@@ -65,58 +42,50 @@ class Outcome:
 
 
 class TorchCEM:
-    """A planner for one snapshot of weights."""
+    """A planner for one snapshot of weights.
 
-    def __init__(self, weights: RolloutWeights, form: str = "eager") -> None:
-        """Transposes the weights; with form="jit" compiles the step with TorchScript."""
+    Args:
+      weights: the snapshot.
+      form: see above.
+      compiled: what form="compile" compiles; it does so for one shape, on the first call with it
+        and for the number of threads at that time.
+      mode: of `torch.compile`.
+      rows: problems and candidates are scored in pieces of so many rows, which stay in the caches.
+    """
+
+    def __init__(
+        self,
+        weights: RolloutWeights,
+        form: str = "eager",
+        *,
+        compiled: str = "rollout",
+        mode: str | None = None,
+        rows: int = 1000,
+    ) -> None:
         if form not in FORMS:
             raise ValueError(f"form: expected one of {list(FORMS)}, got {form!r}")
-        self.weights = weights
-        self._step = torch.jit.script(_step) if form == "jit" else _step
-        d = weights.belief_size
-
-        def transposed(weight: Tensor) -> Tensor:
-            return weight.t().contiguous()
-
-        # The hidden biases of the gates join the input's; the new gate's stays apart.
-        bias_x = weights.gru_bias_ih.clone()
-        bias_x[: 2 * d] += weights.gru_bias_hh[: 2 * d]
-        self._transition = [
-            transposed(weights.input_weight),
-            weights.input_bias,
-            transposed(weights.gru_weight_ih),
-            bias_x,
-            transposed(weights.gru_weight_hh[: 2 * d]),
-            transposed(weights.gru_weight_hh[2 * d :]),
-            weights.gru_bias_hh[2 * d :].contiguous(),
-            transposed(weights.prior_hidden_weight),
-            weights.prior_hidden_bias,
-            transposed(weights.prior_weight),
-            weights.prior_bias,
-        ]
-        self._reward_weights = [transposed(weight) for weight in weights.reward_weights]
-        self._reward_biases = list(weights.reward_biases)
+        if compiled not in COMPILED:
+            raise ValueError(f"compiled: expected one of {list(COMPILED)}, got {compiled!r}")
+        self.weights, self.rows = weights, rows
+        if form == "compile":
+            self._score = _compiled(weights, compiled, mode)
+        else:
+            self._score = _in_place(weights, form, rows)
 
     @torch.inference_mode()
     def rollout(self, latent: LatentState, actions: Tensor, noise: Tensor) -> Tensor:
         """Returns [B, J] of actions [H, B, J, A] and standard normals [H, B, J, S]."""
-        weights = self.weights
         horizon, batch, candidates, size = actions.shape
-        d, s = weights.belief_size, weights.state_size
-        features = actions.new_empty(batch, candidates, d + s + size)
-        features[..., :d] = latent.belief[:, None]
-        features[..., d : d + s] = latent.state[:, None]
-        features = features.view(batch * candidates, d + s + size)
-        actions = actions.reshape(horizon, batch * candidates, size)
-        noise = noise.reshape(horizon, batch * candidates, s)
-        total = actions.new_zeros(batch * candidates, 1)
-        for t in range(horizon):
-            features[:, d + s :] = actions[t]
-            total += self._step(
-                features, noise[t], d, s, weights.activation == "elu", weights.min_stddev,
-                self._transition, self._reward_weights, self._reward_biases,
-            )  # fmt: skip
-        return total.view(batch, candidates)
+        count, weights = batch * candidates, self.weights
+        belief = latent.belief[:, None].expand(-1, candidates, -1).reshape(count, -1)
+        state = latent.state[:, None].expand(-1, candidates, -1).reshape(count, -1)
+        actions = actions.reshape(horizon, count, size)
+        noise = noise.reshape(horizon, count, weights.state_size)
+        pieces = [
+            self._score(belief[i:j], state[i:j], actions[:, i:j], noise[:, i:j])
+            for i, j in ((i, min(count, i + self.rows)) for i in range(0, count, self.rows))
+        ]
+        return torch.cat(pieces).view(batch, candidates)
 
     @torch.inference_mode()
     def plan(
@@ -146,3 +115,42 @@ class TorchCEM:
             stddev = variance.add_(epsilon).sqrt_()
             best = values.amax(dim=1)
         return Outcome(mean, stddev, best)
+
+
+def _in_place(weights: RolloutWeights, form: str, rows: int) -> Score:
+    step: Callable[[Tensor, Tensor], Tensor] = InPlaceStep(weights, form == "packed" and rows)
+    d, s = weights.belief_size, weights.state_size
+    if form == "jit":
+        examples = torch.zeros(2, d + s + weights.action_size), torch.zeros(2, s)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated; the comparison is not
+            step = torch.jit.freeze(torch.jit.trace(step.eval(), examples, check_trace=False))
+
+    def score(belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+        features = torch.cat([belief, state, actions[0]], 1)
+        total = step(features, noise[0])
+        for t in range(1, actions.shape[0]):
+            features[:, d + s :] = actions[t]
+            total += step(features, noise[t])
+        return total
+
+    return score
+
+
+def _compiled(weights: RolloutWeights, compiled: str, mode: str | None) -> Score:
+    # Makes the weights constants, so that they are packed at compile time; for the whole process,
+    # as the tracer reads it too.
+    torch._inductor.config.freezing = True
+    options: dict[str, Any] = {"dynamic": False, "fullgraph": True, "mode": mode}
+    if compiled == "rollout":
+        return torch.compile(PureRollout(weights).eval(), **options)
+    step = torch.compile(PureStep(weights).eval(), **options)
+
+    def score(belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+        total = torch.zeros(belief.shape[0], 1)
+        for t in range(actions.shape[0]):
+            belief, state, reward = step(belief, state, actions[t], noise[t])
+            total += reward
+        return total
+
+    return score

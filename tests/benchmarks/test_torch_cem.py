@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from ops.tolerances import RETURNS, returns_error
-from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
-from torch_cem import TorchCEM
+from random_weights import PRESET_SIZES, TINY, Problem, Sizes, make_problem
+from torch_cem import BASELINES, COMPILED, TorchCEM
 
 from planet.ops import reference
 
+PACKS = torch.backends.mkldnn.is_available()
+FORMS = [
+    pytest.param(
+        form,
+        marks=pytest.mark.skipif(form == "packed" and not PACKS, reason="torch without oneDNN"),
+    )
+    for form in BASELINES
+]
 
-@pytest.mark.parametrize("form", ["eager", "jit"])
+
+def rollout_error(problem: Problem, planner: TorchCEM, candidates: int = 30) -> float:
+    actions, noise = problem.actions(5, candidates), problem.noise(5, candidates)
+    expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)
+    return returns_error(planner.rollout(problem.latent, actions, noise), expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("activation", ["relu", "elu"])
 @pytest.mark.parametrize("sizes", [TINY, *PRESET_SIZES.values()], ids=str)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_rollout_equals_the_reference(form: str, activation: str, sizes: Sizes) -> None:
     problem = make_problem(sizes, batch=2, activation=activation)
-    actions, noise = problem.actions(5, 30), problem.noise(5, 30)
-    expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)
-    got = TorchCEM(problem.weights, form).rollout(problem.latent, actions, noise)
-    assert returns_error(got, expected) <= RETURNS[1.0]
+    planner = TorchCEM(problem.weights, form, rows=25)  # three pieces, one of ten rows
+    assert rollout_error(problem, planner) <= RETURNS[1.0]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", COMPILED)
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_the_compiled_rollout_equals_the_reference(compiled: str) -> None:
+    problem = make_problem(TINY, batch=2)
+    planner = TorchCEM(problem.weights, "compile", compiled=compiled)
+    assert rollout_error(problem, planner) <= RETURNS[1.0]
+
+
 def test_the_baseline_plans_as_well_as_the_planner() -> None:
     problem = make_problem(PRESET_SIZES["small"], batch=1)
     settings = {"candidates": 200, "topk": 20, "iterations": 8}
