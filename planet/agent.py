@@ -24,6 +24,7 @@ from planet.noise import (
 )
 from planet.ops.results import Plan
 from planet.planning import CEMPlanner
+from planet.weights import RolloutWeights
 
 Array = npt.NDArray[np.float32]
 
@@ -68,6 +69,11 @@ class Agent:
     def batch_size(self) -> int:
         """B, the number of environments acted in; 0 before the first `reset`."""
         return len(self._row_seeds)
+
+    @property
+    def weights(self) -> RolloutWeights:
+        """The snapshot that it plans with."""
+        return self._weights
 
     def update_weights(self) -> None:
         """Takes a new snapshot of the world model; call it after every training phase."""

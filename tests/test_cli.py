@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import train
 
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 pytest.importorskip("gymnasium", reason="the command line needs the train extra")
@@ -26,22 +26,6 @@ from planet.presets import PRESETS
 from planet.training.metrics import read_metrics
 from planet.training.run import open_run
 from planet.weight_file import load_weights
-
-STEPS = 6
-SMALL = f"""
-    --preset small --task toy-reach --environment.image-size 8 --environment.render-size 8
-    --environment.control-steps {STEPS} --model.state-size 3 --model.belief-size 5
-    --model.hidden-size 7 --model.encoder-channels 4 --model.decoder-hidden 9
-    --model.reward-hidden 8 --planner.horizon 3 --planner.candidates 10 --planner.iterations 2
-    --planner.topk 3 --planner.backend reference --train.batch-size 3 --train.chunk-length 4
-    --train.initial-updates 5 --train.updates-per-episode 3 --train.evaluation-interval 2
-    --train.evaluation-episodes 2 --train.seed-episodes 2 --train.episodes 5
-    --train.learning-rate 0.001
-""".split()
-
-
-def train(directory: Path, *more: str) -> list[str]:
-    return ["train", "--directory", str(directory), *SMALL, *more]
 
 
 def timeless(directory: Path) -> list[dict[str, float]]:
@@ -136,9 +120,7 @@ def test_train_says_what_was_chosen_and_every_point_of_the_curve(
     assert main(train(tmp_path, "--environment.action-repeat", "2")) == 0
     captured = capsys.readouterr()
     assert "action repeat 2, 8x8 pixels" in captured.out
-    assert (
-        "horizon 3, candidates 10, iterations 2, topk 3, backend reference, precision fp32\n"
-    ) in captured.out
+    assert "horizon 3, candidates 10, iterations 2, topk 3, backend reference" in captured.out
     points = [line for line in captured.out.splitlines() if ": return " in line]
     assert [point.partition(":")[0] for point in points] == [
         "2 episodes, 5 updates",
@@ -273,153 +255,6 @@ raise SystemExit(10 + main(["doctor"]))
         assert f"planet {name}: needs tyro" in done.stderr
     assert "training needs packages that are missing: gymnasium, dm_control" in done.stdout
     assert "pip install 'planet-rl[train]'" in done.stdout
-
-
-def test_evaluate_writes_scores_curve_and_video(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import imageio.v2 as imageio
-
-    assert main(["evaluate", str(trained), "--episodes", "2", "--baselines"]) == 0
-    output = capsys.readouterr().out
-    content = json.loads((trained / "scores.json").read_text())
-    scores = {score["policy"]: score for score in content["scores"]}
-    assert list(scores) == ["agent", "random actions", "zero actions", "untrained planner"]
-    assert all(len(score["returns"]) == 2 for score in scores.values())
-    # The run's last evaluation had the same agent, seeds and number of episodes.
-    last = [line for line in read_metrics(trained) if "evaluate/return" in line][-1]
-    assert scores["agent"]["mean"] == last["evaluate/return"]
-    for score in scores.values():
-        assert f"{score['mean']:.1f}" in output and f"{score['standard_error']:.1f}" in output
-    for name in ("scores.json", "learning_curve.png", "evaluation.mp4"):
-        assert str(trained / name) in output and (trained / name).stat().st_size > 0
-    with imageio.get_reader(trained / "evaluation.mp4") as reader:
-        assert sum(1 for _ in reader) == STEPS + 1
-        width, height = reader.get_meta_data()["size"]
-    assert width > 2.5 * height / 2 and width % 16 == height % 16 == 0
-
-
-def test_evaluate_takes_a_seed_and_no_video(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (trained / "evaluation.mp4").unlink(missing_ok=True)
-    arguments = ["evaluate", str(trained), "--episodes", "1", "--no-video", "--seed"]
-    returns = []
-    for seed in ("0", "7"):
-        assert main([*arguments, seed]) == 0
-        content = json.loads((trained / "scores.json").read_text())
-        returns.append(content["scores"][0]["returns"])
-    assert returns[0] != returns[1]
-    assert not (trained / "evaluation.mp4").exists()
-
-
-def test_evaluate_with_a_budget_and_a_precision_says_so(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--episodes", "1", "--no-video", "--budget-ms", "1000", "--precision", "fp32"]
-    assert main(["evaluate", str(trained), *options]) == 0
-    assert "planner reference fp32, budget 1000 ms" in capsys.readouterr().out
-    content = json.loads((trained / "scores.json").read_text())
-    assert (content["precision"], content["budget_ms"]) == ("fp32", 1000.0)
-
-
-@pytest.mark.parametrize("command", ["train", "evaluate", "profile"])
-def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
-    command: str,
-    trained: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(*arguments: object, precision: str, **settings: object) -> None:
-        raise ValueError(f"precision: {precision!r} needs another processor")
-
-    monkeypatch.setattr("planet.ops.fused.cem_plan", refuse)
-    chosen = ("--planner.backend", "fused", "--planner.precision", "int8")
-    arguments = {
-        "train": train(tmp_path / "run", *chosen),
-        "evaluate": ["evaluate", str(trained), "--backend", "fused", "--precision", "int8"],
-        "profile": ["profile", str(trained), "--backend", "fused", "--precision", "int8"],
-    }[command]
-    assert main(arguments) == 1
-    captured = capsys.readouterr()
-    assert captured.err == f"planet {command}: precision: 'int8' needs another processor\n"
-    assert captured.out == ""
-    assert not (tmp_path / "run").exists()
-
-
-def test_evaluate_without_a_run_is_explained(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["evaluate", str(tmp_path)]) == 1
-    assert f"{tmp_path} holds no run: config.json is missing" in capsys.readouterr().err
-
-
-def test_evaluate_with_a_damaged_checkpoint_is_explained(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "config.json").write_bytes((trained / "config.json").read_bytes())
-    (tmp_path / "checkpoint.pt").write_bytes((trained / "checkpoint.pt").read_bytes()[:500])
-    assert main(["evaluate", str(tmp_path)]) == 1
-    assert "checkpoint.pt" in capsys.readouterr().err
-
-
-def test_profile_of_a_bare_planner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "profile.json"
-    sizes = [
-        "--horizon=2", "--candidates=20", "--iterations=3", "--action-size=2", "--belief-size=5",
-        "--state-size=3", "--hidden-size=7", "--reward-layers=1", "--reward-hidden=4",
-        "--batch-size=2",
-    ]  # fmt: skip
-    options = ["--backend", "reference", "--threads", "1", "--steps", "4", "--json", str(path)]
-    assert main(["profile", *sizes, *options]) == 0
-    content = json.loads(path.read_text())
-    assert list(content["stages"]) == ["plan"] and content["steps"] == 4
-    assert content["plan"] == {
-        "horizon": 2, "candidates": 20, "iterations": 3, "topk": 2, "batch_size": 2,
-        "belief_size": 5, "state_size": 3, "hidden_size": 7, "action_size": 2, "reward_hidden": [4],
-    }  # fmt: skip
-    assert content["compute"]["backend"] == "reference" and content["compute"]["threads"] == 1
-    assert content["run"] is None
-    output = capsys.readouterr().out
-    assert "p99" in output and "candidates 20" in output and str(path) in output
-
-
-def test_profile_of_a_run(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "profile.json"
-    arguments = ["profile", str(trained), "--steps", "8", "--candidates", "12", "--json", str(path)]
-    assert main(arguments) == 0
-    content = json.loads(path.read_text())
-    assert list(content["stages"]) == ["render", "filter", "plan", "environment", "total"]
-    keys = ["p50_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms"]
-    for stage in content["stages"].values():
-        assert list(stage) == keys
-        assert 0 <= stage["p50_ms"] <= stage["p95_ms"] <= stage["p99_ms"] <= stage["max_ms"]
-    means = [stage["mean_ms"] for stage in content["stages"].values()]
-    assert means[-1] == pytest.approx(sum(means[:-1]))
-    assert content["plan"]["candidates"] == 12 and content["plan"]["topk"] == 3
-    assert content["run"]["task"] == "toy-reach"
-
-
-def test_profile_refuses_a_size_that_the_run_decides(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["profile", str(trained), "--belief-size", "9"]) == 1
-    assert "--belief-size: only for a bare planner" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("option", "complaint"),
-    [("--steps", "steps"), ("--threads", "threads"), ("--horizon", "horizon"),
-     ("--batch-size", "batch_size"), ("--candidates", "candidates")],
-)  # fmt: skip
-def test_profile_refuses_zero(
-    option: str, complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["profile", "--backend", "reference", option, "0"]) == 1
-    assert complaint in capsys.readouterr().err
 
 
 def test_export_writes_the_weights_that_the_agent_plans_with(

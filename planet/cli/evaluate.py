@@ -49,18 +49,26 @@ class EvaluateOptions:
     length: int = 50  # video: frames until the prediction starts anew
     device: str | None = None  # None: the run's
     backend: Literal["fused", "reference"] | None = None  # of the planner; None: the run's
+    precision: Literal["fp32", "int8"] | None = None  # of the planner; None: the run's
+    budget_ms: float | None = None  # of a plan; None: the run's
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     options = tyro.cli(EvaluateOptions, prog="planet evaluate", args=arguments)
-    trained = open_run(options.run_dir, options.device, options.backend)
+    trained = open_run(
+        options.run_dir, options.device, options.backend, options.precision, options.budget_ms
+    )
+    trained.agent.planner.try_out(trained.agent.weights)
     seed = trained.config.train.seed if options.seed is None else options.seed
     environment = make_environment(trained.config.environment)
     progress = make_progress()
+    planner = trained.config.planner
+    budget = "" if planner.budget_ms is None else f", budget {planner.budget_ms:g} ms"
     progress.message(
         f"{trained.config.environment.task}: agent after {trained.episodes} episodes and "
-        f"{trained.updates} updates, {options.episodes} episodes without noise, seed {seed}"
+        f"{trained.updates} updates, {options.episodes} episodes without noise, seed {seed}; "
+        f"planner {planner.backend} {planner.precision}{budget}"
     )
     try:
         with cpu_threads(trained.config.train.threads):

@@ -7,7 +7,7 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -51,7 +51,6 @@ def run(arguments: Sequence[str]) -> int:
     environment = make_environment(config.environment)
     try:
         trainer = Trainer(config, options.directory, environment, progress)
-        _try_planner(trainer)
         progress.message(_summary(config, trainer))
         began = time.perf_counter()
         try:
@@ -96,14 +95,6 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
     return tyro.cli(TrainOptions, prog="planet train", args=arguments, default=default)
 
 
-def _try_planner(trainer: Trainer) -> None:
-    """Plans once with a small plan: a backend that is missing is found now, not after an hour."""
-    planner = trainer.agent.planner
-    small = replace(planner, horizon=1, candidates=planner.topk, iterations=1)
-    model = trainer.world_model
-    small.plan(model.rollout_weights(), model.rssm.initial(1))
-
-
 def _summary(config: Config, trainer: Trainer) -> str:
     """What was chosen, as a few lines."""
     environment, planner, train = config.environment, config.planner, config.train
@@ -111,6 +102,7 @@ def _summary(config: Config, trainer: Trainer) -> str:
     size, render = environment.image_size, environment.render_size
     drawn = "" if render == size else f" averaged down from {render}x{render}"
     repeat = getattr(trainer.environment, "action_repeat", environment.action_repeat)
+    budget = "" if planner.budget_ms is None else f", budget {planner.budget_ms:g} ms"
     planned = train.episodes - train.seed_episodes
     lines = [
         f"planet {__version__}: {environment.task} into {trainer.directory}",
@@ -119,7 +111,8 @@ def _summary(config: Config, trainer: Trainer) -> str:
         f"  model        belief {config.model.belief_size}, state {config.model.state_size}, "
         f"{parameters:,} parameters on {train.device}",
         f"  planner      horizon {planner.horizon}, candidates {planner.candidates}, "
-        f"iterations {planner.iterations}, topk {planner.topk}, backend {planner.backend}",
+        f"iterations {planner.iterations}, topk {planner.topk}, backend {planner.backend}, "
+        f"precision {planner.precision}{budget}",
         f"  schedule     {train.seed_episodes} random episodes, {train.initial_updates} updates, "
         f"then {planned} times: collect an episode, {train.updates_per_episode} updates; "
         f"seed {train.seed}",

@@ -156,6 +156,8 @@ def write_scores(path: Path, run: Run, seed: int, scores: Sequence[Score]) -> No
         "updates": run.updates,
         "evaluation_seed": seed,
         "backend": config.planner.backend,
+        "precision": config.planner.precision,
+        "budget_ms": config.planner.budget_ms,
         "device": config.train.device,
         "scores": [score.to_dict() for score in scores],
         "config": config.to_dict(),

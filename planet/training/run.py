@@ -24,7 +24,7 @@ class Run:
 
     Attributes:
       directory: of the run.
-      config: its settings, with the device and backend that were asked for.
+      config: its settings, with the device and the planner that were asked for.
       agent: of the last checkpoint.
       episodes: collected so far.
       updates: gradient steps so far.
@@ -41,6 +41,8 @@ def open_run(
     directory: Path | str,
     device: str | None = None,
     backend: Literal["fused", "reference"] | None = None,
+    precision: Literal["fp32", "int8"] | None = None,
+    budget_ms: float | None = None,
 ) -> Run:
     """Loads the agent of a run's checkpoint; nothing in the directory is changed.
 
@@ -48,21 +50,26 @@ def open_run(
       directory: of the run.
       device: where to compute; None takes the run's.
       backend: of the planner; None takes the run's.
+      precision: of the planner; None takes the run's.
+      budget_ms: of a plan; None takes the run's.
 
     Raises:
       FileNotFoundError: the directory holds no run, or no checkpoint yet.
-      ValueError: settings or checkpoint are damaged.
+      ValueError: settings or checkpoint are damaged, or the device is not there or not served.
     """
     directory = Path(directory)
     for name, what in (("config.json", "run"), ("checkpoint.pt", "checkpoint yet")):
         if not (directory / name).exists():
             raise FileNotFoundError(f"{directory} holds no {what}: {name} is missing")
     config = Config.from_dict(json.loads((directory / "config.json").read_text()))
-    config = replace(
-        config,
-        train=replace(config.train, device=device or config.train.device),
-        planner=replace(config.planner, backend=backend or config.planner.backend),
+    planner = replace(
+        config.planner,
+        backend=backend or config.planner.backend,
+        precision=precision or config.planner.precision,
+        budget_ms=config.planner.budget_ms if budget_ms is None else budget_ms,
     )
+    train = replace(config.train, device=device or config.train.device)
+    config = replace(config, train=train, planner=planner)
     state = load_checkpoint(directory / "checkpoint.pt", config.train.device)
     model = make_world_model(config, int(state["action_size"]))
     model.load_state_dict(state["learner"]["model"])

@@ -12,7 +12,7 @@ import torch
 
 from planet.agent import Agent
 from planet.checkpoint import load_checkpoint, save_checkpoint
-from planet.config import Config
+from planet.config import Config, PlannerConfig
 from planet.models import WorldModel
 from planet.noise import mix_seed
 from planet.planning import CEMPlanner
@@ -31,7 +31,7 @@ def make_world_model(config: Config, action_size: int) -> WorldModel:
     """A freshly initialised world model on the device of the settings; decided by the seed.
 
     Raises:
-      ValueError: the device is unknown or not there, or the planner's backend does not serve it.
+      ValueError: the device is unknown or not there, or the planner does not serve it.
     """
     device = _available_device(config)
     with torch.random.fork_rng(devices=[]):
@@ -51,12 +51,25 @@ def _available_device(config: Config) -> torch.device:
             f"device: {name!r} is not available, torch {torch.__version__} sees no CUDA device; "
             "expected 'cpu'"
         )
-    if device.type != "cpu" and config.planner.backend == "fused":
-        raise ValueError(
-            f"backend: 'fused' plans on the CPU only for now; expected 'reference' with "
-            f"device {name!r}"
-        )
+    if device.type != "cpu":
+        _refuse_what_needs_the_cpu(config.planner, name)
     return device
+
+
+def _refuse_what_needs_the_cpu(planner: PlannerConfig, device: str) -> None:
+    for name, value, expected in (
+        ("backend", "fused", "reference"), ("precision", "int8", "fp32"),
+    ):  # fmt: skip
+        if getattr(planner, name) == value:
+            raise ValueError(
+                f"{name}: {value!r} plans on the CPU only for now; expected {expected!r} with "
+                f"device {device!r}"
+            )
+    if planner.budget_ms is not None:
+        raise ValueError(
+            f"budget_ms: plans on the CPU only keep a budget; expected None with device "
+            f"{device!r}, got {planner.budget_ms}"
+        )
 
 
 class Trainer:
@@ -78,7 +91,9 @@ class Trainer:
       progress: told where training stands.
 
     Raises:
-      ValueError: the environment's spaces or the directory's settings disagree with `config`.
+      ValueError: the environment's spaces or the directory's settings disagree with `config`, or
+        the planner cannot be had here; nothing has been written then.
+      ImportError: the planner's backend is missing.
     """
 
     def __init__(
@@ -93,12 +108,13 @@ class Trainer:
         self.environment = environment
         self.progress: Progress = progress or Silent()
         _check_environment(config, environment)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        keep_config(self.directory / "config.json", config)
         self.action_size = int(environment.action_space.shape[0])
         model = make_world_model(config, self.action_size)
-        self.learner = Learner(model, config.train)
         self.agent = Agent(model, CEMPlanner.from_config(config.planner))
+        self.agent.planner.try_out(self.agent.weights)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        keep_config(self.directory / "config.json", config)
+        self.learner = Learner(model, config.train)
         self.episodes = 0
         self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
         self._evaluated = -1  # number of episodes at the last evaluation

@@ -77,6 +77,15 @@ def test_open_run_changes_nothing_in_the_directory(trained: Path) -> None:
     assert before == {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
 
 
+def test_open_run_takes_another_planner_and_keeps_what_is_not_named(trained: Path) -> None:
+    run = open_run(trained, precision="int8", budget_ms=20.0)
+    assert (run.config.planner.precision, run.config.planner.budget_ms) == ("int8", 20.0)
+    assert (run.agent.planner.precision, run.agent.planner.budget_ms) == ("int8", 20.0)
+    kept = open_run(trained).agent.planner
+    assert (kept.precision, kept.budget_ms) == ("fp32", None)
+    assert run.agent.planner.candidates == kept.candidates
+
+
 def test_open_run_names_what_is_missing_or_damaged(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no run: config.json"):
         open_run(tmp_path)
@@ -126,6 +135,7 @@ def test_scores_file_says_how_to_repeat_them(trained: Path, tmp_path: Path) -> N
     path = tmp_path / "scores.json"
     write_scores(path, run, 7, [Score("agent", (1.0, 2.0))])
     content = json.loads(path.read_text())
+    assert content["precision"] == "fp32" and content["budget_ms"] is None
     assert content["evaluation_seed"] == 7 and content["updates"] == run.updates
     assert content["scores"] == [
         {"policy": "agent", "mean": 1.5, "standard_error": 0.5, "returns": [1.0, 2.0]}

@@ -646,11 +646,59 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(tiny: Config) -> 
             make_world_model(config, 2)
 
 
-def test_the_fused_backend_off_the_cpu_is_refused_by_name(tiny: Config) -> None:
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"backend": "fused"}, "backend: 'fused' plans on the CPU only for now; expected"),
+        ({"precision": "int8"}, "precision: 'int8' plans on the CPU only for now; expected 'fp32'"),
+        ({"budget_ms": 20.0}, "budget_ms: plans on the CPU only keep a budget; expected None"),
+    ],
+)
+def test_what_plans_on_the_cpu_only_is_refused_by_name_elsewhere(
+    setting: dict[str, Any], message: str, tiny: Config
+) -> None:
     config = replace(
         tiny,
         train=replace(tiny.train, device="meta"),
-        planner=replace(tiny.planner, backend="fused"),
+        planner=replace(tiny.planner, **setting),
     )
-    with pytest.raises(ValueError, match="backend: 'fused' plans on the CPU only"):
+    with pytest.raises(ValueError, match=message):
         make_world_model(config, 2)
+
+
+@pytest.mark.parametrize("kind", [ValueError, ImportError])
+def test_a_planner_that_cannot_be_had_is_refused_before_anything_is_written(
+    kind: type[Exception], tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **settings: Any) -> None:
+        raise kind("precision: 'int8' needs another processor")
+
+    monkeypatch.setattr("planet.ops.reference.cem_plan", refuse)
+    with pytest.raises(kind, match="another processor"):
+        make_trainer(tiny, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("change", [{"precision": "int8"}, {"budget_ms": 20.0}])
+def test_a_run_goes_on_with_the_arithmetic_and_the_budget_it_began_with(
+    change: dict[str, Any], tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planet.planning.CEMPlanner.try_out", lambda planner, weights: None)
+    make_trainer(tiny, tmp_path)
+    (name,) = change
+    with pytest.raises(ValueError, match=f"started with other settings: planner.{name} was"):
+        make_trainer(replace(tiny, planner=replace(tiny.planner, **change)), tmp_path)
+
+
+def test_a_run_of_a_release_without_precision_and_budget_goes_on(
+    tiny: Config, tmp_path: Path
+) -> None:
+    make_trainer(changed(tiny, episodes=3), tmp_path).run()
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    del content["planner"]["precision"], content["planner"]["budget_ms"]
+    path.write_text(json.dumps(content))
+    continued = make_trainer(changed(tiny, episodes=4), tmp_path)
+    continued.run()
+    assert continued.episodes == 4
+    assert json.loads(path.read_text())["planner"]["precision"] == "fp32"
