@@ -12,13 +12,14 @@ import torch
 
 from planet.agent import Agent
 from planet.checkpoint import load_checkpoint, save_checkpoint
-from planet.config import Config, PlannerConfig
+from planet.config import Config
 from planet.models import WorldModel
 from planet.noise import mix_seed
 from planet.planning import CEMPlanner
 from planet.replay import Episode, ReplayBuffer
 from planet.training import seeds
 from planet.training.collect import Environment, agent_policy, random_policy, run_episode
+from planet.training.device import available_device
 from planet.training.interrupt import deferred_interrupt
 from planet.training.learner import Learner
 from planet.training.metrics import MetricsWriter
@@ -33,43 +34,11 @@ def make_world_model(config: Config, action_size: int) -> WorldModel:
     Raises:
       ValueError: the device is unknown or not there, or the planner does not serve it.
     """
-    device = _available_device(config)
+    device = available_device(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(config.train.seed, seeds.INITIAL))
         model = WorldModel(config.model, action_size, config.environment.image_size)
     return model.to(device)
-
-
-def _available_device(config: Config) -> torch.device:
-    name = config.train.device
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device: expected 'cpu' or 'cuda', got {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device: {name!r} is not available, torch {torch.__version__} sees no CUDA device; "
-            "expected 'cpu'"
-        )
-    if device.type != "cpu":
-        _refuse_what_needs_the_cpu(config.planner, name)
-    return device
-
-
-def _refuse_what_needs_the_cpu(planner: PlannerConfig, device: str) -> None:
-    for name, value, expected in (
-        ("backend", "fused", "reference"), ("precision", "int8", "fp32"),
-    ):  # fmt: skip
-        if getattr(planner, name) == value:
-            raise ValueError(
-                f"{name}: {value!r} plans on the CPU only for now; expected {expected!r} with "
-                f"device {device!r}"
-            )
-    if planner.budget_ms is not None:
-        raise ValueError(
-            f"budget_ms: plans on the CPU only keep a budget; expected None with device "
-            f"{device!r}, got {planner.budget_ms}"
-        )
 
 
 class Trainer:
