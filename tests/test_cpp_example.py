@@ -1,0 +1,180 @@
+"""The C++ package as a user meets it: installed, found by CMake, and planning as Python does."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ops.fused_support import BUILT, ISAS, isa
+from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
+
+from planet.noise import row_seeds
+from planet.ops import fused
+from planet.weight_file import save_weights
+
+ROOT = Path(__file__).parents[1]
+# Also those that pip put beside the interpreter.
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+CMAKE = shutil.which("cmake", path=PATH)
+COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
+
+pytestmark = [
+    pytest.mark.skipif(not (ROOT / "examples" / "cpp").is_dir(), reason="no source tree"),
+    pytest.mark.skipif(COMPILER is None, reason="no C++ compiler"),
+    pytest.mark.skipif(not BUILT, reason="nothing to compare with: the extension is not built"),
+]
+
+MODELS = {
+    "tiny": make_problem(TINY, 1),
+    "elu, reward of one layer": make_problem(Sizes(9, 4, 1, 17, ()), 1, activation="elu"),
+    "reward of four layers": make_problem(Sizes(33, 7, 3, 20, (31, 16, 5)), 1, scale=2.0),
+    "elu, small": make_problem(PRESET_SIZES["small"], 1, activation="elu"),
+    "ssm": make_problem(Sizes(0, 30, 6, 50, (40,)), 1),
+}
+HORIZON, CANDIDATES, TOPK, ITERATIONS = 4, 150, 12, 3
+
+
+def has_int8(name: str) -> bool:
+    with isa(name):
+        return bool(fused._C.has_int8())
+
+
+VARIANTS = [(name, "fp32") for name in ISAS] + [(n, "int8") for n in ISAS if has_int8(n)]
+
+
+def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PLANET_CPU_ISA"} | {"PATH": PATH}
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True, text=True, timeout=600, env=environment,
+    )  # fmt: skip
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefix of the installed package and the example, built as examples/cpp/README.md says."""
+    assert CMAKE is not None, "cmake is in planet-rl[test]"
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    prefix, build, example = (shared / f"planet-cpp-{name}" for name in ("prefix", "core", "plan"))
+    with open(shared / "planet-cpp-lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one worker builds, the others wait
+        if not (example / "plan").exists():
+            run(CMAKE, "-S", ROOT, "-B", build, "-DPLANET_PYTHON=OFF")
+            run(CMAKE, "--build", build, "--parallel", "2")
+            run(CMAKE, "--install", build, "--prefix", prefix)
+            source = ROOT / "examples" / "cpp"
+            run(CMAKE, "-S", source, "-B", example, f"-DCMAKE_PREFIX_PATH={prefix}")
+            run(CMAKE, "--build", example)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def program(installed: Path) -> Path:
+    """The example."""
+    return installed.with_name("planet-cpp-plan") / "plan"
+
+
+@pytest.mark.parametrize(("name", "precision"), VARIANTS)
+@pytest.mark.parametrize("model", list(MODELS))
+def test_plans_are_those_of_python_bit_for_bit(
+    program: Path, tmp_path: Path, model: str, name: str, precision: str
+) -> None:
+    problem = MODELS[model]
+    with isa(name):
+        mean, stddev = problem.distribution(HORIZON)
+        expected = fused.cem_plan(
+            problem.weights, problem.latent, mean, stddev, seed=-7, candidates=CANDIDATES,
+            topk=TOPK, iterations=ITERATIONS, precision=precision,
+        )  # fmt: skip
+    parts = (expected.mean, expected.stddev, expected.best_return)
+    bits = b"".join(part.numpy().tobytes() for part in parts)
+    save_weights(problem.weights, tmp_path / "model.weights")
+    latent = torch.cat([problem.latent.belief[0], problem.latent.state[0]])
+    (tmp_path / "latent").write_bytes(latent.numpy().tobytes())
+    for threads in ("1", "2", "3"):
+        output = run(
+            program, tmp_path / "model.weights", "--latent", tmp_path / "latent",
+            "--output", tmp_path / "plan", "--seed", "-7", "--horizon", str(HORIZON),
+            "--candidates", str(CANDIDATES), "--topk", str(TOPK), "--plans", "2",
+            "--iterations", str(ITERATIONS), "--threads", threads, "--isa", name,
+            "--precision", precision,
+        ).stdout  # fmt: skip
+        assert (tmp_path / "plan").read_bytes() == bits
+        assert f"{threads} threads, {name}" in output
+        action = [float(word) for word in output.splitlines()[0].split()[1:]]
+        np.testing.assert_allclose(action, expected.action[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--topk", "2000"], "topk: expected 1 to 1000, got 2000"),
+        (["--threads", "0"], "threads: expected 1 to 1024, got 0"),
+        (["--isa", "mmx"], "isa: expected one of"),
+        (["--isa", ISAS[0] if ISAS else "", "--precision", "int8"], "precision: int8"),
+        (["--seed"], "--seed: expected a value"),
+        (["--seed", "x"], "--seed: expected an integer, got x"),
+        (["--speed", "1"], "--speed: no such option"),
+        (["--latent", os.devnull], "expected 8 float32 (D + S)"),
+    ],
+)
+def test_wrong_arguments_are_explained(
+    program: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    save_weights(MODELS["tiny"].weights, tmp_path / "model.weights")
+    done = run(program, tmp_path / "model.weights", *arguments, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_a_file_that_is_no_weight_file_is_explained(program: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_bytes(b"PLANETCK" * 40)
+    assert "magic: expected PLANETWF" in run(program, wrong, check=False).stderr
+    for path in (tmp_path, tmp_path / "absent", Path("/dev/null")):
+        done = run(program, path, check=False)
+        assert done.returncode == 1
+        assert f"plan: {path}: " in done.stderr
+
+
+def test_the_program_needs_neither_python_nor_torch(program: Path) -> None:
+    libraries = run("ldd", program).stdout if shutil.which("ldd") else ""
+    assert "python" not in libraries and "torch" not in libraries
+
+
+def test_every_header_compiles_alone_and_as_older_c(installed: Path, tmp_path: Path) -> None:
+    for header in sorted((installed / "include" / "planet").iterdir()):
+        (tmp_path / "one.cpp").write_text(f"#include <planet/{header.name}>\n")
+        run(COMPILER, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
+            f"-I{installed / 'include'}", tmp_path / "one.cpp")  # fmt: skip
+
+
+def test_seeds_derived_in_c_are_those_of_python(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "seeds.cpp").write_text(
+        "#include <planet/seeds.h>\n#include <cstdio>\n#include <cstdlib>\n"
+        "int main(int, char** argv) { for (int b = 0; b < 5; ++b)\n"
+        'std::printf("%lld\\n", (long long)planet::row_seed(std::atoll(argv[1]), b)); }\n'
+    )
+    program, include = tmp_path / "seeds", f"-I{installed / 'include'}"
+    run(COMPILER, "-std=c++17", include, tmp_path / "seeds.cpp", "-o", program)
+    for seed in (0, 1, -1, 2**63 - 1, -(2**63), 123456789):
+        printed = run(program, str(seed)).stdout.split()
+        assert [int(word) for word in printed] == row_seeds(seed, 5).tolist()
+
+
+def test_the_package_has_the_version_of_the_python_package(installed: Path) -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    version = text.partition('\nversion = "')[2].partition('"')[0]
+    packaged = next(installed.glob("lib*/cmake/planet/planet-config-version.cmake")).read_text()
+    assert f'set(PACKAGE_VERSION "{version}")' in packaged
