@@ -13,12 +13,10 @@ namespace planet::tests {
 
 struct Returns {
   std::vector<double> values;  // [B, J]
-  // What errors are divided by: the rms of the returns, at least 1e-2, and at least a thirtieth of
-  // the rms of the sums of their terms' magnitudes: where rewards cancel further than that, float32
-  // itself is not as exact as the table of tolerances asks (tests/ops/tolerances.py).
-  double scale;
+  double scale;                // what errors are divided by: their rms, at least 1e-2
+  double magnitude;            // rms of the sums of |term| that the rewards were summed from
 
-  // Candidates [0, count) of every problem, with the same scale.
+  // Candidates [0, count) of every problem, with the scale of all.
   Returns first(int64_t batch, int64_t count) const;
 };
 

@@ -13,6 +13,10 @@ namespace {
 // As tests/ops/tolerances.py, for weights of PyTorch's default scale.
 constexpr double kTolerance = 2e-6;
 
+// The rewards of random models of a few units may cancel: to a thirtieth of their terms or less,
+// where one rounding of float32 is 2e-6. Such models are allowed two roundings of the terms.
+constexpr double kRoundings = 0x1p-23;
+
 // Around the edges of lanes, panels and tiles; every panel width of every instruction set occurs.
 std::vector<int64_t> candidate_counts() {
   if (options().quick) return {1, 3, 4, 5, 9, 16, 17, 31, 33, 48, 64, 65};
@@ -29,8 +33,9 @@ std::vector<Shape> small_shapes() {
 
 // Largest error of all variants on the first columns of one set of inputs.
 double check_shape(const RandomModel& model, const Rollout& rollout,
-                   const std::vector<int64_t>& counts) {
+                   const std::vector<int64_t>& counts, bool may_cancel) {
   const Returns all = oracle_returns(model, Precision::kFloat32, rollout);
+  const double rounding = may_cancel ? kRoundings * all.magnitude / all.scale : 0.0;
   double largest = 0.0;
   for (const Variant& variant : float32_variants()) {
     const PackedModel packed(model, variant);
@@ -40,7 +45,7 @@ double check_shape(const RandomModel& model, const Rollout& rollout,
       const Rollout part = candidates_of(rollout, model.sizes, 0, count);
       const double error = returns_error(run_rollout(packed.model, part, serial(1)),
                                          all.first(rollout.batch, count));
-      CHECK_AT_MOST(error, kTolerance);
+      CHECK_AT_MOST(error, kTolerance + rounding);
       largest = std::max(largest, error);
     }
   }
@@ -65,7 +70,7 @@ TEST("returns agree with double precision around the edges of tiles") {
         const std::vector<int64_t> counts = candidate_counts();
         const Rollout rollout(model.sizes, horizon, batch, counts.back(), noise, per_candidate,
                               discount, random);
-        largest = std::max(largest, check_shape(model, rollout, counts));
+        largest = std::max(largest, check_shape(model, rollout, counts, true));
         ++trial;
       }
     }
@@ -84,7 +89,7 @@ TEST("returns agree with double precision at the sizes of the presets") {
     const RandomModel model(shape, random);
     const Rollout rollout(model.sizes, options().quick ? 2 : 12, 1, options().quick ? 17 : 67,
                           NoiseKind::kValues, false, 1.0, random);
-    largest = std::max(largest, check_shape(model, rollout, {17, 67}));
+    largest = std::max(largest, check_shape(model, rollout, {17, 67}, false));
   }
   note("largest error " + show(largest));
 }
@@ -119,7 +124,7 @@ TEST("the largest sizes work") {
   const Shape shape{512, 512, 512, 512, {512, 512, 512, 1}, false};
   const RandomModel model(shape, random);
   const Rollout rollout(model.sizes, 1, 1, 5, NoiseKind::kValues, false, 1.0, random);
-  note("largest error " + show(check_shape(model, rollout, {5})));
+  note("largest error " + show(check_shape(model, rollout, {5}, true)));
 }
 
 TEST("a return that is not a number stays with its candidate") {
@@ -127,7 +132,7 @@ TEST("a return that is not a number stays with its candidate") {
   const Shape shape{9, 4, 2, 11, {8, 1}, true};
   const RandomModel model(shape, random);
   Rollout rollout(model.sizes, 2, 1, 37, NoiseKind::kValues, false, 1.0, random);
-  for (const Variant& variant : float32_variants()) {
+  for (const Variant& variant : all_variants()) {
     const Scope scope(variant.name());
     const PackedModel packed(model, variant);
     const std::vector<float> before = run_rollout(packed.model, rollout, serial(1));

@@ -1,0 +1,285 @@
+#include "oracle.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace planet::tests {
+namespace {
+
+using Vector = std::vector<double>;
+
+// How the input of a product was made: what its quantisation depends on.
+enum class Kind { kRelu, kElu, kBelief, kState };
+
+// An input of int8 products: value = step * (byte - zero), with ELU one less.
+struct Bytes {
+  std::vector<int> byte;
+  double step;
+  int zero;
+  double offset;
+};
+
+Bytes quantise(const Vector& x, Kind kind, double belief_step) {
+  double largest = kind == Kind::kRelu ? 0.0 : kind == Kind::kElu ? -1.0 : 0.0;
+  for (const double value : x) {
+    largest = std::max(largest, kind == Kind::kState ? std::abs(value) : value);
+  }
+  Bytes out{{}, 0.0, 0, 0.0};
+  if (kind == Kind::kRelu) out.step = largest / 255.0;
+  if (kind == Kind::kElu) out.step = (largest + 1.0) / 255.0, out.offset = -1.0;
+  if (kind == Kind::kBelief) out.step = belief_step, out.zero = 128;
+  if (kind == Kind::kState) out.step = largest / 127.0, out.zero = 128;
+  for (const double value : x) {
+    const double scaled = out.step > 0.0 ? (value - out.offset) / out.step : 0.0;
+    out.byte.push_back(static_cast<int>(std::nearbyint(scaled)) + out.zero);
+  }
+  return out;
+}
+
+// Columns [column, column + x.size()) of one row of a matrix, times x.
+struct Product {
+  const std::vector<float>& weight;  // [rows, width]
+  int64_t width, column;
+  const Vector& x;
+  Kind kind;
+  double belief_step;
+
+  double exact(int64_t row) const {
+    double sum = 0.0;
+    for (size_t k = 0; k < x.size(); ++k) {
+      sum += static_cast<double>(weight[static_cast<size_t>(row * width + column) + k]) * x[k];
+    }
+    return sum;
+  }
+
+  double quantised(int64_t row, const Bytes& bytes) const {
+    const float* w = weight.data() + row * width + column;
+    float largest = 0.0f;
+    for (size_t k = 0; k < x.size(); ++k) largest = std::max(largest, std::abs(w[k]));
+    if (largest == 0.0f) return 0.0;
+    // Weights are rounded once, in float32 as the packing does it: a tie must fall the same way.
+    const float step = largest / 127.0f, inverse = 127.0f / largest;
+    int64_t sum = 0, weights = 0;
+    for (size_t k = 0; k < x.size(); ++k) {
+      const int64_t q = static_cast<int64_t>(std::nearbyint(w[k] * inverse));
+      sum += q * (bytes.byte[k] - bytes.zero);
+      weights += q;
+    }
+    return step *
+           (bytes.step * static_cast<double>(sum) + bytes.offset * static_cast<double>(weights));
+  }
+
+  // All rows.
+  Vector operator()(int64_t rows, bool int8) const {
+    Vector out(static_cast<size_t>(rows));
+    const Bytes bytes = int8 ? quantise(x, kind, belief_step) : Bytes{};
+    for (int64_t r = 0; r < rows; ++r) {
+      out[static_cast<size_t>(r)] = int8 ? quantised(r, bytes) : exact(r);
+    }
+    return out;
+  }
+};
+
+double sigmoid(double x) {
+  return 1.0 / (1.0 + std::exp(-x));
+}
+
+double softplus(double x) {
+  return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
+}
+
+// One candidate.
+class Simulation {
+ public:
+  Simulation(const RandomModel& model, bool int8, Vector belief, Vector state)
+      : model_(model), int8_(int8), belief_(std::move(belief)), state_(std::move(state)) {
+    double largest = 1.0;
+    for (const double h : belief_) largest = std::max(largest, std::abs(h));
+    belief_step_ = largest / 127.0;
+  }
+
+  // Sum of the magnitudes that the last reward was summed from.
+  double magnitude() const { return magnitude_; }
+
+  // Advances by one action and returns the reward; noise [S] may be null.
+  double step(const float* action, const float* noise) {
+    const Vector x = input(action);
+    if (!belief_.empty()) advance_belief(x);
+    advance_state(x, noise);
+    return reward();
+  }
+
+ private:
+  // act(sum of products + bias).
+  Vector layer(const std::vector<float>& bias, const std::vector<Product>& parts, bool int8,
+               bool activate) const {
+    Vector out(bias.begin(), bias.end());
+    for (const Product& part : parts) {
+      const Vector sums = part(static_cast<int64_t>(out.size()), int8);
+      for (size_t i = 0; i < out.size(); ++i) out[i] += sums[i];
+    }
+    if (activate) {
+      for (double& v : out) v = v > 0.0 ? v : model_.sizes.elu ? std::expm1(v) : 0.0;
+    }
+    return out;
+  }
+
+  Kind activation() const { return model_.sizes.elu ? Kind::kElu : Kind::kRelu; }
+
+  Vector input(const float* action) const {
+    const int64_t s = model_.sizes.state, a = model_.sizes.action;
+    const Vector actions(action, action + a);
+    const Product of_action{model_.input_weight, s + a, s, actions, Kind::kState, 0.0};
+    const Vector exact = of_action(model_.sizes.hidden, false);  // the action's part is never int8
+    Vector out = layer(model_.input_bias,
+                       {{model_.input_weight, s + a, 0, state_, Kind::kState, 0.0}}, int8_, false);
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] += exact[i];
+      out[i] = out[i] > 0.0 ? out[i] : model_.sizes.elu ? std::expm1(out[i]) : 0.0;
+    }
+    return out;
+  }
+
+  void advance_belief(const Vector& x) {
+    const size_t d = belief_.size();
+    const Vector from_x =
+        layer(model_.gru_bias_ih,
+              {{model_.gru_weight_ih, model_.sizes.hidden, 0, x, activation(), 0}}, int8_, false);
+    const Vector from_h = layer(
+        model_.gru_bias_hh,
+        {{model_.gru_weight_hh, model_.sizes.belief, 0, belief_, Kind::kBelief, belief_step_}},
+        int8_, false);
+    for (size_t i = 0; i < d; ++i) {
+      const double r = sigmoid(from_x[i] + from_h[i]);
+      const double z = sigmoid(from_x[d + i] + from_h[d + i]);
+      const double n = std::tanh(from_x[2 * d + i] + r * from_h[2 * d + i]);
+      belief_[i] = n + z * (belief_[i] - n);
+    }
+  }
+
+  void advance_state(const Vector& x, const float* noise) {
+    const bool ssm = belief_.empty();
+    const Product of_input{model_.prior_hidden_weight,
+                           ssm ? model_.sizes.hidden : model_.sizes.belief,
+                           0,
+                           ssm ? x : belief_,
+                           ssm ? activation() : Kind::kBelief,
+                           belief_step_};
+    const Vector p = layer(model_.prior_hidden_bias, {of_input}, int8_, true);
+    const Vector prior =
+        layer(model_.prior_bias,
+              {{model_.prior_weight, model_.sizes.hidden, 0, p, activation(), 0.0}}, int8_, false);
+    const size_t s = state_.size();
+    for (size_t i = 0; i < s; ++i) {
+      const double stddev = softplus(prior[s + i]) + static_cast<double>(model_.min_stddev);
+      state_[i] = prior[i] + (noise ? stddev * static_cast<double>(noise[i]) : 0.0);
+    }
+  }
+
+  double magnitude_of_last(const Vector& hidden) const {
+    Vector inputs = hidden;
+    if (model_.sizes.reward_layers == 1) {
+      inputs = belief_;
+      inputs.insert(inputs.end(), state_.begin(), state_.end());
+    }
+    double sum = std::abs(static_cast<double>(model_.reward_biases.back()[0]));
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      sum += std::abs(static_cast<double>(model_.reward_weights.back()[k]) * inputs[k]);
+    }
+    return sum;
+  }
+
+  double reward() {
+    const int64_t d = model_.sizes.belief, s = model_.sizes.state;
+    const int layers = model_.sizes.reward_layers;
+    Vector hidden;
+    for (int i = 0; i < layers; ++i) {
+      const bool last = i + 1 == layers, int8 = int8_ && !last;
+      if (last) magnitude_ = magnitude_of_last(hidden);
+      const auto& weight = model_.reward_weights[static_cast<size_t>(i)];
+      const auto& bias = model_.reward_biases[static_cast<size_t>(i)];
+      if (i > 0) {
+        const Product part{weight, static_cast<int64_t>(hidden.size()), 0, hidden, activation(), 0};
+        hidden = layer(bias, {part}, int8, !last);
+        continue;
+      }
+      const Product of_belief{weight, d + s, 0, belief_, Kind::kBelief, belief_step_};
+      const Product of_state{weight, d + s, d, state_, Kind::kState, 0.0};
+      hidden = layer(bias, {of_belief, of_state}, int8, !last);
+    }
+    return hidden[0];
+  }
+
+  const RandomModel& model_;
+  bool int8_;
+  Vector belief_, state_;
+  double belief_step_;
+  double magnitude_ = 0.0;
+};
+
+Vector row_of(const std::vector<float>& values, int64_t row, int width) {
+  const auto begin = values.begin() + row * width;
+  return {begin, begin + width};
+}
+
+double rms(const Vector& values) {
+  double squares = 0.0;
+  for (const double value : values) squares += value * value;
+  return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
+}  // namespace
+
+Returns Returns::first(int64_t batch, int64_t count) const {
+  const int64_t candidates = static_cast<int64_t>(values.size()) / batch;
+  Returns out{{}, scale, magnitude};
+  for (int64_t b = 0; b < batch; ++b) {
+    const auto row = values.begin() + b * candidates;
+    out.values.insert(out.values.end(), row, row + count);
+  }
+  return out;
+}
+
+Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& r) {
+  const ModelSizes& sizes = model.sizes;
+  Vector returns, magnitudes;
+  for (int64_t b = 0; b < r.batch; ++b) {
+    for (int64_t j = 0; j < r.candidates; ++j) {
+      const int64_t start = r.per_candidate ? b * r.candidates + j : b;
+      Simulation simulation(model, precision == Precision::kInt8,
+                            row_of(r.belief, start, sizes.belief),
+                            row_of(r.state, start, sizes.state));
+      double total = 0.0, magnitude = 0.0, weight = 1.0;
+      for (int64_t t = 0; t < r.horizon; ++t) {
+        const int64_t row = (t * r.batch + b) * r.candidates + j;
+        const float* noise = r.values.empty() ? nullptr : r.values.data() + row * sizes.state;
+        total += weight * simulation.step(r.actions.data() + row * sizes.action, noise);
+        magnitude += weight * simulation.magnitude();
+        weight *= r.discount;
+      }
+      returns.push_back(total);
+      magnitudes.push_back(magnitude);
+    }
+  }
+  return {returns, std::max(rms(returns), 1e-2), rms(magnitudes)};
+}
+
+std::vector<double> returns_errors(const std::vector<float>& got, const Returns& expected) {
+  Vector errors;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double difference = static_cast<double>(got[i]) - expected.values[i];
+    errors.push_back(std::abs(difference) / expected.scale);
+  }
+  return errors;
+}
+
+double returns_error(const std::vector<float>& got, const Returns& expected) {
+  double largest = 0.0;
+  for (const double error : returns_errors(got, expected)) {
+    if (std::isnan(error)) return error;
+    largest = std::max(largest, error);
+  }
+  return largest;
+}
+
+}  // namespace planet::tests

@@ -1,0 +1,206 @@
+// Weight files: what is written comes back, and nothing else gets in or breaks the reader.
+#include "weight_file.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+
+#include "calls.h"
+#include "harness.h"
+#include "pools.h"
+
+namespace planet::tests {
+namespace {
+
+using Bytes = std::vector<unsigned char>;
+
+const Shape kShapes[] = {{5, 3, 2, 4, {3, 1}, false}, {0, 2, 1, 5, {1}, true}};
+
+template <class T>
+void put(Bytes& bytes, size_t at, T value) {
+  memcpy(bytes.data() + at, &value, sizeof value);
+}
+
+// zlib's CRC-32, bit by bit.
+uint32_t checksum(const Bytes& bytes, size_t count) {
+  uint32_t crc = 0xFFFFFFFFu;
+  for (size_t i = 0; i < count; ++i) {
+    crc ^= bytes[i];
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0u);
+  }
+  return ~crc;
+}
+
+// Makes length and checksum fit.
+void seal(Bytes& bytes) {
+  put(bytes, 16, static_cast<uint64_t>(bytes.size()));
+  put(bytes, bytes.size() - 4, checksum(bytes, bytes.size() - 4));
+}
+
+// The format of weight_file.h.
+Bytes file_of(const RandomModel& model) {
+  Bytes bytes(128);
+  const ModelSizes& sizes = model.sizes;
+  memcpy(bytes.data(), "PLANETWF", 8);
+  put(bytes, 8, uint32_t{1});
+  put(bytes, 12, uint32_t{sizes.belief == 0});
+  put(bytes, 24, static_cast<double>(model.min_stddev));
+  put(bytes, 32, uint32_t{sizes.elu});
+  const int fields[] = {sizes.belief, sizes.state, sizes.action, sizes.hidden, sizes.reward_layers};
+  for (size_t i = 0; i < 5; ++i) put(bytes, 36 + 4 * i, fields[i]);
+  const auto tensor = [&bytes](const std::vector<float>& values) {
+    if (values.empty()) return;
+    const size_t at = (bytes.size() + 63) / 64 * 64;
+    bytes.resize(at + values.size() * sizeof(float));
+    memcpy(bytes.data() + at, values.data(), values.size() * sizeof(float));
+  };
+  for (const auto* values :
+       {&model.input_weight, &model.input_bias, &model.gru_weight_ih, &model.gru_weight_hh,
+        &model.gru_bias_ih, &model.gru_bias_hh, &model.prior_hidden_weight,
+        &model.prior_hidden_bias, &model.prior_weight, &model.prior_bias}) {
+    tensor(*values);
+  }
+  for (size_t i = 0; i < model.reward_weights.size(); ++i) {
+    put(bytes, 56 + 4 * i, sizes.reward_widths[i]);
+    tensor(model.reward_weights[i]);
+    tensor(model.reward_biases[i]);
+  }
+  bytes.resize(bytes.size() + 4);
+  seal(bytes);
+  return bytes;
+}
+
+// Reads bytes that lie beside a fence; a file that is accepted must also be fit to plan with.
+std::string view(const Bytes& bytes) {
+  Fenced<unsigned char> memory(static_cast<int64_t>(bytes.size()) + 3, 4);
+  memcpy(memory.data(), bytes.data(), bytes.size());
+  WeightView out{};
+  const std::string error = view_weights(memory.data(), bytes.size(), out);
+  if (!error.empty()) return error;
+  Fenced<unsigned char> packed(cpu::packed_bytes(out.sizes, 0, Precision::kFloat32), 64);
+  cpu::pack(out.sizes, out.weights, 0, Precision::kFloat32, packed.data());
+  return {};
+}
+
+// Writes a file and reads it.
+std::string read(const Bytes& bytes) {
+  std::string path = "/tmp/planet_tests.XXXXXX";
+  const int descriptor = mkstemp(path.data());
+  CHECK(descriptor >= 0);
+  const ssize_t written = write(descriptor, bytes.data(), bytes.size());
+  CHECK_EQUAL(written, static_cast<ssize_t>(bytes.size()));
+  close(descriptor);
+  WeightFile file;
+  const std::string error = file.read(path.c_str());
+  unlink(path.c_str());
+  return error;
+}
+
+bool contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST("a weight file gives the weights that were written") {
+  Random random(options().seed + 80);
+  for (const Shape& shape : kShapes) {
+    const Scope scope(shape.name());
+    const RandomModel model(shape, random);
+    const Bytes bytes = file_of(model);
+    CHECK_EQUAL(read(bytes), std::string());
+    Fenced<float> memory(static_cast<int64_t>(bytes.size() + 3) / 4);
+    memcpy(memory.data(), bytes.data(), bytes.size());
+    WeightView out{};
+    CHECK_EQUAL(view_weights(memory.data(), bytes.size(), out), std::string());
+    for (const Variant& variant : all_variants()) {
+      const PackedModel expected(model, variant);
+      const int64_t count = cpu::packed_bytes(out.sizes, variant.isa, variant.precision);
+      Fenced<unsigned char> packed(count, 64);
+      cpu::pack(out.sizes, out.weights, variant.isa, variant.precision, packed.data());
+      CHECK(memcmp(packed.data(), expected.model.packed, static_cast<size_t>(count)) == 0);
+    }
+    CHECK_EQUAL(out.min_stddev, model.min_stddev);
+  }
+}
+
+TEST("a truncated or longer weight file is refused") {
+  Random random(options().seed + 81);
+  for (const Shape& shape : kShapes) {
+    const Bytes whole = file_of(RandomModel(shape, random));
+    for (size_t size = 0; size < whole.size(); ++size) {
+      const Bytes part(whole.begin(), whole.begin() + static_cast<int64_t>(size));
+      if (view(part).empty()) CHECK_EQUAL(size, whole.size());
+    }
+    Bytes longer = whole;
+    longer.push_back(0);
+    CHECK(contains(view(longer), "length"));
+    CHECK(contains(read(Bytes(whole.begin(), whole.begin() + 200)), "truncated"));
+    CHECK(contains(read({}), "magic"));
+  }
+}
+
+TEST("a weight file with a damaged byte is refused") {
+  Random random(options().seed + 82);
+  for (const Shape& shape : kShapes) {
+    const Bytes whole = file_of(RandomModel(shape, random));
+    for (size_t at = 0; at < whole.size(); ++at) {
+      Bytes damaged = whole;
+      damaged[at] ^= static_cast<unsigned char>(random.integer(1, 255));
+      const Scope scope("byte ", at);
+      CHECK(!view(damaged).empty());
+    }
+  }
+}
+
+TEST("a weight file of a newer format is refused by its version") {
+  Random random(options().seed + 83);
+  Bytes bytes = file_of(RandomModel(kShapes[0], random));
+  put(bytes, 8, uint32_t{2});
+  seal(bytes);
+  CHECK(contains(view(bytes), "newer"));
+  CHECK(contains(read(bytes), "newer"));
+}
+
+TEST("a weight file with values that are not finite is refused by the tensor's name") {
+  Random random(options().seed + 84);
+  RandomModel model(kShapes[0], random);
+  model.prior_bias[2] = INFINITY;
+  CHECK(contains(view(file_of(model)), "prior_bias"));
+  model.prior_bias[2] = 0.0f;
+  model.reward_weights[1][0] = NAN;
+  CHECK(contains(view(file_of(model)), "reward_weights[1]"));
+}
+
+TEST("what cannot be opened is refused by its path") {
+  WeightFile file;
+  CHECK(contains(file.read("/nowhere/weights"), "/nowhere/weights"));
+  CHECK(!file.read("/").empty());
+  CHECK(!file.read("/dev/null").empty());
+}
+
+// Damage behind a correct checksum: whatever the header says, the reader stays inside the file, and
+// what it accepts has sizes that the file can hold.
+TEST("no damaged header leads the reader out of the file") {
+  Random random(options().seed + 85);
+  int accepted = 0;
+  for (int trial = 0; trial < (options().quick ? 2000 : 50000); ++trial) {
+    Bytes bytes = file_of(RandomModel(kShapes[trial % 2], random));
+    for (int64_t change = random.integer(1, 3); change > 0; --change) {
+      const size_t at = 8 + 4 * static_cast<size_t>(random.integer(0, 29));
+      const uint32_t values[] = {0,   1,          4,          5,          512,
+                                 513, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x10000001};
+      const int64_t pick = random.integer(0, 11);
+      put(bytes, at, pick < 10 ? values[pick] : static_cast<uint32_t>(random.integer(0, 8)));
+    }
+    if (random.next() % 4 == 0) bytes.resize(static_cast<size_t>(random.integer(132, 1200)));
+    seal(bytes);
+    if (random.next() % 8 == 0) put(bytes, 16, random.next() >> random.integer(0, 63));
+    if (random.next() % 2 == 0) put(bytes, bytes.size() - 4, checksum(bytes, bytes.size() - 4));
+    accepted += view(bytes).empty();
+  }
+  note(show(accepted) + " accepted");
+}
+
+}  // namespace planet::tests
