@@ -1,0 +1,290 @@
+"""The compiled core among threads, forks and signals: the GIL, torch's threads, Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+
+import pytest
+import torch
+from ops.fused_support import needs_extension, threads
+from random_weights import PRESET_SIZES, TINY, Problem, make_problem
+
+from planet.ops import fused
+from planet.ops.results import Plan
+
+pytestmark = needs_extension
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
+INT8 = bool(fused._C and fused._C.has_int8())
+ENDLESS = 1 << 16  # iterations; far more than a test has time for
+FOLDER = Path(__file__).parents[1]
+
+
+def plan(problem: Problem, candidates: int = 200, iterations: int = 2, **more: object) -> Plan:
+    mean, stddev = problem.distribution(4)
+    return fused.cem_plan(
+        problem.weights, problem.latent, mean, stddev,
+        seed=1, candidates=candidates, topk=20, iterations=iterations, **more,
+    )  # fmt: skip
+
+
+def equal(a: Plan, b: Plan) -> bool:
+    return a.iterations == b.iterations and all(
+        torch.equal(getattr(a, name), getattr(b, name))
+        for name in ("mean", "stddev", "best_return")
+    )
+
+
+def run(body: str, *arguments: str) -> subprocess.Popen[str]:
+    """Starts `body` in a process of its own, after the imports that every test here needs."""
+    program = "\n".join(
+        [
+            "import os, signal, sys, threading, time, torch",
+            f"sys.path[:0] = {[str(FOLDER), *sys.path]!r}",
+            "from ops.test_threads import *",
+            "signal.signal(signal.SIGINT, signal.default_int_handler)",
+            "say = lambda *what: print(*what, flush=True)",
+            body,
+        ]
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def answer(process: subprocess.Popen[str]) -> list[str]:
+    """Its lines, once it has ended well; a hang ends after a minute."""
+    try:
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    return output.splitlines()
+
+
+# ---- Python's threads ----------------------------------------------------------------------------
+
+
+def test_other_python_threads_run_during_a_plan() -> None:
+    problem = make_problem(PRESET_SIZES["small"], batch=1)
+    ticks: list[float] = []
+    span: list[float] = []
+
+    def work() -> None:
+        span.append(time.perf_counter())
+        plan(problem, iterations=ENDLESS, budget_ms=500.0)
+        span.append(time.perf_counter())
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    while worker.is_alive():
+        ticks.append(time.perf_counter())
+        time.sleep(0.002)
+    began, ended = span
+    quarter = (ended - began) / 4
+    within = [tick for tick in ticks if began + quarter < tick < ended - quarter]
+    assert len(within) >= 3, "the plan held the GIL"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    "precision",
+    ["fp32", pytest.param("int8", marks=pytest.mark.skipif(not INT8, reason="no int8 kernels"))],
+)
+def test_first_plans_of_a_snapshot_at_once_have_the_bits_of_one_alone(
+    count: int, precision: str
+) -> None:
+    """All threads find the snapshot unpacked."""
+    with threads(1):
+        alone = plan(make_problem(TINY, batch=2), precision=precision)
+    problem, together = make_problem(TINY, batch=2), 6
+    barrier = threading.Barrier(together)
+
+    def first_plan(_: int) -> Plan:
+        barrier.wait(timeout=60)
+        return plan(problem, precision=precision)
+
+    with threads(count), ThreadPoolExecutor(together) as pool:
+        plans = list(pool.map(first_plan, range(together)))
+    assert all(equal(each, alone) for each in plans)
+
+
+@pytest.mark.skipif(not INT8, reason="no int8 kernels")
+def test_one_snapshot_serves_both_precisions_at_once() -> None:
+    problem = make_problem(PRESET_SIZES["small"], batch=1)
+    alone = {name: plan(problem, precision=name) for name in ("fp32", "int8")}
+    assert not equal(alone["fp32"], alone["int8"])
+    names = ["fp32", "int8"] * 8
+    with threads(2), ThreadPoolExecutor(4) as pool:
+        plans = pool.map(lambda name: plan(problem, precision=name), names)
+        assert all(equal(each, alone[name]) for name, each in zip(names, plans, strict=True))
+
+
+# ---- torch's threads -----------------------------------------------------------------------------
+
+
+@linux
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_plan_has_as_many_threads_as_torch(count: int) -> None:
+    body = f"""
+torch.set_num_threads({count})
+before = len(os.listdir("/proc/self/task"))
+plan(make_problem(TINY, batch=1), candidates=2000)
+say(len(os.listdir("/proc/self/task")) - before)
+"""
+    assert answer(run(body)) == [str(count - 1)]
+
+
+# ---- Forks ---------------------------------------------------------------------------------------
+
+FORK = """
+def forked(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(3)
+    for _ in range(400):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    say("the child hung")
+"""
+
+
+@linux
+def test_a_forked_child_plans_alone_with_equal_bits() -> None:
+    body = f"""{FORK}
+torch.set_num_threads(2)
+problem = make_problem(PRESET_SIZES["small"], batch=1)
+expected = plan(problem)  # torch's threads are there before the fork
+def work():
+    same = equal(plan(problem), expected)
+    new = equal(plan(make_problem(PRESET_SIZES["small"], batch=1)), expected)  # packs in the child
+    say(same, new, len(os.listdir("/proc/self/task")))
+forked(work)
+say(equal(plan(problem), expected))
+"""
+    assert answer(run(body)) == ["True True 1", "True"]
+
+
+@linux
+def test_a_fork_during_plans_of_other_threads_does_not_hang() -> None:
+    body = f"""{FORK}
+torch.set_num_threads(2)
+problem = make_problem(TINY, batch=1)
+expected = plan(problem)
+done = threading.Event()
+def keep_planning():
+    while not done.is_set():
+        assert equal(plan(problem), expected)
+workers = [threading.Thread(target=keep_planning) for _ in range(2)]
+for worker in workers: worker.start()
+for _ in range(5):
+    forked(lambda: say(equal(plan(problem), expected)))
+done.set()
+for worker in workers: worker.join()
+"""
+    assert answer(run(body)) == ["True"] * 5
+
+
+# ---- Signals -------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_ends_a_plan_within_an_iteration_and_the_next_plan_is_whole() -> None:
+    process = run("""
+problem = make_problem(PRESET_SIZES["paper"], batch=1)
+expected = plan(problem)
+began = time.perf_counter()
+plan(problem, candidates=4000, iterations=1)
+say(time.perf_counter() - began)
+try:
+    plan(problem, candidates=4000, iterations=ENDLESS)
+except KeyboardInterrupt:
+    say("interrupted")
+say(equal(plan(problem), expected))
+""")
+    assert process.stdout is not None
+    iteration = float(process.stdout.readline())
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    sent = time.perf_counter()
+    line = process.stdout.readline()
+    waited = time.perf_counter() - sent
+    assert answer(process) == ["True"]
+    assert line == "interrupted\n"
+    assert waited < 3 * iteration + 2.0  # the machine may be busy; the whole plan takes hours
+
+
+def test_ctrl_c_leaves_a_plan_of_another_thread_alone() -> None:
+    process = run("""
+problem = make_problem(PRESET_SIZES["small"], batch=1)
+expected = plan(problem, iterations=400)
+got = []
+worker = threading.Thread(target=lambda: got.append(plan(problem, iterations=400)))
+worker.start()
+say("planning")
+try:
+    while True: time.sleep(0.01)
+except KeyboardInterrupt:
+    say("interrupted")
+worker.join()
+say(equal(got[0], expected))
+""")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "planning\n"
+    process.send_signal(signal.SIGINT)
+    assert answer(process) == ["interrupted", "True"]
+
+
+class Alarm(Exception):
+    """What the handler of these tests raises."""
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """A handler of SIGALRM that raises `Alarm`."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_a_handler_raises_comes_out_of_the_plan(alarm: None) -> None:
+    problem = make_problem(TINY, batch=1)
+    expected = plan(problem)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(Alarm):
+        plan(problem, iterations=ENDLESS)
+    assert equal(plan(problem), expected)
+
+
+def test_a_handler_that_returns_does_not_end_the_plan() -> None:
+    problem, rung = make_problem(TINY, batch=1), threading.Event()
+    before = signal.signal(signal.SIGALRM, lambda number, frame: rung.set())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        expected = plan(problem, iterations=ENDLESS, budget_ms=300.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert rung.is_set()
+    assert equal(plan(problem, iterations=expected.iterations), expected)
