@@ -1,0 +1,84 @@
+// Lets tests/test_weight_file.py compare this reader with Python's: reads weight files from
+// standard input, each a length (uint64, native order) and its bytes, and prints a line for each:
+// why it was refused, or "ok", the sizes and a checksum of the tensors. With arguments: reads those
+// files.
+#include <stdint.h>
+#include <string.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "../../csrc/weight_file.h"
+
+namespace {
+
+using planet::ModelSizes;
+using planet::ModelWeights;
+using planet::WeightView;
+
+// FNV-1a of the bits of `count` floats, continued from `hash`.
+uint64_t add(uint64_t hash, const float* values, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    memcpy(&bits, values + i, sizeof bits);
+    hash = (hash ^ bits) * 0x100000001B3u;
+  }
+  return hash;
+}
+
+uint64_t hash_of(const WeightView& view) {
+  const int64_t d = view.sizes.belief, s = view.sizes.state, a = view.sizes.action,
+                m = view.sizes.hidden;
+  const ModelWeights& w = view.weights;
+  uint64_t hash = 0xCBF29CE484222325u;
+  hash = add(hash, w.input_weight, m * (s + a));
+  hash = add(hash, w.input_bias, m);
+  hash = add(hash, w.gru_weight_ih, 3 * d * m);
+  hash = add(hash, w.gru_weight_hh, 3 * d * d);
+  hash = add(hash, w.gru_bias_ih, 3 * d);
+  hash = add(hash, w.gru_bias_hh, 3 * d);
+  hash = add(hash, w.prior_hidden_weight, m * (d > 0 ? d : m));
+  hash = add(hash, w.prior_hidden_bias, m);
+  hash = add(hash, w.prior_weight, 2 * s * m);
+  hash = add(hash, w.prior_bias, 2 * s);
+  int64_t inputs = d + s;
+  for (int i = 0; i < view.sizes.reward_layers; ++i) {
+    const int64_t width = view.sizes.reward_widths[i];
+    hash = add(hash, w.reward_weights[i], width * inputs);
+    hash = add(hash, w.reward_biases[i], width);
+    inputs = width;
+  }
+  return hash;
+}
+
+void print(const std::string& error, const WeightView& view) {
+  if (!error.empty()) {
+    std::printf("%s\n", error.c_str());
+    return;
+  }
+  const ModelSizes& z = view.sizes;
+  std::printf("ok D%d S%d A%d M%d %s %.9g", z.belief, z.state, z.action, z.hidden,
+              z.elu ? "elu" : "relu", view.min_stddev);
+  for (int i = 0; i < z.reward_layers; ++i) std::printf(" %d", z.reward_widths[i]);
+  std::printf(" %016llx\n", static_cast<unsigned long long>(hash_of(view)));
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  for (int i = 1; i < count; ++i) {
+    planet::WeightFile file;
+    const std::string error = file.read(words[i]);
+    print(error, file.view());
+  }
+  uint64_t size;
+  while (count == 1 && std::fread(&size, sizeof size, 1, stdin) == 1) {
+    void* data = std::malloc(size);  // of this very size: the sanitizer sees a byte too many
+    if (size > 0 && std::fread(data, 1, size, stdin) != size) return 1;
+    WeightView view{};
+    const std::string error = planet::view_weights(data, size, view);
+    print(error, view);
+    std::free(data);
+  }
+}

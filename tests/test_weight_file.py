@@ -1,0 +1,297 @@
+"""Weight files: what is written comes back, and nothing else is accepted, in Python and in C++."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from random_weights import PRESET_SIZES, TINY, Sizes, make_weights
+
+from planet.weight_file import WeightFileError, load_weights, save_weights
+from planet.weights import RolloutWeights
+
+ROOT = Path(__file__).parents[1]
+COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+HEADER = struct.Struct("<8sIIQdI4II4I")
+NAMES = (
+    "magic", "version", "transition", "length", "min_stddev", "activation", "belief", "state",
+    "action", "hidden", "reward_layers", "width0", "width1", "width2", "width3",
+)  # fmt: skip
+MODELS = {
+    "tiny": make_weights(TINY, min_stddev=0.3),
+    "elu, reward of one layer": make_weights(Sizes(9, 4, 1, 17, ()), activation="elu"),
+    "reward of four layers": make_weights(Sizes(33, 7, 3, 20, (31, 16, 5))),
+    "paper": make_weights(PRESET_SIZES["paper"]),
+    "ssm": make_weights(Sizes(0, 3, 2, 5, (4,)), activation="elu"),
+}
+
+# Every part of the layout in 840 bytes.
+SMALLEST = make_weights(Sizes(1, 1, 1, 1, ()))
+
+Reader = Callable[[list[bytes]], list[str]]
+
+
+def tensors(weights: RolloutWeights) -> Iterator[torch.Tensor]:
+    """In the order of the file."""
+    for field in fields(weights):
+        value = getattr(weights, field.name)
+        if isinstance(value, torch.Tensor):
+            yield value
+    for pair in zip(weights.reward_weights, weights.reward_biases, strict=True):
+        yield from pair
+
+
+def content_of(weights: RolloutWeights, folder: Path) -> bytes:
+    save_weights(weights, folder / "content")
+    return (folder / "content").read_bytes()
+
+
+def sealed(content: bytes) -> bytes:
+    """With the length and the checksum that belong to the content."""
+    body = content[:16] + struct.pack("<Q", len(content)) + content[24:-4]
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def changed(content: bytes, **values: object) -> bytes:
+    """With other values in the header, and a checksum that belongs to them."""
+    header = dict(zip(NAMES, HEADER.unpack_from(content), strict=True)) | values
+    return sealed(HEADER.pack(*header.values()) + content[HEADER.size :])
+
+
+def reason_of(content: bytes, folder: Path) -> str:
+    """What Python's reader says, without the name of the file; "ok" if it accepts."""
+    path = folder / "mutant"
+    path.write_bytes(content)
+    try:
+        load_weights(path)
+    except WeightFileError as error:
+        assert str(error) == f"{path}: {error.reason}"
+        return error.reason
+    return "ok"
+
+
+@pytest.fixture(scope="module")
+def reader_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C++ reader, with sanitizers where the compiler has them."""
+    if COMPILER is None or not (ROOT / "csrc").is_dir():
+        pytest.skip("no C++ compiler, or no source tree")
+    program = tmp_path_factory.mktemp("reader") / "read"
+    sources = [ROOT / "tests" / "csrc" / "read_weight_files.cpp", ROOT / "csrc" / "weight_file.cpp"]
+    command = [COMPILER, "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", *sources, "-o"]
+    for more in (SANITIZERS, []):
+        done = subprocess.run([*command, program, *more], capture_output=True, text=True)
+        if done.returncode == 0 and subprocess.run([program], input=b"").returncode == 0:
+            return program
+    raise AssertionError(done.stderr)
+
+
+@pytest.fixture(scope="module")
+def read_in_cpp(reader_program: Path) -> Reader:
+    """Reads many contents; a line for each: why it was refused, or what was read."""
+
+    def read(contents: list[bytes]) -> list[str]:
+        framed = b"".join(struct.pack("<Q", len(content)) + content for content in contents)
+        done = subprocess.run([reader_program], input=framed, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        lines = done.stdout.decode().splitlines()
+        assert len(lines) == len(contents)
+        return lines
+
+    return read
+
+
+# --- what is written comes back ---
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_weights_come_back_as_saved(tmp_path: Path, name: str) -> None:
+    weights, path = MODELS[name], tmp_path / "model.weights"
+    for _ in range(2):  # also over an existing file
+        save_weights(weights, path)
+    loaded = load_weights(path)
+    for field in ("transition", "activation", "gru_reset", "min_stddev"):
+        assert getattr(loaded, field) == getattr(weights, field)
+    pairs = list(zip(tensors(loaded), tensors(weights), strict=True))
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert os.listdir(tmp_path) == ["model.weights"]
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_cpp_reads_what_python_wrote(tmp_path: Path, name: str, read_in_cpp: Reader) -> None:
+    weights = MODELS[name]
+    value = 0xCBF29CE484222325
+    for word in np.concatenate([t.numpy().ravel() for t in tensors(weights)]).view(np.uint32):
+        value = ((value ^ int(word)) * 0x100000001B3) % 2**64
+    rows = " ".join(str(weight.shape[0]) for weight in weights.reward_weights)
+    assert read_in_cpp([content_of(weights, tmp_path)]) == [
+        f"ok D{weights.belief_size} S{weights.state_size} A{weights.action_size} "
+        f"M{weights.hidden_size} {weights.activation} {np.float32(weights.min_stddev):.9g} {rows} "
+        f"{value:016x}"
+    ]
+
+
+def test_layout_is_the_documented_one(tmp_path: Path) -> None:
+    weights = MODELS["tiny"]
+    content = content_of(weights, tmp_path)
+    header = dict(zip(NAMES, HEADER.unpack_from(content), strict=True))
+    assert header == {
+        "magic": b"PLANETWF", "version": 1, "transition": 0, "length": len(content),
+        "min_stddev": 0.3, "activation": 0, "belief": 5, "state": 3, "action": 2, "hidden": 7,
+        "reward_layers": 3, "width0": 6, "width1": 4, "width2": 1, "width3": 0,
+    }  # fmt: skip
+    assert content[72:128] == bytes(56)
+    end = 128
+    for tensor in tensors(weights):
+        start = (end + 63) // 64 * 64
+        assert content[end:start] == bytes(start - end)
+        end = start + 4 * tensor.numel()
+        assert content[start:end] == tensor.numpy().tobytes()
+    assert content[end:] == struct.pack("<I", zlib.crc32(content[:end]))
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.weights"
+    save_weights(MODELS["tiny"], path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match=r"weights: expected RolloutWeights, got dict"):
+        save_weights({}, path)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        save_weights(MODELS["tiny"], tmp_path / "absent" / "model.weights")
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["model.weights"]
+
+
+# --- nothing else is accepted ---
+
+HUGE = 2**32 - 1
+REFUSED = {
+    "newer": ({"version": 2},
+              "version: written by a newer planet (format 2, this one reads up to 1)"),
+    "version 0": ({"version": 0}, "version: expected 1, got 0"),
+    "magic": ({"magic": b"PLANETCK"}, "magic: expected PLANETWF, got no weight file (2312 bytes)"),
+    "transition": ({"transition": 2}, "transition: expected 0 to 1, got 2"),
+    "activation": ({"activation": 9}, "activation: expected 0 to 1, got 9"),
+    "no belief": ({"belief": 0}, "belief: expected 1 to 512, got 0"),
+    "large belief": ({"belief": 513}, "belief: expected 1 to 512, got 513"),
+    "huge state": ({"state": HUGE}, f"state: expected 1 to 512, got {HUGE}"),
+    "huge action": ({"action": 2**31}, f"action: expected 1 to 512, got {2**31}"),
+    "no hidden": ({"hidden": 0}, "hidden: expected 1 to 512, got 0"),
+    "no layers": ({"reward_layers": 0}, "reward_layers: expected 1 to 4, got 0"),
+    "five layers": ({"reward_layers": 5}, "reward_layers: expected 1 to 4, got 5"),
+    "width": ({"width1": HUGE}, f"reward_widths[1]: expected 1 to 512, got {HUGE}"),
+    "last width": ({"width2": 2}, "reward_widths[2]: expected 1, got 2"),
+    "unused width": ({"width3": 1}, "reward_widths[3]: expected 0, got 1"),
+    "belief of ssm": ({"transition": 1}, "belief: expected 0, got 5"),
+    "other sizes": ({"hidden": 8}, "length: expected 2376 bytes for the sizes in the header, "
+                                   "got 2312"),
+    "negative": ({"min_stddev": -0.1},
+                 "min_stddev: expected a finite float32 value >= 0, got -0.1"),
+    "nan": ({"min_stddev": float("nan")},
+            "min_stddev: expected a finite float32 value >= 0, got nan"),
+    "infinite": ({"min_stddev": float("inf")},
+                 "min_stddev: expected a finite float32 value >= 0, got inf"),
+    "not a float32": ({"min_stddev": 1e300},
+                      "min_stddev: expected a finite float32 value >= 0, got 1e+300"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_wrong_headers_are_refused_by_name(tmp_path: Path, name: str, read_in_cpp: Reader) -> None:
+    values, reason = REFUSED[name]
+    content = changed(content_of(MODELS["tiny"], tmp_path), **values)
+    assert [reason_of(content, tmp_path), *read_in_cpp([content])] == [reason, reason]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(
+    tmp_path: Path, value: float, read_in_cpp: Reader
+) -> None:
+    content = content_of(MODELS["tiny"], tmp_path)
+    end = len(content) - 4
+    wrong = sealed(content[: end - 4] + struct.pack("<f", value) + content[end:])
+    reason = "reward_biases[2]: expected finite values, got 1 NaN or infinite"
+    assert [reason_of(wrong, tmp_path), *read_in_cpp([wrong])] == [reason, reason]
+
+
+def test_every_truncation_is_refused(tmp_path: Path, read_in_cpp: Reader) -> None:
+    content = content_of(SMALLEST, tmp_path)
+    cut = [content[:size] for size in range(len(content))]
+    reasons = read_in_cpp(cut)
+    assert reasons == [reason_of(part, tmp_path) for part in cut]
+    assert all("truncated" in reason for reason in reasons[8:])
+    # Also where length and checksum were made to fit.
+    fitted = [sealed(part) for part in cut[132:]]
+    reasons = read_in_cpp(fitted)
+    assert reasons == [reason_of(part, tmp_path) for part in fitted]
+    assert all("for the sizes in the header" in reason for reason in reasons)
+
+
+def test_bytes_behind_the_end_are_refused(tmp_path: Path, read_in_cpp: Reader) -> None:
+    content = content_of(MODELS["tiny"], tmp_path)
+    longer = [content + bytes(count) for count in (1, 3, 4, 64, 5000)]
+    for reason in (*read_in_cpp(longer), *(reason_of(part, tmp_path) for part in longer)):
+        assert "followed by other data" in reason
+    assert "for the sizes in the header" in reason_of(sealed(longer[-1]), tmp_path)
+
+
+def test_every_flipped_bit_of_the_header_and_many_others_are_found(
+    tmp_path: Path, read_in_cpp: Reader
+) -> None:
+    content = content_of(SMALLEST, tmp_path)
+    chosen = random.Random(1)
+    bits = [*range(8 * 128), *(chosen.randrange(8 * len(content)) for _ in range(500))]
+    mutants = []
+    for bit in bits:
+        mutant = bytearray(content)
+        mutant[bit // 8] ^= 1 << bit % 8
+        mutants.append(bytes(mutant))
+    reasons = read_in_cpp(mutants)
+    assert "ok" not in {reason[:2] for reason in reasons}
+    assert reasons == [reason_of(mutant, tmp_path) for mutant in mutants]
+
+
+def test_both_readers_say_the_same_of_arbitrary_changes(
+    tmp_path: Path, read_in_cpp: Reader
+) -> None:
+    chosen = random.Random(2)
+    contents = [content_of(MODELS[name], tmp_path) for name in ("tiny", "ssm")]
+    words = [0, 1, 2, 3, 4, 5, 511, 512, 513, 2**16, 2**31 - 1, 2**31, HUGE]
+    mutants = []
+    for _ in range(2000):
+        mutant = bytearray(chosen.choice(contents))
+        for _ in range(chosen.randint(1, 3)):
+            at = chosen.randrange(8, 72, 4)
+            mutant[at : at + 4] = struct.pack("<I", chosen.choice(words))
+        if chosen.random() < 0.3:
+            del mutant[chosen.randrange(132, len(mutant)) :]
+        mutants.append(sealed(bytes(mutant)) if chosen.random() < 0.9 else bytes(mutant))
+    # Python says "ok"; C++ adds what it read.
+    received = [line if line[:2] != "ok" else "ok" for line in read_in_cpp(mutants)]
+    assert received == [reason_of(mutant, tmp_path) for mutant in mutants]
+
+
+def test_paths_that_cannot_be_read_are_explained(reader_program: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    good = tmp_path / "good"
+    save_weights(MODELS["tiny"], good)
+    paths = [tmp_path / "absent", tmp_path, tmp_path / "empty", Path("/dev/zero"), good]
+    done = subprocess.run([reader_program, *paths], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *refused, accepted = done.stdout.splitlines()
+    for path, line in zip(paths, refused, strict=False):
+        assert line.startswith(f"{path}: ")
+    assert "no weight file (0 bytes)" in refused[2]
+    assert accepted.startswith("ok D5 S3 A2 M7 relu")
+    with pytest.raises(FileNotFoundError):
+        load_weights(tmp_path / "absent")
