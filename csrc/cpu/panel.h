@@ -67,6 +67,7 @@ struct KernelSet {
   // Fills the shared prefix [prefix_total] of one problem.
   void (*prefix)(const RolloutJob& job, int64_t problem, float* prefix, float* scratch);
   // out [dims][lanes] = the normals of candidates [first, first + lanes); first is a multiple of 4.
+  // Up to 4 * lanes floats behind `out` are overwritten, too.
   void (*normals)(int64_t seed, const NormalsCounter& counter, int64_t first, int dims, float* out);
   // Rolls out candidates [first, first + vectors * lanes) of one problem; first is a multiple of 4.
   void (*panel)(const RolloutJob& job, int64_t problem, int64_t first, int vectors, float* scratch);

@@ -127,7 +127,7 @@ void run_job(const RolloutJob& job, const Model& model, float* workspace,
 void normals(Isa isa, int64_t seed, const NormalsCounter& counter, int64_t candidates, int dims,
              float* out) {
   const KernelSet& kernels = kernel_set(isa, Precision::kFloat32);
-  float table[kMaxSize * 16];  // lanes are at most 16
+  float table[(kMaxSize + 4) * 16];  // lanes are at most 16
   for (int64_t first = 0; first < candidates; first += kernels.lanes) {
     kernels.normals(seed, counter, first, dims, table);
     const int64_t count = std::min<int64_t>(kernels.lanes, candidates - first);
