@@ -34,6 +34,14 @@ def ops(request: pytest.FixtureRequest) -> ModuleType:
 
 
 @pytest.fixture
+def int8_ops(ops: ModuleType) -> ModuleType:
+    """The ops of each backend that has int8 products on this machine."""
+    if ops is backend("fused") and not ops._C.has_int8():
+        pytest.skip("the compiled core has no int8 products for this processor")
+    return ops
+
+
+@pytest.fixture
 def both() -> tuple[ModuleType, ModuleType]:
     """Reference and fused, for comparisons of the two."""
     if not fused_is_built():

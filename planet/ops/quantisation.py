@@ -76,8 +76,9 @@ class QuantisedVector:
 def quantise_weight(weight: Tensor) -> QuantisedWeight:
     """Quantises a matrix [N, K], or a part of its columns, row by row."""
     largest = weight.abs().amax(dim=1).clamp(min=SMALLEST_RANGE)
-    integers = torch.round(weight * (SIGNED / largest)[:, None])
-    return QuantisedWeight(integers.double(), largest / SIGNED)
+    levels = torch.full_like(largest, SIGNED)
+    integers = torch.round(weight * (levels / largest)[:, None])
+    return QuantisedWeight(integers.double(), largest / levels)
 
 
 def quantise_activation(x: Tensor, activation: str) -> QuantisedVector:
@@ -118,8 +119,10 @@ def _quantise(
     x: Tensor, range_: Tensor, most: int, least: int, offset: float = 0.0
 ) -> QuantisedVector:
     """Integers within [least, most] of `x`, a step being `range_ / most`."""
-    step = range_ * torch.tensor(1 / most, dtype=torch.float32, device=x.device)
+    step = range_ * torch.full_like(range_, 1 / most)
     finite = x.isfinite().all(dim=-1, keepdim=True) & range_.isfinite()
-    integers = torch.round(x * (most / range_)).clamp(least, most)
+    # A tensor, because PyTorch multiplies by a rounded 1 / range_ for `number / range_`.
+    factor = torch.full_like(range_, most) / range_
+    integers = torch.round(x * factor).clamp(least, most)
     integers = torch.where(finite, integers, 0.0)
     return QuantisedVector(integers.double(), torch.where(finite, step, torch.nan), offset)

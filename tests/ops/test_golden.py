@@ -17,11 +17,14 @@ from golden import make_golden
 from golden.make_golden import CASES, Case
 from ops.tolerances import (
     FLOOR,
+    INT8_MEDIAN,
+    INT8_RMS,
     NORMAL_ABSOLUTE,
     NORMAL_RELATIVE,
     PLAN_ABSOLUTE,
     RETURNS,
     close,
+    int8_errors,
     returns_error,
 )
 from random_weights import PRESET_SIZES
@@ -38,6 +41,10 @@ TRANSITION = (
 )  # fmt: skip
 
 
+FLOAT32 = [name for name, case in CASES.items() if case.precision == "fp32"]
+INT8 = [name for name, case in CASES.items() if case.precision == "int8"]
+
+
 def stored(name: str) -> dict[str, np.ndarray]:
     with np.load(FOLDER / f"{name}.npz") as file:
         return dict(file)
@@ -47,7 +54,8 @@ def snapshot(case: Case) -> RolloutWeights:
     tensors = {k: torch.from_numpy(v) for k, v in make_golden.case_weights(case).items()}
     layers = range(len(case.reward) + 1)
     return RolloutWeights(
-        **{name: tensors[name] for name in TRANSITION},
+        transition="rssm" if case.belief else "ssm",
+        **{name: tensors[name] for name in TRANSITION if name in tensors},
         reward_weights=[tensors[f"reward_weights.{i}"] for i in layers],
         reward_biases=[tensors[f"reward_biases.{i}"] for i in layers],
         activation=case.activation,
@@ -69,20 +77,38 @@ def bound(value: tuple[float, ...] | float) -> float | torch.Tensor:
     return torch.tensor(value) if isinstance(value, tuple) else value
 
 
-@pytest.mark.parametrize("name", list(CASES))
+def rollout(ops: ModuleType, name: str, noisy: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns of a backend and the golden ones."""
+    case = CASES[name]
+    latent, actions, seeds = inputs(case)
+    noise = Noise(seeds, iteration=5, particle=2) if noisy else None
+    got = ops.rollout_returns(
+        snapshot(case), latent, actions, noise, discount=case.discount, precision=case.precision
+    )
+    return got, torch.from_numpy(stored(name)["returns_noise" if noisy else "returns_mean"])
+
+
+@pytest.mark.parametrize("name", FLOAT32)
 @pytest.mark.parametrize("noisy", [True, False], ids=["sampled", "mean"])
 def test_returns_match_golden(
     ops: ModuleType, name: str, noisy: bool, report_error: Callable[[str, float, float], None]
 ) -> None:
-    case = CASES[name]
-    latent, actions, seeds = inputs(case)
-    noise = Noise(seeds, iteration=5, particle=2) if noisy else None
-    got = ops.rollout_returns(snapshot(case), latent, actions, noise, discount=case.discount)
-    expected = torch.from_numpy(stored(name)["returns_noise" if noisy else "returns_mean"])
-    report_error("returns", returns_error(got, expected), RETURNS[case.scale])
+    got, expected = rollout(ops, name, noisy)
+    report_error("returns", returns_error(got, expected), RETURNS[CASES[name].scale])
 
 
-@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize("name", INT8)
+@pytest.mark.parametrize("noisy", [True, False], ids=["sampled", "mean"])
+def test_int8_returns_match_golden(
+    int8_ops: ModuleType, name: str, noisy: bool, report_error: Callable[[str, float, float], None]
+) -> None:
+    got, expected = rollout(int8_ops, name, noisy)
+    median, rms = int8_errors(got, expected)
+    report_error("median", median, INT8_MEDIAN)
+    report_error("rms", rms, INT8_RMS)
+
+
+@pytest.mark.parametrize("name", FLOAT32)
 def test_plan_matches_golden_after_every_iteration(
     ops: ModuleType, name: str, report_error: Callable[[str, float, float], None]
 ) -> None:
@@ -109,7 +135,7 @@ def test_plan_matches_golden_after_every_iteration(
         assert plan.iterations == iterations
 
 
-@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize("name", FLOAT32)
 def test_refit_chooses_the_golden_elites(ops: ModuleType, name: str) -> None:
     case, golden = CASES[name], stored(name)
     returns = golden["returns_noise"]
@@ -158,11 +184,12 @@ def test_a_case_and_a_test_size_has_each_preset_s_sizes(name: str) -> None:
 
 
 def test_the_script_reproduces_the_stored_files(tmp_path: Path) -> None:
-    script = FOLDER / "make_golden.py"
+    script = ["-m", "golden.make_golden"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     subprocess.run(
-        [sys.executable, script, "--output", tmp_path], check=True, timeout=300, env=environment
-    )
+        [sys.executable, *script, "--output", tmp_path],
+        check=True, timeout=300, env=environment, cwd=FOLDER.parent,
+    )  # fmt: skip
     names = {path.name for path in FOLDER.glob("*.npz")}
     assert names == {path.name for path in tmp_path.glob("*.npz")}
     assert names == {f"{name}.npz" for name in (*CASES, "random_numbers")}
@@ -176,11 +203,11 @@ def test_the_script_reproduces_the_stored_files(tmp_path: Path) -> None:
 
 
 def test_the_script_imports_neither_planet_nor_torch() -> None:
-    tree = ast.parse((FOLDER / "make_golden.py").read_text())
     imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add((node.module or "").split(".")[0])
-    assert imported == {"__future__", "argparse", "dataclasses", "pathlib", "numpy"}
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").split(".")[0])
+    assert imported == {"__future__", "argparse", "dataclasses", "golden", "pathlib", "numpy"}
