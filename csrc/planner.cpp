@@ -88,6 +88,20 @@ Planner::Planner(const WeightView& weights, const PlannerOptions& options, Isa i
     if (bytes < 0) throw std::bad_alloc();
     return static_cast<size_t>(bytes) / sizeof(CacheLine) + 1;
   };
+  problem_.horizon = options.horizon;
+  problem_.batch = options.batch;
+  problem_.candidates = options.candidates;
+  problem_.topk = options.topk;
+  problem_.iterations = options.iterations;
+  problem_.spread = options.spread;
+  problem_.epsilon = options.epsilon;
+  problem_.state_noise = options.state_noise;
+  problem_.discount = options.discount;
+  problem_.budget_ms = options.budget_ms;
+  // By far the largest part, so what is too much is refused here. Filled with zeros, so that the
+  // first plan meets no page that is not there yet.
+  workspace_.resize(lines(plan_workspace(model_, problem_, options.threads)));
+
   packed_.resize(lines(packed_bytes(weights.sizes, isa, options.precision)));
   pack(weights.sizes, weights.weights, isa, options.precision, packed_.data());
   model_.packed = packed_.data();
@@ -99,23 +113,11 @@ Planner::Planner(const WeightView& weights, const PlannerOptions& options, Isa i
   stddev_.resize(row * options.horizon);
   best_return_.resize(options.batch);
   seeds_.resize(options.batch);
-  problem_.horizon = options.horizon;
-  problem_.batch = options.batch;
-  problem_.candidates = options.candidates;
-  problem_.topk = options.topk;
-  problem_.iterations = options.iterations;
   problem_.low = low_.data();
   problem_.high = high_.data();
-  problem_.spread = options.spread;
-  problem_.epsilon = options.epsilon;
-  problem_.state_noise = options.state_noise;
-  problem_.discount = options.discount;
-  problem_.budget_ms = options.budget_ms;
   problem_.mean = mean_.data();
   problem_.stddev = stddev_.data();
   problem_.best_return = best_return_.data();
-  // Filled with zeros, so that the first plan meets no page that is not there yet.
-  workspace_.resize(lines(plan_workspace(model_, problem_, options.threads)));
 }
 
 Plan Planner::plan(const float* belief, const float* state, const int64_t* seeds) {

@@ -1,0 +1,176 @@
+// The planner class: what cem_plan computes, with memory and threads of its own.
+#include "planner.h"
+
+#include <cmath>
+
+#include "harness.h"
+#include "memory.h"
+#include "random_model.h"
+#include "seeds.h"
+
+namespace planet::tests {
+namespace {
+
+using cpu::Plan;
+using cpu::Planner;
+using cpu::PlannerOptions;
+
+PlannerOptions small_plan() {
+  PlannerOptions options;
+  options.batch = 2;
+  options.horizon = 4;
+  options.candidates = 70;
+  options.topk = 9;
+  options.iterations = 3;
+  return options;
+}
+
+WeightView view_of(const RandomModel& model) {
+  return {model.sizes, model.min_stddev, model.weights()};
+}
+
+struct Start {
+  std::vector<float> belief, state;
+};
+
+Start make_start(const ModelSizes& sizes, int64_t batch, Random& random) {
+  return {random.uniforms(batch * sizes.belief, -0.9, 0.9), random.normals(batch * sizes.state)};
+}
+
+// Mean, stddev and best return in one.
+std::vector<float> all_of(const Plan& plan, const PlannerOptions& options, int action) {
+  const int64_t row = options.batch * action;
+  std::vector<float> out(plan.mean, plan.mean + options.horizon * row);
+  out.insert(out.end(), plan.stddev, plan.stddev + options.horizon * row);
+  out.insert(out.end(), plan.best_return, plan.best_return + options.batch);
+  return out;
+}
+
+// The same from the layer below, with memory of the very size and threads of its own.
+std::vector<float> plan_below(const RandomModel& source, Variant variant,
+                              const PlannerOptions& options, const Start& start, int64_t seed) {
+  const PackedModel packed(source, variant);
+  const int64_t row = options.batch * source.sizes.action;
+  std::vector<float> low(row, options.low), high(row, options.high), mean(options.horizon * row),
+      stddev(options.horizon * row, options.initial_stddev), best(options.batch);
+  std::vector<int64_t> seeds;
+  for (int64_t b = 0; b < options.batch; ++b) {
+    seeds.push_back(row_seed(seed, static_cast<uint32_t>(b)));
+  }
+  PlanProblem problem{};
+  problem.horizon = options.horizon;
+  problem.batch = options.batch;
+  problem.candidates = options.candidates;
+  problem.topk = options.topk;
+  problem.iterations = options.iterations;
+  problem.latent = {start.belief.data(), start.state.data(), false};
+  problem.seeds = seeds.data();
+  problem.low = low.data();
+  problem.high = high.data();
+  problem.spread = options.spread;
+  problem.epsilon = options.epsilon;
+  problem.state_noise = options.state_noise;
+  problem.discount = options.discount;
+  problem.budget_ms = options.budget_ms;
+  problem.mean = mean.data();
+  problem.stddev = stddev.data();
+  problem.best_return = best.data();
+  const auto serial = [](void*, int workers, void (*body)(void*, int), void* context) {
+    for (int worker = 0; worker < workers; ++worker) body(context, worker);
+  };
+  Fenced<char> workspace(cpu::plan_workspace(packed.model, problem, 1), 8);
+  cpu::cem_plan(packed.model, problem, workspace.data(), {1, serial, nullptr});
+  mean.insert(mean.end(), stddev.begin(), stddev.end());
+  mean.insert(mean.end(), best.begin(), best.end());
+  return mean;
+}
+
+std::string error_of(const PlannerOptions& options, const RandomModel& model) {
+  std::string error;
+  const auto planner = Planner::make(view_of(model), options, error);
+  CHECK((planner == nullptr) == !error.empty());
+  return error;
+}
+
+}  // namespace
+
+TEST("a planner's plans are those of cem_plan, for any number of threads") {
+  Random random(options().seed);
+  for (const Shape& shape : {Shape{33, 7, 3, 20, {16, 1}, false}, Shape{0, 5, 2, 9, {1}, true}}) {
+    const RandomModel model(shape, random);
+    for (const Variant& variant : all_variants()) {
+      for (const int threads : {1, 2, 3}) {
+        const Scope scope(shape.name(), ", ", variant.name(), ", threads ", threads);
+        PlannerOptions options = small_plan();
+        options.isa = cpu::isa_name(variant.isa);
+        options.precision = variant.precision;
+        options.threads = threads;
+        options.discount = 0.9;
+        options.low = -0.5f;
+        std::string error;
+        const auto planner = Planner::make(view_of(model), options, error);
+        CHECK_EQUAL(error, std::string());
+        if (planner == nullptr) return;
+        CHECK_EQUAL(std::string(planner->isa()), std::string(options.isa));
+        const Start start = make_start(model.sizes, options.batch, random);
+        for (const int64_t seed : {int64_t{3}, int64_t{-4}, int64_t{3}}) {
+          const Plan plan = planner->plan(start.belief.data(), start.state.data(), seed);
+          CHECK_EQUAL(plan.iterations, options.iterations);
+          CHECK(plan.action == plan.mean);
+          CHECK(same_bits(all_of(plan, options, model.sizes.action),
+                          plan_below(model, variant, options, start, seed)));
+        }
+      }
+    }
+  }
+}
+
+TEST("wrong options of a planner are explained") {
+  Random random(options().seed);
+  const RandomModel model(Shape{5, 3, 2, 7, {6, 1}, false}, random);
+  CHECK_EQUAL(error_of(small_plan(), model), std::string());
+  const auto with = [](auto change) {
+    PlannerOptions options = small_plan();
+    change(options);
+    return options;
+  };
+  const struct {
+    PlannerOptions options;
+    std::string error;
+  } cases[] = {
+      {with([](auto& o) { o.batch = 0; }), "batch: expected 1 to 2147483647, got 0"},
+      {with([](auto& o) { o.horizon = 65536; }), "horizon: expected 1 to 65535, got 65536"},
+      {with([](auto& o) { o.candidates = -1; }), "candidates: expected 1 to 2147483647, got -1"},
+      {with([](auto& o) { o.topk = 71; }), "topk: expected 1 to 70, got 71"},
+      {with([](auto& o) { o.topk = 1, o.spread = Spread::kMeanAbsolute; }),
+       "topk: expected 2 to 70, got 1"},
+      {with([](auto& o) { o.iterations = 0; }), "iterations: expected 1 to 65536, got 0"},
+      {with([](auto& o) { o.threads = 0; }), "threads: expected 1 to 1024, got 0"},
+      {with([](auto& o) { o.initial_stddev = -1; }),
+       "initial_stddev: expected a finite value >= 0"},
+      {with([](auto& o) { o.low = 1.0f; }), "low, high: expected finite values, low below high"},
+      {with([](auto& o) { o.high = NAN; }), "low, high: expected finite values, low below high"},
+      {with([](auto& o) { o.epsilon = -1.0; }), "epsilon: expected a finite value >= 0"},
+      {with([](auto& o) { o.discount = INFINITY; }), "discount: expected a finite value"},
+      {with([](auto& o) { o.budget_ms = 0.0; }), "budget_ms: expected a value > 0"},
+      {with([](auto& o) { o.isa = "mmx"; }), "isa: expected one of "},
+      {with([](auto& o) { o.precision = Precision::kInt8, o.isa = cpu::isa_name(0); }),
+       "precision: int8 has no kernels for "},
+  };
+  for (const auto& one : cases) {
+    const std::string error = error_of(one.options, model);
+    const Scope scope("got ", error);
+    CHECK_EQUAL(error.substr(0, one.error.size()), one.error);
+  }
+}
+
+TEST("a plan that memory cannot hold is refused") {
+  Random random(options().seed);
+  const RandomModel model(Shape{5, 3, 2, 7, {6, 1}, false}, random);
+  PlannerOptions options = small_plan();
+  options.batch = options.candidates = (int64_t{1} << 31) - 1;
+  options.horizon = 65535;
+  CHECK_EQUAL(error_of(options, model).substr(0, 20), std::string("memory and threads: "));
+}
+
+}  // namespace planet::tests
