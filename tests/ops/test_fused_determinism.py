@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from ops.fused_support import ISAS, isa, needs_extension, threads
+from ops.fused_support import ISAS, KERNELS, isa, needs_extension, threads
 from ops.tolerances import RETURNS, returns_error
-from random_weights import PRESET_SIZES, TINY, Problem, make_problem
+from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_problem
 
 from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
@@ -34,63 +34,73 @@ def equal(a: Plan, b: Plan) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
 @pytest.mark.parametrize("candidates", [1, 20, 64, 130, 1000])
-def test_returns_do_not_depend_on_the_number_of_threads(name: str, candidates: int) -> None:
-    problem = make_problem(TINY, batch=2)
-    actions = problem.actions(3, candidates)
-    with isa(name):
-        with threads(1):
-            alone = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
-        for count in (2, 3):
-            with threads(count):
-                got = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
-            assert torch.equal(got, alone)
+def test_returns_do_not_depend_on_the_number_of_threads(
+    name: str, precision: str, candidates: int
+) -> None:
+    for problem in (make_problem(TINY, batch=2), make_problem(TINY_SSM, batch=2)):
+        arguments = (problem.weights, problem.latent, problem.actions(3, candidates), Noise(1))
+        with isa(name):
+            with threads(1):
+                alone = fused.rollout_returns(*arguments, precision=precision)
+            for count in (2, 3):
+                with threads(count):
+                    got = fused.rollout_returns(*arguments, precision=precision)
+                assert torch.equal(got, alone)
 
 
-@pytest.mark.parametrize("name", ISAS)
-def test_plans_do_not_depend_on_the_number_of_threads_or_the_run(name: str) -> None:
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+def test_plans_do_not_depend_on_the_number_of_threads_or_the_run(name: str, precision: str) -> None:
     problem = make_problem(PRESET_SIZES["small"], batch=3)
     with isa(name):
         with threads(1):
-            alone = plan(problem)
+            alone = plan(problem, precision=precision)
         for count in (1, 2, 3):
             with threads(count):
-                assert equal(plan(problem), alone)
+                assert equal(plan(problem, precision=precision), alone)
 
 
-@pytest.mark.parametrize("name", ISAS)
-def test_a_problem_alone_equals_its_row_of_a_batch(name: str) -> None:
-    problem = make_problem(TINY, batch=4)
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+@pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
+def test_a_problem_alone_equals_its_row_of_a_batch(name: str, precision: str, sizes: Sizes) -> None:
+    problem = make_problem(sizes, batch=4)
     with isa(name):
-        whole = plan(problem)
+        whole = plan(problem, precision=precision)
         for b in range(4):
-            row = plan(problem.rows(slice(b, b + 1)), seed=row_seeds(3, 4)[b : b + 1])
+            seed = row_seeds(3, 4)[b : b + 1]
+            row = plan(problem.rows(slice(b, b + 1)), seed=seed, precision=precision)
             assert torch.equal(row.mean, whole.mean[:, b : b + 1])
             assert torch.equal(row.stddev, whole.stddev[:, b : b + 1])
             assert torch.equal(row.best_return, whole.best_return[b : b + 1])
 
 
-def test_a_candidate_does_not_depend_on_the_others() -> None:
-    problem = make_problem(TINY, batch=1)
-    actions, noise = problem.actions(3, 100), problem.noise(3, 100)
-    whole = fused.rollout_returns(problem.weights, problem.latent, actions, noise)
-    for first, last in ((0, 1), (3, 20), (50, 100), (99, 100)):
-        part = fused.rollout_returns(
-            problem.weights, problem.latent, actions[:, :, first:last], noise[:, :, first:last]
-        )
-        assert torch.equal(part, whole[:, first:last])
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+def test_a_candidate_does_not_depend_on_the_others(
+    name: str, precision: str, activation: str
+) -> None:
+    for sizes in (TINY, TINY_SSM):
+        problem = make_problem(sizes, batch=1, activation=activation)
+        actions, noise = problem.actions(3, 100), problem.noise(3, 100)
+        start = (problem.weights, problem.latent)
+        with isa(name):
+            whole = fused.rollout_returns(*start, actions, noise, precision=precision)
+            for first, last in ((0, 1), (3, 20), (50, 100), (99, 100)):
+                part = (actions[:, :, first:last], noise[:, :, first:last])
+                got = fused.rollout_returns(*start, *part, precision=precision)
+                assert torch.equal(got, whole[:, first:last])
 
 
-@pytest.mark.parametrize("name", ISAS)
-def test_two_iterations_equal_one_and_one(name: str) -> None:
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+def test_two_iterations_equal_one_and_one(name: str, precision: str) -> None:
     problem = make_problem(TINY, batch=2)
     with isa(name):
-        both = plan(problem, iterations=2)
-        first = plan(problem, iterations=1)
+        both = plan(problem, iterations=2, precision=precision)
+        first = plan(problem, iterations=1, precision=precision)
         second = fused.cem_plan(
-            problem.weights, problem.latent, first.mean, first.stddev,
-            seed=3, candidates=100, topk=9, iterations=1, first_iteration=1,
+            problem.weights, problem.latent, first.mean, first.stddev, seed=3, candidates=100,
+            topk=9, iterations=1, first_iteration=1, precision=precision,
         )  # fmt: skip
     assert torch.equal(both.mean, second.mean)
     assert torch.equal(both.stddev, second.stddev)
@@ -140,6 +150,17 @@ def test_an_unknown_instruction_set_is_refused() -> None:
     with pytest.raises(ValueError, match="isa: expected one of .*'baseline'.*, got 'sse9'"):
         fused._C.set_isa("sse9")
     assert fused._C.isa_name() in ISAS
+
+
+def test_avx512vnni_computes_float32_as_avx512_does() -> None:
+    if "avx512vnni" not in ISAS:
+        pytest.skip("this processor does not run avx512vnni")
+    problem = make_problem(PRESET_SIZES["small"], batch=1)
+    plans = []
+    for name in ("avx512", "avx512vnni"):
+        with isa(name):
+            plans.append(plan(problem))
+    assert equal(*plans)
 
 
 def test_latents_per_candidate_plan_within_their_rows() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ops.fused_support import ISAS, isa, needs_extension
+from ops.fused_support import ISAS, KERNELS, isa, needs_extension
 from ops.tolerances import RETURNS, returns_error
-from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
+from random_weights import PRESET_SIZES, TINY, TINY_SSM, Sizes, make_problem
 
 from planet.latent import LatentState
 from planet.noise import Noise
@@ -24,6 +24,9 @@ EDGE_SIZES = [
     Sizes(3, 2, 512, 8, ()),
     Sizes(512, 3, 1, 2, (512,)),
     Sizes(2, 512, 1, 512, ()),
+    Sizes(0, 1, 1, 1, ()),
+    Sizes(0, 7, 2, 51, (6,)),
+    Sizes(0, 512, 3, 9, (4, 5)),
 ]
 # Around 4, 8 and 16 lanes and panels of 2 to 4 vectors.
 EDGE_CANDIDATES = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 33, 47, 48, 49, 63, 64, 65, 100, 129]
@@ -80,21 +83,32 @@ def test_discount_weighs_rewards_in_order() -> None:
         assert returns_error(got, expected) <= RETURNS[1.0]
 
 
-def test_a_start_per_candidate_equals_the_shared_start_bit_for_bit() -> None:
-    problem = make_problem(PRESET_SIZES["small"], batch=2)
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+@pytest.mark.parametrize("sizes", [PRESET_SIZES["small"], TINY_SSM], ids=["rssm", "ssm"])
+def test_a_start_per_candidate_equals_the_shared_start_bit_for_bit(
+    name: str, precision: str, sizes: Sizes
+) -> None:
+    problem = make_problem(sizes, batch=2)
     actions, latent = problem.actions(3, 37), problem.latent
     starts = LatentState(
         latent.belief[:, None].expand(-1, 37, -1), latent.state[:, None].expand(-1, 37, -1)
     )
-    shared = fused.rollout_returns(problem.weights, latent, actions, Noise(5))
-    assert torch.equal(fused.rollout_returns(problem.weights, starts, actions, Noise(5)), shared)
+    with isa(name):
+        got, shared = (
+            fused.rollout_returns(problem.weights, start, actions, Noise(5), precision=precision)
+            for start in (starts, latent)
+        )
+    assert torch.equal(got, shared)
 
 
-def test_a_start_per_candidate_equals_the_reference() -> None:
-    problem = make_problem(TINY, batch=3, candidates=19)
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
+def test_a_start_per_candidate_equals_the_reference(name: str, sizes: Sizes) -> None:
+    problem = make_problem(sizes, batch=3, candidates=19)
     actions = problem.actions(4, 19)
     expected = reference.rollout_returns(problem.weights, problem.latent, actions, Noise(5))
-    got = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(5))
+    with isa(name):
+        got = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(5))
     assert returns_error(got, expected) <= RETURNS[1.0]
 
 
