@@ -36,6 +36,9 @@ std::string notes;
 thread_local std::vector<std::string> scopes;
 
 // A kernel that leaves its arrays stops here (memory.h puts them beside pages without access).
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+void name_test_on_signals() {}  // the sanitizers tell more
+#else
 void on_signal(int signal) {
   const char* parts[] = {"\nFAILED, stopped by a signal (", strsignal(signal), ") in: ", running,
                          "\n"};
@@ -44,6 +47,13 @@ void on_signal(int signal) {
   }
   _exit(3);
 }
+
+void name_test_on_signals() {
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) sigaction(signal, &action, nullptr);
+}
+#endif
 
 [[noreturn]] void usage(const char* what) {
   std::fprintf(stderr,
@@ -141,15 +151,7 @@ void note(const std::string& text) {
 }  // namespace planet::tests
 
 int main(int count, char** words) {
-  for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // those tell more themselves
-    struct sigaction action{};
-    action.sa_handler = planet::tests::on_signal;
-    sigaction(signal, &action, nullptr);
-#else
-    (void)signal;
-#endif
-  }
+  planet::tests::name_test_on_signals();
   planet::tests::parse(count, words);
   return planet::tests::run_all();
 }

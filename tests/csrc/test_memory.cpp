@@ -16,10 +16,15 @@ std::atomic<int64_t> allocations{0};
 }  // namespace
 }  // namespace planet::tests
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // those have their own
 void* operator new(size_t size) {
   ++planet::tests::allocations;
   if (void* memory = std::malloc(size ? size : 1)) return memory;
   throw std::bad_alloc();
+}
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  ++planet::tests::allocations;
+  return std::malloc(size ? size : 1);
 }
 void operator delete(void* memory) noexcept {
   std::free(memory);
@@ -27,6 +32,7 @@ void operator delete(void* memory) noexcept {
 void operator delete(void* memory, size_t) noexcept {
   std::free(memory);
 }
+#endif
 
 namespace planet::tests {
 
