@@ -12,7 +12,7 @@ pytest.importorskip("tyro", reason="the command line needs the train extra")
 from planet.cli import main
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "profile"])
 def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
     command: str,
     trained: Path,

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+import torch
+from conftest import FUSED_MISSING, fused_is_built
 
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 
+from planet import build_info
 from planet.cli import main
+from planet.cli.profile import ProfileOptions
+
+SIZES = [
+    "--horizon=2", "--candidates=20", "--iterations=3", "--action-size=2", "--belief-size=5",
+    "--state-size=3", "--hidden-size=7", "--reward-layers=1", "--reward-hidden=4",
+]  # fmt: skip
+needs_fused = pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)
 
 
 def test_profile_of_a_bare_planner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "profile.json"
-    sizes = [
-        "--horizon=2", "--candidates=20", "--iterations=3", "--action-size=2", "--belief-size=5",
-        "--state-size=3", "--hidden-size=7", "--reward-layers=1", "--reward-hidden=4",
-        "--batch-size=2",
-    ]  # fmt: skip
     options = ["--backend", "reference", "--threads", "1", "--steps", "4", "--json", str(path)]
-    assert main(["profile", *sizes, *options]) == 0
+    assert main(["profile", *SIZES, "--batch-size=2", *options]) == 0
     content = json.loads(path.read_text())
     assert list(content["stages"]) == ["plan"] and content["steps"] == 4
     assert content["plan"] == {
@@ -41,7 +48,7 @@ def test_profile_of_a_run(
     assert main(arguments) == 0
     content = json.loads(path.read_text())
     assert list(content["stages"]) == ["render", "filter", "plan", "environment", "total"]
-    keys = ["p50_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms"]
+    keys = ["p50_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms", "jitter_ms", "stddev_ms"]
     for stage in content["stages"].values():
         assert list(stage) == keys
         assert 0 <= stage["p50_ms"] <= stage["p95_ms"] <= stage["p99_ms"] <= stage["max_ms"]
@@ -68,3 +75,121 @@ def test_profile_refuses_zero(
 ) -> None:
     assert main(["profile", "--backend", "reference", option, "0"]) == 1
     assert complaint in capsys.readouterr().err
+
+
+# ---- Several planners ----------------------------------------------------------------------------
+
+
+@needs_fused
+def test_planners_are_compared_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = {"json": tmp_path / "profile.json", "plot": tmp_path / "latency.png"}
+    files = [f"--{name}={path}" for name, path in paths.items()]
+    options = ["--compare", "reference,fused", "--rate", "1000", "--steps", "4", *files]
+    assert main(["profile", *SIZES, *options]) == 0
+    content = json.loads(paths["json"].read_text())
+    assert list(content["planners"]) == ["reference", "fused"]
+    assert (content["speedup_over"], content["rate_hz"]) == ("reference", 1000.0)
+    for name, planner in content["planners"].items():
+        assert planner["compute"]["backend"] == name
+        assert 0.0 <= planner["missed"] <= 1.0
+    assert content["planners"]["reference"]["speedup"] == {"plan": 1.0}
+    output = capsys.readouterr().out
+    for text in ("jitter", "missed", "faster", str(paths["json"]), str(paths["plot"])):
+        assert text in output
+    assert paths["plot"].read_bytes()[:4] == b"\x89PNG"
+
+
+@needs_fused
+def test_int8_is_compared_or_its_absence_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["profile", *SIZES, "--compare", "fused,int8", "--steps", "2"])
+    captured = capsys.readouterr()
+    if build_info()["int8"]:
+        assert status == 0
+        assert "int8     device cpu, backend fused, precision int8" in captured.out
+    else:
+        assert status == 1
+        assert "precision: 'int8' needs" in captured.err
+
+
+@needs_fused
+def test_planners_of_a_run_are_compared_on_its_steps(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "profile.json"
+    options = ["--compare", "fused,reference", "--steps", "5", "--json", str(path)]
+    assert main(["profile", str(trained), *options]) == 0
+    content = json.loads(path.read_text())
+    assert list(content["planners"]) == ["fused", "reference"]
+    for planner in content["planners"].values():
+        stages = ["render", "filter", "plan", "environment", "total"]
+        assert list(planner["stages"]) == stages
+        assert list(planner["speedup"]) == ["filter", "plan", "total"]
+    assert content["run"]["task"] == "toy-reach"
+    assert "environment all" in capsys.readouterr().out
+
+
+def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--backend", "reference", "--budget-ms", "0.001", "--steps", "3"]
+    assert main(["profile", *SIZES, *options]) == 0
+    output = capsys.readouterr().out
+    assert "budget ms 0.001" in output
+    assert "iterations 1 to 1, median 1" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--compare", "fused,slow"],
+         "compare: expected different names of reference, fused, int8, separated by commas, "
+         "got 'fused,slow'"),
+        (["--compare", "fused,fused"], "compare: expected different names"),
+        (["--compare", ""], "compare: expected different names"),
+        (["--compare", "fused", "--backend", "reference"], "--backend: --compare names it"),
+        (["--compare", "fused", "--precision", "int8"], "--precision: --compare names it"),
+        (["--rate", "0"], "rate: expected a finite value > 0, got 0.0"),
+        (["--budget-ms", "-1"], "budget_ms: expected a value > 0, got -1.0"),
+        (["--json", "missing/profile.json"], "json: expected a file in a folder that exists"),
+        (["--plot", "missing/latency.png"], "plot: expected a file in a folder that exists"),
+        (["--device", "tpu"], "device: expected 'cpu' or 'cuda', got 'tpu'"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_refused_before_anything_is_timed(
+    options: list[str],
+    complaint: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("planet.profiling.measure._timed", lambda *_: pytest.fail("timed"))
+    assert main(["profile", *SIZES, "--steps", "2", *options]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_picture_without_matplotlib_names_the_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name)
+    )
+    assert main(["profile", *SIZES, "--plot", str(tmp_path / "latency.png")]) == 1
+    error = capsys.readouterr().err
+    assert "--plot needs matplotlib" in error
+    assert "pip install 'planet-rl[train]'" in error
+
+
+def test_threads_are_set_for_the_profile_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    options = ["--backend", "reference", "--threads", str(before + 1), "--steps", "2"]
+    assert main(["profile", *SIZES, *options]) == 0
+    assert f"threads {before + 1}" in capsys.readouterr().out
+    assert torch.get_num_threads() == before
+
+
+def test_help_of_profile_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "--help"]) == 0
+    text = capsys.readouterr().out
+    for option in dataclasses.fields(ProfileOptions):
+        assert f"--{option.name}".replace("_", "-") in text or option.name == "run_dir"
+    assert "default: None" not in text

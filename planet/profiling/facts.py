@@ -1,0 +1,57 @@
+"""What a latency depends on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from planet.build import build_info
+from planet.planning import CEMPlanner
+from planet.training.run import Run
+from planet.weights import RolloutWeights
+
+
+def plan_facts(planner: CEMPlanner, weights: RolloutWeights, batch_size: int) -> dict[str, Any]:
+    """The sizes that decide how long a plan takes."""
+    facts = {
+        "horizon": planner.horizon,
+        "candidates": planner.candidates,
+        "iterations": planner.iterations,
+        "topk": planner.topk,
+        "batch_size": batch_size,
+        "belief_size": weights.belief_size,
+        "state_size": weights.state_size,
+        "hidden_size": weights.hidden_size,
+        "action_size": weights.action_size,
+        "reward_hidden": [weight.shape[0] for weight in weights.reward_weights[:-1]],
+    }
+    return facts if planner.budget_ms is None else {**facts, "budget_ms": planner.budget_ms}
+
+
+def compute_facts(planner: CEMPlanner, device: torch.device) -> dict[str, Any]:
+    """What computes: device, backend, precision, instruction set, threads."""
+    fused = planner.backend == "fused" and device.type == "cpu"
+    torchs = torch.backends.cpu.get_cpu_capability()
+    isa = build_info().get(planner.precision) if fused else torchs
+    return {
+        "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "backend": planner.backend,
+        "precision": planner.precision,
+        "instruction_set": str(isa).lower(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def run_facts(run: Run, action_repeat: int) -> dict[str, Any]:
+    """Task, pixels and age of a run's agent."""
+    settings = run.config.environment
+    return {
+        "task": settings.task,
+        "action_repeat": action_repeat,
+        "pixels": settings.image_size,
+        "rendered": settings.render_size,
+        "quality": settings.quality,
+        "episodes": run.episodes,
+        "updates": run.updates,
+    }

@@ -1,0 +1,184 @@
+"""Profiles of one planner and of several, as JSON and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from planet.profiling.latency import COLUMNS, Stage
+
+SHARED = ("render", "environment")
+"""Stages that every planner of a comparison waits for alike; they are timed once per step."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of one planner by stage, and what they depend on.
+
+    Attributes:
+      stages: in the order of a step, the whole step last.
+      iterations: of every plan; fewer than asked for only where there is a budget.
+      plan: the plan's sizes.
+      compute: device, backend, precision, instruction set, threads.
+      machine: see `planet.machine.machine_facts`.
+      run: task, episodes and updates of the agent; None for a bare planner with random weights.
+      rate_hz: control steps per second that are asked for; None: no deadline.
+    """
+
+    stages: tuple[Stage, ...]
+    iterations: tuple[int, ...]
+    plan: dict[str, Any]
+    compute: dict[str, Any]
+    machine: dict[str, Any]
+    run: dict[str, Any] | None = None
+    rate_hz: float | None = None
+
+    @property
+    def step(self) -> Stage:
+        """The whole control step."""
+        return self.stages[-1]
+
+    @property
+    def missed(self) -> float | None:
+        """Share of steps that miss the deadline of the control rate; None without a rate."""
+        return None if self.rate_hz is None else self.step.missed(self.rate_hz)
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def measured(self) -> dict[str, Any]:
+        """What was measured, as JSON values."""
+        few, most = min(self.iterations), max(self.iterations)
+        return {
+            "compute": self.compute,
+            "stages": {stage.name: stage.summary() for stage in self.stages},
+            "iterations": {"least": few, "median": median(self.iterations), "most": most},
+            "missed": self.missed,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "steps": len(self.step.milliseconds),
+            "rate_hz": self.rate_hz,
+            **self.measured(),
+            "plan": self.plan,
+            "machine": self.machine,
+            "run": self.run,
+        }
+
+    def table(self) -> str:
+        """Facts and times as lines of text."""
+        return Comparison({"": self}).table()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Profiles of several planners on the same steps; ratios are to the first one.
+
+    Attributes:
+      profiles: by name.
+    """
+
+    profiles: Mapping[str, Profile]
+
+    @property
+    def first(self) -> Profile:
+        """What the others are compared with."""
+        return next(iter(self.profiles.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        first = self.first
+        planners = {
+            name: {
+                **profile.measured(),
+                "speedup": {
+                    stage.name: stage.speedup(first.stage(stage.name))
+                    for stage in profile.stages
+                    if stage.name not in SHARED
+                },
+            }
+            for name, profile in self.profiles.items()
+        }
+        return {
+            "steps": len(first.step.milliseconds),
+            "rate_hz": first.rate_hz,
+            "speedup_over": next(iter(self.profiles)),
+            "planners": planners,
+            "plan": first.plan,
+            "machine": first.machine,
+            "run": first.run,
+        }
+
+    def table(self) -> str:
+        """Facts and times as lines of text, a line per stage and planner."""
+        several = len(self.profiles) > 1
+        width = max(map(len, self.profiles)) + 2 if several else 0
+        lines = [*self._facts(), "", *self._legend(), ""]
+        header = "".join(f"{title:>9}" for title in COLUMNS)
+        missed = "   missed" if self.first.rate_hz else ""
+        faster = "   faster" if several else ""
+        name = "planner" if several else ""
+        lines.append(f"{'stage':12}{name:{width}}{header}{missed}{faster}")
+        for stage in self.first.stages:
+            lines += self._rows(stage.name, width)
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _rows(self, stage_name: str, width: int) -> list[str]:
+        several = len(self.profiles) > 1
+        shared = several and stage_name in SHARED
+        rows = []
+        for number, (name, profile) in enumerate(self.profiles.items()):
+            stage = profile.stage(stage_name)
+            row = f"{'' if number else stage_name:12}{'all' if shared else name:{width}}"
+            row += stage.cells()
+            if profile.missed is not None:
+                row += f"{profile.missed:9.1%}" if stage is profile.step else " " * 9
+            if shared:
+                return [row]
+            if several:
+                row += f"{stage.speedup(self.first.stage(stage_name)):8.2f}x"
+            rows.append(row)
+        return rows
+
+    def _facts(self) -> list[str]:
+        first = self.first
+        facts = {"run": first.run or {}, "plan": first.plan}
+        for name, profile in self.profiles.items():
+            few, most = min(profile.iterations), max(profile.iterations)
+            done = f"{few} to {most}, median {median(profile.iterations):g}"
+            cut = {"iterations": done} if few < profile.plan["iterations"] else {}
+            facts[name or "compute"] = {**profile.compute, **cut}
+        facts["machine"] = first.machine
+        width = max(9, *(len(title) + 2 for title in facts))
+        return [
+            f"{title:{width}}" + ", ".join(f"{_words(n)} {_shown(v)}" for n, v in values.items())
+            for title, values in facts.items()
+            if values
+        ]
+
+    def _legend(self) -> list[str]:
+        first = self.first
+        steps = len(first.step.milliseconds)
+        lines = [f"ms per control step, {steps} steps; jitter is p99 - p50"]
+        if first.rate_hz is not None:
+            period = f"{1e3 / first.rate_hz:g} ms ({first.rate_hz:g} Hz)"
+            lines.append(f"missed: share of steps that take longer than {period}")
+        if len(self.profiles) > 1:
+            name = next(iter(self.profiles))
+            lines.append(f"faster: than {name}, median of the ratios step by step")
+        return lines
+
+
+def _words(name: str) -> str:
+    """Names as people read them: "belief_size" is "belief"."""
+    return name.removesuffix("_size").replace("_", " ")
+
+
+def _shown(value: object) -> str:
+    """Values as people read them: [200, 200] is "200 200"."""
+    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
