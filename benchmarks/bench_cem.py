@@ -1,238 +1,160 @@
-"""Times the compiled planner against `torch_cem.py`, side by side.
+"""Times the compiled planner against PyTorch's, and against what the machine can do.
 
-Both run in this process in turn, so that a busy machine slows both: quote the ratios, which are
-medians of the ratios of neighbouring runs. Before timing, both are checked to give the reference's
-returns. Writes one JSON file per call.
+    python benchmarks/bench_cem.py                  # the table, then all the sizes: about 10 minutes
+    python benchmarks/bench_cem.py --table          # the table alone
+    python benchmarks/bench_cem.py --sweep          # the sizes alone
+    python benchmarks/bench_cem.py --quick          # tiny sizes in seconds: does the command work?
 
-    python benchmarks/bench_cem.py --sizes paper small --threads 1 2
-"""
+Everything that is compared runs in this process in turn, so that a busy machine slows all alike:
+quote the ratios, which are medians of the ratios of neighbouring runs. Before it is timed, every
+variant is checked to give the reference's returns. Memory is measured in processes of its own
+(`peak_memory.py`). Writes JSON; `plot_cem.py` draws it.
+
+What was tried and lost, at the paper's size on one thread of a Zen 4 core. Each is relative to what
+was kept; more than 1 is slower.
+
+PyTorch baseline (`torch_cem.py`, `torch_step.py`)
+  softplus of a column slice instead of a contiguous copy    1.04   scalar code: 0.5 ms of 10 a step
+  tanh instead of 2 sigmoid(2x) - 1                          1.04   Sleef's tanh is four times slower
+  belief copied into place instead of lerp(out=)             1.005
+  input and belief side by side, gates in one product        1.05   copies cost more than they save
+  pieces of 250 or 500 rows instead of 1000                  1.00   within noise
+  addmm into a column slice                                  1.15   of that product
+  torch.compile of the whole rollout instead of one step     1.08   and takes four times as long to compile
+  torch.compile, max-autotune                                1.5+   picks slow templates when the machine is busy
+
+Compiled planner (`csrc/cpu`)
+"""  # noqa: E501
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import platform
-import statistics
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch_cem import FORMS, TorchCEM
+import cem_sweep
+import cem_table
+from cem_cases import Size
 
-from planet.build import build_info
-from planet.latent import LatentState
-from planet.ops import fused, reference
-from planet.presets import PRESETS
-from planet.weights import RolloutWeights
+from planet import build_info
+from planet.machine import machine_facts
 
-TOLERANCE = 2e-6  # of returns, relative to their rms; see tests/ops/tolerances.py
-
-
-@dataclass(frozen=True)
-class Size:
-    """One planning problem; letters as everywhere."""
-
-    horizon: int
-    iterations: int
-    candidates: int
-    topk: int
-    action: int
-    belief: int
-    state: int
-    hidden: int
-    reward: tuple[int, ...]
-
-    @staticmethod
-    def of_preset(name: str, action: int = 6) -> Size:
-        """Model and planner of a preset, with the cheetah's six actions."""
-        config = PRESETS[name]("cheetah-run")
-        model, planner = config.model, config.planner
-        return Size(
-            planner.horizon,
-            planner.iterations,
-            planner.candidates,
-            planner.topk,
-            action,
-            model.belief_size,
-            model.state_size,
-            model.hidden_size,
-            (model.reward_hidden,) * model.reward_layers,
-        )
-
-    @property
-    def multiply_adds(self) -> int:
-        """Of one plan: the entries of all weight matrices per candidate and step."""
-        d, s, a, m = self.belief, self.state, self.action, self.hidden
-        widths = [d + s, *self.reward, 1]
-        reward = sum(i * o for i, o in zip(widths, widths[1:], strict=False))
-        step = m * (s + a) + 3 * d * (d + m) + m * d + 2 * s * m + reward
-        return step * self.horizon * self.iterations * self.candidates
+RESULTS = Path(__file__).parent / "results" / "cem.json"
+STARTED = time.perf_counter()
 
 
-def random_weights(size: Size) -> RolloutWeights:
-    """A snapshot with PyTorch's default initialisation."""
-    generator = torch.Generator().manual_seed(0)
-
-    def uniform(fan_in: int, *shape: int) -> torch.Tensor:
-        return (torch.rand(shape, generator=generator) * 2 - 1) / fan_in**0.5
-
-    d, s, a, m = size.belief, size.state, size.action, size.hidden
-    widths = [d + s, *size.reward, 1]
-    pairs = list(zip(widths, widths[1:], strict=False))
-    return RolloutWeights(
-        input_weight=uniform(s + a, m, s + a),
-        input_bias=uniform(s + a, m),
-        gru_weight_ih=uniform(d, 3 * d, m),
-        gru_weight_hh=uniform(d, 3 * d, d),
-        gru_bias_ih=uniform(d, 3 * d),
-        gru_bias_hh=uniform(d, 3 * d),
-        prior_hidden_weight=uniform(d, m, d),
-        prior_hidden_bias=uniform(d, m),
-        prior_weight=uniform(m, 2 * s, m),
-        prior_bias=uniform(m, 2 * s),
-        reward_weights=[uniform(n, k, n) for n, k in pairs],
-        reward_biases=[uniform(n, k) for n, k in pairs],
+def report(text: str) -> None:
+    """Progress, with the minutes and the load."""
+    minutes = (time.perf_counter() - STARTED) / 60
+    print(
+        f"[{minutes:5.1f} min, load {os.getloadavg()[0]:.1f}] {text}", file=sys.stderr, flush=True
     )
 
 
-def check(size: Size, weights: RolloutWeights, latent: LatentState) -> dict[str, float]:
-    """Largest error of the returns of every variant, given the same actions and noise."""
-    candidates = min(size.candidates, 200)
-    actions = torch.rand(size.horizon, 1, candidates, size.action) * 2 - 1
-    noise = torch.randn(size.horizon, 1, candidates, size.state)
-    expected = reference.rollout_returns(weights, latent, actions, noise)
-    rms = max(expected.square().mean().sqrt().item(), 1e-2)
-    variants: dict[str, Callable[[], torch.Tensor]] = {
-        "fused": lambda: fused.rollout_returns(weights, latent, actions, noise)
-    }
-    for form in FORMS:
-        planner = TorchCEM(weights, form)
-        variants[form] = lambda planner=planner: planner.rollout(latent, actions, noise)
-    errors = {name: (call() - expected).abs().max().item() / rms for name, call in variants.items()}
-    wrong = {name: error for name, error in errors.items() if not error <= TOLERANCE}
-    if wrong:
-        raise SystemExit(f"returns differ from the reference's, nothing was timed: {wrong}")
-    return errors
-
-
-def planners(
-    size: Size, weights: RolloutWeights, latent: LatentState
-) -> dict[str, Callable[[], Any]]:
-    """One call of each plans once."""
-    mean = torch.zeros(size.horizon, 1, size.action)
-    stddev = torch.ones_like(mean)
-    settings = {
-        "candidates": size.candidates,
-        "topk": size.topk,
-        "iterations": size.iterations,
-    }
-    calls: dict[str, Callable[[], Any]] = {
-        "fused": lambda: fused.cem_plan(weights, latent, mean, stddev, seed=0, **settings)
-    }
-    for form in FORMS:
-        planner = TorchCEM(weights, form)
-        calls[form] = lambda planner=planner: planner.plan(latent, horizon=size.horizon, **settings)
-    return calls
-
-
-def summary(seconds: list[float]) -> dict[str, float]:
-    """Milliseconds."""
-    ordered = sorted(1e3 * value for value in seconds)
-    return {
-        "min_ms": ordered[0],
-        "median_ms": statistics.median(ordered),
-        "p95_ms": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-    }
-
-
-def measure(size: Size, threads: int, seconds: float, warm_up: int = 3) -> dict[str, Any]:
-    """Runs all variants in turn for about so many seconds."""
-    torch.set_num_threads(threads)
-    weights = random_weights(size)
-    latent = LatentState(torch.zeros(1, size.belief), torch.zeros(1, size.state))
-    errors = check(size, weights, latent)
-    calls = planners(size, weights, latent)
-    for _ in range(warm_up):
-        for call in calls.values():
-            call()
-    wall: dict[str, list[float]] = {name: [] for name in calls}
-    cpu: dict[str, list[float]] = {name: [] for name in calls}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(wall["fused"]) < 5:
-        for name, call in calls.items():
-            began, began_cpu = time.perf_counter(), time.process_time()
-            call()
-            wall[name].append(time.perf_counter() - began)
-            cpu[name].append(time.process_time() - began_cpu)
-    result: dict[str, Any] = {"threads": threads, "rounds": len(wall["fused"]), "errors": errors}
-    for name in calls:
-        result[name] = {**summary(wall[name]), "min_cpu_ms": 1e3 * min(cpu[name])}
-    for form in FORMS:
-        ratios = [a / b for a, b in zip(wall[form], wall["fused"], strict=True)]
-        result[f"{form} / fused"] = {
-            "median of paired ratios": statistics.median(ratios),
-            "ratio of minima": min(wall[form]) / min(wall["fused"]),
-            "ratio of minimal cpu times": min(cpu[form]) / min(cpu["fused"]),
-        }
-    result["fused_gflops_at_min"] = 2e-9 * size.multiply_adds / min(wall["fused"])
-    return result
-
-
-def machine() -> dict[str, Any]:
-    """Facts beside every number."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = (line for line in cpuinfo.read_text().splitlines() if line.startswith("model name"))
-        model = next(lines, model).split(":")[-1].strip()
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-        "python": platform.python_version(),
-        "build": build_info(),
-    }
+def quick_sizes() -> dict[str, Size]:
+    """So small that all of it takes seconds."""
+    tiny = Size(3, 2, 40, 4, 2, 10, 4, 12, (8, 8))
+    return {"paper": tiny, "small": replace(tiny, activation="elu")}
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="+", default=["paper", "small"], choices=list(PRESETS))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", action="store_true", help="only the table")
+    parser.add_argument("--sweep", action="store_true", help="only the sizes")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to test the command")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=30.0, help="per size and thread count")
-    default = Path(__file__).parent / "results" / "cem.json"
-    parser.add_argument("--output", type=Path, default=default)
+    parser.add_argument("--seconds", type=float, default=40.0, help="of the table's main rows")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    report: dict[str, Any] = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "results": {},
-    }
-    for name in options.sizes:
-        size = Size.of_preset(name)
-        runs = [measure(size, threads, options.seconds) for threads in options.threads]
-        report["results"][name] = {
-            "size": {**asdict(size), "multiply_adds": size.multiply_adds},
-            "runs": runs,
-        }
-        for run in runs:
-            print(
-                f"{name}, {run['threads']} threads: fused {run['fused']['median_ms']:.1f} ms, "
-                + ", ".join(
-                    f"{form} {run[form]['median_ms']:.1f} ms "
-                    f"({run[f'{form} / fused']['median of paired ratios']:.2f}x)"
-                    for form in FORMS
-                )
-            )
-    report["machine"]["load_average_after"] = os.getloadavg()
+    seconds = min(options.seconds, 0.5) if options.quick else options.seconds
+    compiled = not options.no_compile
+    both = options.table == options.sweep
+    results: dict[str, Any] = {}
+    if options.output.exists() and not both:  # the other part stays
+        results = json.loads(options.output.read_text())
+    machine = {**machine_facts(), "build": build_info(), "load_before": os.getloadavg()}
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts = {"date": date, "command": " ".join(sys.argv), "machine": machine}
+    if both or options.table:
+        names = ("paper", "small")
+        sizes = quick_sizes() if options.quick else {k: Size.of_preset(k) for k in names}
+        table = cem_table.measure(options.threads, seconds, report, sizes, compiled)
+        results["table"] = {**facts, **table, "load_after": os.getloadavg()}
+        print("\n".join(lines(results["table"])))
+    if both or options.sweep:
+        measured = list(results.get("table", {}).get("paper", {}).values())
+        baseline = measured[-1]["baseline"] if measured else "packed"
+        rows = cem_sweep.measure(
+            options.threads, seconds / 12, report, baseline, compiled, options.quick
+        )
+        results["sweep"] = {**facts, "points": rows, "load_after": os.getloadavg()}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=2) + "\n")
+    options.output.write_text(json.dumps(results, indent=1) + "\n")
     print(f"written to {options.output}")
+
+
+def lines(table: dict[str, Any]) -> list[str]:
+    """The table as text, one column per number of threads."""
+    counts = list(table["paper"])
+
+    def row(name: str, part: str, *keys: str, form: str = "{:.2f}x") -> str:
+        cells = []
+        for count in counts:
+            value: Any = table[part][count]
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            cells.append("-" if value is None else form.format(value))
+        return f"{name:58}" + "".join(f"{cell:>14}" for cell in cells)
+
+    paired, ms = "median_of_paired_ratios", "{:.1f} ms"
+    out = [f"{'threads':58}" + "".join(f"{count:>14}" for count in counts)]
+    out += [
+        row("baseline: fastest plain PyTorch", "paper", "baseline", form="{}"),
+        row("fp32 against the baseline", "paper", "baseline / fp32", paired),
+        row("fp32 against torch.compile with freezing", "paper", "compile / fp32", paired),
+        row("fp32 rate over MKL sgemm 2048", "paper", "fp32 / sgemm rate", paired),
+        row("int8 against the baseline", "paper", "baseline / int8", paired),
+        row("int8 against torch.compile with freezing", "paper", "compile / int8", paired),
+        row("fp32 against TorchRL's CEMPlanner", "others", "torchrl / fp32", paired),
+        row("fp32 against the reference", "others", "reference / fp32", paired),
+        row("share of refit in an fp32 plan", "paper", "refit share", paired, form="{:.3%}"),
+        row("small preset: fp32 against the baseline", "small", "baseline / fp32", paired),
+        row("small preset: int8 against the baseline", "small", "baseline / int8", paired),
+        "",
+    ]
+    first = table["paper"][counts[0]]["times"]
+    for name in [name for name in first if name not in ("sgemm", "refit")]:
+        out.append(row(f"{name}, median", "paper", "times", name, "median_ms", form=ms))
+        out.append(row(f"{name}, p95", "paper", "times", name, "p95_ms", form=ms))
+    for name in ("torchrl", "reference"):
+        out.append(row(f"{name}, median", "others", "times", name, "median_ms", form=ms))
+    gops = "{:.0f} GOP/s"
+    for name in ("fp32", "int8", "sgemm"):
+        out.append(row(f"{name} rate", "paper", f"{name} GOP/s", "median", form=gops))
+    for name in ("fma_avx2", "fma_avx512", "int8_avx512vnni", "fma_neon"):
+        keys = ("giga_operations_per_second", name)
+        out.append(row(f"ceiling, {name}", "ceilings", *keys, form=gops))
+    for name in table["instruction_sets"][counts[0]]["rows"]:
+        if name == "eager":
+            continue
+        keys = ("rows", name, "times_as_fast_as_eager")
+        out.append(row(f"{name} against eager PyTorch", "instruction_sets", *keys))
+    out += ["", f"extra peak memory of a plan, {table['peak_memory']['threads']} threads"]
+    for problems, rows in table["peak_memory"]["problems"].items():
+        shown = [f"{k} {v['extra_mb']:.2f} MB" for k, v in rows.items() if "extra_mb" in v]
+        out.append(f"  {problems} problem(s): " + ", ".join(shown))
+    for part in ("paper", "others"):
+        for name, why in table[part][counts[0]]["missing"].items():
+            out.append(f"not measured: {name}: {why}")
+    return out
 
 
 if __name__ == "__main__":

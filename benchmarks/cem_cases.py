@@ -1,0 +1,212 @@
+"""What the planner's benchmarks plan, and with what: sizes, random models, variants by name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from sampling import Call
+from torch import Tensor
+from torch_cem import FORMS, TorchCEM
+
+from planet.latent import LatentState
+from planet.ops import fused, reference
+from planet.presets import PRESETS
+from planet.random_weights import random_weights
+from planet.weights import RolloutWeights
+
+TOLERANCE, INT8_TOLERANCE = 2e-6, 1e-2
+"""Of returns, as in tests/ops/tolerances.py: largest error over the rms; for int8, where a sum that
+differs in its last bit can round to another byte, rms error over the candidates' stddev."""
+
+
+class UnavailableError(Exception):
+    """A variant cannot run here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Planning problems of one shape; letters as everywhere."""
+
+    horizon: int
+    iterations: int
+    candidates: int
+    topk: int
+    action: int
+    belief: int
+    state: int
+    hidden: int
+    reward: tuple[int, ...]
+    activation: str = "relu"
+    batch: int = 1
+
+    @staticmethod
+    def of_preset(name: str, action: int = 6) -> Size:
+        """Model and planner of a preset, with the cheetah's six actions."""
+        config = PRESETS[name]("cheetah-run")
+        model, planner = config.model, config.planner
+        return Size(
+            planner.horizon,
+            planner.iterations,
+            planner.candidates,
+            planner.topk,
+            action,
+            model.belief_size,
+            model.state_size,
+            model.hidden_size,
+            (model.reward_hidden,) * model.reward_layers,
+            model.activation,
+        )
+
+    def with_candidates(self, candidates: int) -> Size:
+        """The same share of elites."""
+        topk = max(1, self.topk * candidates // self.candidates)
+        return replace(self, candidates=candidates, topk=topk)
+
+    @property
+    def weights(self) -> int:
+        """Entries of all matrices: the multiply-adds of a candidate's step."""
+        d, s, a, m = self.belief, self.state, self.action, self.hidden
+        widths = [d + s, *self.reward, 1]
+        reward = sum(i * o for i, o in zip(widths, widths[1:], strict=False))
+        return m * (s + a) + 3 * d * (d + m) + m * d + 2 * s * m + reward
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one plan."""
+        return self.weights * self.horizon * self.iterations * self.candidates * self.batch
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "multiply_adds": self.multiply_adds}
+
+
+def model(size: Size) -> RolloutWeights:
+    """A random model of that size."""
+    config = replace(
+        PRESETS["paper"]("cheetah-run").model,
+        state_size=size.state,
+        belief_size=size.belief,
+        hidden_size=size.hidden,
+        reward_layers=len(size.reward),
+        reward_hidden=size.reward[0],
+        activation=size.activation,
+    )
+    return random_weights(config, size.action)
+
+
+class Problem:
+    """A random model and a start, and the variants that plan from there."""
+
+    def __init__(self, size: Size) -> None:
+        self.size = size
+        self.weights = model(size)
+        generator = torch.Generator().manual_seed(1)
+        self.latent = LatentState(
+            torch.rand(size.batch, size.belief, generator=generator) * 1.6 - 0.8,
+            torch.randn(size.batch, size.state, generator=generator),
+        )
+
+    def plan_and_error(self, variant: str, compiled: str = "step") -> tuple[Call, float]:
+        """A call that plans once, and the error of its returns against the reference's.
+
+        Args:
+          variant: "fp32", "int8", "reference", "torchrl" or one of `torch_cem.FORMS`.
+          compiled: see `torch_cem.TorchCEM`.
+
+        Raises:
+          UnavailableError: it cannot run here.
+          SystemExit: its returns are wrong, so its times would mean nothing.
+        """
+        size = self.size
+        settings = {
+            "candidates": size.candidates, "topk": size.topk, "iterations": size.iterations,
+        }  # fmt: skip
+        if variant in ("fp32", "int8", "reference"):
+            precision = "int8" if variant == "int8" else "fp32"
+            ops = reference if variant == "reference" else fused
+            mean = torch.zeros(size.horizon, size.batch, size.action)
+            stddev = torch.ones_like(mean)
+
+            def rollout(*arguments: Any) -> Tensor:
+                return ops.rollout_returns(self.weights, *arguments, precision=precision)
+
+            def plan() -> Any:
+                return ops.cem_plan(
+                    self.weights, self.latent, mean, stddev, seed=0, precision=precision, **settings
+                )
+        else:
+            planner = self._planner(variant, compiled)
+            rollout = planner.rollout
+
+            def plan() -> Any:
+                return planner.plan(self.latent, horizon=size.horizon, **settings)
+
+        return plan, self._error(variant, rollout)
+
+    def _planner(self, variant: str, compiled: str) -> Any:
+        if variant in FORMS:
+            if variant == "packed" and not torch.backends.mkldnn.is_available():
+                raise UnavailableError("this torch has no oneDNN")
+            return TorchCEM(self.weights, variant, compiled=compiled)
+        if variant != "torchrl":
+            raise ValueError(f"variant: expected fp32, int8, reference, torchrl or one of {FORMS}")
+        try:
+            from torchrl_cem import TorchRLCEM
+        except ImportError as error:
+            raise UnavailableError(f"not installed ({error})") from error
+        return TorchRLCEM(self.weights)
+
+    def _error(self, variant: str, rollout: Callable[..., Tensor]) -> float:
+        """Largest error of returns, relative to their rms, for the same actions and noise."""
+        size = self.size
+        # The compiler compiles for one shape: check it at the shape that is timed.
+        candidates = size.candidates if variant == "compile" else min(size.candidates, 200)
+        generator = torch.Generator().manual_seed(2)
+        shape = (size.horizon, size.batch, candidates)
+        actions = torch.rand(*shape, size.action, generator=generator) * 2 - 1
+        noise = torch.randn(*shape, size.state, generator=generator)
+        precision = "int8" if variant == "int8" else "fp32"
+        try:
+            got = rollout(self.latent, actions, noise)
+            expected = reference.rollout_returns(
+                self.weights, self.latent, actions, noise, precision=precision
+            )
+        except (ImportError, ValueError) as error:
+            raise UnavailableError(str(error)) from error
+        difference = got - expected
+        if precision == "int8":
+            error = (difference.square().mean().sqrt() / expected.std()).item()
+        else:
+            rms = max(expected.square().mean().sqrt().item(), 1e-2)
+            error = difference.abs().max().item() / rms
+        if not error <= (INT8_TOLERANCE if precision == "int8" else TOLERANCE):
+            raise SystemExit(f"{variant}: returns are wrong by {error:.1e}, not timed: {size}")
+        return error
+
+
+def prepare(
+    problem: Problem, variants: tuple[str, ...]
+) -> tuple[dict[str, Call], dict[str, float], dict[str, str]]:
+    """Calls and errors of those that can run, and why the others cannot."""
+    calls, errors, missing = {}, {}, {}
+    for variant in variants:
+        try:
+            calls[variant], errors[variant] = problem.plan_and_error(variant)
+        except UnavailableError as error:
+            missing[variant] = str(error)
+    return calls, errors, missing
+
+
+@contextlib.contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    """Forces one; the packed weights of a snapshot belong to the one in use at its first plan."""
+    before = fused._C.isa_name()
+    fused._C.set_isa(name)
+    try:
+        yield
+    finally:
+        fused._C.set_isa(before)
