@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
 import torch
 import torch.nn.functional as F
-from linear_model import GAIN, linear_latent, linear_weights
+from linear_model import BENT, GAIN, linear_latent, linear_weights
 from ops.tolerances import RETURNS, close, returns_error
-from random_weights import PRESET_SIZES, TINY, Problem, Sizes, make_problem, make_weights
+from random_weights import (
+    PRESET_SIZES,
+    TINY,
+    TINY_SSM,
+    Problem,
+    Sizes,
+    make_problem,
+    make_weights,
+)
 from torch import Tensor, nn
 
 from planet.latent import LatentState
@@ -18,17 +27,20 @@ from planet.noise import STREAM_STATE, Noise, normals, row_seeds
 from planet.ops import reference
 
 ONE_HIDDEN = Sizes(belief=16, state=9, action=4, hidden=24, reward=(20,))
+EACH_TRANSITION = pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
 
 
 def oracle_returns(problem: Problem, actions: Tensor, noise: Tensor | None) -> Tensor:
     """Returns [B, J] in float64 with PyTorch's own modules, one candidate at a time."""
     weights, latent = problem.weights, problem.latent
-    cell = nn.GRUCell(weights.hidden_size, weights.belief_size).double()
-    with torch.no_grad():
-        cell.weight_ih.copy_(weights.gru_weight_ih)
-        cell.weight_hh.copy_(weights.gru_weight_hh)
-        cell.bias_ih.copy_(weights.gru_bias_ih)
-        cell.bias_hh.copy_(weights.gru_bias_hh)
+    recurrent = weights.belief_size > 0
+    if recurrent:
+        cell = nn.GRUCell(weights.hidden_size, weights.belief_size).double()
+        with torch.no_grad():
+            cell.weight_ih.copy_(weights.gru_weight_ih)
+            cell.weight_hh.copy_(weights.gru_weight_hh)
+            cell.bias_ih.copy_(weights.gru_bias_ih)
+            cell.bias_hh.copy_(weights.gru_bias_hh)
     act = {"relu": nn.ReLU(), "elu": nn.ELU()}[weights.activation]
     layers: list[nn.Module] = []
     for weight, bias in zip(weights.reward_weights, weights.reward_biases, strict=True):
@@ -45,8 +57,9 @@ def oracle_returns(problem: Problem, actions: Tensor, noise: Tensor | None) -> T
             for t in range(horizon):
                 x = torch.cat([s, actions[t, b, j].double()])
                 x = act(weights.input_weight.double() @ x + weights.input_bias.double())
-                h = cell(x[None], h[None])[0]
-                p = weights.prior_hidden_weight.double() @ h + weights.prior_hidden_bias.double()
+                if recurrent:
+                    x = h = cell(x[None], h[None])[0]
+                p = weights.prior_hidden_weight.double() @ x + weights.prior_hidden_bias.double()
                 out = weights.prior_weight.double() @ act(p) + weights.prior_bias.double()
                 s, raw = out[: weights.state_size], out[weights.state_size :]
                 if noise is not None:
@@ -79,7 +92,11 @@ def test_gaussian_head_samples_torch_distributions_normal() -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "elu"])
-@pytest.mark.parametrize("sizes", [TINY, ONE_HIDDEN, Sizes(1, 1, 1, 1, ())], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [TINY, ONE_HIDDEN, Sizes(1, 1, 1, 1, ()), TINY_SSM, Sizes(0, 9, 4, 24, ()), Sizes(0, 1, 1, 1)],
+    ids=str,
+)
 @pytest.mark.parametrize("noisy", [True, False], ids=["sampled", "mean"])
 def test_returns_equal_torch_modules_one_candidate_at_a_time(
     ops: ModuleType, sizes: Sizes, activation: str, noisy: bool
@@ -92,15 +109,17 @@ def test_returns_equal_torch_modules_one_candidate_at_a_time(
     assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[2.0]
 
 
-def test_returns_of_many_steps_equal_torch_modules(ops: ModuleType) -> None:
-    problem = make_problem(ONE_HIDDEN, 1)
+@pytest.mark.parametrize("sizes", [ONE_HIDDEN, replace(ONE_HIDDEN, belief=0)], ids=str)
+def test_returns_of_many_steps_equal_torch_modules(ops: ModuleType, sizes: Sizes) -> None:
+    problem = make_problem(sizes, 1)
     actions, noise = problem.actions(60, 2), problem.noise(60, 2)
     got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
     assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[1.0]
 
 
-def test_named_noise_is_the_state_stream_of_each_problem(ops: ModuleType) -> None:
-    problem = make_problem(TINY, 3)
+@EACH_TRANSITION
+def test_named_noise_is_the_state_stream_of_each_problem(ops: ModuleType, sizes: Sizes) -> None:
+    problem = make_problem(sizes, 3)
     actions, seeds = problem.actions(4, 10), row_seeds(8, 3)
     drawn = [
         normals(seeds, 10, 3, stream=STREAM_STATE, time=t, iteration=6, particle=9)
@@ -116,8 +135,9 @@ def test_named_noise_is_the_state_stream_of_each_problem(ops: ModuleType) -> Non
         assert not torch.isclose(returns, got, rtol=1e-4).any()
 
 
-def test_no_noise_follows_the_prior_mean(ops: ModuleType) -> None:
-    problem = make_problem(TINY, 2)
+@EACH_TRANSITION
+def test_no_noise_follows_the_prior_mean(ops: ModuleType, sizes: Sizes) -> None:
+    problem = make_problem(sizes, 2)
     actions = problem.actions(4, 6)
     zeros = torch.zeros(4, 2, 6, 3)
     got = ops.rollout_returns(problem.weights, problem.latent, actions, None)
@@ -144,9 +164,12 @@ def test_the_stddev_floor_is_added(ops: ModuleType) -> None:
     assert close(got[0], 0.25 * noise[:, 0, :, 0].sum(dim=0), 1e-6)
 
 
+@EACH_TRANSITION
 @pytest.mark.parametrize("discount", [0.0, 0.5, 0.99, -0.5, 1.5])
-def test_discount_weights_reward_t_by_its_power(ops: ModuleType, discount: float) -> None:
-    problem = make_problem(TINY, 2)
+def test_discount_weights_reward_t_by_its_power(
+    ops: ModuleType, discount: float, sizes: Sizes
+) -> None:
+    problem = make_problem(sizes, 2)
     actions, noise = problem.actions(5, 6), problem.noise(5, 6)
     totals = [torch.zeros(2, 6, dtype=torch.float64)]
     for horizon in range(1, 6):
@@ -169,12 +192,15 @@ def test_the_first_reward_is_read_after_the_first_action(ops: ModuleType) -> Non
     assert not torch.equal(ops.rollout_returns(problem.weights, shifted, actions, None), returns)
 
 
-def test_one_start_per_candidate_equals_problems_of_their_own(ops: ModuleType) -> None:
-    problem = make_problem(TINY, 2, candidates=7)
+@EACH_TRANSITION
+def test_one_start_per_candidate_equals_problems_of_their_own(
+    ops: ModuleType, sizes: Sizes
+) -> None:
+    problem = make_problem(sizes, 2, candidates=7)
     actions, noise = problem.actions(4, 7), problem.noise(4, 7)
     got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
     assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[1.0]
-    shared = make_problem(TINY, 2)
+    shared = make_problem(sizes, 2)
     spread = LatentState(
         shared.latent.belief[:, None].expand(-1, 7, -1),
         shared.latent.state[:, None].expand(-1, 7, -1),
@@ -208,8 +234,11 @@ def test_a_problem_alone_equals_its_row_of_a_batch(ops: ModuleType) -> None:
             assert torch.equal(alone, batch[row])
 
 
-def test_rollouts_take_any_strides_and_leave_their_arguments_alone(ops: ModuleType) -> None:
-    problem = make_problem(TINY, 2)
+@EACH_TRANSITION
+def test_rollouts_take_any_strides_and_leave_their_arguments_alone(
+    ops: ModuleType, sizes: Sizes
+) -> None:
+    problem = make_problem(sizes, 2)
     actions, noise = problem.actions(4, 6), problem.noise(4, 6)
     expected = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
 
@@ -231,8 +260,9 @@ def test_rollouts_need_no_gradient_and_give_none(ops: ModuleType) -> None:
     assert not ops.rollout_returns(problem.weights, problem.latent, actions, None).requires_grad
 
 
-def test_float32_stays_float32_inside_autocast(ops: ModuleType) -> None:
-    problem = make_problem(TINY, 2)
+@EACH_TRANSITION
+def test_float32_stays_float32_inside_autocast(ops: ModuleType, sizes: Sizes) -> None:
+    problem = make_problem(sizes, 2)
     actions = problem.actions(3, 8)
     expected = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -240,8 +270,9 @@ def test_float32_stays_float32_inside_autocast(ops: ModuleType) -> None:
     assert torch.equal(got, expected)
 
 
-def test_nan_actions_spoil_only_their_own_candidate(ops: ModuleType) -> None:
-    problem = make_problem(TINY, 2)
+@EACH_TRANSITION
+def test_nan_actions_spoil_only_their_own_candidate(ops: ModuleType, sizes: Sizes) -> None:
+    problem = make_problem(sizes, 2)
     actions, noise = problem.actions(3, 20), problem.noise(3, 20)
     expected = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
     actions[1, 0, 3, 0] = float("nan")
@@ -252,19 +283,20 @@ def test_nan_actions_spoil_only_their_own_candidate(ops: ModuleType) -> None:
     assert torch.equal(got[keep], expected[keep])
 
 
-def test_a_linear_gaussian_model_gives_the_closed_form(ops: ModuleType) -> None:
+@pytest.mark.parametrize("transition", ["rssm", "ssm"])
+def test_a_linear_gaussian_model_gives_the_closed_form(ops: ModuleType, transition: str) -> None:
     """Position p' = p + gain * a + stddev * w, reward -|p - goal|."""
-    weights = linear_weights(dims=2, stddev=0.05)
+    weights = linear_weights(dims=2, stddev=0.05, transition=transition)
     start, goal = torch.tensor([[0.0, 0.3], [-0.2, 0.1]]), torch.tensor([[0.6, -0.4], [0.0, 0.2]])
     generator = torch.Generator().manual_seed(0)
     actions = torch.rand(6, 2, 40, 2, generator=generator) * 2 - 1
     noise = torch.randn(6, 2, 40, 4, generator=generator)
-    got = ops.rollout_returns(weights, linear_latent(start, goal), actions, noise)
+    got = ops.rollout_returns(weights, linear_latent(start, goal, transition), actions, noise)
     position, expected = start[:, None].double(), torch.zeros(2, 40, dtype=torch.float64)
     for t in range(6):
         position = position + GAIN * actions[t].double() + 0.05 * noise[t, ..., :2].double()
         expected -= (position - goal[:, None]).abs().sum(dim=-1)
-    assert close(got, expected, 3e-3)
+    assert close(got, expected, BENT[transition])
 
 
 def test_sampled_returns_of_a_linear_gaussian_model_have_its_moments(ops: ModuleType) -> None:
@@ -282,11 +314,13 @@ def test_sampled_returns_of_a_linear_gaussian_model_have_its_moments(ops: Module
 
 @pytest.mark.parametrize("size", list(PRESET_SIZES))
 @pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize("transition", ["rssm", "ssm"])
 def test_backends_agree_on_returns(
-    both: tuple[ModuleType, ModuleType], size: str, activation: str
+    both: tuple[ModuleType, ModuleType], size: str, activation: str, transition: str
 ) -> None:
+    sizes = PRESET_SIZES[size] if transition == "rssm" else replace(PRESET_SIZES[size], belief=0)
     # Seed 5: rewards that do not cancel, see the table of tolerances.
-    problem = make_problem(PRESET_SIZES[size], 2, seed=5, activation=activation)
+    problem = make_problem(sizes, 2, seed=5, activation=activation)
     actions = problem.actions(12, 50)
     for noise in (Noise(7, 3), problem.noise(12, 50), None):
         a, b = (
