@@ -133,7 +133,7 @@ def test_hidden_layers_at_their_lower_end_are_exact(
 
 
 def test_a_linear_reward_and_its_inputs_stay_float32(int8_ops: ModuleType) -> None:
-    # The belief is kept (update gate 1) and the prior's weights are 0: nothing depends on a product.
+    # The belief is kept (update gate 1) and the prior has no weights: nothing depends on a product.
     problem = make_problem(replace(TINY, reward=()), 2)
     size, state = TINY.belief, TINY.state
     gates = torch.zeros(3 * size)

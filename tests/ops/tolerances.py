@@ -67,7 +67,7 @@ def int8_errors(got: Tensor, expected: Tensor) -> tuple[float, float]:
     expected = expected.double()
     error = (got.double() - expected).abs()
     rms = expected.square().mean().sqrt().item()
-    stddev = expected.std(dim=-1).square().mean().sqrt().item()
+    stddev = expected.std(dim=-1).square().mean().sqrt().item() or 1.0  # all candidates equal
     return error.median().item() / max(rms, FLOOR), error.square().mean().sqrt().item() / stddev
 
 
