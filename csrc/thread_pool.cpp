@@ -1,6 +1,8 @@
 #include "thread_pool.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -20,6 +22,17 @@ void work(int first, int step, int workers, Body body, void* context) {
   working = true;
   for (int worker = first; worker < workers; worker += step) body(context, worker);
   working = false;
+}
+
+// Looks for a while whether `ready` holds, before the caller sleeps. Falling asleep and waking up
+// takes longer than the pause between two phases of a small plan: with 64 candidates of a 64/16/64
+// model two threads took 3.29 ms a plan without and 3.01 ms with this (one thread: 5.93). Longer
+// gains nothing, and takes time from others where cores are busy.
+template <class Ready>
+void look_out(const Ready& ready) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+  while (!ready() && std::chrono::steady_clock::now() < until) {
+  }
 }
 
 }  // namespace
@@ -46,9 +59,11 @@ struct ThreadPool::State {
 
   void serve(int index) {
     uint64_t seen = 0;
-    std::unique_lock<std::mutex> lock(mutex);
     for (;;) {
-      wake.wait(lock, [&] { return stopping || call != seen; });
+      const auto called = [&] { return call != seen || stopping; };
+      look_out(called);
+      std::unique_lock<std::mutex> lock(mutex);
+      wake.wait(lock, called);
       if (stopping) return;
       seen = call;
       if (index >= workers) continue;
@@ -57,8 +72,10 @@ struct ThreadPool::State {
       void* const run_context = context;
       lock.unlock();
       work(index, threads, count, run_body, run_context);
-      lock.lock();
-      if (--busy == 0) done.notify_one();
+      if (--busy == 0) {
+        lock.lock();  // so that the caller is not between looking and falling asleep
+        done.notify_one();
+      }
     }
   }
 
@@ -74,20 +91,24 @@ struct ThreadPool::State {
     }
     wake.notify_all();
     work(0, threads, count, new_body, new_context);
+    const auto finished = [&] { return busy == 0; };
+    look_out(finished);
     std::unique_lock<std::mutex> lock(mutex);
-    done.wait(lock, [&] { return busy == 0; });
+    done.wait(lock, finished);
   }
 
   const int threads;
   std::vector<std::thread> helpers;
-  std::mutex turn;   // held during a call
-  std::mutex mutex;  // guards everything below
+  std::mutex turn;  // held during a call
+  std::mutex mutex;
   std::condition_variable wake, done;
-  uint64_t call = 0;  // how many calls there were
-  int workers = 0, busy = 0;
+  // Written with the mutex held, but for `busy`; those that are looked at without it are atomic.
+  std::atomic<uint64_t> call{0};  // how many calls there were
+  std::atomic<int> busy{0};       // helpers that have not finished their part of the call
+  std::atomic<bool> stopping{false};
+  int workers = 0;
   Body body = nullptr;
   void* context = nullptr;
-  bool stopping = false;
 };
 
 ThreadPool::ThreadPool(int threads) : state_(new State(threads)) {}

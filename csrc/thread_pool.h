@@ -7,8 +7,9 @@
 
 namespace planet::cpu {
 
-// `threads` - 1 threads that sleep until there is work; the thread that calls is the last worker.
-// Work is handed out without allocating memory.
+// `threads` - 1 threads that sleep until there is work; the thread that calls is a worker too. They
+// have the priority and the cores of the thread that makes the pool. Work is handed out without
+// allocating memory.
 //
 // Any thread may use the pool: calls from several threads take turns. A call from within the pool's
 // own work (nested) runs all its workers on the calling thread. The pool must outlive every call;
