@@ -19,6 +19,8 @@ m and d for each vector. They are taken anew at every step, but for the belief's
 a rollout: a GRU keeps every number of a belief within max(1, its start). A kernel may hold a signed
 q as the byte q + 128 and take 128 times the sum of the weights off again, which is exact.
 
+A belief's step is at least 1/127: a model whose beliefs all stay far below 1 does not suit int8.
+
 Exactly:
 - m, steps, factors, products and rint are float32; rint rounds to the nearest, ties to even. 1/255
   and 1/127 are float32 constants; m / 127 of a row, 127 / m and 255 / m are float32 divisions.

@@ -89,6 +89,13 @@ def test_cem_finds_the_known_optimum(ops: ModuleType, row: int, transition: str)
     assert -BENT[transition] < gap_to_best.item() < 0.05
 
 
+@pytest.mark.parametrize("row", range(4))
+def test_cem_finds_the_known_optimum_in_int8(int8_ops: ModuleType, row: int) -> None:
+    rows = slice(row, row + 1)  # in the SSM: the RSSM's beliefs here are less than a step of int8
+    plan = linear_plan(int8_ops, rows, transition="ssm", precision="int8")
+    assert (plan.mean - best_plan(POSITIONS[rows], GOALS[rows], HORIZON)).abs().max() < CLOSE
+
+
 def test_each_problem_of_a_batch_finds_its_own_optimum(ops: ModuleType) -> None:
     plan = linear_plan(ops, slice(None))
     optimum = best_plan(POSITIONS, GOALS, HORIZON)
