@@ -31,7 +31,7 @@ def build_info() -> dict[str, Any]:
     info: dict[str, Any] = {"extension": True, **fused._C.build_info()}
     info["isa_cap"] = os.environ.get("PLANET_CPU_ISA") or None
     info["fp32"] = "avx512" if info["isa"] == _INT8 else info["isa"]
-    info["int8"] = info["isa"] if info.get("int8") else None
+    info["int8"] = info["isa"] if info["int8"] else None
     if info["int8"] is None:
         info["int8_reason"] = _why_no_int8(info)
     return {**info, **facts}
