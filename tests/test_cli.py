@@ -272,12 +272,14 @@ def test_export_writes_the_weights_that_the_agent_plans_with(
     assert written.min_stddev == weights.min_stddev
 
 
-def test_export_without_a_run_is_explained(
+def test_export_without_a_run_or_a_place_is_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", str(tmp_path), str(tmp_path / "w")]) == 1
     assert "planet export" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()
+    assert main(["export", str(tmp_path), str(tmp_path / "absent" / "w")]) == 1
+    assert "file: expected a path in an existing directory" in capsys.readouterr().err
 
 
 def test_bars_show_rate_remaining_time_and_values(capsys: pytest.CaptureFixture[str]) -> None:

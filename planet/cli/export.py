@@ -38,6 +38,10 @@ class ExportOptions:
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     options = tyro.cli(ExportOptions, prog="planet export", args=arguments)
+    if not options.file.parent.is_dir():
+        raise FileNotFoundError(
+            f"file: expected a path in an existing directory, got {options.file}"
+        )
     trained = open_run(options.run_dir, device="cpu")
     weights = trained.agent.world_model.rollout_weights()
     save_weights(weights, options.file)
