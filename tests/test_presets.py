@@ -51,6 +51,8 @@ PUBLISHED = {
         "high": 1.0,
         "state_noise": True,
         "discount": 1.0,
+        "precision": "fp32",
+        "budget_ms": None,
     },
     "train": {
         "seed_episodes": 5,
