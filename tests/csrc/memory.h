@@ -62,14 +62,8 @@ class Fenced {
   void check() const {
     const unsigned char* begin = reinterpret_cast<const unsigned char*>(data_);
     const unsigned char* end = begin + static_cast<size_t>(count_) * sizeof(T);
-    for (const unsigned char* p = first_; p < first_ + inner_; ++p) {
-      if (p == begin) p = end;
-      if (p == first_ + inner_) break;
-      if (*p == kPattern) continue;
-      report_failure(
-          __FILE__, __LINE__,
-          "written outside an array of " + show(count_) + " values, at byte " + show(p - begin));
-      return;
+    if (!is_pattern(first_, begin) || !is_pattern(end, first_ + inner_)) {
+      report_failure(__FILE__, __LINE__, "written beside an array of " + show(count_) + " values");
     }
   }
 
@@ -81,6 +75,11 @@ class Fenced {
 
  private:
   static constexpr unsigned char kPattern = 0xA5;
+
+  static bool is_pattern(const unsigned char* begin, const unsigned char* end) {
+    const size_t count = static_cast<size_t>(end - begin);
+    return count == 0 || (*begin == kPattern && memcmp(begin, begin + 1, count - 1) == 0);
+  }
 
   [[noreturn]] static void fail(const char* what) {
     std::perror(what);

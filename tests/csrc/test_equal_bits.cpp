@@ -8,6 +8,11 @@ namespace {
 
 const Shape kShapes[] = {{19, 5, 3, 14, {7, 6, 1}, false}, {0, 4, 2, 13, {5, 1}, true}};
 
+std::vector<int> worker_counts() {
+  if (options().quick) return {2, 7};
+  return {1, 2, 3, 7, 64};
+}
+
 int64_t many() {
   return options().quick ? 70 : 130;
 }
@@ -20,8 +25,8 @@ void for_each_rollout(uint64_t seed, int64_t batch, int64_t candidates, Body bod
     const RandomModel model(shape, random);
     for (const bool per_candidate : {false, true}) {
       for (const NoiseKind noise : {NoiseKind::kNone, NoiseKind::kValues, NoiseKind::kSeeds}) {
-        const Rollout rollout(model.sizes, 3, batch, candidates, noise, per_candidate, 0.95,
-                              random);
+        const Rollout rollout(model.sizes, options().quick ? 2 : 3, batch, candidates, noise,
+                              per_candidate, 0.95, random);
         for (const Variant& variant : all_variants()) {
           const Scope scope(variant.name(), ", ", shape.name(),
                             per_candidate ? ", start per candidate" : "", ", noise ",
@@ -51,11 +56,11 @@ TEST("returns do not depend on the number of workers or their order, run after r
   for (const int64_t batch : {1, 3}) {
     for_each_rollout(10, batch, many(), [](const cpu::Model& model, const Rollout& rollout) {
       const std::vector<float> expected = run_rollout(model, rollout, serial(1));
-      for (const int workers : {1, 2, 3, 7, 64}) {
+      for (const int workers : worker_counts()) {
         const Scope scope("workers ", workers);
         CHECK(same_bits(run_rollout(model, rollout, serial(workers)), expected));
         if (workers > 7) continue;
-        for (int run = 0; run < 2; ++run) {
+        for (int run = 0; run < (options().quick ? 1 : 2); ++run) {
           CHECK(same_bits(run_rollout(model, rollout, threads(workers)), expected));
         }
       }
@@ -66,7 +71,7 @@ TEST("returns do not depend on the number of workers or their order, run after r
 TEST("fewer candidates give the first columns of more") {
   for_each_rollout(11, 2, many(), [](const cpu::Model& model, const Rollout& rollout) {
     const std::vector<float> all = run_rollout(model, rollout, serial(1));
-    for (int64_t count = 1; count <= rollout.candidates; count += options().quick ? 5 : 1) {
+    for (int64_t count = 1; count <= rollout.candidates; count += options().quick ? 11 : 1) {
       const Scope scope("candidates ", count);
       const Rollout part = candidates_of(rollout, model.sizes, 0, count);
       CHECK(same_bits(run_rollout(model, part, serial(1 + static_cast<int>(count % 3))),

@@ -19,7 +19,7 @@ constexpr double kRoundings = 0x1p-23;
 
 // Around the edges of lanes, panels and tiles; every panel width of every instruction set occurs.
 std::vector<int64_t> candidate_counts() {
-  if (options().quick) return {1, 3, 4, 5, 9, 16, 17, 31, 33, 48, 64, 65};
+  if (options().quick) return {1, 3, 5, 9, 16, 31, 33, 48, 65};
   return {1,  2,  3,  4,  5,  6,  7,  8,  9,  12, 13, 15, 16,  17,
           23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 200};
 }
@@ -61,6 +61,8 @@ TEST("returns agree with double precision around the edges of tiles") {
   for (const Shape& shape : small_shapes()) {
     for (const bool per_candidate : {false, true}) {
       for (const NoiseKind noise : {NoiseKind::kNone, NoiseKind::kValues}) {
+        ++trial;
+        if (options().quick && (trial + trial / 4) % 2 == 0) continue;
         const RandomModel model(shape, random);
         const int64_t horizon = 1 + trial % 5, batch = 1 + trial % 3;
         const double discount = trial % 2 ? 0.9 : 1.0;
@@ -71,7 +73,6 @@ TEST("returns agree with double precision around the edges of tiles") {
         const Rollout rollout(model.sizes, horizon, batch, counts.back(), noise, per_candidate,
                               discount, random);
         largest = std::max(largest, check_shape(model, rollout, counts, true));
-        ++trial;
       }
     }
   }

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -74,7 +75,7 @@ Bytes file_of(const RandomModel& model) {
 // Reads bytes that lie beside a fence; a file that is accepted must also be fit to plan with.
 std::string view(const Bytes& bytes) {
   Fenced<unsigned char> memory(static_cast<int64_t>(bytes.size()) + 3, 4);
-  memcpy(memory.data(), bytes.data(), bytes.size());
+  std::copy(bytes.begin(), bytes.end(), memory.data());
   WeightView out{};
   const std::string error = view_weights(memory.data(), bytes.size(), out);
   if (!error.empty()) return error;
