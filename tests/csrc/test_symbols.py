@@ -1,7 +1,8 @@
 """What the kernels compiled per instruction set may lend to the rest of the program: nothing.
 
 A function template compiled for AVX-512 and emitted as a weak symbol may be the copy that the
-linker keeps for everybody; an older processor then stops at an illegal instruction.
+linker keeps for everybody; an older processor then stops at an illegal instruction. So the objects
+are read: kernels export one symbol, and each object holds only instructions of its own set.
 """
 
 from __future__ import annotations
@@ -10,52 +11,130 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("c++") or shutil.which("g++")
-FLAGS = {
-    "baseline": [],
-    "avx2": ["-mavx2", "-mfma"],
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],
-}
+CMAKE = shutil.which("cmake")
+KERNELS = ("baseline", "avx2", "avx512", "avx512vnni")
 
 pytestmark = [
-    pytest.mark.skipif(COMPILER is None or shutil.which("nm") is None, reason="no C++ compiler"),
+    pytest.mark.skipif(COMPILER is None, reason="no C++ compiler"),
+    pytest.mark.skipif(
+        shutil.which("nm") is None or shutil.which("objdump") is None, reason="no binutils"
+    ),
     pytest.mark.skipif(platform.machine() != "x86_64", reason="instruction sets of x86-64"),
     pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="no source tree"),
 ]
 
+# Beyond SSE2, which is all that x86-64 promises. objdump writes `tzcnt` for the `rep bsf` that runs
+# everywhere, so that one is not listed.
+BEYOND_SSE2 = re.compile(
+    r"v\w+|popcnt|lzcnt|movbe|crc32\w*|andn|bextr|bls\w+|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx"
+    r"|addsub\w+|h(add|sub)p\w|lddqu|mov(d|sh|sl)dup|pabs\w|palignr|ph(add|sub)\w+|pmaddubsw"
+    r"|pmulhrsw|pshufb|psign\w|p?blend\w+|dpp[ds]|extractps|insertps|mpsadbw|packusdw|pcmp(eq|gt)q"
+    r"|pcmp[ei]str\w|p(extr|insr)[bdq]|phminposuw|p(max|min)(sb|sd|uw|ud)|pmov[sz]x\w+|pmul(dq|ld)"
+    r"|ptest|round[ps][ds]|movntdqa"
+)
+MASK_OR_WIDE = re.compile(r"%k[0-7]|%zmm|%[xy]mm(1[6-9]|2\d|3[01])")  # what AVX-512 brought
+VNNI = re.compile(r"vpdp(busd|wssd)s?")
 
-@pytest.mark.parametrize("name", list(FLAGS))
-@pytest.mark.parametrize("level", ["-O0", "-O3"])
-def test_kernels_export_one_symbol(tmp_path: Path, name: str, level: str) -> None:
-    assert COMPILER is not None
-    source, out = ROOT / "csrc" / "cpu" / f"kernels_{name}.cpp", tmp_path / "kernels.o"
-    command = [COMPILER, "-std=c++20", level, "-fPIC", "-ffp-contract=off", "-c", source, "-o", out]
-    subprocess.run([*command, *FLAGS[name]], check=True, timeout=300)
-    listing = subprocess.run(
-        ["nm", "--defined-only", "--extern-only", "--demangle", out],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    symbols = [line.split(maxsplit=2)[2] for line in listing.splitlines()]
-    assert symbols == [f"planet::cpu::kernels_{name}"]
+# Which instructions an object of each set must not hold.
+FORBIDDEN = {
+    "baseline": lambda mnemonic, operands: bool(BEYOND_SSE2.fullmatch(mnemonic)),
+    "avx2": lambda mnemonic, operands: bool(MASK_OR_WIDE.search(operands)),
+    "avx512": lambda mnemonic, operands: bool(VNNI.fullmatch(mnemonic)),
+    "avx512vnni": lambda mnemonic, operands: False,
+}
 
 
-def test_flags_are_those_of_the_build() -> None:
+def output(*command: object) -> str:
+    return subprocess.run(
+        [str(word) for word in command], check=True, capture_output=True, text=True, timeout=600
+    ).stdout
+
+
+def instructions(path: Path) -> Iterator[tuple[str, str]]:
+    """Mnemonic and operands of everything in an object."""
+    for line in output("objdump", "-d", "--no-show-raw-insn", path).splitlines():
+        parts = line.split("\t")
+        if len(parts) >= 2 and parts[1].strip():
+            mnemonic, _, operands = parts[1].strip().partition(" ")
+            yield mnemonic, operands.split("#")[0]
+
+
+def foreign_instructions(path: Path, isa: str) -> set[str]:
+    """Instructions in an object that a processor of this set may lack."""
+    return {f"{m} {o}".strip() for m, o in instructions(path) if FORBIDDEN[isa](m, o)}
+
+
+def exported(path: Path) -> list[str]:
+    """Symbols that the linker sees: kind (`W`, `V` and `u` may be shared) and name."""
+    lines = output("nm", "--defined-only", "--extern-only", "--demangle", path).splitlines()
+    return [line.split(maxsplit=1)[1] for line in lines if len(line.split()) > 2]
+
+
+def compile_text(folder: Path, text: str, *flags: str) -> Path:
+    (folder / "wrong.cpp").write_text(text)
+    output(COMPILER, "-std=c++20", *flags, "-c", folder / "wrong.cpp", "-o", folder / "wrong.o")
+    return folder / "wrong.o"
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The core's objects as the build makes them, by the stem of their source."""
+    if CMAKE is None:
+        pytest.skip("no cmake")
+    build = tmp_path_factory.mktemp("core")
+    output(CMAKE, "-S", ROOT, "-B", build, "-DPLANET_PYTHON=OFF")
+    output(CMAKE, "--build", build, "--target", "planet_core", "--parallel", "2")
+    return {path.name.split(".")[0]: path for path in build.rglob("*.cpp.o")}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_export_one_symbol_and_run_on_their_set(
+    objects: dict[str, Path], name: str
+) -> None:
+    path = objects[f"kernels_{name}"]
+    assert exported(path) == [f"D planet::cpu::kernels_{name}"]
+    assert not foreign_instructions(path, name)
+    assert sum(1 for _ in instructions(path)) > 1000  # the disassembly was understood
+
+
+def test_everything_else_runs_on_every_processor(objects: dict[str, Path]) -> None:
+    shared = {stem: path for stem, path in objects.items() if not stem.startswith("kernels_")}
+    assert {"cem", "dispatch", "pack", "rollout", "refit", "thread_pool"} <= set(shared)
+    assert {stem: foreign_instructions(path, "baseline") for stem, path in shared.items()} == {
+        stem: set() for stem in shared
+    }
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_export_one_symbol_without_inlining(tmp_path: Path, name: str) -> None:
     text = (ROOT / "CMakeLists.txt").read_text()
-    for name in ("avx2", "avx512"):
-        match = re.search(rf"kernels_{name}\.cpp PROPERTIES\s+COMPILE_OPTIONS \"([^\"]*)\"", text)
-        assert match is not None
-        assert set(FLAGS[name]) <= set(match[1].split(";"))
+    match = re.search(rf"kernels_{name}\.cpp PROPERTIES\s+COMPILE_OPTIONS \"([^\"]*)\"", text)
+    assert (match is None) == (name == "baseline")
+    flags = match[1].split(";") if match else []
+    source, out = ROOT / "csrc" / "cpu" / f"kernels_{name}.cpp", tmp_path / "kernels.o"
+    output(COMPILER, "-std=c++20", "-O0", "-fPIC", *flags, "-c", source, "-o", out)
+    assert exported(out) == [f"D planet::cpu::kernels_{name}"]
+
+
+def test_only_kernels_are_compiled_for_an_instruction_set() -> None:
+    for path in (ROOT / "CMakeLists.txt", ROOT / "bindings" / "CMakeLists.txt"):
+        for statement in re.split(r"\n(?=\S)", path.read_text()):
+            if re.search(r"[\";\s]-m(?!no-)[a-z]", statement):
+                assert "csrc/cpu/kernels_" in statement, statement
 
 
 def test_kernels_include_nothing_of_the_standard_library() -> None:
     allowed = {"stdint.h", "immintrin.h", "arm_neon.h"}
     for path in [*(ROOT / "csrc" / "cpu").glob("*.inc"), ROOT / "csrc" / "cpu" / "panel.h"]:
-        assert set(re.findall(r"#include <([^>]+)>", path.read_text())) <= allowed
+        system = re.findall(r"#include <([^>]+)>", path.read_text())
+        assert set(system) <= allowed, path.name
 
 
 def test_the_core_knows_neither_torch_nor_python() -> None:
@@ -64,3 +143,40 @@ def test_the_core_knows_neither_torch_nor_python() -> None:
         assert not [
             name for name in includes if re.match(r"(torch|ATen|c10|pybind11|Python)", name)
         ]
+
+
+# ---- that the checks above can fail ----
+
+LOOP = (
+    "float sum(const float* x) { float s = 0; for (int i = 0; i < 64; ++i) s += x[i]; return s; }"
+)
+
+
+@pytest.mark.parametrize(
+    ("isa", "flags"),
+    [
+        ("baseline", ["-mavx"]),
+        ("baseline", ["-mavx2", "-mfma"]),
+        ("baseline", ["-msse4.1"]),
+        ("avx2", ["-mavx512f", "-mprefer-vector-width=512"]),
+        ("avx2", ["-mavx512vl"]),
+    ],
+)
+def test_a_wrong_flag_is_seen_in_the_instructions(
+    tmp_path: Path, isa: str, flags: list[str]
+) -> None:
+    text = LOOP + "int round_up(float x) { return (int)__builtin_ceilf(x); }"
+    text += "void add(int* a, const int* m) { for (int i = 0; i < 64; ++i) if (m[i]) a[i] += 3; }"
+    fast = ["-O3", "-ffast-math"]
+    assert not foreign_instructions(compile_text(tmp_path, text, *fast), "baseline")
+    assert foreign_instructions(compile_text(tmp_path, text, *fast, *flags), isa)
+
+
+def test_an_int8_instruction_outside_its_set_is_seen(tmp_path: Path) -> None:
+    text = 'void f() { asm volatile("vpdpbusd %zmm1, %zmm2, %zmm3"); }'
+    assert foreign_instructions(compile_text(tmp_path, text), "avx512")
+
+
+def test_a_shared_template_is_seen_in_the_symbols(tmp_path: Path) -> None:
+    text = "template <class T> T twice(T x) { return x + x; } int f(int x) { return twice(x); }"
+    assert [line[0] for line in exported(compile_text(tmp_path, text, "-O0"))] == ["T", "W"]
