@@ -18,7 +18,14 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import Noise, resolve_seeds
-from planet.ops.checks import PRECISIONS, SPREADS, bounds, check_cem_plan, check_refit, check_rollout
+from planet.ops.checks import (
+    PRECISIONS,
+    SPREADS,
+    bounds,
+    check_cem_plan,
+    check_refit,
+    check_rollout,
+)
 from planet.ops.results import Plan, Refit
 from planet.weights import RolloutWeights
 

@@ -11,11 +11,9 @@ from planet.latent import Gaussian, LatentState
 from planet.ops.equations import activate, gaussian, gru_update
 from planet.ops.quantisation import (
     QuantisedVector,
-    belief_range,
     product,
     quantise_activation,
-    quantise_belief,
-    quantise_state,
+    quantise_signed,
     quantise_weight,
 )
 from planet.parameters import RecurrentParameters
@@ -23,7 +21,7 @@ from planet.weights import RolloutWeights
 
 
 class Int8Model:
-    """One rollout's model; its products are those of `planet.ops.quantisation`.
+    """A model; its products are those of `planet.ops.quantisation`.
 
     The equations are those of `planet.ops.equations`, with these products in place of float32 ones:
 
@@ -37,8 +35,8 @@ class Int8Model:
     Biases, the GRU's elementwise part (with the float32 belief) and the sample are float32.
     """
 
-    def __init__(self, weights: RolloutWeights, start: LatentState) -> None:
-        """Quantises `weights`; `start` is belief [B, J, D] and state [B, J, S]."""
+    def __init__(self, weights: RolloutWeights) -> None:
+        """Quantises `weights`."""
         self._weights = weights
         self._recurrent = weights.transition == "rssm"
         state, belief = weights.state_size, weights.belief_size
@@ -49,7 +47,6 @@ class Int8Model:
             self._gru_ih = quantise_weight(gru.gru_weight_ih)
             self._gru_hh = quantise_weight(gru.gru_weight_hh)
             self._bias_ih, self._bias_hh = gru.gru_bias_ih, gru.gru_bias_hh
-            self._belief_range = belief_range(start.belief)
         self._prior_hidden = quantise_weight(weights.prior_hidden_weight)
         self._prior = quantise_weight(weights.prior_weight)
         if len(weights.reward_weights) > 1:
@@ -63,14 +60,14 @@ class Int8Model:
         """Belief [B, J, D] and prior over the state [B, J, S] after an action [B, J, A]."""
         weights = self._weights
         x = F.linear(action, self._input_action, weights.input_bias)
-        x = x + product(self._input_state, quantise_state(latent.state))
+        x = x + product(self._input_state, quantise_signed(latent.state))
         source = self._quantise_hidden(x)
         belief = latent.belief
         if self._recurrent:
             from_x = product(self._gru_ih, source) + self._bias_ih
-            from_h = product(self._gru_hh, self._quantise_belief(belief)) + self._bias_hh
+            from_h = product(self._gru_hh, quantise_signed(belief)) + self._bias_hh
             belief = gru_update(from_x, from_h, belief)
-            source = self._quantise_belief(belief)
+            source = quantise_signed(belief)
         hidden = product(self._prior_hidden, source) + weights.prior_hidden_bias
         output = product(self._prior, self._quantise_hidden(hidden)) + weights.prior_bias
         return belief, gaussian(output, weights.min_stddev)
@@ -80,9 +77,9 @@ class Int8Model:
         weights = self._weights
         x, biases = latent.features, weights.reward_biases
         if len(biases) > 1:
-            x = product(self._reward_state, quantise_state(latent.state)) + biases[0]
+            x = product(self._reward_state, quantise_signed(latent.state)) + biases[0]
             if self._recurrent:
-                x = x + product(self._reward_belief, self._quantise_belief(latent.belief))
+                x = x + product(self._reward_belief, quantise_signed(latent.belief))
             for weight, bias in zip(self._reward_hidden, biases[1:-1], strict=True):
                 x = product(weight, self._quantise_hidden(x)) + bias
             x = activate(x, weights.activation)
@@ -92,6 +89,3 @@ class Int8Model:
         """A hidden layer's output from its sums `x`."""
         activation = self._weights.activation
         return quantise_activation(activate(x, activation), activation)
-
-    def _quantise_belief(self, belief: Tensor) -> QuantisedVector:
-        return quantise_belief(belief, self._belief_range)

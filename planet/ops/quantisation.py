@@ -11,15 +11,12 @@ A number is an integer times a float32 step; a product is an exact integer sum t
     weight row r  max_k |W[r, k]|            s = m / 127      w = rint(W * (127 / m))        w s
     ReLU output   max_k x                    d = m * (1/255)  q = rint(x * (255 / m))        q d
     ELU output    max_k (x + 1)              d = m * (1/255)  q = rint((x + 1) * (255 / m))  q d - 1
-    belief        max(1, max_k |h_start|)    d = m * (1/127)  q = rint(h * (127 / m))        q d
+    belief h      max_k |h|                  d = m * (1/127)  q = rint(h * (127 / m))        q d
     state         max_k |s|                  d = m * (1/127)  q = rint(s * (127 / m))        q d
 
 Outputs of a hidden layer have integers 0 to 255, the others -127 to 127. Each candidate has its own
-m and d for each vector. They are taken anew at every step, but for the belief's, fixed over
-a rollout: a GRU keeps every number of a belief within max(1, its start). A kernel may hold a signed
-q as the byte q + 128 and take 128 times the sum of the weights off again, which is exact.
-
-A belief's step is at least 1/127: a model whose beliefs all stay far below 1 does not suit int8.
+m and d for each vector, taken anew at every step. A kernel may hold a signed q as the byte q + 128
+and take 128 times the sum of the weights off again, which is exact.
 
 Exactly:
 - m, steps, factors, products and rint are float32; rint rounds to the nearest, ties to even. 1/255
@@ -91,20 +88,10 @@ def quantise_activation(x: Tensor, activation: str) -> QuantisedVector:
     return _quantise(above, range_, UNSIGNED, least=0, offset=lowest)
 
 
-def belief_range(start: Tensor) -> Tensor:
-    """The range [..., 1] of a rollout's beliefs, from its start belief [..., D]."""
-    return start.abs().amax(dim=-1, keepdim=True).clamp(min=1.0)
-
-
-def quantise_belief(belief: Tensor, range_: Tensor) -> QuantisedVector:
-    """Quantises beliefs [..., D] of a rollout with that `belief_range`."""
-    return _quantise(belief, range_, SIGNED, least=-SIGNED)
-
-
-def quantise_state(state: Tensor) -> QuantisedVector:
-    """Quantises states [..., S]."""
-    range_ = state.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST_RANGE)
-    return _quantise(state, range_, SIGNED, least=-SIGNED)
+def quantise_signed(x: Tensor) -> QuantisedVector:
+    """Quantises beliefs [..., D] or states [..., S]."""
+    range_ = x.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST_RANGE)
+    return _quantise(x, range_, SIGNED, least=-SIGNED)
 
 
 def product(weight: QuantisedWeight, x: QuantisedVector) -> Tensor:

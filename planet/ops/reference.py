@@ -80,7 +80,7 @@ def rollout_returns(
         start = LatentState(
             _per_candidate(latent.belief, candidates), _per_candidate(latent.state, candidates)
         )
-        model = _Float32Model(weights) if precision == "fp32" else Int8Model(weights, start)
+        model = _Float32Model(weights) if precision == "fp32" else Int8Model(weights)
         return _sum_rewards(model, start, actions, noise, discount)
 
 

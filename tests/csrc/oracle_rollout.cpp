@@ -9,7 +9,7 @@ namespace {
 using Vector = std::vector<double>;
 
 // How the input of a product was made: what its quantisation depends on.
-enum class Kind { kRelu, kElu, kBelief, kState };
+enum class Kind { kRelu, kElu, kSigned };
 
 // An input of int8 products: value = step * (byte - zero), with ELU one less.
 struct Bytes {
@@ -19,16 +19,15 @@ struct Bytes {
   double offset;
 };
 
-Bytes quantise(const Vector& x, Kind kind, double belief_step) {
+Bytes quantise(const Vector& x, Kind kind) {
   double largest = kind == Kind::kRelu ? 0.0 : kind == Kind::kElu ? -1.0 : 0.0;
   for (const double value : x) {
-    largest = std::max(largest, kind == Kind::kState ? std::abs(value) : value);
+    largest = std::max(largest, kind == Kind::kSigned ? std::abs(value) : value);
   }
   Bytes out{{}, 0.0, 0, 0.0};
   if (kind == Kind::kRelu) out.step = largest / 255.0;
   if (kind == Kind::kElu) out.step = (largest + 1.0) / 255.0, out.offset = -1.0;
-  if (kind == Kind::kBelief) out.step = belief_step, out.zero = 128;
-  if (kind == Kind::kState) out.step = largest / 127.0, out.zero = 128;
+  if (kind == Kind::kSigned) out.step = largest / 127.0, out.zero = 128;
   for (const double value : x) {
     const double scaled = out.step > 0.0 ? (value - out.offset) / out.step : 0.0;
     out.byte.push_back(static_cast<int>(std::nearbyint(scaled)) + out.zero);
@@ -42,7 +41,6 @@ struct Product {
   int64_t width, column;
   const Vector& x;
   Kind kind;
-  double belief_step;
 
   double exact(int64_t row) const {
     double sum = 0.0;
@@ -72,7 +70,7 @@ struct Product {
   // All rows.
   Vector operator()(int64_t rows, bool int8) const {
     Vector out(static_cast<size_t>(rows));
-    const Bytes bytes = int8 ? quantise(x, kind, belief_step) : Bytes{};
+    const Bytes bytes = int8 ? quantise(x, kind) : Bytes{};
     for (int64_t r = 0; r < rows; ++r) {
       out[static_cast<size_t>(r)] = int8 ? quantised(r, bytes) : exact(r);
     }
@@ -92,11 +90,7 @@ double softplus(double x) {
 class Simulation {
  public:
   Simulation(const RandomModel& model, bool int8, Vector belief, Vector state)
-      : model_(model), int8_(int8), belief_(std::move(belief)), state_(std::move(state)) {
-    double largest = 1.0;
-    for (const double h : belief_) largest = std::max(largest, std::abs(h));
-    belief_step_ = largest / 127.0;
-  }
+      : model_(model), int8_(int8), belief_(std::move(belief)), state_(std::move(state)) {}
 
   // Sum of the magnitudes that the last reward was summed from.
   double magnitude() const { return magnitude_; }
@@ -129,10 +123,10 @@ class Simulation {
   Vector input(const float* action) const {
     const int64_t s = model_.sizes.state, a = model_.sizes.action;
     const Vector actions(action, action + a);
-    const Product of_action{model_.input_weight, s + a, s, actions, Kind::kState, 0.0};
+    const Product of_action{model_.input_weight, s + a, s, actions, Kind::kSigned};
     const Vector exact = of_action(model_.sizes.hidden, false);  // the action's part is never int8
-    Vector out = layer(model_.input_bias,
-                       {{model_.input_weight, s + a, 0, state_, Kind::kState, 0.0}}, int8_, false);
+    Vector out = layer(model_.input_bias, {{model_.input_weight, s + a, 0, state_, Kind::kSigned}},
+                       int8_, false);
     for (size_t i = 0; i < out.size(); ++i) {
       out[i] += exact[i];
       out[i] = out[i] > 0.0 ? out[i] : model_.sizes.elu ? std::expm1(out[i]) : 0.0;
@@ -143,12 +137,11 @@ class Simulation {
   void advance_belief(const Vector& x) {
     const size_t d = belief_.size();
     const Vector from_x =
-        layer(model_.gru_bias_ih,
-              {{model_.gru_weight_ih, model_.sizes.hidden, 0, x, activation(), 0}}, int8_, false);
+        layer(model_.gru_bias_ih, {{model_.gru_weight_ih, model_.sizes.hidden, 0, x, activation()}},
+              int8_, false);
     const Vector from_h = layer(
         model_.gru_bias_hh,
-        {{model_.gru_weight_hh, model_.sizes.belief, 0, belief_, Kind::kBelief, belief_step_}},
-        int8_, false);
+        {{model_.gru_weight_hh, model_.sizes.belief, 0, belief_, Kind::kSigned}}, int8_, false);
     for (size_t i = 0; i < d; ++i) {
       const double r = sigmoid(from_x[i] + from_h[i]);
       const double z = sigmoid(from_x[d + i] + from_h[d + i]);
@@ -160,15 +153,12 @@ class Simulation {
   void advance_state(const Vector& x, const float* noise) {
     const bool ssm = belief_.empty();
     const Product of_input{model_.prior_hidden_weight,
-                           ssm ? model_.sizes.hidden : model_.sizes.belief,
-                           0,
-                           ssm ? x : belief_,
-                           ssm ? activation() : Kind::kBelief,
-                           belief_step_};
+                           ssm ? model_.sizes.hidden : model_.sizes.belief, 0, ssm ? x : belief_,
+                           ssm ? activation() : Kind::kSigned};
     const Vector p = layer(model_.prior_hidden_bias, {of_input}, int8_, true);
     const Vector prior =
-        layer(model_.prior_bias,
-              {{model_.prior_weight, model_.sizes.hidden, 0, p, activation(), 0.0}}, int8_, false);
+        layer(model_.prior_bias, {{model_.prior_weight, model_.sizes.hidden, 0, p, activation()}},
+              int8_, false);
     const size_t s = state_.size();
     for (size_t i = 0; i < s; ++i) {
       const double stddev = softplus(prior[s + i]) + static_cast<double>(model_.min_stddev);
@@ -199,12 +189,12 @@ class Simulation {
       const auto& weight = model_.reward_weights[static_cast<size_t>(i)];
       const auto& bias = model_.reward_biases[static_cast<size_t>(i)];
       if (i > 0) {
-        const Product part{weight, static_cast<int64_t>(hidden.size()), 0, hidden, activation(), 0};
+        const Product part{weight, static_cast<int64_t>(hidden.size()), 0, hidden, activation()};
         hidden = layer(bias, {part}, int8, !last);
         continue;
       }
-      const Product of_belief{weight, d + s, 0, belief_, Kind::kBelief, belief_step_};
-      const Product of_state{weight, d + s, d, state_, Kind::kState, 0.0};
+      const Product of_belief{weight, d + s, 0, belief_, Kind::kSigned};
+      const Product of_state{weight, d + s, d, state_, Kind::kSigned};
       hidden = layer(bias, {of_belief, of_state}, int8, !last);
     }
     return hidden[0];
@@ -213,7 +203,6 @@ class Simulation {
   const RandomModel& model_;
   bool int8_;
   Vector belief_, state_;
-  double belief_step_;
   double magnitude_ = 0.0;
 };
 

@@ -57,11 +57,11 @@ def softplus(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, x)
 
 
-def product(case: Case, weight: np.ndarray, x: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    """Weight times rows x of numbers within +-largest: int8, where the case says so."""
+def product(case: Case, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Weight times rows x of numbers of both signs: int8, where the case says so."""
     if case.precision == "fp32":
         return x @ weight.T
-    return int8_product(weight, x, largest, 127, 0.0)
+    return int8_product(weight, x, np.abs(x).max(axis=1, keepdims=True), 127, 0.0)
 
 
 def hidden_product(case: Case, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -93,26 +93,25 @@ def transition(
     w: dict[str, np.ndarray],
     case: Case,
     belief: np.ndarray,
-    largest: np.ndarray,
     state: np.ndarray,
     action: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """New belief, and mean and stddev of the prior over the new state, for rows of inputs.
 
-    `largest` bounds every belief of the rollout. Without a belief the prior reads x.
+    Without a belief the prior reads x.
     """
     d, s = case.belief, case.state
-    x = product(case, w["input_weight"][:, :s], state, np.abs(state).max(axis=1, keepdims=True))
+    x = product(case, w["input_weight"][:, :s], state)
     x = x + action @ w["input_weight"][:, s:].T + w["input_bias"]
     x = activate(x, case.activation)
     if d:
         from_x = hidden_product(case, w["gru_weight_ih"], x) + w["gru_bias_ih"]
-        from_h = product(case, w["gru_weight_hh"], belief, largest) + w["gru_bias_hh"]
+        from_h = product(case, w["gru_weight_hh"], belief) + w["gru_bias_hh"]
         r = sigmoid(from_x[:, :d] + from_h[:, :d])
         z = sigmoid(from_x[:, d : 2 * d] + from_h[:, d : 2 * d])
         n = np.tanh(from_x[:, 2 * d :] + r * from_h[:, 2 * d :])
         belief = (1 - z) * n + z * belief
-        p = product(case, w["prior_hidden_weight"], belief, largest)
+        p = product(case, w["prior_hidden_weight"], belief)
     else:
         p = hidden_product(case, w["prior_hidden_weight"], x)
     p = activate(p + w["prior_hidden_bias"], case.activation)
@@ -124,7 +123,6 @@ def reward(
     w: dict[str, np.ndarray],
     case: Case,
     belief: np.ndarray,
-    largest: np.ndarray,
     state: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rewards of rows, and the sum of the absolute terms that they are made of.
@@ -137,10 +135,9 @@ def reward(
         if layer:
             x = hidden_product(case, weight, x)
         else:
-            spread = np.abs(state).max(axis=1, keepdims=True)
-            x = product(case, weight[:, case.belief :], state, spread)
+            x = product(case, weight[:, case.belief :], state)
             if case.belief:
-                x = x + product(case, weight[:, : case.belief], belief, largest)
+                x = x + product(case, weight[:, : case.belief], belief)
         x = activate(x + w[f"reward_biases.{layer}"], case.activation)
     last = len(case.reward)
     weight, bias = w[f"reward_weights.{last}"][0], w[f"reward_biases.{last}"][0]
@@ -156,12 +153,11 @@ def returns_of_problem(
     noise: np.ndarray | None,
 ) -> np.ndarray:
     """Returns [J] of one problem; belief [J, D], state [J, S], actions and noise [H, J, ...]."""
-    largest = np.maximum(1, np.abs(belief).max(axis=1, keepdims=True, initial=0))
     total, magnitude = np.zeros(actions.shape[1]), np.zeros(actions.shape[1])
     for t in range(len(actions)):
-        belief, mean, stddev = transition(w, case, belief, largest, state, actions[t])
+        belief, mean, stddev = transition(w, case, belief, state, actions[t])
         state = mean if noise is None else mean + stddev * noise[t]
-        predicted, terms = reward(w, case, belief, largest, state)
+        predicted, terms = reward(w, case, belief, state)
         total = total + case.discount**t * predicted
         magnitude = magnitude + case.discount**t * terms
     cancellation = np.sqrt(np.mean(magnitude**2) / np.mean(total**2))

@@ -89,10 +89,13 @@ def test_cem_finds_the_known_optimum(ops: ModuleType, row: int, transition: str)
     assert -BENT[transition] < gap_to_best.item() < 0.05
 
 
+@pytest.mark.parametrize("transition", ["rssm", "ssm"])
 @pytest.mark.parametrize("row", range(4))
-def test_cem_finds_the_known_optimum_in_int8(int8_ops: ModuleType, row: int) -> None:
-    rows = slice(row, row + 1)  # in the SSM: the RSSM's beliefs here are less than a step of int8
-    plan = linear_plan(int8_ops, rows, transition="ssm", precision="int8")
+def test_cem_finds_the_known_optimum_in_int8(
+    int8_ops: ModuleType, row: int, transition: str
+) -> None:
+    rows = slice(row, row + 1)
+    plan = linear_plan(int8_ops, rows, transition=transition, precision="int8")
     assert (plan.mean - best_plan(POSITIONS[rows], GOALS[rows], HORIZON)).abs().max() < CLOSE
 
 

@@ -14,11 +14,9 @@ from planet.ops.quantisation import (
     SMALLEST_RANGE,
     QuantisedVector,
     QuantisedWeight,
-    belief_range,
     product,
     quantise_activation,
-    quantise_belief,
-    quantise_state,
+    quantise_signed,
     quantise_weight,
 )
 
@@ -85,7 +83,7 @@ def test_a_power_of_two_scales_the_step_alone(exponent: int) -> None:
     assert torch.equal(after.step[2], before.step[2] * factor)
     keep = torch.arange(5) != 2
     assert torch.equal(after.step[keep], before.step[keep])  # each row has its own
-    for quantise in (quantise_state, lambda x: quantise_activation(x.relu(), "relu")):
+    for quantise in (quantise_signed, lambda x: quantise_activation(x.relu(), "relu")):
         x = random(3, 9)
         one, other = quantise(x), quantise(x * factor)
         assert torch.equal(other.integers, one.integers)
@@ -136,23 +134,13 @@ def test_activations_of_zeros_are_exact(activation: str) -> None:
     assert quantised.step.isfinite().all()
 
 
-def test_states_are_within_127_of_the_candidate_s_largest() -> None:
+def test_beliefs_and_states_are_within_127_of_the_candidate_s_largest() -> None:
     x = random(4, 7, 30) * torch.logspace(-3, 3, 7)[:, None]
-    quantised = quantise_state(x)
+    quantised = quantise_signed(x)
     assert (quantised.integers.abs().amax(dim=-1) == 127).all()
     assert ((value(quantised) - x.double()).abs() <= 0.5001 * quantised.step).all()
-    assert quantise_state(torch.zeros(2, 3)).integers.abs().max() == 0
-    assert quantise_state(row(127.0, -0.5, -1.5)).integers.tolist() == [[127.0, 0.0, -2.0]]
-
-
-def test_a_belief_s_range_is_that_of_its_start_but_at_least_1() -> None:
-    start = torch.tensor([[0.5, -0.25], [0.5, -3.0], [0.0, 0.0]])
-    range_ = belief_range(start)
-    assert range_.tolist() == [[1.0], [3.0], [1.0]]
-    later = torch.tensor([[1.0, -1.0], [1.5, -3.0], [0.5, -0.5]])
-    quantised = quantise_belief(later, range_)
-    assert quantised.integers.tolist() == [[127.0, -127.0], [64.0, -127.0], [64.0, -64.0]]
-    assert close(quantised.step, torch.tensor([[1.0], [3.0], [1.0]]) / 127, 0.0, 1.2e-7)
+    assert quantise_signed(torch.zeros(2, 3)).integers.abs().max() == 0
+    assert quantise_signed(row(127.0, -0.5, -1.5)).integers.tolist() == [[127.0, 0.0, -2.0]]
 
 
 @pytest.mark.parametrize("tiny", [1e-45, 1e-38, 2.0**-101])
@@ -160,7 +148,7 @@ def test_numbers_below_the_smallest_range_are_lost_and_nothing_overflows(tiny: f
     assert tiny < SMALLEST_RANGE
     for quantised in (
         quantise_activation(row(tiny, 0.0), "relu"),
-        quantise_state(row(tiny, -tiny)),
+        quantise_signed(row(tiny, -tiny)),
     ):
         assert quantised.integers.isfinite().all()
         assert close(value(quantised), torch.zeros(1, 2), 2 * SMALLEST_RANGE)
@@ -171,10 +159,8 @@ def test_a_candidate_that_is_not_finite_has_a_nan_step_and_no_other_one(bad: flo
     x = random(5, 8).abs() + 0.1
     spoiled = x.clone()
     spoiled[3, 2] = bad
-    ones = torch.ones(5, 1)
     for quantise in (
-        quantise_state,
-        lambda x: quantise_belief(x, ones),
+        quantise_signed,
         lambda x: quantise_activation(x, "relu"),
         lambda x: quantise_activation(x, "elu"),
     ):
@@ -186,7 +172,6 @@ def test_a_candidate_that_is_not_finite_has_a_nan_step_and_no_other_one(bad: flo
         assert product(quantise_weight(random(4, 8)), got).isnan().all(dim=1).tolist() == [
             False, False, False, True, False,
         ]  # fmt: skip
-    assert quantise_belief(x, belief_range(spoiled)).step[3].isnan().all()
 
 
 # --- Products -------------------------------------------------------------------------------------
