@@ -1,4 +1,5 @@
-# `make demo` trains an agent, `make test` runs the tests; each does all the set-up itself.
+# `make demo` trains an agent, `make test` runs the tests, `make cpp-test` those of the C++ core; each
+# does all the set-up itself.
 #
 #   TORCH   which torch to install when the environment has none (a pip requirement)
 #   VENV    the virtual environment, default .venv
@@ -13,7 +14,7 @@ RUN ?= runs/demo
 BIN := $(abspath $(VENV))/bin
 SOURCES := $(shell find planet csrc bindings _build_backend -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: demo test check gate system clean
+.PHONY: demo test cpp-test check gate system clean
 
 demo: $(VENV)/.built
 	$(BIN)/planet train --preset small --task cheetah-run --directory $(RUN)
@@ -23,6 +24,11 @@ demo: $(VENV)/.built
 # workers of one thread each, which busy cores do not slow down more than their share.
 test: $(VENV)/.tested
 	cd tests && OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -rs --cov=planet --cov-config=../pyproject.toml $(PYTEST)
+
+# Without Python and torch: here, under the sanitizers, under emulated processors.
+cpp-test:
+	.ci/system-packages $(PYTHON) cpp
+	.ci/cpp
 
 gate: $(VENV)/.built
 	$(BIN)/python benchmarks/learning_gate.py
