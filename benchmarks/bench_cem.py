@@ -134,6 +134,8 @@ def lines(table: dict[str, Any]) -> list[str]:
     for name in [name for name in first if name not in ("sgemm", "refit")]:
         out.append(row(f"{name}, median", "paper", "times", name, "median_ms", form=ms))
         out.append(row(f"{name}, p95", "paper", "times", name, "p95_ms", form=ms))
+    seconds = ("first_seconds", "compile")
+    out.append(row("compile, seconds to compile (not counted)", "paper", *seconds, form="{:.1f} s"))
     for name in ("torchrl", "reference"):
         out.append(row(f"{name}, median", "others", "times", name, "median_ms", form=ms))
     gops = "{:.0f} GOP/s"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import torch
 from sampling import Call
 from torch import Tensor
-from torch_cem import FORMS, TorchCEM
+from torch_cem import FORMS, PIECE, TorchCEM
 
 from planet.latent import LatentState
 from planet.ops import fused, reference
@@ -21,6 +24,9 @@ from planet.weights import RolloutWeights
 TOLERANCE, INT8_TOLERANCE = 2e-6, 1e-2
 """Of returns, as in tests/ops/tolerances.py: largest error over the rms; for int8, where a sum that
 differs in its last bit can round to another byte, rms error over the candidates' stddev."""
+
+
+_ANY_PLAN = {"horizon": 0, "iterations": 0, "candidates": 0, "topk": 0, "batch": 0}
 
 
 class UnavailableError(Exception):
@@ -84,8 +90,24 @@ class Size:
         return {**asdict(self), "multiply_adds": self.multiply_adds}
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A way to plan, checked.
+
+    Attributes:
+      plan: plans once.
+      error: of its returns against the reference's; see TOLERANCE.
+      first_seconds: that its first rollout took: packing, tracing, compiling.
+    """
+
+    plan: Call
+    error: float
+    first_seconds: float
+
+
+@functools.cache
 def model(size: Size) -> RolloutWeights:
-    """A random model of that size."""
+    """A random model of that size; the planning sizes do not matter."""
     config = replace(
         PRESETS["paper"]("cheetah-run").model,
         state_size=size.state,
@@ -98,24 +120,34 @@ def model(size: Size) -> RolloutWeights:
     return random_weights(config, size.action)
 
 
+@functools.cache
+def torch_planner(size: Size, form: str, threads: int) -> TorchCEM:
+    """Of that model; compiled code belongs to one number of threads."""
+    if form == "packed" and not torch.backends.mkldnn.is_available():
+        raise UnavailableError("this torch has no oneDNN")
+    if form == "compile" and not (shutil.which("c++") or shutil.which("g++")):
+        raise UnavailableError("no C++ compiler")
+    return TorchCEM(model(size), form)
+
+
 class Problem:
     """A random model and a start, and the variants that plan from there."""
 
     def __init__(self, size: Size) -> None:
         self.size = size
-        self.weights = model(size)
+        self._model = replace(size, **_ANY_PLAN)
+        self.weights = model(self._model)
         generator = torch.Generator().manual_seed(1)
         self.latent = LatentState(
             torch.rand(size.batch, size.belief, generator=generator) * 1.6 - 0.8,
             torch.randn(size.batch, size.state, generator=generator),
         )
 
-    def plan_and_error(self, variant: str, compiled: str = "step") -> tuple[Call, float]:
-        """A call that plans once, and the error of its returns against the reference's.
+    def variant(self, name: str) -> Variant:
+        """A checked planner.
 
         Args:
-          variant: "fp32", "int8", "reference", "torchrl" or one of `torch_cem.FORMS`.
-          compiled: see `torch_cem.TorchCEM`.
+          name: "fp32", "int8", "reference", "torchrl" or one of `torch_cem.FORMS`.
 
         Raises:
           UnavailableError: it cannot run here.
@@ -125,9 +157,9 @@ class Problem:
         settings = {
             "candidates": size.candidates, "topk": size.topk, "iterations": size.iterations,
         }  # fmt: skip
-        if variant in ("fp32", "int8", "reference"):
-            precision = "int8" if variant == "int8" else "fp32"
-            ops = reference if variant == "reference" else fused
+        if name in ("fp32", "int8", "reference"):
+            precision = "int8" if name == "int8" else "fp32"
+            ops = reference if name == "reference" else fused
             mean = torch.zeros(size.horizon, size.batch, size.action)
             stddev = torch.ones_like(mean)
 
@@ -139,44 +171,53 @@ class Problem:
                     self.weights, self.latent, mean, stddev, seed=0, precision=precision, **settings
                 )
         else:
-            planner = self._planner(variant, compiled)
+            planner = self._planner(name)
             rollout = planner.rollout
 
             def plan() -> Any:
                 return planner.plan(self.latent, horizon=size.horizon, **settings)
 
-        return plan, self._error(variant, rollout)
+        return Variant(plan, *self._check(name, rollout))
 
-    def _planner(self, variant: str, compiled: str) -> Any:
-        if variant in FORMS:
-            if variant == "packed" and not torch.backends.mkldnn.is_available():
-                raise UnavailableError("this torch has no oneDNN")
-            return TorchCEM(self.weights, variant, compiled=compiled)
-        if variant != "torchrl":
-            raise ValueError(f"variant: expected fp32, int8, reference, torchrl or one of {FORMS}")
+    def _planner(self, name: str) -> Any:
+        if name in FORMS:
+            return torch_planner(self._model, name, torch.get_num_threads())
+        if name != "torchrl":
+            raise ValueError(
+                f"name: expected fp32, int8, reference, torchrl or {FORMS}, got {name!r}"
+            )
         try:
             from torchrl_cem import TorchRLCEM
         except ImportError as error:
             raise UnavailableError(f"not installed ({error})") from error
         return TorchRLCEM(self.weights)
 
-    def _error(self, variant: str, rollout: Callable[..., Tensor]) -> float:
-        """Largest error of returns, relative to their rms, for the same actions and noise."""
+    def _check(self, name: str, rollout: Callable[..., Tensor]) -> tuple[float, float]:
+        """Error of returns for the same actions and noise, and seconds of the rollout."""
         size = self.size
-        # The compiler compiles for one shape: check it at the shape that is timed.
-        candidates = size.candidates if variant == "compile" else min(size.candidates, 200)
+        # The compiler compiles for one shape, so check it at the one that is timed: a whole piece.
+        one_shape = name == "compile"
+        latent = LatentState(self.latent.belief[:1], self.latent.state[:1])
+        latent = latent if one_shape else self.latent
+        candidates = min(size.candidates, PIECE if one_shape else max(2, 200 // size.batch))
+        shape = (size.horizon, len(latent.belief), candidates)
         generator = torch.Generator().manual_seed(2)
-        shape = (size.horizon, size.batch, candidates)
         actions = torch.rand(*shape, size.action, generator=generator) * 2 - 1
         noise = torch.randn(*shape, size.state, generator=generator)
-        precision = "int8" if variant == "int8" else "fp32"
+        precision = "int8" if name == "int8" else "fp32"
+        began = time.perf_counter()
         try:
-            got = rollout(self.latent, actions, noise)
+            got = rollout(latent, actions, noise)
+            seconds = time.perf_counter() - began
             expected = reference.rollout_returns(
-                self.weights, self.latent, actions, noise, precision=precision
+                self.weights, latent, actions, noise, precision=precision
             )
-        except (ImportError, ValueError) as error:
+        except ImportError as error:
             raise UnavailableError(str(error)) from error
+        except ValueError as error:
+            if name != "int8":
+                raise
+            raise UnavailableError(str(error)) from error  # an instruction set without int8
         difference = got - expected
         if precision == "int8":
             error = (difference.square().mean().sqrt() / expected.std()).item()
@@ -184,21 +225,19 @@ class Problem:
             rms = max(expected.square().mean().sqrt().item(), 1e-2)
             error = difference.abs().max().item() / rms
         if not error <= (INT8_TOLERANCE if precision == "int8" else TOLERANCE):
-            raise SystemExit(f"{variant}: returns are wrong by {error:.1e}, not timed: {size}")
-        return error
+            raise SystemExit(f"{name}: returns are wrong by {error:.1e}, not timed: {size}")
+        return error, seconds
 
 
-def prepare(
-    problem: Problem, variants: tuple[str, ...]
-) -> tuple[dict[str, Call], dict[str, float], dict[str, str]]:
-    """Calls and errors of those that can run, and why the others cannot."""
-    calls, errors, missing = {}, {}, {}
-    for variant in variants:
+def prepare(problem: Problem, names: tuple[str, ...]) -> tuple[dict[str, Variant], dict[str, str]]:
+    """The variants that can run, and why the others cannot."""
+    ready, missing = {}, {}
+    for name in names:
         try:
-            calls[variant], errors[variant] = problem.plan_and_error(variant)
+            ready[name] = problem.variant(name)
         except UnavailableError as error:
-            missing[variant] = str(error)
-    return calls, errors, missing
+            missing[name] = str(error)
+    return ready, missing
 
 
 @contextlib.contextmanager

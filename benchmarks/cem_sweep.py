@@ -8,6 +8,7 @@ from typing import Any
 
 from cem_cases import Size
 from cem_table import side_by_side
+from torch_cem import PIECE
 
 CANDIDATES = (64, 100, 250, 1000, 4000, 10_000)
 PROBLEMS = (1, 8, 64)
@@ -15,7 +16,6 @@ HORIZONS = (6, 12, 24)
 ACTIONS = (1, 6, 21, 38)
 HEADS = ((200, 200), (300, 300, 300))  # the paper's and the official code's
 MOST_ROLLOUTS = 10_000  # of a plan, to keep it short: fewer iterations where there are more
-COMPILED_ROWS = 1000  # what the compiled form was compiled for
 
 
 def points(quick: bool = False) -> Iterator[tuple[str, Any, Size]]:
@@ -64,7 +64,7 @@ def measure(
             size = replace(size, iterations=iterations)
             if (size, count) not in seen:
                 variants = ["fp32", "int8", baseline]
-                if compiled and axis in ("candidates", "problems") and not rollouts % COMPILED_ROWS:
+                if compiled and axis in ("candidates", "problems") and not rollouts % PIECE:
                     variants.append("compile")
                 seen[size, count] = side_by_side(size, count, tuple(variants), seconds)[0]
             run = seen[size, count]

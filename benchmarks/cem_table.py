@@ -34,18 +34,20 @@ def side_by_side(
     Args:
       size: of the problem.
       threads: of torch and so of the planner.
-      variants: see `Problem.plan_and_error`.
+      variants: see `Problem.variant`.
       seconds: of sampling.
       warm_up: rounds that are not counted.
       beside: other calls, timed in the same rounds.
     """
     torch.set_num_threads(threads)
-    calls, errors, missing = prepare(Problem(size), variants)
+    ready, missing = prepare(Problem(size), variants)
+    calls = {name: variant.plan for name, variant in ready.items()}
     samples = interleave(calls | (beside or {}), seconds, warm_up=warm_up)
     out: dict[str, Any] = {
         "threads": threads,
         "rounds": samples.rounds,
-        "errors": errors,
+        "errors": {name: variant.error for name, variant in ready.items()},
+        "first_seconds": {name: variant.first_seconds for name, variant in ready.items()},
         "missing": missing,
         "times": {name: samples.summary(name) for name in samples.wall},
     }
@@ -94,11 +96,10 @@ def instruction_sets(size: Size, threads: int, seconds: float) -> dict[str, Any]
     for name in build_info()["isas"]:
         precision = "int8" if name.endswith("vnni") else "fp32"  # its fp32 is avx512's
         with instruction_set(name):
-            ready, _, absent = prepare(Problem(size), (precision,))
+            ready, absent = prepare(Problem(size), (precision,))
         missing |= {f"{name} {key}": why for key, why in absent.items()}
-        calls |= {f"{name} {key}": _forced(name, call) for key, call in ready.items()}
-    forms, _, _ = prepare(Problem(size), BASELINES[:1])
-    calls |= forms
+        calls |= {f"{name} {key}": _forced(name, v.plan) for key, v in ready.items()}
+    calls["eager"] = Problem(size).variant("eager").plan
     samples = interleave(calls, seconds)
     rates = {k: 2e-6 * size.multiply_adds / samples.summary(k)["median_ms"] for k in calls}
     return {

@@ -36,7 +36,7 @@ def status(field: str) -> int:
 def measure(variant: str, size: Size) -> dict[str, Any]:
     """Plans twice in this process."""
     try:
-        plan, _ = Problem(size).plan_and_error(variant)
+        plan = Problem(size).variant(variant).plan
     except UnavailableError as error:
         return {"missing": str(error)}
     plan()

@@ -27,6 +27,7 @@ from planet.weights import RolloutWeights
 BASELINES = ("eager", "packed", "jit")
 FORMS = (*BASELINES, "compile")
 COMPILED = ("step", "rollout")
+PIECE = 1000  # rows
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """Belief [N, D], state [N, S], actions [H, N, A], noise [H, N, S] to returns [N, 1]."""
@@ -58,9 +59,9 @@ class TorchCEM:
         weights: RolloutWeights,
         form: str = "eager",
         *,
-        compiled: str = "rollout",
+        compiled: str = "step",
         mode: str | None = None,
-        rows: int = 1000,
+        rows: int = PIECE,
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"form: expected one of {list(FORMS)}, got {form!r}")
