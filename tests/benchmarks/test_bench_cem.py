@@ -1,0 +1,135 @@
+"""The benchmark's commands run, and write what they promise."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ops.fused_support import ISAS, needs_extension
+from sampling import Samples, interleave
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+pytestmark = pytest.mark.slow
+
+
+def run(script: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / script, *map(str, arguments)],
+        capture_output=True, text=True, timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the quick sizes, on one thread."""
+    path = tmp_path_factory.mktemp("bench") / "cem.json"
+    arguments = ("--quick", "--threads", 1, "--no-compile", "--output", path)
+    text = run("bench_cem.py", *arguments)
+    assert "fp32 against the baseline" in text
+    return path
+
+
+@needs_extension
+def test_the_table_has_every_promised_figure(results: Path) -> None:
+    table = json.loads(results.read_text())["table"]
+    assert {"date", "command", "machine", "load_after", "size", "peak_memory"} <= set(table)
+    assert {"processor", "cores", "build", "load_before"} <= set(table["machine"])
+    column: dict[str, Any] = table["paper"]["1"]
+    for name in ("baseline / fp32", "fp32 / sgemm rate", "refit share"):
+        assert column[name]["median_of_paired_ratios"] > 0
+    assert column["baseline"] in ("eager", "packed", "jit")
+    for name in ("fp32", column["baseline"]):
+        assert set(column["times"][name]) == {"median_ms", "min_ms", "p95_ms", "min_cpu_ms"}
+        assert column["errors"][name] < 2e-6
+    if "int8" not in column["missing"]:
+        assert column["baseline / int8"]["median_of_paired_ratios"] > 0
+    assert "baseline / fp32" in table["small"]["1"]
+    assert table["others"]["1"]["reference / fp32"]["median_of_paired_ratios"] > 0
+    rows = table["instruction_sets"]["1"]["rows"]
+    assert {f"{name} fp32" for name in ISAS if not name.endswith("vnni")} < set(rows)
+    memory = table["peak_memory"]["problems"]["1"]
+    assert memory["fp32"]["extra_mb"] >= 0
+
+
+@needs_extension
+def test_what_is_not_installed_is_said(results: Path) -> None:
+    others = json.loads(results.read_text())["table"]["others"]["1"]
+    assert "torchrl" in others["times"] or "torchrl" in others["missing"]
+
+
+@needs_extension
+def test_every_axis_is_swept(results: Path) -> None:
+    points = json.loads(results.read_text())["sweep"]["points"]
+    axes = {point["axis"] for point in points}
+    assert axes == {"candidates", "problems", "horizon", "action", "reward head"}
+    for point in points:
+        assert {"fp32", point["baseline"]} <= set(point["ms_per_iteration"])
+
+
+@needs_extension
+def test_one_part_leaves_the_other_in_the_file(results: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cem.json"
+    shutil.copy(results, path)
+    run("bench_cem.py", "--quick", "--sweep", "--threads", 1, "--no-compile", "--output", path)
+    before, after = json.loads(results.read_text()), json.loads(path.read_text())
+    assert after["table"] == before["table"]
+    assert after["sweep"]["command"] != before["sweep"]["command"]
+
+
+@needs_extension
+def test_the_picture_is_drawn_from_the_results(results: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "cem.png"
+    run("plot_cem.py", "--input", results, "--output", picture)
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert picture.stat().st_size < 300_000
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_a_core_has_ceilings() -> None:
+    from ceilings import ceilings
+
+    measured = ceilings(1, 0.01)
+    assert max(measured["giga_operations_per_second"].values(), default=1) > 0
+    assert measured["gigabytes_per_second"]["memory"] > 0
+
+
+def test_rounds_alternate_in_order_and_ratios_are_of_neighbours() -> None:
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in "ab"}
+    assert interleave(calls, 0.0, least=2, warm_up=1).rounds == 2
+    assert order == ["a", "b", "a", "b", "b", "a"]
+    samples = Samples({"a": [3.0, 8.0, 100.0], "b": [1.0, 4.0, 10.0]}, {"a": [1.0], "b": [0.5]})
+    assert samples.ratio("a", "b") == {
+        "median_of_paired_ratios": 3.0,
+        "ratio_of_minima": 3.0,
+        "ratio_of_minimal_cpu_times": 2.0,
+    }
+    assert samples.fastest(["a", "b"]) == "b"
+    assert samples.summary("b")["median_ms"] == 4000.0
+
+
+def test_torchrl_computes_the_same_returns() -> None:
+    pytest.importorskip("torchrl")
+    from random_weights import PRESET_SIZES, make_problem
+    from torchrl_cem import TorchRLCEM
+
+    from planet.ops import reference
+
+    problem = make_problem(PRESET_SIZES["small"], batch=2, activation="elu")
+    actions, noise = problem.actions(4, 20), problem.noise(4, 20)
+    planner = TorchRLCEM(problem.weights)
+    expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)
+    torch.testing.assert_close(planner.rollout(problem.latent, actions, noise), expected)
+    settings = {"horizon": 4, "candidates": 20, "topk": 5, "iterations": 2}
+    assert planner.plan(problem.latent, **settings).shape == (2, 6)
