@@ -13,6 +13,7 @@ from conftest import FUSED_MISSING, fused_is_built
 from planet import build_info, doctor
 from planet.cli import main
 from planet.doctor import Problem, Report, examine, render_test
+from planet.ops import fused
 
 needs_fused = pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)
 RENDERED = {
@@ -85,12 +86,29 @@ def test_wrong_planner_is_a_problem(
 ) -> None:
     monkeypatch.setattr(
         "planet.ops.fused.rollout_returns",
-        lambda weights, latent, actions, noise: actions[0, ..., 0],
+        lambda weights, latent, actions, noise, precision: actions[0, ..., 0],
     )
     report = examine()
     assert not report.healthy
     assert "disagrees with the reference" in report.problems[0].what
     assert "--planner.backend reference" in report.problems[0].fix
+
+
+@needs_fused
+def test_wrong_int8_alone_is_a_problem(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not build_info()["int8"]:
+        pytest.skip("no int8 kernels")
+    right = fused.rollout_returns
+
+    def wrong(*arguments: Any, precision: str) -> torch.Tensor:
+        return right(*arguments, precision=precision) * (1.001 if precision == "int8" else 1.0)
+
+    monkeypatch.setattr("planet.ops.fused.rollout_returns", wrong)
+    report = examine()
+    assert not report.healthy
+    assert "FAILED" in report.problems[0].what and ", int8 7e-04" in report.problems[0].what
 
 
 def test_missing_package_is_a_problem_with_the_extra(
