@@ -119,20 +119,21 @@ class TorchCEM:
 
 
 def _in_place(weights: RolloutWeights, form: str, rows: int) -> Score:
-    step: Callable[[Tensor, Tensor], Tensor] = InPlaceStep(weights, form == "packed" and rows)
+    step: Callable[[Tensor, Tensor, Tensor], Tensor]
+    step = InPlaceStep(weights, rows if form == "packed" else 0).eval()
     d, s = weights.belief_size, weights.state_size
     if form == "jit":
-        examples = torch.zeros(2, d + s + weights.action_size), torch.zeros(2, s)
+        examples = torch.zeros(2, d), torch.zeros(2, s + weights.action_size), torch.zeros(2, s)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # TorchScript is deprecated; the comparison is not
-            step = torch.jit.freeze(torch.jit.trace(step.eval(), examples, check_trace=False))
+            step = torch.jit.freeze(torch.jit.trace(step, examples, check_trace=False))
 
     def score(belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
-        features = torch.cat([belief, state, actions[0]], 1)
-        total = step(features, noise[0])
+        belief, inputs = belief.clone(), torch.cat([state, actions[0]], 1)
+        total = step(belief, inputs, noise[0])
         for t in range(1, actions.shape[0]):
-            features[:, d + s :] = actions[t]
-            total += step(features, noise[t])
+            inputs[:, s:] = actions[t]
+            total += step(belief, inputs, noise[t])
         return total
 
     return score

@@ -4,7 +4,8 @@ Both multiply with oneDNN's or MKL's matrix products and differ from `planet.ops
 rounding only. Small things that count, found with the profiler at the paper's size: `softplus` of a
 column slice is scalar code, 12 times as slow as of a contiguous copy; `tanh` takes four times as
 long as 2 sigmoid(2x) - 1, whose factor 2 is folded into the weights; `lerp` writes the belief into
-its place; belief, state and action lie side by side in one buffer, so nothing is concatenated.
+its place; state and action lie side by side, and the belief alone, as oneDNN copies what is not
+contiguous: products of several inputs are sums of products.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ class Linear(nn.Module):
         y = torch.addmm(self.bias, x, self.weight)
         return y.relu_() if self.relu else y
 
+    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
+        """Y + W x, without bias, possibly in place; for a layer that has a second input."""
+        if self.packed:
+            return torch.ops.mkldnn._linear_pointwise.binary(x, y, self.weight, None, "add")
+        return y.addmm_(x, self.weight)
+
 
 class InPlaceStep(nn.Module):
     """Advances belief and state where they lie.
@@ -65,32 +72,30 @@ class InPlaceStep(nn.Module):
         self.prior_hidden = Linear(*hidden, relu, packed)
         self.prior = Linear(weights.prior_weight, weights.prior_bias, False, packed)
         layers = list(zip(weights.reward_weights, weights.reward_biases, strict=True))
-        self.reward = nn.ModuleList(Linear(w, b, relu, packed) for w, b in layers[:-1])
-        self.reward_out = Linear(*layers[-1])  # one column: packing loses
+        first, bias = layers[0]
+        linear = len(layers) == 1
+        self.reward_belief = Linear(first[:, : self.belief], bias, False, 0 if linear else packed)
+        self.reward_state = Linear(
+            first[:, self.belief :], torch.zeros_like(bias), False, 0 if linear else packed
+        )
+        self.reward = nn.ModuleList(Linear(w, b, relu, packed) for w, b in layers[1:-1])
+        self.reward_out = None if linear else Linear(*layers[-1])  # one column: packing loses
 
-    def _gates(self, x: Tensor, belief: Tensor) -> Tensor:
-        """Reset and update gate, [N, 2D]."""
-        gates = self.gates_x(x)
-        if self.gates_h.packed:
-            gates = torch.ops.mkldnn._linear_pointwise.binary(
-                belief, gates, self.gates_h.weight, None, "add"
-            )
-        else:
-            gates.addmm_(belief, self.gates_h.weight)
-        return gates.sigmoid_()
-
-    def forward(self, features: Tensor, noise: Tensor) -> Tensor:
-        """Features [N, D+S+A] (belief, state, action), noise [N, S]; returns rewards [N, 1]."""
+    def forward(self, belief: Tensor, inputs: Tensor, noise: Tensor) -> Tensor:
+        """Belief [N, D], inputs [N, S+A] (state, action), noise [N, S]; returns rewards [N, 1]."""
         d, s = self.belief, self.state
-        belief, state = features[:, :d], features[:, d : d + s]
-        x = self._activated(self.input(features[:, d:]))
-        gates = self._gates(x, belief)
+        state = inputs[:, :s]
+        x = self._activated(self.input(inputs))
+        gates = self.gates_h.add_to(self.gates_x(x), belief).sigmoid_()
         half = torch.addcmul(self.new_x(x), gates[:, :d], self.new_h(belief)).sigmoid_()
         torch.lerp(torch.rsub(half, -1, alpha=-2), belief, gates[:, d:], out=belief)
         prior = self.prior(self._activated(self.prior_hidden(belief)))
         stddev = F.softplus(prior[:, s:].contiguous()).add_(self.min_stddev)
         torch.addcmul(prior[:, :s], stddev, noise, out=state)
-        out = features[:, : d + s]
+        out = self.reward_state.add_to(self.reward_belief(belief), state)
+        if self.reward_out is None:
+            return out
+        out = F.elu_(out) if self.elu else out.relu_()
         for layer in self.reward:
             out = self._activated(layer(out))
         return self.reward_out(out)

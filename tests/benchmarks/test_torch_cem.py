@@ -12,6 +12,7 @@ from torch_cem import BASELINES, COMPILED, TorchCEM
 
 from planet.ops import reference
 
+LINEAR = Sizes(belief=5, state=3, action=2, hidden=7, reward=())  # a reward head of one layer
 PACKS = torch.backends.mkldnn.is_available()
 FORMS = [
     pytest.param(
@@ -30,7 +31,7 @@ def rollout_error(problem: Problem, planner: TorchCEM, candidates: int = 30) -> 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("activation", ["relu", "elu"])
-@pytest.mark.parametrize("sizes", [TINY, *PRESET_SIZES.values()], ids=str)
+@pytest.mark.parametrize("sizes", [TINY, LINEAR, *PRESET_SIZES.values()], ids=str)
 def test_rollout_equals_the_reference(form: str, activation: str, sizes: Sizes) -> None:
     problem = make_problem(sizes, batch=2, activation=activation)
     planner = TorchCEM(problem.weights, form, rows=25)  # three pieces, one of ten rows
