@@ -10,18 +10,24 @@ quote the ratios, which are medians of the ratios of neighbouring runs. Before i
 variant is checked to give the reference's returns. Memory is measured in processes of its own
 (`peak_memory.py`). Writes JSON; `plot_cem.py` draws it.
 
-What was tried and lost, at the paper's size on one thread of a Zen 4 core. Each is relative to what
-was kept; more than 1 is slower.
+What was tried and lost. Figures are times relative to what was kept, on one thread of a Zen 4 core;
+of a whole plan at the paper's size unless another thing is named.
 
 PyTorch baseline (`torch_cem.py`, `torch_step.py`)
-  softplus of a column slice instead of a contiguous copy    1.04   scalar code: 0.5 ms of 10 a step
-  tanh instead of 2 sigmoid(2x) - 1                          1.04   Sleef's tanh is four times slower
-  belief copied into place instead of lerp(out=)             1.005
-  input and belief side by side, gates in one product        1.05   copies cost more than they save
-  pieces of 250 or 500 rows instead of 1000                  1.00   within noise
-  addmm into a column slice                                  1.15   of that product
-  torch.compile of the whole rollout instead of one step     1.08   and takes four times as long to compile
-  torch.compile, max-autotune                                1.5+   picks slow templates when the machine is busy
+  all the candidates of 4,000 at once, not in pieces of 1,000   1.20   activations leave the caches
+  pieces of 250 / 500 / 2,000                                   1.01 / 1.00 / 1.00
+  plain addmm instead of weights in oneDNN's layout ("eager")   1.06
+  weights in MKL's packed layout                                1.06   of the products
+  softplus of a column slice instead of a contiguous copy       1.05   scalar code, 12 times as slow
+  tanh instead of 2 sigmoid(2x) - 1                             1.04   four times as slow
+  gates of [x, h] in one product                                1.05   the copies cost more
+  belief, state and action side by side in one buffer           1.01   oneDNN copies slices
+  belief copied into place instead of lerp(out=)                1.004
+  products written into column slices                           1.14   of the products
+  candidates in columns instead of rows                         1.05   of the products
+  TorchScript of the step                                       1.07   nothing to fuse between products
+  torch.compile of a rollout instead of a step                  1.13   and 12 to 27 s to compile, not 4 to 7
+  torch.compile with max-autotune                               1.8    its choice, made on a busy machine
 
 Compiled planner (`csrc/cpu`)
 """  # noqa: E501
