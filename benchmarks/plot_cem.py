@@ -21,6 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 FOLDER = Path(__file__).parent
 PANEL = 64  # candidates that share one read of the weights in the fused kernels
@@ -106,7 +107,7 @@ def first_times(table: dict[str, Any]) -> dict[str, Any]:
 def draw_roofline(axes: Axes, table: dict[str, Any], count: str) -> None:
     """Rates at the paper's size under the ceilings of registers and caches."""
     ceilings = table["ceilings"][count]
-    span = (0.2, 1000.0)
+    span = (0.15, 1000.0)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*span)
@@ -120,14 +121,17 @@ def draw_roofline(axes: Axes, table: dict[str, Any], count: str) -> None:
             text = f"{label}: {operations[name]:.0f}"
             axes.text(span[1], operations[name] * 1.06, text, fontsize=8, ha="right", va="bottom")
     top = max(operations.values(), default=1000)
-    axes.set_ylim(40, top * 1.9)
-    names = {"weights": "caches", "memory": "main memory"}
-    for name, label in names.items():
+    run, work = table["paper"][count], 2e-6 * table["size"]["multiply_adds"]
+    names = {variant: named(run, variant) for variant in STYLES}
+    rates = {v: work / run["times"][k]["median_ms"] for v, k in names.items() if k in run["times"]}
+    least = min(40, *(0.7 * rate for rate in rates.values()))
+    axes.set_ylim(least, top * 1.9)
+    for name, label in {"weights": "caches", "memory": "main memory"}.items():
         bandwidth = ceilings.get("gigabytes_per_second", {}).get(name)
         if bandwidth:
             ends = [span[0], top / bandwidth]
             axes.plot(ends, [bandwidth * x for x in ends], color="#999999", linewidth=1)
-            place = max(span[0], 40 / bandwidth) * 1.12
+            place = max(span[0], least / bandwidth) * 1.12
             (x0, y0), (x1, y1) = axes.transData.transform(
                 [(place, bandwidth * place), (ends[1], top)]
             )
@@ -136,21 +140,17 @@ def draw_roofline(axes: Axes, table: dict[str, Any], count: str) -> None:
                 color="#777777", rotation=math.degrees(math.atan2(y1 - y0, x1 - x0)),
                 rotation_mode="anchor", xytext=(-3, 4), textcoords="offset points",
             )  # fmt: skip
-    run, work = table["paper"][count], 2e-6 * table["size"]["multiply_adds"]
-    for variant, (_, colour, marker) in STYLES.items():
-        name = named(run, variant)
-        if name not in run["times"]:
-            continue
-        shared = PANEL if variant in ("fp32", "int8") else PIECE
-        intensity = 2 * shared / BYTES[variant]
-        rate = work / run["times"][name]["median_ms"]
+    for variant, rate in rates.items():
+        _, colour, marker = STYLES[variant]
+        intensity = 2 * (PANEL if variant in ("fp32", "int8") else PIECE) / BYTES[variant]
         axes.plot(intensity, rate, marker, color=colour, markersize=8)
         axes.annotate(
             f"{rate:.0f}", (intensity, rate), fontsize=8, color=colour, va="center",
             xytext=(8, {"baseline": 5, "compile": -5}.get(variant, 0)), textcoords="offset points",
         )  # fmt: skip
     axes.set_xlabel("operations per byte of weights read")
-    axes.set_ylabel(f"10$^9$ operations/s, {count} threads")
+    axes.set_ylabel(f"10$^9$ operations/s, {count} thread{'s' * (count != '1')}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw(results: dict[str, Any], output: Path) -> None:
