@@ -103,8 +103,12 @@ py::dict build_info() {
 // What a signal handler raised while a plan was computed; only the main thread runs handlers.
 std::unique_ptr<py::error_already_set> pending_error;
 
+bool on_main_thread() {
+  return syscall(SYS_gettid) == getpid();
+}
+
 void raise_interrupt() {
-  if (pending_error) {
+  if (pending_error && on_main_thread()) {
     const std::unique_ptr<py::error_already_set> error = std::move(pending_error);
     throw py::error_already_set(*error);
   }
@@ -122,7 +126,7 @@ std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter,
 // Whether a signal such as Ctrl-C asks the calling thread to stop. Its handler runs here; what it
 // raises is kept for `raise_interrupt`, since an exception of Python cannot pass through an op.
 bool interrupted() {
-  if (syscall(SYS_gettid) != getpid()) return false;  // spares other threads the GIL
+  if (!on_main_thread()) return false;  // spares other threads the GIL
   const py::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() == 0) return false;
   pending_error = std::make_unique<py::error_already_set>();

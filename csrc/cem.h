@@ -20,7 +20,7 @@ struct PlanProblem {
   double epsilon;
   bool state_noise;  // sample the prior, otherwise follow its mean
   double discount;
-  double budget_ms;  // stop after the last iteration that fits (at least one); infinity: no limit
+  double budget_ms;  // keep the last iteration that fits (at least one); infinity: no limit
   bool (*stop)(void* context);  // asked on the calling thread between iterations; null: never stop
   void* stop_context;           // handed to `stop`
   float* mean;         // [H, B, A]: in, the first iteration's distribution; out, the last refit
@@ -36,7 +36,8 @@ int64_t plan_workspace(const Model& model, const PlanProblem& problem, int worke
 // Runs Algorithm 2 of Hafner et al. (ICML 2019): actions = clip(mean + stddev * normal, low, high),
 // clipped before scoring and refit. Iteration i draws with counter first_iteration + i, so that two
 // calls with one iteration each equal one call with two, bit for bit. Returns the number of
-// iterations run: fewer than asked for when the budget or `stop` ended it, never less than one.
+// iterations run: fewer than asked for when the budget or `stop` ended it, never less than one. An
+// iteration is not begun when it would not fit, and given up when it turns out not to.
 // workspace: plan_workspace(...) bytes aligned to 8, overlaps nothing.
 int64_t cem_plan(const Model& model, const PlanProblem& problem, void* workspace,
                  const Parallel& parallel);

@@ -2,7 +2,6 @@
 #include "../cem.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "schedule.h"
 
@@ -39,9 +38,10 @@ struct PlanWorkspace {
   }
 };
 
-double elapsed_ms(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since)
-      .count();
+Clock::time_point after(Clock::time_point start, double ms) {
+  if (ms > 1e12) return kNoDeadline;
+  return start +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(ms));
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ int64_t plan_workspace(const Model& model, const PlanProblem& problem, int worke
 
 int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
                  const Parallel& parallel) {
-  const auto start = std::chrono::steady_clock::now();
+  const Clock::time_point start = Clock::now(), deadline = after(start, p.budget_ms);
   const PlanWorkspace space(model, p, parallel.workers, workspace);
   StateNoise noise{};
   if (p.state_noise) noise.seeds = p.seeds;
@@ -69,16 +69,18 @@ int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
   const RefitProblem fit{p.horizon,     p.batch,       p.candidates, p.topk,    model.sizes.action,
                          space.actions, space.returns, p.spread,     p.epsilon, p.mean,
                          p.stddev,      space.elites,  p.best_return};
-  double longest = 0.0;
+  Clock::duration longest{0};
   for (int64_t done = 0; done < p.iterations; ++done) {
-    const double began = elapsed_ms(start);
-    if (done > 0 && began + longest > p.budget_ms) return done;
+    const Clock::time_point began = Clock::now();
+    if (done > 0 && began + longest > deadline) return done;
     if (done > 0 && p.stop && p.stop(p.stop_context)) return done;
     job.action_iteration = static_cast<uint32_t>(p.first_iteration + done);
     job.noise.iteration = job.action_iteration;
-    run_job(job, model, space.job, parallel);
+    // The first one always ends. A later one is given up when a core is taken away and time runs
+    // out.
+    if (!run_job(job, model, space.job, parallel, done > 0 ? deadline : kNoDeadline)) return done;
     refit(fit, space.keys, parallel);
-    longest = std::max(longest, elapsed_ms(start) - began);
+    longest = std::max(longest, Clock::now() - began);
   }
   return p.iterations;
 }

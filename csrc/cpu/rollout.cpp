@@ -41,6 +41,8 @@ struct Work {
   int64_t panels;  // per problem
   int vectors;     // per panel, fewer in the last one of a problem
   std::atomic<int64_t> next;
+  Clock::time_point deadline = kNoDeadline;
+  std::atomic<bool> late = false;
 };
 
 void prefix_worker(void* context, int worker) {
@@ -56,11 +58,22 @@ void panel_worker(void* context, int worker) {
   const RolloutJob& job = work.job;
   float* scratch = work.scratch + worker * work.scratch_stride;
   const int64_t width = static_cast<int64_t>(work.vectors) * work.kernels.lanes;
+  const auto time = [&] {
+    return work.deadline == kNoDeadline ? Clock::time_point{} : Clock::now();
+  };
+  Clock::time_point now = time();
+  Clock::duration panel_time{0};
   for (int64_t i; (i = work.next.fetch_add(1)) < job.batch * work.panels;) {
+    if (now + panel_time > work.deadline) {
+      work.late = true;
+      return;
+    }
     const int64_t problem = i / work.panels, first = i % work.panels * width;
     const int64_t left = divide_up(job.candidates - first, work.kernels.lanes);
     const int vectors = static_cast<int>(std::min<int64_t>(work.vectors, left));
     work.kernels.panel(job, problem, first, vectors, scratch);
+    panel_time = time() - now;
+    now += panel_time;
   }
 }
 
@@ -113,15 +126,16 @@ void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
   job.prefix = base;
 }
 
-void run_job(const RolloutJob& job, const Model& model, float* workspace,
-             const Parallel& parallel) {
+bool run_job(const RolloutJob& job, const Model& model, float* workspace, const Parallel& parallel,
+             Clock::time_point deadline) {
   const KernelSet& kernels = kernel_set(model);
   float* scratch = align_floats(workspace) + prefix_floats(model, job.batch);
   const int vectors = panel_vectors(kernels, job.batch, job.candidates, parallel.workers);
   const int64_t panels = divide_up(divide_up(job.candidates, kernels.lanes), vectors);
-  Work work{job, kernels, nullptr, scratch, scratch_floats(model), panels, vectors, {0}};
+  Work work{job, kernels, nullptr, scratch, scratch_floats(model), panels, vectors, {0}, deadline};
   const int workers = static_cast<int>(std::min<int64_t>(parallel.workers, job.batch * panels));
   parallel.run(parallel.pool, workers, panel_worker, &work);
+  return !work.late;
 }
 
 void normals(Isa isa, int64_t seed, const NormalsCounter& counter, int64_t candidates, int dims,

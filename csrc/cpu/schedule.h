@@ -1,6 +1,8 @@
 // Spreads a rollout over workers; shared by rollout_returns and cem_plan.
 #pragma once
 
+#include <chrono>
+
 #include "panel.h"
 
 namespace planet::cpu {
@@ -22,7 +24,12 @@ int64_t job_workspace(const Model& model, int64_t batch, int workers);
 void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
                       const Parallel& parallel);
 
-// Rolls out every candidate of every problem.
-void run_job(const RolloutJob& job, const Model& model, float* workspace, const Parallel& parallel);
+using Clock = std::chrono::steady_clock;
+constexpr Clock::time_point kNoDeadline = Clock::time_point::max();
+
+// Rolls out every candidate of every problem. Gives up and returns false, with some returns
+// missing, once another panel as long as a worker's last one would not be done before the deadline.
+bool run_job(const RolloutJob& job, const Model& model, float* workspace, const Parallel& parallel,
+             Clock::time_point deadline = kNoDeadline);
 
 }  // namespace planet::cpu

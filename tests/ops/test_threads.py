@@ -288,3 +288,27 @@ def test_a_handler_that_returns_does_not_end_the_plan() -> None:
         signal.signal(signal.SIGALRM, before)
     assert rung.is_set()
     assert equal(plan(problem, iterations=expected.iterations), expected)
+
+
+def test_a_signal_s_error_reaches_the_main_thread_alone(alarm: None) -> None:
+    """Other threads end plans all the time, also between the main thread's stop and its raise."""
+    problem = make_problem(TINY, batch=1)
+    expected = plan(problem)
+    done = threading.Event()
+
+    def keep_planning(_: int) -> bool:
+        fine = True
+        while not done.is_set():
+            fine = fine and equal(plan(problem), expected)
+        return fine
+
+    with ThreadPoolExecutor(8) as pool:
+        others = pool.map(keep_planning, range(8))
+        try:
+            for _ in range(100):
+                signal.setitimer(signal.ITIMER_REAL, 0.025)
+                with pytest.raises(Alarm):
+                    plan(problem, iterations=ENDLESS)
+        finally:
+            done.set()
+        assert list(others) == [True] * 8
