@@ -54,9 +54,14 @@ def side_by_side(
     forms = [form for form in BASELINES if form in calls]
     if forms:
         out["baseline"] = samples.fastest(forms)
+    public = [form for form in ("eager", "jit") if form in calls]
+    named = {
+        "baseline": out.get("baseline"),
+        "eager or jit": samples.fastest(public) if public else None,
+    }
     for fast in ("fp32", "int8"):
-        for slow in ("baseline", "compile", "fp32", "reference", "torchrl"):
-            name = out.get("baseline") if slow == "baseline" else slow
+        for slow in ("baseline", "eager or jit", "compile", "fp32", "reference", "torchrl"):
+            name = named.get(slow, slow)
             if name in calls and fast in calls and name != fast:
                 out[f"{slow} / {fast}"] = samples.ratio(name, fast)
         if fast in calls:
