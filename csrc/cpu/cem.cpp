@@ -2,7 +2,9 @@
 #include "../cem.h"
 
 #include <algorithm>
+#include <atomic>
 
+#include "elites.h"
 #include "schedule.h"
 
 namespace planet::cpu {
@@ -13,7 +15,7 @@ struct PlanWorkspace {
   uint64_t* keys;    // [B, J]
   int64_t* elites;   // [B, K]
   float* returns;    // [B, J]
-  float* actions;    // [H, B, J, A]
+  float* actions;    // [workers, K, A]
   float* job;        // job_workspace(...)
   double size = 64;  // in bytes; a double cannot overflow
 
@@ -27,16 +29,45 @@ struct PlanWorkspace {
       return here;
     };
     const double rows = static_cast<double>(p.batch) * static_cast<double>(p.candidates);
-    const double ranks = static_cast<double>(p.batch) * static_cast<double>(p.topk);
-    const double values = rows * static_cast<double>(p.horizon) * model.sizes.action;
+    const double elites_of_one = static_cast<double>(p.topk);
+    const double ranks = static_cast<double>(p.batch) * elites_of_one;
     keys = reinterpret_cast<uint64_t*>(take(rows, sizeof(uint64_t)));
     elites = reinterpret_cast<int64_t*>(take(ranks, sizeof(int64_t)));
     returns = reinterpret_cast<float*>(take(rows, sizeof(float)));
-    actions = reinterpret_cast<float*>(take(values, sizeof(float)));
+    actions =
+        reinterpret_cast<float*>(take(elites_of_one * model.sizes.action * workers, sizeof(float)));
     job = reinterpret_cast<float*>(
         take(static_cast<double>(job_workspace(model, p.batch, workers)), sizeof(float)));
   }
 };
+
+// Refits mean and stddev. The candidates' actions are not kept: those of the elites are drawn
+// again.
+struct Refit {
+  const PlanProblem& problem;
+  const PlanWorkspace& space;
+  const RolloutJob& job;
+  const KernelSet& kernels;
+  std::atomic<int64_t> next;
+};
+
+void refit_worker(void* context, int worker) {
+  Refit& work = *static_cast<Refit*>(context);
+  const PlanProblem& p = work.problem;
+  const int size = work.job.sizes.action;
+  float* actions = work.space.actions + worker * p.topk * size;
+  for (int64_t b; (b = work.next.fetch_add(1)) < p.batch;) {
+    const float* returns = work.space.returns + b * p.candidates;
+    int64_t* elites = work.space.elites + b * p.topk;
+    select_elites(returns, p.candidates, p.topk, work.space.keys + b * p.candidates, elites);
+    p.best_return[b] = returns[elites[0]];
+    for (int64_t t = 0; t < p.horizon; ++t) {
+      const int64_t out = (t * p.batch + b) * size;
+      work.kernels.redraw(work.job, b, t, elites, p.topk, actions);
+      fit_elites(actions, size, nullptr, p.topk, p.spread, p.epsilon, p.mean + out, p.stddev + out);
+    }
+  }
+}
 
 Clock::time_point after(Clock::time_point start, double ms) {
   if (ms > 1e12) return kNoDeadline;
@@ -59,16 +90,12 @@ int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
   if (p.state_noise) noise.seeds = p.seeds;
   RolloutJob job =
       make_job(model, p.latent, p.horizon, p.batch, p.candidates, noise, p.discount, space.returns);
-  job.actions = space.actions;
   job.mean = p.mean;
   job.stddev = p.stddev;
   job.low = p.low;
   job.high = p.high;
   job.action_seeds = p.seeds;
   prepare_prefixes(job, model, space.job, parallel);
-  const RefitProblem fit{p.horizon,     p.batch,       p.candidates, p.topk,    model.sizes.action,
-                         space.actions, space.returns, p.spread,     p.epsilon, p.mean,
-                         p.stddev,      space.elites,  p.best_return};
   Clock::duration longest{0};
   for (int64_t done = 0; done < p.iterations; ++done) {
     const Clock::time_point began = Clock::now();
@@ -79,7 +106,9 @@ int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
     // The first one always ends. A later one is given up when a core is taken away and time runs
     // out.
     if (!run_job(job, model, space.job, parallel, done > 0 ? deadline : kNoDeadline)) return done;
-    refit(fit, space.keys, parallel);
+    Refit fit{p, space, job, kernel_set(model), {0}};
+    const int workers = static_cast<int>(std::min<int64_t>(parallel.workers, p.batch));
+    parallel.run(parallel.pool, workers, refit_worker, &fit);
     longest = std::max(longest, Clock::now() - began);
   }
   return p.iterations;

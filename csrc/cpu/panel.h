@@ -45,13 +45,13 @@ struct RolloutJob {
   int64_t horizon, batch, candidates;
   Latent latent;
   const float* prefix;          // [B, prefix_total]; null when every candidate has its own start
-  float* actions;               // [H, B, J, A]; read, or written when `mean` is set
-  const float* mean;            // [H, B, A], or null: draw actions and store them
-  const float* stddev;          // [H, B, A], with mean
-  const float* low;             // [B, A], with mean
-  const float* high;            // [B, A], with mean
-  const int64_t* action_seeds;  // [B], with mean
-  uint32_t action_iteration;    // with mean
+  const float* actions;         // [H, B, J, A], or null: they are drawn as follows
+  const float* mean;            // [H, B, A], without actions
+  const float* stddev;          // [H, B, A], without actions
+  const float* low;             // [B, A], without actions
+  const float* high;            // [B, A], without actions
+  const int64_t* action_seeds;  // [B], without actions
+  uint32_t action_iteration;    // without actions
   StateNoise noise;
   double discount;
   float* returns;  // [B, J], written
@@ -71,6 +71,9 @@ struct KernelSet {
   void (*normals)(int64_t seed, const NormalsCounter& counter, int64_t first, int dims, float* out);
   // Rolls out candidates [first, first + vectors * lanes) of one problem; first is a multiple of 4.
   void (*panel)(const RolloutJob& job, int64_t problem, int64_t first, int vectors, float* scratch);
+  // out [count][A]: the actions at time t of some candidates, drawn again as `panel` draws them.
+  void (*redraw)(const RolloutJob& job, int64_t problem, int64_t t, const int64_t* candidates,
+                 int64_t count, float* out);
 };
 
 extern const KernelSet kernels_baseline;

@@ -159,7 +159,7 @@ void rollout_returns(const Model& model, const Latent& latent, int64_t horizon, 
                      int64_t candidates, const float* actions, const StateNoise& noise,
                      double discount, float* returns, float* workspace, const Parallel& parallel) {
   RolloutJob job = make_job(model, latent, horizon, batch, candidates, noise, discount, returns);
-  job.actions = const_cast<float*>(actions);  // only written when the job draws them
+  job.actions = actions;
   prepare_prefixes(job, model, workspace, parallel);
   run_job(job, model, workspace, parallel);
 }

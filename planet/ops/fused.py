@@ -188,9 +188,8 @@ def _require_cpu(op: str, device: torch.device) -> None:
 
 
 def _check_memory(mean: Tensor, candidates: int) -> None:
-    """Refuses plans that cannot be held: actions [H, B, J, A], returns and ranks [B, J]."""
-    horizon, batch, size = mean.shape
-    needed = batch * candidates * (4 * horizon * size + 4 + 8)
+    """Refuses plans that cannot be held: returns and ranks [B, J]; actions are not kept."""
+    needed = mean.shape[1] * candidates * (4 + 8)
     present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > present:
         raise ValueError(

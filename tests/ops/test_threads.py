@@ -236,8 +236,8 @@ expected = plan(problem, iterations=400)
 got = []
 worker = threading.Thread(target=lambda: got.append(plan(problem, iterations=400)))
 worker.start()
-say("planning")
 try:
+    say("planning")
     while True: time.sleep(0.01)
 except KeyboardInterrupt:
     say("interrupted")
