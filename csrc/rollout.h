@@ -10,7 +10,7 @@ namespace planet {
 
 // Where the rollouts of a problem start. Row-major, contiguous, read only.
 struct Latent {
-  const float* belief;  // [B, D], or [B, J, D]
+  const float* belief;  // [B, D], or [B, J, D]; may be null without a belief (D = 0)
   const float* state;   // [B, S], or [B, J, S]
   bool per_candidate;   // the second form
 };
