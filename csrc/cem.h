@@ -43,4 +43,27 @@ int64_t cem_plan(const Model& model, const PlanProblem& problem, void* workspace
                  const Parallel& parallel);
 
 }  // namespace cpu
+
+namespace cuda {
+
+// Which kernels run a plan. Their results agree within the precision's tolerance, not in bits.
+enum class Variant : int {
+  kPortable = 0,    // a rollout and a refit per iteration; every device and size
+  kPersistent = 1,  // one launch, weights resident in a cluster's shared memory (sm_90 and newer)
+};
+
+// Null if the current device runs this variant of the plan, otherwise why not (a string that lives
+// for ever). kPortable is never refused.
+const char* plan_refusal(const Model& model, const PlanProblem& problem, Variant variant);
+
+// Bytes of workspace for cem_plan on the current device; -1 if that overflows.
+int64_t plan_workspace(const Model& model, const PlanProblem& problem, Variant variant);
+
+// The same on the current device, under the rules of rollout_returns: all pointers of `problem` are
+// device pointers. Runs all iterations: budget_ms is infinite, stop is null. A variant that is
+// refused is an error. Returns null, or what went wrong (a string that lives for ever).
+const char* cem_plan(const Model& model, const PlanProblem& problem, Variant variant,
+                     void* workspace, void* stream);
+
+}  // namespace cuda
 }  // namespace planet

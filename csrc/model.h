@@ -27,8 +27,9 @@ struct ModelSizes {
   bool elu;  // activation: ELU (alpha 1), otherwise ReLU
 };
 
-// How the products are computed; everything else is float32. int8 needs isa_has_int8 (quantise.h).
-enum class Precision : int { kFloat32 = 0, kInt8 = 1 };
+// How the products are computed; everything else is float32. int8 is for CPUs and needs isa_has_int8;
+// fp16 and bf16 are for CUDA devices.
+enum class Precision : int { kFloat32 = 0, kInt8 = 1, kFloat16 = 2, kBfloat16 = 3 };
 
 // Row-major float32 matrices and vectors as PyTorch holds them; read only, needed during `pack`.
 // With D = 0 the four gru_* are not read and may be null.
@@ -68,4 +69,24 @@ void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, Precisi
           void* packed);
 
 }  // namespace cpu
+
+namespace cuda {
+
+// The same for CUDA devices; kFloat32, kFloat16 or kBfloat16. One layout serves all devices.
+struct Model {
+  ModelSizes sizes;
+  float min_stddev;
+  Precision precision;
+  const void* packed;  // packed_bytes(...) of the current device, aligned to 256, by pack()
+};
+
+// Bytes of the packed weights.
+int64_t packed_bytes(const ModelSizes& sizes, Precision precision);
+
+// Enqueues the packing on `stream` (a cudaStream_t); all pointers are of the current device and
+// needed until the work is done. Returns null, or what went wrong (a string that lives for ever).
+const char* pack(const ModelSizes& sizes, const ModelWeights& weights, Precision precision,
+                 void* packed, void* stream);
+
+}  // namespace cuda
 }  // namespace planet

@@ -43,4 +43,20 @@ void rollout_returns(const Model& model, const Latent& latent, int64_t horizon, 
                      double discount, float* returns, float* workspace, const Parallel& parallel);
 
 }  // namespace cpu
+
+namespace cuda {
+
+// Bytes of workspace for rollout_returns on the current device.
+int64_t rollout_workspace(const Model& model, int64_t batch, int64_t candidates);
+
+// The same on the current device: all pointers are device pointers and needed until the work is
+// done; workspace is aligned to 256 bytes, contents undefined; stream is a cudaStream_t. Only
+// enqueues (a CUDA graph can capture it); does not allocate or synchronise. Returns null, or what
+// went wrong (a string that lives for ever).
+const char* rollout_returns(const Model& model, const Latent& latent, int64_t horizon,
+                            int64_t batch, int64_t candidates, const float* actions,
+                            const StateNoise& noise, double discount, float* returns,
+                            void* workspace, void* stream);
+
+}  // namespace cuda
 }  // namespace planet

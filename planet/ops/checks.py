@@ -20,7 +20,6 @@ MAX_ITERATIONS = 1 << 16
 MAX_CANDIDATES = (1 << 31) - 1
 SPREADS = ("population", "mean_absolute")
 PRECISIONS = ("fp32", "int8")
-PRECISIONS = ("fp32", "int8")
 
 
 def check_rollout(
