@@ -1,0 +1,23 @@
+// Actions drawn from counters. The rollout scores them and the refit draws the elites' once more,
+// so both call this.
+#pragma once
+
+#include "normals.cuh"
+
+namespace planet::cuda {
+
+// clip(mean + stddev * normal, low, high); NaN stays NaN.
+__device__ __forceinline__ float drawn_action(float mean, float stddev, float normal, float low,
+                                              float high) {
+  const float action = fmaf(stddev, normal, mean);
+  const float raised = action < low ? low : action;
+  return raised > high ? high : raised;
+}
+
+// The actions' normals of candidates 4 `quad` .. 4 `quad` + 3 in one dimension at time t.
+__device__ __forceinline__ void action_normals(int64_t seed, uint32_t quad, uint32_t dim,
+                                               uint32_t time, uint32_t iteration, float (&out)[4]) {
+  normal_quad(seed, quad, dim, kStreamActions, time, iteration, 0, out);
+}
+
+}  // namespace planet::cuda
