@@ -6,10 +6,11 @@
 
 namespace planet::cuda {
 
-// clip(mean + stddev * normal, low, high); NaN stays NaN.
+// clip(mean + stddev * normal, low, high), rounded after each step as the CPU's kernels and the
+// reference do, whatever the compiler would contract; NaN stays NaN.
 __device__ __forceinline__ float drawn_action(float mean, float stddev, float normal, float low,
                                               float high) {
-  const float action = fmaf(stddev, normal, mean);
+  const float action = __fadd_rn(mean, __fmul_rn(stddev, normal));
   const float raised = action < low ? low : action;
   return raised > high ? high : raised;
 }
