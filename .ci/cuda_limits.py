@@ -1,0 +1,29 @@
+"""What each compiled CUDA kernel is held to by .ci/cuda_gates.py."""
+
+import re
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of the kernels whose qualified name contains the regular expression `kernel`.
+
+    Instructions are named by operation and modifiers, as in "HMMA" or "LDG.128".
+    """
+
+    kernel: str
+    registers: int  # most registers of a thread
+    local_bytes: int = 16  # most bytes that a thread spills
+    at_least: dict[str, int] = field(default_factory=dict)
+    at_most: dict[str, int] = field(default_factory=dict)
+    archs: str = ".*"  # regular expression, matched against all of "90a"
+
+    def matches(self, name: str, arch: str) -> bool:
+        """Whether this row is about kernel `name` for architecture `arch`."""
+        return bool(re.search(self.kernel, name) and re.fullmatch(self.archs, arch))
+
+
+# The first row that matches a kernel holds for it.
+LIMITS = [
+    Limits(r"\brefit_kernel\b", registers=64),
+]
