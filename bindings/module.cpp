@@ -14,10 +14,10 @@
 #include <string>
 #include <vector>
 
+#include "cuda/device.h"
 #include "isa.h"
 #include "order.h"
 #include "philox.h"
-#include "refit.h"
 
 namespace py = pybind11;
 

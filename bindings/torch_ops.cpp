@@ -311,9 +311,8 @@ Tensor normals(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream, i
   check_range("particle", particle, 0, 0xFFFFFFFF);
   Tensor out = new_floats(torch::stable::new_empty(seeds, {0}, ScalarType::Float),
                           {batch, candidates, dims});
-  const cpu::NormalsCounter counter{static_cast<uint32_t>(stream), static_cast<uint32_t>(time),
-                                    static_cast<uint32_t>(iteration),
-                                    static_cast<uint32_t>(particle)};
+  const NormalsCounter counter{static_cast<uint32_t>(stream), static_cast<uint32_t>(time),
+                               static_cast<uint32_t>(iteration), static_cast<uint32_t>(particle)};
   for (int64_t b = 0; b < batch; ++b) {
     cpu::normals(check_isa(isa), seed[b], counter, candidates, static_cast<int>(dims),
                  out.mutable_data_ptr<float>() + b * candidates * dims);

@@ -1,19 +1,38 @@
-// Counter-based standard normals as a table; the planner itself draws them where it uses them.
+// Counter-based random numbers as tables; the planner itself draws them where it uses them.
 #pragma once
 
 #include <stdint.h>
 
 #include "isa.h"
 
-namespace planet::cpu {
+namespace planet {
 
-// Which normals of a seed; see philox.h.
+// Which numbers of a seed; see philox.h.
 struct NormalsCounter {
   uint32_t stream, time, iteration, particle;
 };
+
+namespace cpu {
 
 // out [candidates, dims], written: the normals of one seed, by the kernels of one instruction set.
 void normals(Isa isa, int64_t seed, const NormalsCounter& counter, int64_t candidates, int dims,
              float* out);
 
-}  // namespace planet::cpu
+}  // namespace cpu
+
+namespace cuda {
+
+// out [B, candidates, dims], written: standard normals of every seed. seeds: [B]. candidates <=
+// 2^32, dims <= 65536. On the current device: pointers are device pointers and needed until the
+// work is done; stream is a cudaStream_t. Only enqueues. Returns null, or what went wrong (a string
+// that lives for ever).
+const char* normals(const int64_t* seeds, int64_t batch, const NormalsCounter& counter,
+                    int64_t candidates, int64_t dims, float* out, void* stream);
+
+// The same for uniforms in (0, 1), exact: uniform() of philox.h, the words of candidates 4q..4q+3
+// being w0..w3.
+const char* uniforms(const int64_t* seeds, int64_t batch, const NormalsCounter& counter,
+                     int64_t candidates, int64_t dims, double* out, void* stream);
+
+}  // namespace cuda
+}  // namespace planet

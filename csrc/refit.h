@@ -50,8 +50,5 @@ int64_t refit_workspace(int64_t batch, int64_t topk);
 // or what went wrong (a string that lives for ever).
 const char* refit(const RefitProblem& problem, void* workspace, void* stream);
 
-// Visible devices; on failure 0 and *error says why (a string that lives for ever).
-int device_count(const char** error);
-
 }  // namespace cuda
 }  // namespace planet

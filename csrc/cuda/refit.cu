@@ -134,15 +134,4 @@ const char* refit(const RefitProblem& problem, void* workspace, void* stream) {
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
-int device_count(const char** error) {
-  int count = 0;
-  const cudaError_t status = cudaGetDeviceCount(&count);
-  *error = nullptr;
-  if (status == cudaSuccess) return count;
-  int driver = 0;
-  const bool missing = cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0;
-  *error = missing ? "no NVIDIA driver found" : cudaGetErrorString(status);
-  return 0;
-}
-
 }  // namespace planet::cuda

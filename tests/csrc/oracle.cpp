@@ -22,8 +22,8 @@ void oracle_philox(uint32_t (&c)[4], uint32_t key0, uint32_t key1) {
   }
 }
 
-std::vector<double> oracle_normals(int64_t seed, const cpu::NormalsCounter& counter,
-                                   int64_t candidates, int dims) {
+std::vector<double> oracle_normals(int64_t seed, const NormalsCounter& counter, int64_t candidates,
+                                   int dims) {
   std::vector<double> out(static_cast<size_t>(candidates * dims));
   for (int64_t c = 0; c < candidates; ++c) {
     for (int dim = 0; dim < dims; ++dim) {

@@ -27,8 +27,8 @@ Returns oracle_returns(const RandomModel& model, Precision precision, const Roll
 void oracle_philox(uint32_t (&counter)[4], uint32_t key0, uint32_t key1);
 
 // [candidates, dims]: Box and Muller (1958) on the words and uniforms of csrc/philox.h.
-std::vector<double> oracle_normals(int64_t seed, const cpu::NormalsCounter& counter,
-                                   int64_t candidates, int dims);
+std::vector<double> oracle_normals(int64_t seed, const NormalsCounter& counter, int64_t candidates,
+                                   int dims);
 
 // Ranks 0..K-1 of `returns` [J] by a sort of all: descending, NaN last, ties to the lower index.
 std::vector<int64_t> oracle_elites(const float* returns, int64_t candidates, int64_t topk);

@@ -20,8 +20,8 @@ std::vector<float> draw(cpu::Isa isa, const ModelSizes& sizes, const Plan& p, in
   for (int64_t i = 0; i < p.horizon * p.batch; ++i) {
     const int64_t b = i % p.batch;
     float* block = actions.data() + i * p.candidates * a;
-    const cpu::NormalsCounter counter{kStreamActions, static_cast<uint32_t>(i / p.batch),
-                                      static_cast<uint32_t>(iteration), 0};
+    const NormalsCounter counter{kStreamActions, static_cast<uint32_t>(i / p.batch),
+                                 static_cast<uint32_t>(iteration), 0};
     cpu::normals(isa, p.seeds[static_cast<size_t>(b)], counter, p.candidates, a, block);
     for (int64_t k = 0; k < p.candidates * a; ++k) {
       const size_t of_mean = static_cast<size_t>(i * a + k % a);

@@ -57,7 +57,7 @@ TEST("normals agree with double precision on every instruction set") {
   double largest = 0.0;
   for (int trial = 0; trial < 8; ++trial) {
     const int64_t seed = trial == 0 ? 0 : trial == 1 ? -1 : static_cast<int64_t>(random.next());
-    const cpu::NormalsCounter counter{
+    const NormalsCounter counter{
         static_cast<uint32_t>(trial % 5), static_cast<uint32_t>(random.integer(0, 65535)),
         trial == 1 ? 65535 : static_cast<uint32_t>(random.integer(0, 65535)),
         trial == 1 ? 0xFFFFFFFF : static_cast<uint32_t>(random.next())};
@@ -79,7 +79,7 @@ TEST("normals agree with double precision on every instruction set") {
 }
 
 TEST("normals of a candidate do not depend on how many there are") {
-  const cpu::NormalsCounter counter{kStreamExploration, 3, 5, 7};
+  const NormalsCounter counter{kStreamExploration, 3, 5, 7};
   for (const Variant& variant : float32_variants()) {
     Fenced<float> all(67 * 3);
     cpu::normals(variant.isa, 11, counter, 67, 3, all.data());

@@ -1,0 +1,55 @@
+#include "device.h"
+
+#include <cuda_runtime.h>
+#include <stdio.h>
+
+namespace planet::cuda {
+namespace {
+
+constexpr int kOldestMajor = 8;  // compute capability: asynchronous copies, bf16 matrix units
+
+// The driver and this build name versions as 1000 major + 10 minor.
+const char* driver_too_old(int driver) {
+  // Drivers do not change while a process runs, so the first text is everybody's.
+  static char text[160];
+  static const int written = snprintf(
+      text, sizeof text,
+      "the NVIDIA driver is too old: it supports CUDA %d.%d, this build needs CUDA %d.%d "
+      "or newer; update the driver",
+      driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  (void)written;
+  return text;
+}
+
+}  // namespace
+
+int device_count(const char** error) {
+  int count = 0;
+  *error = nullptr;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess && count > 0) return count;
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    *error = "no NVIDIA driver found";
+  } else if (status == cudaErrorInsufficientDriver) {
+    *error = driver_too_old(driver);
+  } else if (status == cudaSuccess || status == cudaErrorNoDevice) {
+    *error = "the NVIDIA driver sees no GPU (is CUDA_VISIBLE_DEVICES set?)";
+  } else {
+    *error = cudaGetErrorString(status);
+  }
+  return 0;
+}
+
+const char* device_refusal() {
+  int device = 0, major = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess) {
+    status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  }
+  if (status != cudaSuccess) return cudaGetErrorString(status);
+  if (major >= kOldestMajor) return nullptr;
+  return "this GPU is too old: the planner needs compute capability 8.0 (Ampere) or newer";
+}
+
+}  // namespace planet::cuda

@@ -1,0 +1,14 @@
+// What the machine's devices can do, in words.
+#pragma once
+
+namespace planet::cuda {
+
+// Visible devices; on failure 0 and *error says why (a string that lives for ever), otherwise
+// *error is null.
+int device_count(const char** error);
+
+// Null if the current device runs the kernels of this build, otherwise why not (a string that lives
+// for ever).
+const char* device_refusal();
+
+}  // namespace planet::cuda
