@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <sstream>
 #include <stdexcept>
+#include <string>
 
 namespace planet {
 
@@ -40,14 +41,30 @@ inline const char* type_name(ScalarType type) {
   return type == ScalarType::Long ? "int64" : "float32";
 }
 
-// The data of a dense contiguous tensor on the CPU (or, with `cuda`, on a CUDA device).
-inline void* data_of(const Tensor& tensor, const char* name, ScalarType type, bool cuda = false) {
+// Where an op works: on the device of one of its tensors, and all others must be there too.
+struct Place {
+  bool cuda = false;
+  int32_t index = 0;
+
+  Place() = default;  // the CPU
+  explicit Place(const Tensor& tensor)
+      : cuda(tensor.is_cuda()), index(cuda ? tensor.get_device_index() : 0) {}
+
+  bool operator==(const Place&) const = default;
+
+  std::string text() const { return cuda ? "cuda:" + std::to_string(index) : "cpu"; }
+};
+
+// The data of a dense contiguous tensor at that place.
+inline void* data_of(const Tensor& tensor, const char* name, ScalarType type, Place place) {
   if (tensor.scalar_type() != type) {
     fail(name, ": expected dtype ", type_name(type), ", got ScalarType ",
          static_cast<int>(tensor.scalar_type()));
   }
-  if (cuda ? !tensor.is_cuda() : !tensor.is_cpu()) {
-    fail(name, ": expected a ", cuda ? "CUDA" : "CPU", " tensor, got another device");
+  const bool known = tensor.is_cpu() || tensor.is_cuda();
+  if (!known || Place(tensor) != place) {
+    fail(name, ": expected a tensor on ", place.text(), ", got ",
+         known ? Place(tensor).text() : "another device");
   }
   if (!tensor.is_contiguous()) {
     fail(name, ": expected a contiguous tensor, got strides ", list_text(tensor.strides()));
@@ -64,15 +81,15 @@ inline void check_shape(const Tensor& tensor, const char* name,
 }
 
 inline float* floats(const Tensor& tensor, const char* name, std::initializer_list<int64_t> shape,
-                     bool cuda = false) {
+                     Place place) {
   check_shape(tensor, name, shape);
-  return static_cast<float*>(data_of(tensor, name, ScalarType::Float, cuda));
+  return static_cast<float*>(data_of(tensor, name, ScalarType::Float, place));
 }
 
 inline int64_t* integers(const Tensor& tensor, const char* name,
-                         std::initializer_list<int64_t> shape) {
+                         std::initializer_list<int64_t> shape, Place place) {
   check_shape(tensor, name, shape);
-  return static_cast<int64_t*>(data_of(tensor, name, ScalarType::Long));
+  return static_cast<int64_t*>(data_of(tensor, name, ScalarType::Long, place));
 }
 
 // A tensor's size i after checking its number of dimensions and that no size is 0.

@@ -1,5 +1,5 @@
 // `planet._C`: what is compiled in, which instruction set is used, and Philox for tests. Loading it
-// also registers torch.ops.planet (torch_ops.cpp).
+// also registers torch.ops.planet (*_ops.cpp).
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <sys/syscall.h>

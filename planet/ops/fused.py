@@ -247,7 +247,7 @@ def _tensors(weights: RolloutWeights) -> list[Tensor]:
 
 
 def _fake_rollout_returns(
-    packed: Tensor, sizes: list[int], min_stddev: float, isa: int, precision: int,
+    packed: Tensor, sizes: list[int], min_stddev: float, kernel: int, precision: int,
     belief: Tensor, state: Tensor,
     actions: Tensor, *rest: object,
 ) -> Tensor:  # fmt: skip
@@ -264,7 +264,7 @@ def _fake_refit(
 
 
 def _fake_cem_plan(
-    packed: Tensor, sizes: list[int], min_stddev: float, isa: int, precision: int,
+    packed: Tensor, sizes: list[int], min_stddev: float, kernel: int, precision: int,
     belief: Tensor, state: Tensor,
     mean: Tensor, *rest: object,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip

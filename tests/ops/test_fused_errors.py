@@ -195,7 +195,7 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         "sizes negative": (rollout(1, [-1, *sizes[1:]]), "sizes: expected a value in"),
         "sizes other": (rollout(1, [6, *sizes[1:]]), "packed: expected shape"),
         "sizes last": (rollout(1, [*sizes[:-1], 2]), "reward widths"),
-        "isa": (rollout(3, 99), "isa: expected"),
+        "kernel": (rollout(3, 99), "kernel: expected"),
         "precision": (rollout(4, 2), "precision: expected"),
         "precision of isa": (
             lambda: ops.pack_weights(tensors, sizes, 0, 1),

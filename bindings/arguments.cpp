@@ -1,0 +1,83 @@
+#include "arguments.h"
+
+namespace planet {
+
+Tensor new_floats(const Tensor& like, std::initializer_list<int64_t> shape) {
+  return torch::stable::new_empty(like, shape, ScalarType::Float);
+}
+
+Tensor new_workspace(const Tensor& like, int64_t bytes) {
+  return torch::stable::new_empty(like, {bytes}, ScalarType::Byte);
+}
+
+ModelSizes model_sizes(const std::vector<int64_t>& sizes) {
+  const int64_t layers = static_cast<int64_t>(sizes.size()) - 5;
+  if (layers < 1 || layers > kMaxRewardLayers) {
+    fail("sizes: expected [D, S, A, M, elu, reward widths...], got ", list_text(sizes));
+  }
+  ModelSizes out{};
+  int* const fields[] = {&out.belief, &out.state, &out.action, &out.hidden};
+  for (int i = 0; i < 4; ++i) {
+    check_range("sizes", sizes[i], i == 0 ? 0 : 1, kMaxSize);
+    *fields[i] = static_cast<int>(sizes[i]);
+  }
+  check_range("sizes (elu)", sizes[4], 0, 1);
+  out.elu = sizes[4] != 0;
+  out.reward_layers = static_cast<int>(layers);
+  for (int i = 0; i < layers; ++i) {
+    check_range("sizes (reward widths)", sizes[5 + i], 1, i + 1 == layers ? 1 : kMaxSize);
+    out.reward_widths[i] = static_cast<int>(sizes[5 + i]);
+  }
+  return out;
+}
+
+ModelWeights model_weights(const std::vector<Tensor>& tensors, const ModelSizes& sizes) {
+  const int64_t d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
+  const int64_t count = (d ? 10 : 6) + 2 * sizes.reward_layers;
+  check_range("tensors", static_cast<int64_t>(tensors.size()), count, count);
+  const Place place(tensors[0]);
+  size_t next = 0;
+  const auto take = [&](const char* name, std::initializer_list<int64_t> shape) {
+    return floats(tensors[next++], name, shape, place);
+  };
+  ModelWeights weights{};
+  weights.input_weight = take("input_weight", {m, s + a});
+  weights.input_bias = take("input_bias", {m});
+  if (d > 0) {
+    weights.gru_weight_ih = take("gru_weight_ih", {3 * d, m});
+    weights.gru_weight_hh = take("gru_weight_hh", {3 * d, d});
+    weights.gru_bias_ih = take("gru_bias_ih", {3 * d});
+    weights.gru_bias_hh = take("gru_bias_hh", {3 * d});
+  }
+  weights.prior_hidden_weight = take("prior_hidden_weight", {m, d ? d : m});
+  weights.prior_hidden_bias = take("prior_hidden_bias", {m});
+  weights.prior_weight = take("prior_weight", {2 * s, m});
+  weights.prior_bias = take("prior_bias", {2 * s});
+  int64_t inputs = d + s;
+  for (int i = 0; i < sizes.reward_layers; ++i) {
+    const int64_t width = sizes.reward_widths[i];
+    weights.reward_weights[i] = take("reward_weights", {width, inputs});
+    weights.reward_biases[i] = take("reward_biases", {width});
+    inputs = width;
+  }
+  return weights;
+}
+
+Latent make_latent(const Tensor& belief, const Tensor& state, const ModelSizes& sizes,
+                   int64_t batch, int64_t candidates, Place place) {
+  if (belief.dim() == 3) {
+    return {floats(belief, "belief", {batch, candidates, sizes.belief}, place),
+            floats(state, "state", {batch, candidates, sizes.state}, place), true};
+  }
+  return {floats(belief, "belief", {batch, sizes.belief}, place),
+          floats(state, "state", {batch, sizes.state}, place), false};
+}
+
+Spread make_spread(int64_t spread, int64_t topk, double epsilon) {
+  check_range("spread", spread, 0, 1);
+  if (spread == 1) check_range("topk", topk, 2, kMaxCount);
+  if (!(epsilon >= 0.0)) fail("epsilon: expected a value >= 0, got ", epsilon);
+  return static_cast<Spread>(spread);
+}
+
+}  // namespace planet

@@ -1,0 +1,37 @@
+// Arguments that several ops take, checked and turned into what csrc takes; and new tensors.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "checks.h"
+#include "refit.h"
+#include "rollout.h"
+
+namespace planet {
+
+constexpr int64_t kMaxCount = (int64_t{1} << 31) - 1;  // candidates; with 32-bit indices to spare
+constexpr int64_t kMaxHorizon = 65535;
+constexpr int64_t kMaxIteration = 65535;
+constexpr int64_t kMaxParticle = 0xFFFFFFFF;
+
+// float32 [shape...], where `like` is.
+Tensor new_floats(const Tensor& like, std::initializer_list<int64_t> shape);
+
+// So many bytes of workspace, where `like` is.
+Tensor new_workspace(const Tensor& like, int64_t bytes);
+
+// From sizes = [D, S, A, M, elu, reward widths...].
+ModelSizes model_sizes(const std::vector<int64_t>& sizes);
+
+// From the tensors in the order of ModelWeights, without the GRU's if there is none.
+ModelWeights model_weights(const std::vector<Tensor>& tensors, const ModelSizes& sizes);
+
+// Shared starts [B, ...] or one per candidate [B, J, ...].
+Latent make_latent(const Tensor& belief, const Tensor& state, const ModelSizes& sizes,
+                   int64_t batch, int64_t candidates, Place place);
+
+Spread make_spread(int64_t spread, int64_t topk, double epsilon);
+
+}  // namespace planet

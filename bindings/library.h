@@ -1,0 +1,12 @@
+// How ops are registered. An op's file has its schema, its checks and its implementations: for CPU
+// tensors, and for CUDA tensors where the kernels were built.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+
+// PLANET_SCHEMA(m) { m.def(...); }, PLANET_CPU(m) { m.impl(...); }, PLANET_CUDA(m) likewise. (A
+// step of indirection, so that the macros of torch receive the names and not these.)
+#define PLANET_REGISTER(macro, ...) macro(__VA_ARGS__)
+#define PLANET_SCHEMA(m) PLANET_REGISTER(STABLE_TORCH_LIBRARY_FRAGMENT, planet, m)
+#define PLANET_CPU(m) PLANET_REGISTER(STABLE_TORCH_LIBRARY_IMPL, planet, CPU, m)
+#define PLANET_CUDA(m) PLANET_REGISTER(STABLE_TORCH_LIBRARY_IMPL, planet, CUDA, m)

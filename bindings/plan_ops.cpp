@@ -1,0 +1,106 @@
+// Plans with the cross-entropy method.
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <tuple>
+
+#include "arguments.h"
+#include "cem.h"
+#include "cpu_support.h"
+#include "library.h"
+
+namespace planet {
+namespace {
+
+using Outputs = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // mean, stddev, best, iterations
+
+// The problem without its outputs; `mean` and `stddev` are only checked.
+PlanProblem make_problem(const ModelSizes& sizes, const Tensor& belief, const Tensor& state,
+                         const Tensor& mean, const Tensor& stddev, const Tensor& seeds,
+                         const Tensor& low, const Tensor& high, int64_t candidates, int64_t topk,
+                         int64_t iterations, int64_t first_iteration, int64_t spread,
+                         double epsilon, bool state_noise, double discount) {
+  check_dims(mean, "mean", 3, "[H, B, A]");
+  const Place place(mean);
+  const int64_t horizon = mean.size(0), batch = mean.size(1), size = sizes.action;
+  check_range("mean (horizon)", horizon, 1, kMaxHorizon);
+  check_range("candidates", candidates, 1, kMaxCount);
+  check_range("topk", topk, 1, candidates);
+  check_range("iterations", iterations, 1, kMaxIteration + 1);
+  check_range("first_iteration", first_iteration, 0, kMaxIteration + 1 - iterations);
+  floats(mean, "mean", {horizon, batch, size}, place);
+  floats(stddev, "stddev", {horizon, batch, size}, place);
+  PlanProblem problem{};
+  problem.horizon = horizon;
+  problem.batch = batch;
+  problem.candidates = candidates;
+  problem.topk = topk;
+  problem.iterations = iterations;
+  problem.first_iteration = first_iteration;
+  problem.latent = make_latent(belief, state, sizes, batch, candidates, place);
+  problem.seeds = integers(seeds, "seeds", {batch}, place);
+  problem.low = floats(low, "low", {batch, size}, place);
+  problem.high = floats(high, "high", {batch, size}, place);
+  problem.spread = make_spread(spread, topk, epsilon);
+  problem.epsilon = epsilon;
+  problem.state_noise = state_noise;
+  problem.discount = discount;
+  problem.budget_ms = INFINITY;
+  return problem;
+}
+
+// Makes the outputs; mean and stddev begin as the first iteration's. The number of iterations is
+// known without asking a device, so it stays on the CPU.
+Outputs make_outputs(const Tensor& mean, const Tensor& stddev, PlanProblem& problem) {
+  Outputs out{torch::stable::clone(mean), torch::stable::clone(stddev),
+              new_floats(mean, {problem.batch}),
+              torch::stable::empty({}, ScalarType::Long, std::nullopt,
+                                   torch::stable::Device(torch::stable::DeviceType::CPU))};
+  problem.mean = std::get<0>(out).mutable_data_ptr<float>();
+  problem.stddev = std::get<1>(out).mutable_data_ptr<float>();
+  problem.best_return = std::get<2>(out).mutable_data_ptr<float>();
+  return out;
+}
+
+void check_workspace(int64_t bytes, int64_t candidates) {
+  if (bytes < 0) fail("candidates: expected fewer than ", candidates, ", the workspace overflows");
+}
+
+Outputs cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t kernel,
+                 int64_t precision, Tensor belief, Tensor state, Tensor mean, Tensor stddev,
+                 Tensor seeds, Tensor low, Tensor high, int64_t candidates, int64_t topk,
+                 int64_t iterations, int64_t first_iteration, int64_t spread, double epsilon,
+                 bool state_noise, double discount, std::optional<double> budget_ms) {
+  const cpu::Model model = make_model(packed, sizes, min_stddev, kernel, precision);
+  PlanProblem problem =
+      make_problem(model.sizes, belief, state, mean, stddev, seeds, low, high, candidates, topk,
+                   iterations, first_iteration, spread, epsilon, state_noise, discount);
+  if (budget_ms) problem.budget_ms = *budget_ms;
+  auto asked = std::chrono::steady_clock::now();
+  problem.stop = stop_if_interrupted;
+  problem.stop_context = &asked;
+  const Parallel threads = torch_threads();
+  const int64_t bytes = cpu::plan_workspace(model, problem, threads.workers);
+  check_workspace(bytes, candidates);
+  Tensor workspace = new_workspace(mean, bytes);
+  Outputs out = make_outputs(mean, stddev, problem);
+  *std::get<3>(out).mutable_data_ptr<int64_t>() =
+      cpu::cem_plan(model, problem, workspace.mutable_data_ptr(), threads);
+  return out;
+}
+
+}  // namespace
+}  // namespace planet
+
+PLANET_SCHEMA(m) {
+  m.def(
+      "cem_plan(Tensor packed, int[] sizes, float min_stddev, int kernel, int precision, "
+      "Tensor belief, Tensor state, Tensor mean, Tensor stddev, Tensor seeds, Tensor low, "
+      "Tensor high, int candidates, int topk, int iterations, int first_iteration, int spread, "
+      "float epsilon, bool state_noise, float discount, float? budget_ms) "
+      "-> (Tensor mean, Tensor stddev, Tensor best, Tensor iterations)");
+}
+
+PLANET_CPU(m) {
+  m.impl("cem_plan", TORCH_BOX(&planet::cem_plan));
+}
