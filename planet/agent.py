@@ -9,19 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from planet.captured_step import CapturedStep
+from planet.control_step import ControlStep, EagerStep, StepInputs
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.noise import (
-    STREAM_DITHER,
-    STREAM_EXPLORATION,
-    STREAM_POSTERIOR,
-    check_seed,
-    mix_seed,
-    normals,
-    row_seeds,
-    uniforms,
-    words,
-)
+from planet.noise import check_seed, mix_seed, row_seeds
 from planet.ops.results import Plan
 from planet.planning import CEMPlanner
 from planet.weights import RolloutWeights
@@ -37,26 +29,38 @@ class Agent:
     so the same seed and the same observations give the same actions.
 
     Attributes:
-      latent: belief after the newest observation; None before the first `reset`.
+      latent: belief after the newest observation; None before the first `reset`. To change it,
+        assign another one.
       planned: the newest plan, with the number of iterations that were run; None before it.
 
     Args:
       world_model: the model; its device is where the agent computes.
       planner: decides on actions.
       exploration_stddev: of the Normal noise that `act(explore=True)` adds to planned actions.
+      capture: run a step as one CUDA graph, which is captured at the first `act` and again after
+        `update_weights`, another batch size or another planner; None: on CUDA with the fused
+        backend. The actions are the same, bit for bit. On the CPU, True runs the same code on the
+        same static buffers.
 
     Raises:
-      ValueError: `exploration_stddev` is negative.
+      ValueError: `exploration_stddev` is negative, or what cannot be captured was asked for.
     """
 
     def __init__(
-        self, world_model: WorldModel, planner: CEMPlanner, exploration_stddev: float = 0.3
+        self,
+        world_model: WorldModel,
+        planner: CEMPlanner,
+        exploration_stddev: float = 0.3,
+        capture: bool | None = None,
     ) -> None:
         if not exploration_stddev >= 0:
             raise ValueError(f"exploration_stddev: expected a value >= 0, got {exploration_stddev}")
         self.world_model = world_model
         self.planner = planner
         self.exploration_stddev = exploration_stddev
+        self.capture = capture
+        self._captured: CapturedStep | None = None
+        self._captures()
         self.latent: LatentState | None = None
         self.planned: Plan | None = None
         self._row_seeds: list[int] = []
@@ -77,6 +81,7 @@ class Agent:
 
     def update_weights(self) -> None:
         """Takes a new snapshot of the world model; call it after every training phase."""
+        self._captured = None  # gives its memory back before there is a new one
         self._weights = self.world_model.rollout_weights()
 
     def reset(self, batch_size: int = 1, seed: int = 0, rows: Sequence[int] | None = None) -> None:
@@ -97,12 +102,14 @@ class Agent:
             raise ValueError(f"batch_size: expected an int >= 1, got {batch_size!r}")
         check_seed(seed)
         model = self.world_model
+        if self._captured is not None and self._captured.moved():
+            self._captured = None
         self._row_seeds = [int(s) for s in row_seeds(seed, batch_size)]
         self._episodes = [0] * batch_size
         self._steps = [0] * batch_size
         with torch.no_grad():
             self.latent = model.rssm.initial(batch_size)
-        self._action = torch.zeros(batch_size, model.action_size, device=model.device)
+        self._action = torch.zeros(batch_size, model.action_size)
 
     def act(self, observation: npt.NDArray[np.uint8], explore: bool = False) -> Array:
         """Filters the newest observation, plans, and returns the action to execute.
@@ -121,13 +128,11 @@ class Agent:
           TypeError, ValueError: the observation's dtype, shape or batch size is not what `reset`
             and the world model expect.
         """
-        seeds = self._step_seeds()
-        latent = self._filter(self._check_observation(observation), seeds)
-        plan = self.planner.plan(self._weights, latent, seeds.to(self.world_model.device))
-        action = self._explore(plan.action, seeds) if explore else plan.action
-        self.latent, self.planned, self._action = latent, plan, action
+        inputs = self._inputs(observation)
+        outcome = self._step().act(self._require_reset(), inputs, explore)
+        self.latent, self.planned, self._action = outcome.latent, outcome.plan, outcome.action
         self._steps = [step + 1 for step in self._steps]
-        out: Array = action.cpu().numpy().copy()
+        out: Array = outcome.action.numpy().copy()
         return out if np.ndim(observation) == 4 else out[0]
 
     def filter(self, observation: npt.NDArray[np.uint8]) -> LatentState:
@@ -142,7 +147,8 @@ class Agent:
         Raises:
           RuntimeError, TypeError, ValueError: as `act`.
         """
-        self.latent = self._filter(self._check_observation(observation), self._step_seeds())
+        inputs = self._inputs(observation)
+        self.latent = self._step().filter(self._require_reset(), inputs)
         return self.latent
 
     def plan(self) -> Plan:
@@ -151,8 +157,7 @@ class Agent:
         Raises:
           RuntimeError: `reset` was not called.
         """
-        seeds = self._step_seeds().to(self.world_model.device)
-        self.planned = self.planner.plan(self._weights, self._require_reset(), seeds)
+        self.planned = self._step().plan(self._require_reset(), self._step_seeds())
         return self.planned
 
     def executed(self, action: npt.ArrayLike) -> None:
@@ -163,7 +168,7 @@ class Agent:
           ValueError: the shape disagrees, or a value is not finite.
         """
         self._require_reset()
-        values = torch.as_tensor(np.asarray(action, dtype=np.float32), device=self._action.device)
+        values = torch.as_tensor(np.asarray(action, dtype=np.float32))
         expected = list(self._action.shape)
         if values.dim() == 1 and self.batch_size == 1:
             values = values[None]
@@ -173,26 +178,31 @@ class Agent:
             raise ValueError("action: expected finite values, got NaN or infinite")
         self._action = values.clone()
 
-    @torch.no_grad()
-    def _filter(self, images: Tensor, seeds: Tensor) -> LatentState:
-        model = self.world_model
-        size = model.image_size
-        count = 3 * size * size
-        dither = uniforms(words(seeds, count, 1, stream=STREAM_DITHER)).float()
-        dither = dither.reshape(-1, size, size, 3).to(model.device)
-        noise = normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
-        embedding = model.embed(model.images(images, dither))
-        latent = self._require_reset()
-        return model.rssm.filter(latent, self._action, embedding, noise.to(model.device))
+    def _step(self) -> EagerStep | CapturedStep:
+        """What runs the tensors' part: the captured one is kept as long as it serves."""
+        step = ControlStep(self.world_model, self._weights, self.planner)
+        if not self._captures():
+            self._captured = None
+            return EagerStep(step)
+        if self._captured is None or not self._captured.serves(step, self.batch_size):
+            self._captured = None
+            self._captured = CapturedStep(step, self.batch_size)
+        return self._captured
 
-    def _explore(self, action: Tensor, seeds: Tensor) -> Tensor:
-        noise = normals(seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
-        noisy = action + self.exploration_stddev * noise.to(action.device)
-        low, high = (
-            torch.as_tensor(bound, dtype=torch.float32, device=action.device)
-            for bound in (self.planner.low, self.planner.high)
-        )
-        return torch.minimum(torch.maximum(noisy, low), high)
+    def _captures(self) -> bool:
+        device, backend = self.world_model.device.type, self.planner.backend
+        capturable = device == "cpu" or (device == "cuda" and backend == "fused")
+        if self.capture and not capturable:
+            raise ValueError(
+                "capture: expected None or False for "
+                f"backend={backend!r} on {device}; only backend='fused' on cuda can be captured"
+            )
+        return device == "cuda" and capturable if self.capture is None else self.capture
+
+    def _inputs(self, observation: npt.NDArray[np.uint8]) -> StepInputs:
+        frames = self._check_observation(observation)
+        stddev = torch.tensor(float(self.exploration_stddev), dtype=torch.float32)
+        return StepInputs(frames, self._step_seeds(), self._action, stddev)
 
     def _step_seeds(self) -> Tensor:
         seeds = [
@@ -239,4 +249,4 @@ class Agent:
                 f"observation: expected batch size {self.batch_size} as in reset(), got "
                 f"{len(array)}; call reset(batch_size={len(array)}) to change it"
             )
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.world_model.device)
+        return torch.from_numpy(np.ascontiguousarray(array))

@@ -48,9 +48,18 @@ def make_model() -> WorldModel:
     return model
 
 
+CAPTURE = False
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["eager", "captured"])
+def capture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test of this file runs with both forms of the control step."""
+    monkeypatch.setitem(globals(), "CAPTURE", request.param)
+
+
 def make_agent(stddev: float = 0.3, model: WorldModel | None = None, **planner: Any) -> Agent:
     settings = {"horizon": 2, "candidates": 8, "iterations": 2, "topk": 3, "backend": "reference"}
-    return Agent(model or make_model(), CEMPlanner(**(settings | planner)), stddev)
+    return Agent(model or make_model(), CEMPlanner(**(settings | planner)), stddev, CAPTURE)
 
 
 def frame(seed: int, *batch: int) -> Observation:

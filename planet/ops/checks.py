@@ -194,7 +194,8 @@ def bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> tuple[Ten
             out.append(value.expand(batch, size))
         else:
             _check_float(name, value, "a float or a tensor [A] or [B, A]")
-            out.append(mean.new_tensor(float(value)).expand(batch, size))
+            # Not new_tensor: on a device that is a copy from the host, which no graph can capture.
+            out.append(mean.new_full((batch, size), float(value)))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and not low < high:
         raise ValueError(f"low: expected a value below high={high}, got {low}")
     return out[0], out[1]

@@ -1,0 +1,200 @@
+"""A control step as a CUDA graph: one launch from the frame on the host to the action on the host.
+
+A graph replays the same kernels on the same memory, so everything that changes from step to step
+lies in buffers that are allocated once:
+
+    staged (pinned host memory) --1 copy--> inputs: seeds, action, stddev, frames
+                                               |
+              results: belief, state ---> filter, plan, explore --1 copy--> action (pinned)
+                         ^                     |
+                         +------ 1 kernel -----+--> results: mean, stddev, best return
+
+Belief and state stay on the device from step to step. What is handed out is a copy of `results`,
+made once the action is on the host, so that callers never see a buffer that the next step writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from planet.control_step import ControlStep, StepInputs, StepOutcome
+from planet.graphs import Graph, capture, on_device
+from planet.latent import LatentState
+from planet.ops.results import Plan
+
+_ALIGNMENT = 256  # bytes, as of tensors of their own: which kernel a product takes depends on it
+
+Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
+
+
+class CapturedStep:
+    """Runs a control step on static buffers; a graph per part of it that is asked for.
+
+    On the CPU there is nothing to capture: the same code runs on the same buffers at every call.
+
+    Args:
+      step: what to run; on CUDA its planner's backend must be "fused".
+      batch_size: B.
+    """
+
+    def __init__(self, step: ControlStep, batch_size: int) -> None:
+        self.step, self.batch_size = step, batch_size
+        self._device = step.model.device
+        inputs, results = _inputs_layout(step, batch_size), _results_layout(step, batch_size)
+        cuda = self._device.type == "cuda"
+        with torch.inference_mode(False):  # such tensors could not be written outside of it
+            host = torch.zeros(_size(inputs), dtype=torch.uint8, pin_memory=cuda)
+            self._host_bytes, self._device_bytes = host, torch.zeros_like(host, device=self._device)
+            self._staged = StepInputs(**_split(self._host_bytes, inputs))
+            self._inputs = StepInputs(**_split(self._device_bytes, inputs))
+            self._buffer = torch.zeros(_size(results), dtype=torch.uint8, device=self._device)
+            self._layout, self._results = results, _split(self._buffer, results)
+            self._action = torch.zeros_like(self._staged.action, pin_memory=cuda)
+        self._latent = LatentState(self._results["belief"], self._results["state"])
+        self._held: LatentState | None = None  # whose values `_latent` has
+        self._iterations = 0
+        self._graphs: dict[str, Graph] = {}
+        # The graph reads the parameters where they lie now; their memory must not be given back.
+        self._parameters = [parameter.detach() for parameter in step.model.parameters()]
+
+    def serves(self, step: ControlStep, batch_size: int) -> bool:
+        """Whether this was captured from the very objects of `step`, and for this batch size."""
+        mine = self.step
+        same = mine.model is step.model and mine.weights is step.weights
+        return same and mine.planner is step.planner and self.batch_size == batch_size
+
+    def moved(self) -> bool:
+        """Whether the model's parameters lie elsewhere than when this was captured."""
+        now = list(self.step.model.parameters())
+        kept = self._parameters
+        return [p.data_ptr() for p in now] != [p.data_ptr() for p in kept]
+
+    def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
+        """See `ControlStep.filter`; `inputs` are on the host."""
+        self._stage(latent, inputs)
+        self._replay("filter", self._filter)
+        return self._snapshot()[0]
+
+    def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
+        """See `ControlStep.plan`; `seeds` are on the host."""
+        staged = self._staged
+        self._stage(
+            latent, StepInputs(staged.frames, seeds, staged.action, staged.exploration_stddev)
+        )
+        self._replay("plan", self._plan)
+        plan = self._snapshot()[1]
+        self._held = latent
+        return plan
+
+    def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
+        """The whole step: from frames on the host to an action on the host."""
+        self._stage(latent, inputs)
+        self._replay("explore" if explore else "act", partial(self._act, explore))
+        action = self._action.clone()
+        return StepOutcome(*self._snapshot(), action)
+
+    def _filter(self) -> None:
+        self._upload()
+        latent = self.step.filter(self._latent, self._inputs)
+        self._keep(belief=latent.belief, state=latent.state)
+
+    def _plan(self) -> None:
+        self._upload()
+        plan = self.step.plan(self._latent, self._inputs.seeds)
+        self._iterations = plan.iterations
+        self._keep(**_planned(plan))
+
+    def _act(self, explore: bool) -> None:
+        self._upload()
+        step, inputs = self.step, self._inputs
+        latent = step.filter(self._latent, inputs)
+        plan = step.plan(latent, inputs.seeds)
+        action = step.explore(plan.action, inputs) if explore else plan.action
+        self._action.copy_(action, non_blocking=True)
+        self._iterations = plan.iterations
+        self._keep(belief=latent.belief, state=latent.state, **_planned(plan))
+
+    def _upload(self) -> None:
+        self._device_bytes.copy_(self._host_bytes, non_blocking=True)
+
+    def _keep(self, **values: Tensor) -> None:
+        """The last of a step's kernels: until then a failure leaves all results as they were."""
+        torch._foreach_copy_([self._results[name] for name in values], list(values.values()))
+
+    def _stage(self, latent: LatentState, inputs: StepInputs) -> None:
+        for graph in self._graphs.values():  # an interrupted step may still read what is staged
+            graph.wait()
+        staged = self._staged
+        staged.frames.copy_(inputs.frames)
+        staged.seeds.copy_(inputs.seeds)
+        staged.action.copy_(inputs.action)
+        staged.exploration_stddev.copy_(inputs.exploration_stddev)
+        if latent is not self._held:
+            self._latent.belief.copy_(latent.belief)
+            self._latent.state.copy_(latent.state)
+        self._held = None  # until the step is done, which may fail
+
+    def _replay(self, part: str, body: Callable[[], None]) -> None:
+        with on_device(self._device):
+            if part not in self._graphs:
+                before = self._buffer.clone()
+                graph = capture(body, self._device)
+                self._buffer.copy_(before)  # the captured step ran to warm up, and moved the latent
+                self._graphs[part] = graph
+            self._graphs[part].replay()
+            self._graphs[part].wait()
+
+    def _snapshot(self) -> tuple[LatentState, Plan]:
+        """Copies of the results, in one kernel."""
+        r = _split(self._buffer.clone(), self._layout)
+        self._held = LatentState(r["belief"], r["state"])
+        plan = Plan(r["action"], r["mean"], r["stddev"], r["best_return"], self._iterations)
+        return self._held, plan
+
+
+def _planned(plan: Plan) -> dict[str, Tensor]:
+    return {name: getattr(plan, name) for name in ("action", "mean", "stddev", "best_return")}
+
+
+def _inputs_layout(step: ControlStep, batch: int) -> Layout:
+    size, actions = step.model.image_size, step.model.action_size
+    return {
+        "seeds": (torch.int64, (batch,)),
+        "action": (torch.float32, (batch, actions)),
+        "exploration_stddev": (torch.float32, ()),
+        "frames": (torch.uint8, (batch, size, size, 3)),
+    }
+
+
+def _results_layout(step: ControlStep, batch: int) -> Layout:
+    config, plan = step.model.config, (step.planner.horizon, batch, step.model.action_size)
+    shapes = {
+        "belief": (batch, config.belief_size), "state": (batch, config.state_size),
+        "action": plan[1:], "mean": plan, "stddev": plan, "best_return": (batch,),
+    }  # fmt: skip
+    return {name: (torch.float32, shape) for name, shape in shapes.items()}
+
+
+def _size(layout: Layout) -> int:
+    """Bytes of a buffer for all tensors of a layout."""
+    return sum(_padded(*part) for part in layout.values())
+
+
+def _padded(dtype: torch.dtype, shape: tuple[int, ...]) -> int:
+    size = math.prod(shape) * dtype.itemsize
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _split(buffer: Tensor, layout: Layout) -> dict[str, Tensor]:
+    """Views of a buffer of bytes, one after another."""
+    views, start = {}, 0
+    for name, (dtype, shape) in layout.items():
+        end = start + math.prod(shape) * dtype.itemsize
+        views[name] = buffer[start:end].view(dtype).view(shape)
+        start += _padded(dtype, shape)
+    return views

@@ -1,0 +1,142 @@
+"""The tensors' part of a control step: filter the belief, plan, explore.
+
+`ControlStep` holds functions of tensors on one device, without Python numbers that change from step
+to step and without a look at any result, so that a CUDA graph can capture them. `EagerStep` runs
+them operator by operator, `planet.captured_step.CapturedStep` as a graph, with the same results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.models import WorldModel
+from planet.noise import STREAM_DITHER, STREAM_EXPLORATION, STREAM_POSTERIOR
+from planet.ops import draws
+from planet.ops.results import Plan
+from planet.planning import CEMPlanner
+from planet.weights import RolloutWeights
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """What a control step starts from, beside the latent.
+
+    Attributes:
+      frames: the newest observations, uint8 [B, h, w, 3].
+      seeds: of the step, int64 [B].
+      action: executed before it, [B, A].
+      exploration_stddev: of the noise on the planned action, float32 [].
+    """
+
+    frames: Tensor
+    seeds: Tensor
+    action: Tensor
+    exploration_stddev: Tensor
+
+    def to(self, device: torch.device) -> StepInputs:
+        """Returns the inputs on `device`."""
+        parts = (self.frames, self.seeds, self.action, self.exploration_stddev)
+        return StepInputs(*(part.to(device) for part in parts))
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a control step leads to.
+
+    Attributes:
+      latent: after the observation, on the model's device.
+      plan: from there, on the model's device.
+      action: to execute, float32 [B, A] on the host.
+    """
+
+    latent: LatentState
+    plan: Plan
+    action: Tensor
+
+
+@dataclass(frozen=True)
+class ControlStep:
+    """One control step of an agent.
+
+    Attributes:
+      model: filters; its present parameters count.
+      weights: snapshot of the model to plan with.
+      planner: decides on actions.
+    """
+
+    model: WorldModel
+    weights: RolloutWeights
+    planner: CEMPlanner
+
+    @torch.no_grad()
+    def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
+        """Advances the latent by the executed action and samples the posterior of the frames.
+
+        Args:
+          latent: belief [B, D], state [B, S] after the previous observation.
+          inputs: of this step.
+
+        Returns:
+          The latent after the observation.
+        """
+        model, seeds = self.model, inputs.seeds
+        shape = inputs.frames.shape
+        dither = draws.uniforms(seeds, shape[1:].numel(), 1, stream=STREAM_DITHER).reshape(shape)
+        noise = draws.normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
+        embedding = model.embed(model.images(inputs.frames, dither))
+        return model.rssm.filter(latent, inputs.action, embedding, noise)
+
+    @torch.no_grad()
+    def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
+        """Plans from a latent; `seeds` int64 [B] are the step's."""
+        return self.planner.plan(self.weights, latent, seeds)
+
+    @torch.no_grad()
+    def explore(self, action: Tensor, inputs: StepInputs) -> Tensor:
+        """Adds Normal noise to planned actions [B, A] and clips to the planner's bounds."""
+        noise = draws.normals(inputs.seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
+        noisy = action + inputs.exploration_stddev * noise
+        return _clip(noisy, self.planner.low, self.planner.high)
+
+
+class EagerStep:
+    """Runs a control step operator by operator; inputs come from the host.
+
+    Args:
+      step: what to run.
+    """
+
+    def __init__(self, step: ControlStep) -> None:
+        self._step = step
+        self._device = step.model.device
+
+    def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
+        """See `ControlStep.filter`; `inputs` are on the host."""
+        return self._step.filter(latent, inputs.to(self._device))
+
+    def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
+        """See `ControlStep.plan`; `seeds` are on the host."""
+        return self._step.plan(latent, seeds.to(self._device))
+
+    def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
+        """The whole step: from frames on the host to an action on the host."""
+        inputs = inputs.to(self._device)
+        latent = self._step.filter(latent, inputs)
+        plan = self._step.plan(latent, inputs.seeds)
+        action = self._step.explore(plan.action, inputs) if explore else plan.action
+        return StepOutcome(latent, plan, action.cpu())
+
+
+def _clip(action: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    """Numbers are arguments of a kernel; tensors of them would be copied from the host."""
+    if isinstance(low, Tensor):
+        action = torch.maximum(action, low.to(action.device))
+    else:
+        action = action.clamp(min=low)
+    if isinstance(high, Tensor):
+        return torch.minimum(action, high.to(action.device))
+    return action.clamp(max=high)
