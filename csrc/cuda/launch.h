@@ -8,9 +8,9 @@ namespace planet::cuda {
 
 struct Launch {
   dim3 grid, block;
-  size_t shared_bytes;  // dynamic shared memory of a block
-  void* stream;         // cudaStream_t
-  int cluster = 1;      // blocks of a cluster, along x
+  size_t shared_bytes;       // dynamic shared memory of a block
+  void* stream;              // cudaStream_t
+  int cluster = 1;           // blocks of a cluster, along x
   bool cooperative = false;  // all blocks are resident at once, or the launch is refused
 };
 
@@ -18,7 +18,7 @@ struct Launch {
 template <class... Parameters, class... Arguments>
 const char* launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
 #ifndef __CUDACC__
-  return emulator::launch(how.grid, how.block, how.shared_bytes, how.cluster,
+  return emulator::launch(how.grid, how.block, how.shared_bytes, how.cluster, how.cooperative,
                           [=] { kernel(static_cast<Parameters>(arguments)...); });
 #else
   // More than 48 KB must be asked for; it is remembered per function and device, and cheap.

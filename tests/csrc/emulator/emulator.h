@@ -1,0 +1,107 @@
+// Runs CUDA kernels on the CPU, so that they can be tested where there is no GPU.
+//
+// Put tests/csrc/emulator on the include path before everything else and compile csrc/cuda/*.cu as
+// C++20 (target planet_cuda_emulated): <cuda_runtime.h> is then ours. launch() of
+// csrc/cuda/launch.h runs the kernel to its end and returns null, or the text of what went wrong.
+// Pointers are ordinary memory; give kernels arrays beside pages without access
+// (tests/csrc/memory.h).
+//
+// Every CUDA thread is a fiber. Blocks run one after another; the blocks of a cluster and those of
+// a cooperative launch run at the same time. What is checked, and fails the launch with the block,
+// warp, lane and place in the source: lanes that do not come to a warp's call, or come to another
+// one; threads that leave while others wait for them; deadlocks; misaligned or outlying addresses
+// of matrix loads, bulk copies and streaming loads; barriers and byte counts of bulk copies. Shared
+// memory holds 0xFF (NaN, -1) before each block and ends at a page without access.
+//
+//   JitterScope jitter(seed);             random order of threads, random delays of bulk copies
+//   DeviceScope small(Device::sm_120());  what the runtime says of the device, and its limits
+//   last_launch().multiply_accumulates    counts
+//
+// Under ThreadSanitizer the CUDA threads are threads of their own, ordered only by what orders
+// them on a device: __syncthreads, __syncwarp, cluster and bulk copy barriers, release and acquire,
+// launches. Warp calls such as mma, ldmatrix and shuffles order nothing.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vector_types.h"
+
+namespace planet::cuda::emulator {
+
+// What the runtime tells of the device.
+struct Device {
+  int major, minor;
+  int multiprocessors;
+  int shared_per_block;  // at most, opt-in
+  int shared_per_multiprocessor;
+  // The sums of the matrix units: how many products are added at once, and the bits kept below the
+  // largest one's 24 (see matrix_unit.h).
+  int products_at_once, extra_bits;
+  int active_clusters = 0;  // cudaOccupancyMaxActiveClusters; 0: multiprocessors / cluster
+  int count = 1;            // devices
+  int driver = 13000;       // 0: none
+
+  static Device sm_80() { return {8, 0, 108, 166912, 167936, 8, 1}; }     // A100
+  static Device sm_90() { return {9, 0, 132, 232448, 233472, 16, 2}; }    // H200
+  static Device sm_100() { return {10, 0, 148, 232448, 233472, 16, 2}; }  // B200
+  static Device sm_120() { return {12, 0, 170, 101376, 102400, 16, 2}; }  // RTX 5090
+};
+
+struct Counters {
+  int64_t launches, blocks;
+  int64_t multiply_accumulates;   // of warps
+  int64_t load_matrices;          // ldmatrix.x4, of warps
+  int64_t load_matrix_conflicts;  // extra passes over the banks
+  int64_t streamed_bytes;         // by load_streaming, all lanes
+  int64_t bulk_bytes;             // by copy_to_peer and copy_from_global
+  int64_t block_barriers;         // __syncthreads, of blocks
+};
+
+Device& device();         // sm_90() at first
+uint64_t& jitter_seed();  // 0: threads take turns in order
+const Counters& last_launch();
+Counters& total();  // of all launches; may be set to {}
+
+class DeviceScope {
+ public:
+  explicit DeviceScope(const Device& chosen) : before_(device()) { device() = chosen; }
+  ~DeviceScope() { device() = before_; }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  Device before_;
+};
+
+class JitterScope {
+ public:
+  explicit JitterScope(uint64_t seed) : before_(jitter_seed()) { jitter_seed() = seed; }
+  ~JitterScope() { jitter_seed() = before_; }
+  JitterScope(const JitterScope&) = delete;
+  JitterScope& operator=(const JitterScope&) = delete;
+
+ private:
+  uint64_t before_;
+};
+
+struct Configuration {
+  dim3 grid, block;
+  size_t shared_bytes;
+  int cluster;
+  bool cooperative;
+};
+
+// Runs body(kernel) once per thread.
+const char* run(const Configuration& configuration, void (*body)(const void*), const void* kernel);
+
+// Runs kernel() once per thread. Returns null, or what went wrong (a string that lives for ever).
+template <class Kernel>
+const char* launch(dim3 grid, dim3 block, size_t shared_bytes, int cluster, bool cooperative,
+                   const Kernel& kernel) {
+  return run(
+      {grid, block, shared_bytes, cluster, cooperative},
+      [](const void* body) { (*static_cast<const Kernel*>(body))(); }, &kernel);
+}
+
+}  // namespace planet::cuda::emulator

@@ -1,0 +1,46 @@
+// Threads of control on one core that hand over to each other: what CUDA threads run on here.
+#pragma once
+
+#include <stddef.h>
+
+namespace planet::cuda::emulator {
+
+struct Context {
+  void* stack_pointer = nullptr;  // where it stands while others run
+  void* stack = nullptr;          // lowest address; null: the host's own
+  size_t stack_bytes = 0;
+  void* fake_stack = nullptr;  // AddressSanitizer's
+  void* tsan_fiber = nullptr;  // ThreadSanitizer's
+};
+
+// Makes `context` begin with entry() on its stack; entry never returns.
+void prepare(Context& context, void* stack, size_t stack_bytes, void (*entry)());
+
+// To be called first thing by entry().
+void begin_context();
+
+// Leaves `from`, which is running, and goes on where `to` stands. Orders no memory accesses: to
+// ThreadSanitizer the two are concurrent.
+void switch_context(Context& from, Context& to);
+
+// The stacks of many contexts, mapped at once; pages cost memory when they are touched.
+class Stacks {
+ public:
+  Stacks() = default;
+  ~Stacks();
+  Stacks(const Stacks&) = delete;
+  Stacks& operator=(const Stacks&) = delete;
+
+  // At least `count` stacks; forgets what was on them.
+  void require(size_t count);
+  void* stack(size_t index) const;
+  static size_t bytes();  // of one stack
+  // Whether the lowest bytes of a stack were never written.
+  bool intact(size_t index) const;
+
+ private:
+  unsigned char* base_ = nullptr;
+  size_t count_ = 0;
+};
+
+}  // namespace planet::cuda::emulator

@@ -1,0 +1,160 @@
+// The state of a launch that runs, shared by the emulator's files and by the functions that kernels
+// call. Everything is on one core: nothing here is atomic.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <source_location>
+#include <string>
+#include <vector>
+
+#include "emulator.h"
+#include "fibers.h"
+
+namespace planet::cuda::emulator {
+
+using Where = std::source_location;  // the place of a call, its default argument
+
+struct Warp;
+struct Block;
+
+struct Thread {
+  Context context;
+  uint3 index;  // threadIdx
+  int lane;
+  Warp* warp;
+  Block* block;
+  // What it waits at, for reports.
+  const char* call;
+  Where where;
+  // Of clusters.cpp.
+  uint64_t* barrier;  // waited for, or null
+  uint32_t parity;
+  bool satisfied;          // the phase is complete
+  bool cluster_arrived;    // and has not waited yet
+  uint64_t cluster_phase;  // that it arrived in
+  uint64_t warp_syncs;     // __syncwarp so far
+  // The last read of load_acquire: the same again means that the thread spins.
+  const uint32_t* polled;
+  uint32_t polled_value;
+};
+
+// Lanes on their way into one call of a warp.
+struct Meeting {
+  const char* call;
+  Where where;
+  void (*perform)(Warp& warp, uint32_t mask);
+  uint32_t mask, arrived;
+};
+
+struct Warp {
+  Thread* threads;  // lanes 0, 1, ...
+  Block* block;
+  uint32_t lanes;     // that exist
+  uint32_t alive;     // that have not left the kernel
+  uint32_t runnable;  // that wait for nothing
+  uint32_t polling;   // that try again when nobody else can run
+  uint32_t at_barrier;
+  int meetings;
+  Meeting meeting[32];
+  void* data[32];        // what each lane brought to its meeting
+  char sync_objects[2];  // what ThreadSanitizer knows __syncwarp by, in turn
+};
+
+struct Block {
+  dim3 index;
+  uint32_t rank;          // in its cluster
+  Block* cluster;         // block of rank 0
+  unsigned char* shared;  // shared_bytes
+  Warp* warps;
+  int warp_count;
+  int threads, exited;
+  int at_barrier;
+  uint64_t barrier_phase;
+  char sync_objects[2];  // of __syncthreads
+  // Of the cluster, kept by its block of rank 0.
+  int cluster_arrived;
+  uint64_t cluster_phase;
+  char cluster_objects[2];
+  std::vector<uint64_t*> barriers;  // initialised in its shared memory
+};
+
+struct Machine {
+  Configuration configuration;
+  Context host;
+  char started, finished;  // what ThreadSanitizer knows the launch's begin and end by
+  void (*body)(const void*);
+  const void* kernel;
+  std::vector<Thread> threads;  // of the blocks that run now, as all below
+  std::vector<Warp> warps;
+  std::vector<Block> blocks;
+  int alive;           // threads
+  uint64_t tick;       // hand-overs so far
+  uint64_t progress;   // events that may end a wait
+  uint64_t polled_at;  // progress when the polling began
+  uint64_t polls;      // in vain since then
+  uint64_t random;     // state of the jitter, 0: none
+  std::string failure;
+  Counters counters;
+};
+
+extern Machine machine;
+extern Thread* current;
+
+// Ends the launch with this text and the current thread's position.
+[[noreturn]] void fail(const std::string& text);
+[[noreturn]] void fail(const char* call, const Where& where, const std::string& text);
+// The same without a current thread's position.
+[[noreturn]] void fail_all(const std::string& text);
+std::string position(const Thread& thread);
+std::string place(const Where& where);
+std::string block_text(const Block& block);
+std::string lanes_text(uint32_t mask);
+std::string mask_text(uint32_t mask);
+std::string barrier_text(const Thread& thread);  // what is known of the one waited for
+
+// The current thread waits until somebody sets its bit of `runnable`.
+void wait(const char* call, const Where& where);
+// The current thread lets all others run, then tries again.
+void poll(const char* call, const Where& where);
+// With jitter, sometimes lets others run. Kernels' functions call it before what others may see.
+void jitter();
+// A random number below `count`.
+uint32_t random_below(uint32_t count);
+
+// The current thread's part in a call of its warp: when all lanes of `mask` have come, the last one
+// performs it. Aligned calls must be the same place in the source for all lanes.
+void meet(const char* call, const Where& where, uint32_t mask, bool aligned,
+          void (*perform)(Warp& warp, uint32_t mask), void* data);
+
+void leave_kernel();
+void schedule_until_done();  // all threads, from the host
+
+void synchronize_block(const Where& where);
+void synchronize_warp(uint32_t mask, const Where& where);
+
+// Checks that `bytes` at `pointer` are this block's shared memory, aligned to `alignment`.
+void check_shared(const char* call, const Where& where, const void* pointer, size_t bytes,
+                  size_t alignment);
+
+// ---- clusters.cpp ----
+uint32_t cluster_rank();
+void cluster_arrive(const Where& where);
+void cluster_wait(const Where& where);
+uint32_t shared_address(const void* pointer, const Where& where);
+uint32_t peer_address(const void* pointer, uint32_t rank, const Where& where);
+void barrier_init(uint64_t* barrier, uint32_t arrivals, const Where& where);
+void barrier_arrive(uint64_t* barrier, uint32_t expected_bytes, const Where& where);
+void barrier_wait(uint64_t* barrier, uint32_t parity, const Where& where);
+void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t barrier,
+                  const Where& where);
+void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t* barrier,
+                      const Where& where);
+// Performs bulk copies that are due, or one if `now`. Whether there was one.
+bool advance_copies(bool now);
+void forget_copies();
+// What is wrong if copies are under way or bytes are awaited when the blocks have ended.
+std::string unfinished_copies();
+
+}  // namespace planet::cuda::emulator

@@ -1,0 +1,274 @@
+// Which thread runs next, and who waits for whom.
+#include <bit>
+
+#include "machine.h"
+#include "sanitizers.h"
+
+namespace planet::cuda::emulator {
+namespace {
+
+// Lane of `set` after `lane`, in a circle.
+int next_lane(uint32_t set, int lane) {
+  const uint32_t later = lane == 31 ? 0 : set >> (lane + 1) << (lane + 1);
+  return std::countr_zero(later ? later : set);
+}
+
+int random_lane(uint32_t set) {
+  uint32_t skip = random_below(static_cast<uint32_t>(std::popcount(set)));
+  for (; skip > 0; --skip) set &= set - 1;
+  return std::countr_zero(set);
+}
+
+// A warp after `from`, in a circle, for which `ready`; with jitter after a random one.
+template <class Ready>
+Warp* next_warp(const Warp* from, const Ready& ready) {
+  const size_t count = machine.warps.size();
+  size_t at = static_cast<size_t>(from - machine.warps.data());
+  if (machine.random) at = random_below(static_cast<uint32_t>(count));
+  for (size_t i = 0; i < count; ++i) {
+    at = at + 1 == count ? 0 : at + 1;
+    if (ready(machine.warps[at])) return &machine.warps[at];
+  }
+  return nullptr;
+}
+
+[[noreturn]] void report_deadlock() {
+  std::string text = "deadlock:";
+  int lines = 0;
+  for (const Warp& warp : machine.warps) {
+    uint32_t left = warp.alive;
+    while (left != 0 && lines < 16) {
+      // Lanes that wait at the same place.
+      const Thread& first = warp.threads[std::countr_zero(left)];
+      uint32_t same = 0;
+      for (uint32_t rest = left; rest != 0; rest &= rest - 1) {
+        const int lane = std::countr_zero(rest);
+        const Thread& thread = warp.threads[lane];
+        if (thread.call == first.call && thread.where.line() == first.where.line()) {
+          same |= 1u << lane;
+        }
+      }
+      text += "\n  block " + block_text(*warp.block) + " warp " +
+              std::to_string(&warp - warp.block->warps) + " lanes " + lanes_text(same) + " at " +
+              first.call + " (" + place(first.where) + ")" + barrier_text(first);
+      left &= ~same;
+      ++lines;
+    }
+  }
+  if (lines == 16) text += "\n  ...";
+  fail_all(text);
+}
+
+Thread& thread_of(Warp& warp) {
+  const int lane =
+      machine.random
+          ? random_lane(warp.runnable)
+          : next_lane(warp.runnable, warp.threads == current->warp->threads ? current->lane : 31);
+  return warp.threads[lane];
+}
+
+Thread& next_thread() {
+  ++machine.tick;
+  advance_copies(false);
+  Warp* warp = current->warp;
+  if (warp->runnable && !(machine.random && random_below(8) == 0)) return thread_of(*warp);
+  for (;;) {
+    warp = next_warp(current->warp, [](const Warp& w) { return w.runnable != 0; });
+    if (warp != nullptr) return thread_of(*warp);
+    if (!advance_copies(true)) break;
+  }
+  // Only threads that poll: they try again, in vain unless something has happened meanwhile.
+  warp = next_warp(current->warp, [](const Warp& w) { return w.polling != 0; });
+  if (warp == nullptr) report_deadlock();
+  if (machine.polled_at != machine.progress) {
+    machine.polled_at = machine.progress;
+    machine.polls = 0;
+  }
+  if (++machine.polls > 1000 + 8 * machine.threads.size()) report_deadlock();
+  warp->runnable |= warp->polling;
+  warp->polling = 0;
+  return thread_of(*warp);
+}
+
+void hand_over() {
+  Thread& from = *current;
+  Thread& to = next_thread();
+  if (&to == &from) return;
+  current = &to;
+  switch_context(from.context, to.context);
+}
+
+void release_block_barrier(Block& block) {
+  for (int w = 0; w < block.warp_count; ++w) {
+    Warp& warp = block.warps[w];
+    warp.runnable |= warp.at_barrier;
+    warp.at_barrier = 0;
+  }
+  block.at_barrier = 0;
+  ++block.barrier_phase;
+  ++machine.progress;
+  ++machine.counters.block_barriers;
+}
+
+// Lanes of a warp come to one __syncthreads together.
+void check_block_barrier(const Warp& warp, const Where& where) {
+  const Block& block = *warp.block;
+  if (block.exited > 0) {
+    fail("__syncthreads", where, "another thread of the block has left the kernel");
+  }
+  if (warp.at_barrier != 0) {
+    const Thread& other = warp.threads[std::countr_zero(warp.at_barrier)];
+    if (other.where.line() != where.line() || other.where.file_name() != where.file_name()) {
+      fail("__syncthreads", where,
+           "lane " + std::to_string(other.lane) + " of the warp came to the one at " +
+               place(other.where));
+    }
+  }
+  for (int i = 0; i < warp.meetings; ++i) {
+    const Meeting& meeting = warp.meeting[i];
+    if (meeting.mask >> current->lane & 1) {
+      fail("__syncthreads", where,
+           "lanes " + lanes_text(meeting.arrived) + " wait for this one at " + meeting.call + " (" +
+               place(meeting.where) + ")");
+    }
+  }
+}
+
+[[noreturn]] void fail_meeting(const char* call, const Where& where, const Meeting& other) {
+  fail(call, where,
+       "lanes " + lanes_text(other.arrived) + " wait for this one at " + other.call + " (" +
+           place(other.where) + "), mask " + mask_text(other.mask));
+}
+
+// The meeting that the current lane comes to, a new one if it is the first.
+Meeting& find_meeting(const char* call, const Where& where, uint32_t mask, bool aligned,
+                      void (*perform)(Warp&, uint32_t)) {
+  Warp& warp = *current->warp;
+  const uint32_t bit = 1u << current->lane;
+  for (int i = 0; i < warp.meetings; ++i) {
+    Meeting& meeting = warp.meeting[i];
+    if (!(meeting.mask & bit)) continue;
+    const bool same_place = meeting.where.line() == where.line() &&
+                            meeting.where.column() == where.column() &&
+                            meeting.where.file_name() == where.file_name();
+    if (meeting.mask != mask || meeting.perform != perform || (aligned && !same_place)) {
+      fail_meeting(call, where, meeting);
+    }
+    return meeting;
+  }
+  if (!(mask & bit)) fail(call, where, "the lane is not in its own mask " + mask_text(mask));
+  if (mask & ~warp.alive) {
+    fail(call, where,
+         "lanes " + lanes_text(mask & ~warp.alive) +
+             " of the mask do not exist or have left the kernel");
+  }
+  if (mask & warp.at_barrier) {
+    fail(call, where,
+         "lanes " + lanes_text(mask & warp.at_barrier) + " of the mask wait at __syncthreads (" +
+             place(warp.threads[std::countr_zero(mask & warp.at_barrier)].where) + ")");
+  }
+  Meeting& meeting = warp.meeting[warp.meetings++];
+  meeting = {call, where, perform, mask, 0};
+  return meeting;
+}
+
+}  // namespace
+
+uint32_t random_below(uint32_t count) {
+  machine.random += 0x9E3779B97F4A7C15u;  // SplitMix64 (Steele, Lea and Flood 2014)
+  uint64_t z = machine.random;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+  return static_cast<uint32_t>(((z ^ z >> 31) >> 32) * count >> 32);
+}
+
+void wait(const char* call, const Where& where) {
+  current->call = call;
+  current->where = where;
+  current->warp->runnable &= ~(1u << current->lane);
+  hand_over();
+}
+
+void poll(const char* call, const Where& where) {
+  current->warp->polling |= 1u << current->lane;
+  wait(call, where);
+}
+
+void jitter() {
+  if (machine.random && random_below(4) == 0) hand_over();
+}
+
+void meet(const char* call, const Where& where, uint32_t mask, bool aligned,
+          void (*perform)(Warp& warp, uint32_t mask), void* data) {
+  Warp& warp = *current->warp;
+  Meeting& meeting = find_meeting(call, where, mask, aligned, perform);
+  warp.data[current->lane] = data;
+  meeting.arrived |= 1u << current->lane;
+  if (meeting.arrived != mask) {
+    wait(call, where);
+    return;
+  }
+  meeting = warp.meeting[--warp.meetings];
+  perform(warp, mask);
+  warp.runnable |= mask;
+  ++machine.progress;
+  jitter();
+}
+
+void synchronize_warp(uint32_t mask, const Where& where) {
+  // Two objects in turn: who comes early to the next barrier does not order those still in this
+  // one.
+  Thread& thread = *current;
+  char& object = thread.warp->sync_objects[thread.warp_syncs++ % 2];
+  release(&object);
+  meet("__syncwarp", where, mask, false, [](Warp&, uint32_t) {}, nullptr);
+  acquire(&object);
+}
+
+void synchronize_block(const Where& where) {
+  Warp& warp = *current->warp;
+  Block& block = *warp.block;
+  check_block_barrier(warp, where);
+  char& object = block.sync_objects[block.barrier_phase % 2];
+  release(&object);
+  warp.at_barrier |= 1u << current->lane;
+  if (++block.at_barrier < block.threads) {
+    wait("__syncthreads", where);
+  } else {
+    release_block_barrier(block);
+    jitter();
+  }
+  acquire(&object);
+}
+
+void leave_kernel() {
+  Warp& warp = *current->warp;
+  Block& block = *warp.block;
+  const uint32_t bit = 1u << current->lane;
+  for (int i = 0; i < warp.meetings; ++i) {
+    if (warp.meeting[i].mask & bit) fail_meeting("the kernel's end", Where{}, warp.meeting[i]);
+  }
+  if (block.at_barrier > 0) {
+    fail("left the kernel while other threads of the block wait at __syncthreads");
+  }
+  if (current->cluster_arrived) fail("left the kernel between cluster_arrive and cluster_wait");
+  warp.alive &= ~bit;
+  warp.runnable &= ~bit;
+  ++block.exited;
+  ++machine.progress;
+  if (--machine.alive == 0) {
+    switch_context(current->context, machine.host);
+  } else {
+    hand_over();
+  }
+  __builtin_unreachable();
+}
+
+void schedule_until_done() {
+  machine.tick = machine.progress = machine.polled_at = machine.polls = 0;
+  current = &machine.threads[0];
+  switch_context(machine.host, current->context);
+  current = nullptr;
+}
+
+}  // namespace planet::cuda::emulator
