@@ -265,10 +265,17 @@ class InterruptedGraph:
             raise KeyboardInterrupt
 
 
+def step(agent: Agent, t: int) -> list[Any]:
+    """The action of a step, and the belief that it was planned from."""
+    action = agent.act(frame(t))
+    assert agent.latent is not None
+    return [action.tolist(), agent.latent.belief.tolist()]
+
+
 def test_an_interrupted_step_is_taken_again(captures: Captures) -> None:
     undisturbed, agent = make_agent(), make_agent()
     undisturbed.reset(seed=2)
-    expected = [undisturbed.act(frame(t)).tolist() for t in range(3)]
+    expected = [step(undisturbed, t) for t in range(3)]
     graphs: list[InterruptedGraph] = []
 
     def make(body: Callable[[], None], device: torch.device) -> Graph:
@@ -277,14 +284,14 @@ def test_an_interrupted_step_is_taken_again(captures: Captures) -> None:
 
     captures.make = make
     agent.reset(seed=2)
-    actions = [agent.act(frame(0)).tolist()]
+    steps = [step(agent, 0)]
     latent, planned = agent.latent, agent.planned
     graphs[0].interrupt = True
     with pytest.raises(KeyboardInterrupt):
         agent.act(frame(1))
     assert agent.latent is latent and agent.planned is planned
-    actions += [agent.act(frame(t)).tolist() for t in (1, 2)]
-    assert actions == expected
+    steps += [step(agent, t) for t in (1, 2)]
+    assert steps == expected
 
 
 def test_runs_to_warm_up_leave_no_trace(captures: Captures) -> None:
