@@ -105,7 +105,7 @@ class PlannerConfig:
     state_noise: bool = True  # sample the prior in rollouts [P Alg. 2]
     discount: float = 1.0  # per model step [P; G at its first commit: 0.99]
     backend: Literal["fused", "reference"] = "fused"  # who computes it [O]
-    precision: Literal["fp32", "int8"] = "fp32"  # of the products in rollouts [O]
+    precision: Literal["fp32", "int8", "fp16", "bf16"] = "fp32"  # of the rollouts' products [O]
     budget_ms: float | None = None  # a plan ends with the last iteration that fits; None: all I [O]
 
     def __post_init__(self) -> None:
@@ -114,7 +114,7 @@ class PlannerConfig:
         _finite(self, "low", "high")
         _choice(self, "spread", ("population", "mean_absolute"))
         _choice(self, "backend", ("fused", "reference"))
-        _choice(self, "precision", ("fp32", "int8"))
+        _choice(self, "precision", ("fp32", "int8", "fp16", "bf16"))
         if self.budget_ms is not None:
             _positive(self, "budget_ms")
         if self.topk > self.candidates:

@@ -49,7 +49,9 @@ class EvaluateOptions:
     length: int = 50  # video: frames until the prediction starts anew
     device: str | None = None  # None: the run's
     backend: Literal["fused", "reference"] | None = None  # of the planner; None: the run's
-    precision: Literal["fp32", "int8"] | None = None  # of the planner; None: the run's
+    precision: Literal["fp32", "int8", "fp16", "bf16"] | None = (
+        None  # of the planner; None: the run's
+    )
     budget_ms: float | None = None  # of a plan; None: the run's
 
 

@@ -24,6 +24,8 @@ PLANNERS: dict[str, dict[str, Any]] = {
     "reference": {"backend": "reference", "precision": "fp32"},
     "fused": {"backend": "fused", "precision": "fp32"},
     "int8": {"backend": "fused", "precision": "int8"},
+    "fp16": {"backend": "fused", "precision": "fp16"},
+    "bf16": {"backend": "fused", "precision": "bf16"},
 }
 """What `--compare` can name."""
 
@@ -42,8 +44,8 @@ _Backend = Annotated[
     tyro.conf.arg(metavar="{fused,reference}", help_behavior_hint=""),
 ]
 _Precision = Annotated[
-    Literal["fp32", "int8"] | None,
-    tyro.conf.arg(metavar="{fp32,int8}", help_behavior_hint=""),
+    Literal["fp32", "int8", "fp16", "bf16"] | None,
+    tyro.conf.arg(metavar="{fp32,int8,fp16,bf16}", help_behavior_hint=""),
 ]
 
 
@@ -52,7 +54,8 @@ class ProfileOptions:
     """Times one control step by stage: render, filter, plan, environment, total; p50 to jitter.
 
     Without a run, times a bare planner with random weights; what is not given has the paper's size.
-    With --compare, several planners take turns at every step on the same observations.
+    With --compare, several planners take turns at every step on the same observations. Times are
+    the host clock's; a CUDA device is synchronised before and after each stage.
     """
 
     run_dir: Annotated[
@@ -68,8 +71,8 @@ class ProfileOptions:
         str | None,
         tyro.conf.arg(
             metavar="NAME,NAME",
-            help="planners to time side by side: reference, fused, int8 (fused, in int8); "
-            "the others are compared with the first",
+            help="planners to time side by side: reference, fused, and fused in int8 (on the CPU), "
+            "fp16 or bf16 (on CUDA); the others are compared with the first",
             help_behavior_hint="",
         ),
     ] = None

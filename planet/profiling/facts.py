@@ -30,17 +30,25 @@ def plan_facts(planner: CEMPlanner, weights: RolloutWeights, batch_size: int) ->
 
 
 def compute_facts(planner: CEMPlanner, device: torch.device) -> dict[str, Any]:
-    """What computes: device, backend, precision, instruction set, threads."""
-    fused = planner.backend == "fused" and device.type == "cpu"
-    torchs = torch.backends.cpu.get_cpu_capability()
-    isa = build_info().get(planner.precision) if fused else torchs
-    return {
-        "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
+    """What computes: device, backend, precision, instruction set, threads; on CUDA the clock."""
+    cuda = device.type == "cuda"
+    facts = {
+        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
         "backend": planner.backend,
         "precision": planner.precision,
-        "instruction_set": str(isa).lower(),
+        "instruction_set": _instruction_set(planner, device),
         "threads": torch.get_num_threads(),
     }
+    clock = "host, device synchronised before and after each stage"
+    return {**facts, "clock": clock} if cuda else facts
+
+
+def _instruction_set(planner: CEMPlanner, device: torch.device) -> str:
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"sm_{major}{minor}"
+    fused, torchs = planner.backend == "fused", torch.backends.cpu.get_cpu_capability()
+    return str(build_info().get(planner.precision) if fused else torchs).lower()
 
 
 def run_facts(run: Run, action_repeat: int) -> dict[str, Any]:

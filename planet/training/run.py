@@ -41,7 +41,7 @@ def open_run(
     directory: Path | str,
     device: str | None = None,
     backend: Literal["fused", "reference"] | None = None,
-    precision: Literal["fp32", "int8"] | None = None,
+    precision: Literal["fp32", "int8", "fp16", "bf16"] | None = None,
     budget_ms: float | None = None,
 ) -> Run:
     """Loads the agent of a run's checkpoint; nothing in the directory is changed.

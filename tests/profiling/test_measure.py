@@ -98,6 +98,14 @@ def test_compute_facts_name_precision_and_instruction_set(monkeypatch: pytest.Mo
         assert (facts["precision"], facts["instruction_set"]) == (precision, isa)
 
 
+def test_compute_facts_of_a_gpu_name_it_and_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    facts = compute_facts(replace(PLANNER, backend="fused"), torch.device("cuda:0"))
+    assert (facts["device"], facts["instruction_set"]) == ("NVIDIA H200", "sm_90")
+    assert facts["clock"] == "host, device synchronised before and after each stage"
+
+
 # ---- A run ---------------------------------------------------------------------------------------
 
 

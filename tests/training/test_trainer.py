@@ -19,6 +19,7 @@ import torch
 from planet.checkpoint import load_checkpoint
 from planet.config import Config
 from planet.replay import Chunk, ReplayBuffer, read_episode
+from planet.training.device import available_device
 from planet.training.learner import NonFiniteError
 from planet.training.metrics import read_metrics
 from planet.training.seeds import environment_seed, evaluation_seeds
@@ -647,23 +648,61 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(tiny: Config) -> 
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("device", "setting", "message"),
     [
-        ({"backend": "fused"}, "backend: 'fused' plans on the CPU only for now; expected"),
-        ({"precision": "int8"}, "precision: 'int8' plans on the CPU only for now; expected 'fp32'"),
-        ({"budget_ms": 20.0}, "budget_ms: plans on the CPU only keep a budget; expected None"),
+        ("meta", {"backend": "fused"}, "backend: 'fused' plans on cpu and cuda; expected 'ref"),
+        ("cuda", {"precision": "int8"}, "precision: 'int8' plans on the CPU only; expected 'fp32'"),
+        ("cuda", {"budget_ms": 20.0}, "budget_ms: plans on the CPU only keep a budget; expected N"),
+        ("cpu", {"backend": "fused", "precision": "fp16"}, "precision: 'fp16' plans on CUDA dev"),
+        ("cpu", {"backend": "fused", "precision": "bf16"}, "expected 'fp32' or 'int8' with device"),
     ],
 )
-def test_what_plans_on_the_cpu_only_is_refused_by_name_elsewhere(
-    setting: dict[str, Any], message: str, tiny: Config
+def test_what_a_device_does_not_serve_is_refused_by_name(
+    device: str,
+    setting: dict[str, Any],
+    message: str,
+    tiny: Config,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = replace(
-        tiny,
-        train=replace(tiny.train, device="meta"),
-        planner=replace(tiny.planner, **setting),
-    )
+    monkeypatch.setattr("planet.training.device._require_cuda", lambda device: None)
+    planner = replace(tiny.planner, **setting)
+    config = replace(tiny, train=replace(tiny.train, device=device), planner=planner)
     with pytest.raises(ValueError, match=message):
         make_world_model(config, 2)
+
+
+@pytest.mark.parametrize("setting", [{}, {"precision": "fp16"}, {"backend": "reference"}])
+def test_fused_and_reference_serve_cuda(
+    setting: dict[str, Any], tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planet.training.device._require_cuda", lambda device: None)
+    planner = replace(tiny.planner, **({"backend": "fused"} | setting))
+    config = replace(tiny, train=replace(tiny.train, device="cuda:0"), planner=planner)
+    assert available_device(config) == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("toolkit", "devices", "name", "message"),
+    [
+        (None, 0, "cuda", "'cuda' is not available, torch .* was built without CUDA; install"),
+        ("13.0", 0, "cuda", "'cuda' is not available, torch .* sees no GPU or no driver that runs"),
+        ("13.0", 2, "cuda:2", "'cuda:2' is not available, expected one of 'cuda:0', 'cuda:1'"),
+    ],
+)
+def test_what_a_gpu_lacks_is_said_in_a_sentence(
+    toolkit: str | None,
+    devices: int,
+    name: str,
+    message: str,
+    tiny: Config,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", toolkit)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    config = replace(tiny, train=replace(tiny.train, device=name))
+    with pytest.raises(ValueError, match=f"device: {message}"):
+        available_device(config)
 
 
 @pytest.mark.parametrize("kind", [ValueError, ImportError])
