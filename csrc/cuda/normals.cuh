@@ -33,4 +33,16 @@ __device__ __forceinline__ void normal_quad(int64_t seed, uint32_t quad, uint32_
   normal_pair(words[2], words[3], out[2], out[3]);
 }
 
+// One candidate's normal, the same bits.
+__device__ __forceinline__ float normal_of(int64_t seed, uint32_t candidate, uint32_t dim,
+                                           uint32_t stream, uint32_t time, uint32_t iteration,
+                                           uint32_t particle) {
+  uint32_t words[4] = {candidate >> 2, dim | stream << 16, time | iteration << 16, particle};
+  philox4x32(words, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+  const bool second = candidate & 2;
+  float cosine, sine;
+  normal_pair(second ? words[2] : words[0], second ? words[3] : words[1], cosine, sine);
+  return candidate & 1 ? sine : cosine;
+}
+
 }  // namespace planet::cuda

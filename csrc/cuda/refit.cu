@@ -1,115 +1,110 @@
-// Selects the elites and fits mean and spread to them: one block per problem, so nothing depends on
-// the order in which blocks or atomics run.
+// Selects the elites, one block per problem, and fits mean and spread to them, one warp per value.
 #include "../refit.h"
 
 #include <cuda_runtime.h>
 #include <stdint.h>
 
-#include "../order.h"
+#include "launch.h"
+#include "select.cuh"
 
 namespace planet::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kDigits = 256;              // of 8 bits
-constexpr uint64_t kLast = ~uint64_t{0};  // after every key
+constexpr int kSelectThreads = 512;
+constexpr int kFitThreads = 128;
+constexpr int64_t kSharedKeys = 4096;        // of 8 bytes; beyond that, keys lie in the workspace
+constexpr int64_t kProblemsAtOnce = 1024;    // blocks of the selection; they loop over more
+constexpr uint64_t kLastKey = ~uint64_t{0};  // after every key
 
-__device__ uint64_t key_at(const float* returns, int64_t j) {
-  return rank_key(__float_as_uint(returns[j]), static_cast<uint32_t>(j));
-}
-
-// The K-th smallest key of `returns` (K counts from 1), known to all threads. Keys are distinct, so
-// exactly K keys are not larger. Radix selection: fixes one digit per pass, highest first.
-__device__ uint64_t select_key(const float* returns, int64_t candidates, int64_t k) {
-  __shared__ unsigned int histogram[kDigits];
-  __shared__ uint64_t chosen;
-  __shared__ int64_t rank;
-  if (threadIdx.x == 0) {
-    chosen = 0;
-    rank = k;
-  }
-  for (int shift = 56; shift >= 0; shift -= 8) {
-    histogram[threadIdx.x] = 0;
-    __syncthreads();
-    // Keys whose higher digits are the chosen ones. (A shift by 64 is undefined: two shifts.)
-    const uint64_t prefix = chosen >> shift >> 8;
-    for (int64_t j = threadIdx.x; j < candidates; j += kThreads) {
-      const uint64_t key = key_at(returns, j);
-      if (key >> shift >> 8 == prefix) atomicAdd(&histogram[key >> shift & 0xFF], 1u);
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      int digit = 0;
-      while (rank > static_cast<int64_t>(histogram[digit])) rank -= histogram[digit++];
-      chosen |= static_cast<uint64_t>(digit) << shift;
-    }
-    __syncthreads();
-  }
-  return chosen;
-}
-
-// Gathers the keys up to `last` into keys [padded], in any order, and fills the rest with kLast.
-__device__ void gather_keys(const float* returns, int64_t candidates, uint64_t last, uint64_t* keys,
-                            int64_t padded) {
-  __shared__ unsigned int count;
-  if (threadIdx.x == 0) count = 0;
-  __syncthreads();
-  for (int64_t j = threadIdx.x; j < candidates; j += kThreads) {
-    const uint64_t key = key_at(returns, j);
-    if (key <= last) keys[atomicAdd(&count, 1u)] = key;
-  }
-  __syncthreads();
-  for (int64_t i = count + threadIdx.x; i < padded; i += kThreads) keys[i] = kLast;
-  __syncthreads();
-}
-
-// Bitonic sort of keys [padded], ascending; padded is a power of two.
+// Bitonic sort (Batcher 1968) of keys [padded], ascending; padded is a power of two, all threads
+// call it, and see the result.
 __device__ void sort_keys(uint64_t* keys, int64_t padded) {
+  __syncthreads();
   for (int64_t run = 2; run <= padded; run *= 2) {
     for (int64_t step = run / 2; step > 0; step /= 2) {
-      for (int64_t i = threadIdx.x; i < padded; i += kThreads) {
-        const int64_t other = i ^ step;
-        if (other > i) {
-          const uint64_t a = keys[i], b = keys[other];
-          if ((a > b) == ((i & run) == 0)) {
-            keys[i] = b;
-            keys[other] = a;
-          }
+      for (int64_t pair = threadIdx.x; pair < padded / 2; pair += blockDim.x) {
+        const int64_t low = 2 * (pair & -step) + (pair & (step - 1)), high = low + step;
+        const uint64_t a = keys[low], b = keys[high];
+        if ((a > b) == ((low & run) == 0)) {
+          keys[low] = b;
+          keys[high] = a;
         }
       }
-      __syncthreads();
+      // Steps up to 32 stay within the 64 keys of a warp's pairs.
+      if (step > 32 || (step == 1 && run > 32)) {
+        __syncthreads();
+      } else {
+        __syncwarp();
+      }
     }
+  }
+  __syncthreads();
+}
+
+// Writes elites and best. keys: [gridDim.x, padded] in global memory, or null for shared memory.
+__global__ void __launch_bounds__(kSelectThreads)
+    select_kernel(RefitProblem p, uint64_t* workspace, int64_t padded) {
+  SelectionSpace& space = *reinterpret_cast<SelectionSpace*>(shared_memory());
+  uint64_t* keys = workspace
+                       ? workspace + blockIdx.x * padded
+                       : reinterpret_cast<uint64_t*>(shared_memory() + sizeof(SelectionSpace));
+  for (int64_t b = blockIdx.x; b < p.batch; b += gridDim.x) {
+    const float* returns = p.returns + b * p.candidates;
+    const auto return_at = [returns](int64_t j) { return returns[j]; };
+    const Selection selection = select_elites(return_at, p.candidates, p.topk, space);
+    for_each_elite(return_at, p.candidates, selection, space, [=](uint32_t position, uint32_t j) {
+      keys[position] = rank_key(__float_as_uint(returns[j]), j);
+    });
+    for (int64_t k = p.topk + threadIdx.x; k < padded; k += blockDim.x) keys[k] = kLastKey;
+    sort_keys(keys, padded);
+    for (int64_t k = threadIdx.x; k < p.topk; k += blockDim.x) {
+      p.elites[b * p.topk + k] = rank_index(keys[k]);
+    }
+    if (threadIdx.x == 0) p.best[b] = returns[rank_index(keys[0])];
+    __syncthreads();  // the next problem writes the keys
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
-    refit_kernel(RefitProblem p, uint64_t* workspace, int64_t padded) {
-  for (int64_t b = blockIdx.x; b < p.batch; b += gridDim.x) {
-    const float* returns = p.returns + b * p.candidates;
-    uint64_t* keys = workspace + b * padded;
-    int64_t* elites = p.elites + b * p.topk;
-    const uint64_t last = select_key(returns, p.candidates, p.topk);
-    gather_keys(returns, p.candidates, last, keys, padded);
-    sort_keys(keys, padded);
-    for (int64_t k = threadIdx.x; k < p.topk; k += kThreads) elites[k] = rank_index(keys[k]);
-    if (threadIdx.x == 0) p.best[b] = returns[rank_index(keys[0])];
-    // One thread per time and action; sums run over the elites in rank order.
-    for (int64_t i = threadIdx.x; i < p.horizon * p.action_size; i += kThreads) {
-      const int64_t row = i / p.action_size * p.batch + b, a = i % p.action_size;
-      const float* actions = p.actions + row * p.candidates * p.action_size + a;
-      double mean = 0.0, spread = 0.0;
-      for (int64_t k = 0; k < p.topk; ++k) mean += actions[rank_index(keys[k]) * p.action_size];
-      mean /= static_cast<double>(p.topk);
-      for (int64_t k = 0; k < p.topk; ++k) {
-        const double error = actions[rank_index(keys[k]) * p.action_size] - mean;
-        spread += p.spread == Spread::kPopulation ? error * error : fabs(error);
-      }
-      p.mean[row * p.action_size + a] = static_cast<float>(mean);
-      p.stddev[row * p.action_size + a] = static_cast<float>(
-          p.spread == Spread::kPopulation ? sqrt(spread / static_cast<double>(p.topk) + p.epsilon)
-                                          : spread / static_cast<double>(p.topk - 1));
+// Calls use(action) for the elites' actions in rank order, in every lane. The lanes load one each,
+// the next ones before the present ones are used.
+template <class Use>
+__device__ __forceinline__ void for_each_action(const float* actions, int64_t stride,
+                                                const int64_t* elites, int64_t topk, Use use) {
+  const int lane = threadIdx.x % 32;
+  const auto load = [&](int64_t k) { return k < topk ? actions[elites[k] * stride] : 0.0f; };
+  float next = load(lane);
+  for (int64_t first = 0; first < topk; first += 32) {
+    const float mine = next;
+    next = load(first + 32 + lane);
+    const int count = topk - first < 32 ? static_cast<int>(topk - first) : 32;
+#pragma unroll 8
+    for (int i = 0; i < count; ++i) use(__shfl_sync(kFullWarp, mine, i));
+  }
+}
+
+__global__ void __launch_bounds__(kFitThreads) fit_kernel(RefitProblem p) {
+  const int64_t values = p.horizon * p.batch * p.action_size;
+  const int64_t warps = static_cast<int64_t>(gridDim.x) * (kFitThreads / 32);
+  const double count = static_cast<double>(p.topk);
+  for (int64_t i = blockIdx.x * int64_t{kFitThreads / 32} + threadIdx.x / 32; i < values;
+       i += warps) {
+    const int64_t row = i / p.action_size, a = i % p.action_size;
+    const int64_t* elites = p.elites + row % p.batch * p.topk;
+    const float* actions = p.actions + row * p.candidates * p.action_size + a;
+    double mean = 0.0, spread = 0.0;
+    for_each_action(actions, p.action_size, elites, p.topk, [&](float x) { mean += x; });
+    mean /= count;
+    for_each_action(actions, p.action_size, elites, p.topk, [&](float x) {
+      const double error = x - mean;
+      // Not contracted, so that the sums are those of the CPU.
+      spread += p.spread == Spread::kPopulation ? __dmul_rn(error, error) : fabs(error);
+    });
+    if (threadIdx.x % 32 == 0) {
+      p.mean[i] = static_cast<float>(mean);
+      p.stddev[i] =
+          static_cast<float>(p.spread == Spread::kPopulation ? sqrt(spread / count + p.epsilon)
+                                                             : spread / (count - 1.0));
     }
-    __syncthreads();  // the next problem reuses the shared variables
   }
 }
 
@@ -119,19 +114,36 @@ int64_t padded_size(int64_t topk) {
   return size;
 }
 
+int64_t at_most(int64_t count, int64_t limit) {
+  return count < limit ? count : limit;
+}
+
 }  // namespace
 
 int64_t refit_workspace(int64_t batch, int64_t topk) {
-  return batch * padded_size(topk) * static_cast<int64_t>(sizeof(uint64_t));
+  const int64_t padded = padded_size(topk);
+  if (padded <= kSharedKeys) return 0;
+  return at_most(batch, kProblemsAtOnce) * padded * static_cast<int64_t>(sizeof(uint64_t));
 }
 
 const char* refit(const RefitProblem& problem, void* workspace, void* stream) {
-  const int64_t blocks = problem.batch < 65535 ? problem.batch : 65535;
-  refit_kernel<<<static_cast<unsigned int>(blocks), kThreads, 0,
-                 static_cast<cudaStream_t>(stream)>>>(problem, static_cast<uint64_t*>(workspace),
-                                                      padded_size(problem.topk));
-  const cudaError_t error = cudaGetLastError();
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+  const int64_t padded = padded_size(problem.topk);
+  const bool shared = padded <= kSharedKeys;
+  Launch select{};
+  select.grid = dim3(static_cast<unsigned int>(at_most(problem.batch, kProblemsAtOnce)));
+  select.block = dim3(kSelectThreads);
+  select.shared_bytes = sizeof(SelectionSpace) +
+                        (shared ? static_cast<size_t>(padded) * sizeof(uint64_t) : size_t{0});
+  select.stream = stream;
+  const char* error = launch(select, select_kernel, problem,
+                             shared ? nullptr : static_cast<uint64_t*>(workspace), padded);
+  if (error != nullptr) return error;
+  const int64_t values = problem.horizon * problem.batch * problem.action_size;
+  Launch fit{};
+  fit.grid = dim3(static_cast<unsigned int>(at_most((values + 3) / 4, 1 << 20)));
+  fit.block = dim3(kFitThreads);
+  fit.stream = stream;
+  return launch(fit, fit_kernel, problem);
 }
 
 }  // namespace planet::cuda

@@ -1,0 +1,191 @@
+// The K best of one problem's candidates, found by one block: a radix selection of the K-th order
+// (csrc/order.h), digit by digit from the highest, then the candidates that come before it. No
+// result depends on which thread runs first: counts are integers, positions follow the indices.
+#pragma once
+
+#include "../order.h"
+#include "intrinsics.cuh"
+
+namespace planet::cuda {
+
+constexpr int kDigitBits = 8;
+constexpr int kDigits = 1 << kDigitBits;
+constexpr int kPasses = 32 / kDigitBits;
+constexpr int kLoadsInFlight = 4;  // returns that a thread asks for before it uses the first
+constexpr int kMaxWarps = 32;
+
+// Shared memory of a selection. Every pass has a histogram of its own, so that a warp that is ahead
+// may count while others still read.
+struct SelectionSpace {
+  alignas(16) uint32_t histogram[kPasses][kDigits];
+  uint32_t before[kMaxWarps], ties[kMaxWarps];  // in the segment of each warp
+};
+
+// The elites: all candidates whose order is below `last`, and of those at `last` the first `ties`.
+struct Selection {
+  uint32_t last, ties;
+};
+
+// The lanes whose digit is this lane's, among those that are `active`. Eight votes, whatever the
+// digits are: returns that share a sign and an exponent, or are all the same, cost no more than
+// others, while atomic additions to one counter would wait for each other.
+__device__ __forceinline__ uint32_t lanes_with_digit(uint32_t digit, bool active) {
+  uint32_t lanes = __ballot_sync(kFullWarp, active);
+  if (lanes == 0) return 0;
+#pragma unroll
+  for (int bit = 0; bit < kDigitBits; ++bit) {
+    const bool set = digit >> bit & 1;
+    const uint32_t votes = __ballot_sync(kFullWarp, set);
+    lanes &= set ? votes : ~votes;
+  }
+  return lanes;
+}
+
+// Adds to histogram [kDigits] the digits at `shift` of the orders whose higher digits are `prefix`.
+template <class ReturnAt>
+__device__ __forceinline__ void count_digits(ReturnAt return_at, int64_t candidates, int shift,
+                                             uint32_t prefix, uint32_t* histogram) {
+  const int lane = threadIdx.x % 32;
+  const int64_t stride = blockDim.x;
+  for (int64_t first = threadIdx.x - lane; first < candidates; first += kLoadsInFlight * stride) {
+    uint32_t order[kLoadsInFlight];
+    bool active[kLoadsInFlight];
+#pragma unroll
+    for (int i = 0; i < kLoadsInFlight; ++i) {
+      const int64_t j = first + i * stride + lane;
+      active[i] = j < candidates;
+      order[i] = active[i] ? rank_order(__float_as_uint(return_at(j))) : 0;
+    }
+#pragma unroll
+    for (int i = 0; i < kLoadsInFlight; ++i) {
+      const uint32_t digit = order[i] >> shift & (kDigits - 1);
+      // (A shift by 32 is undefined: two shifts.)
+      active[i] = active[i] && order[i] >> shift >> kDigitBits == prefix;
+      const uint32_t lanes = lanes_with_digit(digit, active[i]);
+      if (active[i] && lane == __ffs(static_cast<int>(lanes)) - 1) {
+        atomicAdd(histogram + digit, static_cast<uint32_t>(__popc(lanes)));
+      }
+    }
+  }
+}
+
+// Where the element of `rank` (from 1) falls in a histogram: its digit, its rank among the elements
+// with this digit, and how many those are.
+struct Bucket {
+  uint32_t digit, rank, size;
+};
+
+// Every warp computes it for itself, which saves a barrier.
+__device__ __forceinline__ Bucket find_bucket(const uint32_t* histogram, uint32_t rank) {
+  constexpr int kPerLane = kDigits / 32;
+  const int lane = threadIdx.x % 32;
+  uint32_t count[kPerLane], sum = 0;
+#pragma unroll
+  for (int i = 0; i < kPerLane; i += 4) {
+    const uint4 four = *reinterpret_cast<const uint4*>(histogram + lane * kPerLane + i);
+    count[i] = four.x;
+    count[i + 1] = four.y;
+    count[i + 2] = four.z;
+    count[i + 3] = four.w;
+    sum += four.x + four.y + four.z + four.w;
+  }
+  uint32_t up_to = sum;  // elements in the digits of this lane and of those before it
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const uint32_t other = __shfl_up_sync(kFullWarp, up_to, offset);
+    if (lane >= offset) up_to += other;
+  }
+  const int owner = __ffs(static_cast<int>(__ballot_sync(kFullWarp, up_to >= rank))) - 1;
+  // The search means something in the owner only.
+  Bucket found{static_cast<uint32_t>(lane * kPerLane), rank - (up_to - sum), count[0]};
+#pragma unroll
+  for (int i = 1; i < kPerLane; ++i) {
+    if (found.rank > found.size) {
+      found = {static_cast<uint32_t>(lane * kPerLane + i), found.rank - found.size, count[i]};
+    }
+  }
+  return {__shfl_sync(kFullWarp, found.digit, owner), __shfl_sync(kFullWarp, found.rank, owner),
+          __shfl_sync(kFullWarp, found.size, owner)};
+}
+
+// Selects the `topk` best of `candidates` (1 <= topk <= candidates < 2^32) by the whole block, of
+// any number of full warps; return_at(j) is candidate j's return. `space` may hold anything. The
+// same in all threads; no barrier at the end.
+template <class ReturnAt>
+__device__ __forceinline__ Selection select_elites(ReturnAt return_at, int64_t candidates,
+                                                   int64_t topk, SelectionSpace& space) {
+  constexpr uint32_t kAll = 0xFFFFFFFFu;
+  if (topk == candidates) return {kAll, kAll};
+  uint32_t* const counters = space.histogram[0];
+  for (int i = threadIdx.x; i < kPasses * kDigits; i += blockDim.x) counters[i] = 0;
+  __syncthreads();
+  uint32_t prefix = 0, rank = static_cast<uint32_t>(topk);
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const int shift = 32 - kDigitBits * (pass + 1);
+    count_digits(return_at, candidates, shift, prefix, space.histogram[pass]);
+    __syncthreads();
+    const Bucket bucket = find_bucket(space.histogram[pass], rank);
+    prefix = prefix << kDigitBits | bucket.digit;
+    rank = bucket.rank;
+    // All of the bucket are elites: their lower digits do not matter.
+    if (rank == bucket.size) return {prefix << shift | ((1u << shift) - 1), kAll};
+  }
+  return {prefix, rank};
+}
+
+// Calls emit(position, j) for every elite j, by some thread; positions 0 .. topk - 1 follow the
+// indices. Barriers lie between select_elites and the calls, none after them.
+template <class ReturnAt, class Emit>
+__device__ __forceinline__ void for_each_elite(ReturnAt return_at, int64_t candidates,
+                                               Selection selection, SelectionSpace& space,
+                                               Emit emit) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const uint32_t warps = blockDim.x / 32;
+  const uint32_t chunks = static_cast<uint32_t>((candidates + 31) / 32);
+  // Each warp has a segment of consecutive candidates, so one exchange tells where it begins.
+  const int64_t segment = static_cast<int64_t>((chunks + warps - 1) / warps) * 32;
+  const int64_t begin = warp * segment;
+  const int64_t end = begin + segment < candidates ? begin + segment : candidates;
+  // Lanes of candidates `first` + lane below the last order, and at it.
+  const auto vote = [&](int64_t first, uint32_t& below, uint32_t& at) {
+    const bool present = first + lane < end;
+    const uint32_t order = present ? rank_order(__float_as_uint(return_at(first + lane))) : 0;
+    below = __ballot_sync(kFullWarp, present && order < selection.last);
+    at = __ballot_sync(kFullWarp, present && order == selection.last);
+  };
+  uint32_t before = 0, ties = 0, below, at;
+#pragma unroll 4
+  for (int64_t first = begin; first < end; first += 32) {
+    vote(first, below, at);
+    before += __popc(below);
+    ties += __popc(at);
+  }
+  if (lane == 0) {
+    space.before[warp] = before;
+    space.ties[warp] = ties;
+  }
+  __syncthreads();
+  before = lane < warp ? space.before[lane] : 0;
+  ties = lane < warp ? space.ties[lane] : 0;
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) {
+    before += __shfl_xor_sync(kFullWarp, before, offset);
+    ties += __shfl_xor_sync(kFullWarp, ties, offset);
+  }
+  const uint32_t earlier = (1u << lane) - 1;
+#pragma unroll 4
+  for (int64_t first = begin; first < end; first += 32) {
+    vote(first, below, at);
+    const uint32_t my_before = before + __popc(below & earlier);
+    const uint32_t my_ties = ties + __popc(at & earlier);
+    const bool elite = below >> lane & 1 || (at >> lane & 1 && my_ties < selection.ties);
+    if (elite) {
+      emit(my_before + (my_ties < selection.ties ? my_ties : selection.ties),
+           static_cast<uint32_t>(first + lane));
+    }
+    before += __popc(below);
+    ties += __popc(at);
+  }
+}
+
+}  // namespace planet::cuda
