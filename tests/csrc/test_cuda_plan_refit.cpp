@@ -1,0 +1,212 @@
+// A plan's refit, which draws the elites' actions again, against drawing all actions and the CPU's
+// refit of them.
+#include <algorithm>
+#include <cmath>
+
+#include "calls.h"
+#include "cuda/cem_refit.h"
+#include "emulator.h"
+#include "harness.h"
+#include "normals.h"
+#include "philox.h"
+#include "pools.h"
+
+namespace planet::tests {
+namespace {
+
+struct Case {
+  int64_t horizon, batch, candidates, topk, action_size;
+  uint32_t iteration;
+  Spread spread;
+  double epsilon;
+  std::vector<float> mean, stddev, low, high, returns;
+  std::vector<int64_t> seeds;
+};
+
+struct Refitted {
+  std::vector<float> mean, stddev, best;
+
+  bool operator==(const Refitted& other) const {
+    return same_bits(mean, other.mean) && same_bits(stddev, other.stddev) &&
+           same_bits(best, other.best);
+  }
+};
+
+Case random_case(Random& random, int64_t horizon, int64_t batch, int64_t candidates, int64_t topk,
+                 int64_t action_size) {
+  Case out{horizon, batch, candidates, topk, action_size, 0,  Spread::kPopulation,
+           1e-6,    {},    {},         {},   {},          {}, {}};
+  const int64_t bounds = batch * action_size, values = horizon * bounds;
+  out.iteration = static_cast<uint32_t>(random.integer(0, 65535));
+  if (topk > 1 && random.next() % 2) out.spread = Spread::kMeanAbsolute;
+  out.mean = random.uniforms(values, -0.5, 0.5);
+  out.stddev = random.uniforms(values, 0.05, 1.0);
+  out.low = random.uniforms(bounds, -1.5, -0.5);
+  out.high = random.uniforms(bounds, 0.2, 1.5);
+  out.returns = random.normals(batch * candidates);
+  for (int64_t b = 0; b < batch; ++b) out.seeds.push_back(static_cast<int64_t>(random.next()));
+  return out;
+}
+
+Refitted run(const Case& c) {
+  const int64_t batch = c.batch, values = c.horizon * c.action_size;
+  Fenced<float> mean(c.mean), stddev(c.stddev), low(c.low), high(c.high), returns(c.returns);
+  Fenced<float> best(batch);
+  Fenced<int64_t> seeds(c.seeds);
+  const double bytes = cuda::plan_refit_workspace(values, batch, c.topk);
+  Fenced<unsigned char> workspace(static_cast<int64_t>(bytes), 4);
+  cuda::PlanFit fit{};
+  fit.horizon = c.horizon;
+  fit.batch = batch;
+  fit.candidates = c.candidates;
+  fit.topk = c.topk;
+  fit.action_size = c.action_size;
+  fit.actions = {nullptr,     mean.data(),  stddev.data(), low.data(),
+                 high.data(), seeds.data(), c.iteration};
+  fit.returns = returns.data();
+  fit.spread = c.spread;
+  fit.epsilon = c.epsilon;
+  fit.mean = mean.data();  // in place, as a plan does
+  fit.stddev = stddev.data();
+  fit.best_return = best.data();
+  const char* error = cuda::launch_plan_refit(fit, workspace.data(), nullptr);
+  if (error != nullptr) report_failure(__FILE__, __LINE__, error);
+  CHECK(low.equals(c.low) && high.equals(c.high) && returns.equals(c.returns) &&
+        seeds.equals(c.seeds));
+  return {mean.values(), stddev.values(), best.values()};
+}
+
+// Actions of all candidates [H, B, J, A] and the CPU's refit.
+FitResult expected(const Case& c) {
+  Fit fit{c.horizon, c.batch,   c.candidates, c.topk,   c.action_size,
+          c.spread,  c.epsilon, {},           c.returns};
+  for (int64_t t = 0; t < c.horizon; ++t) {
+    const NormalsCounter counter{kStreamActions, static_cast<uint32_t>(t), c.iteration, 0};
+    Fenced<float> normals(c.batch * c.candidates * c.action_size);
+    CHECK(cuda::normals(c.seeds.data(), c.batch, counter, c.candidates, c.action_size,
+                        normals.data(), nullptr) == nullptr);
+    int64_t i = 0;
+    for (const float normal : normals.values()) {
+      const int64_t a = i % c.action_size, b = i / c.action_size / c.candidates;
+      const size_t of_bound = static_cast<size_t>(b * c.action_size + a);
+      const size_t of_mean = static_cast<size_t>(t * c.batch * c.action_size) + of_bound;
+      const float product = c.stddev[of_mean] * normal;
+      const float x = c.mean[of_mean] + product;
+      fit.actions.push_back(std::min(std::max(x, c.low[of_bound]), c.high[of_bound]));
+      ++i;
+    }
+  }
+  return run_refit(fit, serial(1));
+}
+
+// Sums in double precision in another order: seldom another float, then the next one.
+void check_close(const std::vector<float>& got, const std::vector<float>& wanted) {
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    CHECK_AT_MOST(std::abs(got[i] - wanted[i]), 1.2e-7f * std::abs(wanted[i]) + 1e-12f);
+  }
+}
+
+void check(const Case& c) {
+  const Scope scope("H ", c.horizon, ", B ", c.batch, ", J ", c.candidates, ", K ", c.topk, ", A ",
+                    c.action_size);
+  const Refitted got = run(c);
+  const FitResult wanted = expected(c);
+  CHECK(same_bits(got.best, wanted.best));
+  check_close(got.mean, wanted.mean);
+  check_close(got.stddev, wanted.stddev);
+}
+
+}  // namespace
+
+TEST("CUDA: a plan's refit equals drawing all actions and fitting the elites") {
+  Random random(options().seed + 150);
+  for (const int64_t candidates : {1, 2, 31, 32, 33, 100, 1000, 1001, 5000}) {
+    for (const int64_t topk :
+         {int64_t{1}, int64_t{2}, candidates / 10, candidates - 1, candidates}) {
+      if (topk < 1 || topk > candidates) continue;
+      const int64_t batch = candidates > 1000 ? 1 : 1 + candidates % 3;
+      check(random_case(random, 1 + topk % 3, batch, candidates, topk, 1 + topk % 4));
+    }
+  }
+  check(random_case(random, 12, 1, 1000, 100, 6));
+  check(random_case(random, 2, 64, 30, 5, 3));
+  check(random_case(random, 3, 2, 40, 6, 38));
+}
+
+TEST("CUDA: a plan's refit draws actions twice and lists elites in the workspace where it must") {
+  Random random(options().seed + 151);
+  CHECK_EQUAL(cuda::plan_refit_workspace(4, 2, 4096), 0.0);
+  CHECK_EQUAL(cuda::plan_refit_workspace(4, 2, 4097), 2.0 * 2.0 * 4097.0 * 4.0);
+  for (const int64_t topk : {1024, 1025, 1500, 4096, 4097, 4999}) {
+    check(random_case(random, 1, 2, 5000, topk, 3));
+  }
+}
+
+TEST("CUDA: a plan's refit of a problem does not depend on the batch") {
+  Random random(options().seed + 152);
+  // 1030 problems: one block each, and some loop; alone it is shared by many blocks.
+  const int64_t batch = 1030;
+  const Case all = random_case(random, 2, batch, 9, 3, 3);
+  const Refitted got = run(all);
+  for (const int64_t b : {int64_t{0}, int64_t{5}, int64_t{1023}, int64_t{1024}, int64_t{1029}}) {
+    const Scope scope("problem ", b);
+    const auto cut = [b](const auto& from, int64_t width) {
+      return std::vector<typename std::decay_t<decltype(from)>::value_type>(
+          from.begin() + b * width, from.begin() + (b + 1) * width);
+    };
+    const auto rows = [&](const std::vector<float>& from) {
+      std::vector<float> out;
+      for (int64_t t = 0; t < 2; ++t) {
+        for (int64_t a = 0; a < 3; ++a) {
+          out.push_back(from[static_cast<size_t>((t * batch + b) * 3 + a)]);
+        }
+      }
+      return out;
+    };
+    Case one = all;
+    one.batch = 1;
+    one.mean = rows(all.mean);
+    one.stddev = rows(all.stddev);
+    one.low = cut(all.low, 3);
+    one.high = cut(all.high, 3);
+    one.returns = cut(all.returns, 9);
+    one.seeds = cut(all.seeds, 1);
+    CHECK((run(one) == Refitted{rows(got.mean), rows(got.stddev), cut(got.best, 1)}));
+  }
+}
+
+TEST("CUDA: a plan's refit ranks ties, infinities and NaN as the CPU does") {
+  Random random(options().seed + 153);
+  const float values[] = {0.0f, -0.0f, 1.5f, -2.0f, INFINITY, -INFINITY, NAN, -NAN, 1e-45f};
+  for (int trial = 0; trial < (options().quick ? 20 : 120); ++trial) {
+    const int64_t candidates = random.integer(1, 200);
+    Case c = random_case(random, 2, 2, candidates, random.integer(1, candidates), 2);
+    for (float& x : c.returns) {
+      if (random.integer(0, 9) < trial % 11) x = values[random.integer(0, 8)];
+    }
+    check(c);
+  }
+}
+
+TEST("CUDA: a plan's refit of returns that are all NaN has NaN as its best return") {
+  Random random(options().seed + 154);
+  Case c = random_case(random, 2, 1, 50, 5, 2);
+  std::fill(c.returns.begin(), c.returns.end(), NAN);
+  CHECK(std::isnan(run(c).best[0]));
+  check(c);
+  c.returns[40] = -INFINITY;
+  CHECK_EQUAL(run(c).best[0], -INFINITY);
+  check(c);
+}
+
+TEST("CUDA: a plan's refit does not depend on the order in which threads run") {
+  Random random(options().seed + 155);
+  const Case c = random_case(random, 3, 2, 500, 60, 3);
+  const Refitted once = run(c);
+  for (uint64_t seed = 1; seed <= (options().quick ? 3 : 20); ++seed) {
+    const cuda::emulator::JitterScope jitter(seed);
+    CHECK(run(c) == once);
+  }
+}
+
+}  // namespace planet::tests
