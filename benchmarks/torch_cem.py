@@ -5,9 +5,12 @@ No Philox and no checks: `torch.randn` draws, `inference_mode`, weights laid out
   "packed"   the same with weights in oneDNN's layout, whose products add bias and ReLU themselves
              (the private operators that the compiler emits)
   "jit"      the TorchScript trace of the eager step
-  "compile"  `torch.compile` with inductor's freezing; `compiled` says of what: "step" or "rollout"
-The baseline is the fastest of those without a compiler (`BASELINES`). That every form returns what
-`planet.ops.reference` does for the same actions and noise is tested.
+  "cell"     plain operators, as few kernels as possible (`torch_step.CellStep`): the form for GPUs
+  "compile"  `torch.compile`, on the CPU with inductor's freezing; `compiled` says of what: "step"
+             or "rollout"
+The baseline on the CPU is the fastest of those without a compiler (`BASELINES`). On a GPU a plan of
+"cell" or "compile" can be captured in a CUDA graph: it allocates, but never reads a result. That
+every form returns what `planet.ops.reference` does for the same actions and noise is tested.
 """
 
 from __future__ import annotations
@@ -19,13 +22,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_step import InPlaceStep, PureRollout, PureStep
+from torch_step import CellStep, InPlaceStep, PureRollout, PureStep
 
 from planet.latent import LatentState
 from planet.weights import RolloutWeights
 
 BASELINES = ("eager", "packed", "jit")
-FORMS = (*BASELINES, "compile")
+FORMS = (*BASELINES, "cell", "compile")
 COMPILED = ("step", "rollout")
 PIECE = 1000  # rows
 
@@ -51,7 +54,10 @@ class TorchCEM:
       compiled: what form="compile" compiles; it does so for one shape, on the first call with it
         and for the number of threads at that time.
       mode: of `torch.compile`.
-      rows: problems and candidates are scored in pieces of so many rows, which stay in the caches.
+      rows: problems and candidates are scored in pieces of so many rows, which stay in the caches;
+        on a GPU all at once are faster.
+      dtype: of the model's arithmetic in the forms "cell" and "compile"; rewards are summed, and
+        distributions refitted, in float32.
     """
 
     def __init__(
@@ -62,14 +68,19 @@ class TorchCEM:
         compiled: str = "step",
         mode: str | None = None,
         rows: int = PIECE,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"form: expected one of {list(FORMS)}, got {form!r}")
         if compiled not in COMPILED:
             raise ValueError(f"compiled: expected one of {list(COMPILED)}, got {compiled!r}")
-        self.weights, self.rows = weights, rows
+        if dtype != torch.float32 and form not in ("cell", "compile"):
+            raise ValueError(f"dtype: expected float32 for form {form!r}, got {dtype}")
+        self.weights, self.rows, self.dtype = weights, rows, dtype
         if form == "compile":
-            self._score = _compiled(weights, compiled, mode)
+            self._score = _compiled(weights, compiled, mode, dtype)
+        elif form == "cell":
+            self._score = _stepwise(CellStep(weights, dtype))
         else:
             self._score = _in_place(weights, form, rows)
 
@@ -80,8 +91,9 @@ class TorchCEM:
         count, weights = batch * candidates, self.weights
         belief = latent.belief[:, None].expand(-1, candidates, -1).reshape(count, -1)
         state = latent.state[:, None].expand(-1, candidates, -1).reshape(count, -1)
-        actions = actions.reshape(horizon, count, size)
-        noise = noise.reshape(horizon, count, weights.state_size)
+        belief, state = belief.to(self.dtype), state.to(self.dtype)
+        actions = actions.reshape(horizon, count, size).to(self.dtype)
+        noise = noise.reshape(horizon, count, weights.state_size).to(self.dtype)
         pieces = [
             self._score(belief[i:j], state[i:j], actions[:, i:j], noise[:, i:j])
             for i, j in ((i, min(count, i + self.rows)) for i in range(0, count, self.rows))
@@ -103,12 +115,15 @@ class TorchCEM:
     ) -> Outcome:
         """Plans from mean 0 and stddev 1 with fresh random numbers."""
         batch, size = latent.belief.shape[0], self.weights.action_size
-        mean, stddev = torch.zeros(horizon, batch, size), torch.ones(horizon, batch, size)
-        best = torch.empty(batch)
+        where = {"device": latent.belief.device}
+        mean, stddev = torch.zeros(horizon, batch, size, **where), torch.ones(size, **where)
+        stddev = stddev.expand(horizon, batch, size)
+        best = torch.empty(batch, **where)
+        shape = (horizon, batch, candidates)
         for _ in range(iterations):
-            actions = torch.randn(horizon, batch, candidates, size)
+            actions = torch.randn(*shape, size, **where)
             actions.mul_(stddev[:, :, None]).add_(mean[:, :, None]).clamp_(low, high)
-            noise = torch.randn(horizon, batch, candidates, self.weights.state_size)
+            noise = torch.randn(*shape, self.weights.state_size, dtype=self.dtype, **where)
             returns = self.rollout(latent, actions, noise)
             values, elites = returns.topk(topk, dim=1, sorted=False)
             index = elites[None, :, :, None].expand(horizon, -1, -1, size)
@@ -139,17 +154,24 @@ def _in_place(weights: RolloutWeights, form: str, rows: int) -> Score:
     return score
 
 
-def _compiled(weights: RolloutWeights, compiled: str, mode: str | None) -> Score:
-    # Makes the weights constants, so that they are packed at compile time; for the whole process,
-    # as the tracer reads it too.
-    torch._inductor.config.freezing = True
+def _compiled(
+    weights: RolloutWeights, compiled: str, mode: str | None, dtype: torch.dtype
+) -> Score:
+    if weights.device.type == "cpu":
+        # Makes the weights constants, so that they are packed at compile time; for the whole
+        # process, as the tracer reads it too.
+        torch._inductor.config.freezing = True
     options: dict[str, Any] = {"dynamic": False, "fullgraph": True, "mode": mode}
     if compiled == "rollout":
-        return torch.compile(PureRollout(weights).eval(), **options)
-    step = torch.compile(PureStep(weights).eval(), **options)
+        return torch.compile(PureRollout(weights, dtype).eval(), **options)
+    return _stepwise(torch.compile(PureStep(weights, dtype).eval(), **options))
+
+
+def _stepwise(step: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Score:
+    """Sums the rewards of a step that returns the next belief and state."""
 
     def score(belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
-        total = torch.zeros(belief.shape[0], 1)
+        total = torch.zeros(belief.shape[0], 1, device=belief.device)
         for t in range(actions.shape[0]):
             belief, state, reward = step(belief, state, actions[t], noise[t])
             total += reward

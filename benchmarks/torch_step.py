@@ -1,11 +1,12 @@
-"""One model step in PyTorch, twice: in place for eager and TorchScript, pure for the compiler.
+"""One model step in PyTorch: in place for CPUs, with few kernels for GPUs, pure for the compiler.
 
-Both multiply with oneDNN's or MKL's matrix products and differ from `planet.ops.reference` by
+All multiply with oneDNN's or MKL's matrix products and differ from `planet.ops.reference` by
 rounding only. Small things that count, found with the profiler at the paper's size: `softplus` of a
 column slice is scalar code, 12 times as slow as of a contiguous copy; `tanh` takes four times as
 long as 2 sigmoid(2x) - 1, whose factor 2 is folded into the weights; `lerp` writes the belief into
 its place; state and action lie side by side, and the belief alone, as oneDNN copies what is not
-contiguous: products of several inputs are sums of products.
+contiguous: products of several inputs are sums of products. On a GPU a step is as fast as it has
+few kernels: cuBLAS adds the biases, and torch's own GRU cell is one kernel after two products.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from planet.weights import RolloutWeights
 
 
-def _buffer(value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.detach().clone(), requires_grad=False)
+def _buffer(value: Tensor, dtype: torch.dtype = torch.float32) -> nn.Parameter:
+    return nn.Parameter(value.detach().to(dtype, copy=True), requires_grad=False)
 
 
 class Linear(nn.Module):
@@ -104,27 +105,73 @@ class InPlaceStep(nn.Module):
         return F.elu_(x) if self.elu else x  # ReLU is part of the layer
 
 
+class CellStep(nn.Module):
+    """The same with as few kernels as plain operators allow, for GPUs and their CUDA graphs.
+
+    Args:
+      weights: the snapshot.
+      dtype: of weights, activations and belief; sums of products are float32.
+    """
+
+    def __init__(self, weights: RolloutWeights, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.state, self.min_stddev = weights.state_size, weights.min_stddev
+        self.activate = F.elu_ if weights.activation == "elu" else torch.relu_
+        self.layers = nn.ParameterDict(
+            {
+                f"{name}_{part}": _buffer(getattr(weights, f"{name}_{part}"), dtype)
+                for name in ("input", "prior_hidden", "prior")
+                for part in ("weight", "bias")
+            }
+        )
+        self.gru = nn.ParameterList(
+            _buffer(getattr(weights, f"gru_{part}"), dtype)
+            for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        self.reward_weights = nn.ParameterList(_buffer(w, dtype) for w in weights.reward_weights)
+        self.reward_biases = nn.ParameterList(_buffer(b, dtype) for b in weights.reward_biases)
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        return F.linear(x, self.layers[f"{name}_weight"], self.layers[f"{name}_bias"])
+
+    def forward(
+        self, belief: Tensor, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Belief [N, D], state [N, S] and rewards [N, 1] after `action` [N, A]."""
+        x = self.activate(self._layer("input", torch.cat([state, action], 1)))
+        belief = torch.gru_cell(x, belief, *self.gru)
+        prior = self._layer("prior", self.activate(self._layer("prior_hidden", belief)))
+        stddev = F.softplus(prior[:, self.state :]).add_(self.min_stddev)
+        state = torch.addcmul(prior[:, : self.state], stddev, noise)
+        out = torch.cat([belief, state], 1)
+        last = len(self.reward_weights) - 1
+        for i, (weight, bias) in enumerate(zip(self.reward_weights, self.reward_biases)):  # noqa: B905
+            out = F.linear(out, weight, bias)
+            out = out if i == last else self.activate(out)
+        return belief, state, out
+
+
 class PureStep(nn.Module):
     """The same without side effects, for `torch.compile`, which fuses and packs by itself."""
 
-    def __init__(self, weights: RolloutWeights) -> None:
+    def __init__(self, weights: RolloutWeights, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.state, self.min_stddev = weights.state_size, weights.min_stddev
         self.activate = F.elu if weights.activation == "elu" else F.relu
         names = ("input", "prior_hidden", "prior")
         self.linear = nn.ParameterDict(
             {
-                f"{name}_{part}": _buffer(getattr(weights, f"{name}_{part}"))
+                f"{name}_{part}": _buffer(getattr(weights, f"{name}_{part}"), dtype)
                 for name in names
                 for part in ("weight", "bias")
             }
         )
         self.gru = nn.ParameterList(
-            _buffer(getattr(weights, f"gru_{part}"))
+            _buffer(getattr(weights, f"gru_{part}"), dtype)
             for part in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
         )
-        self.reward_weights = nn.ParameterList(_buffer(w) for w in weights.reward_weights)
-        self.reward_biases = nn.ParameterList(_buffer(b) for b in weights.reward_biases)
+        self.reward_weights = nn.ParameterList(_buffer(w, dtype) for w in weights.reward_weights)
+        self.reward_biases = nn.ParameterList(_buffer(b, dtype) for b in weights.reward_biases)
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
         return F.linear(x, self.linear[f"{name}_weight"], self.linear[f"{name}_bias"])
@@ -155,9 +202,9 @@ class PureStep(nn.Module):
 class PureRollout(nn.Module):
     """All steps in one graph: returns [N, 1] of actions [H, N, A] and noise [H, N, S]."""
 
-    def __init__(self, weights: RolloutWeights) -> None:
+    def __init__(self, weights: RolloutWeights, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.step = PureStep(weights)
+        self.step = PureStep(weights, dtype)
 
     def forward(self, belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         """Belief [N, D], state [N, S]."""

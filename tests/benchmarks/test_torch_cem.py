@@ -19,7 +19,7 @@ FORMS = [
         form,
         marks=pytest.mark.skipif(form == "packed" and not PACKS, reason="torch without oneDNN"),
     )
-    for form in BASELINES
+    for form in (*BASELINES, "cell")
 ]
 
 
@@ -36,6 +36,16 @@ def test_rollout_equals_the_reference(form: str, activation: str, sizes: Sizes) 
     problem = make_problem(sizes, batch=2, activation=activation)
     planner = TorchCEM(problem.weights, form, rows=25)  # three pieces, one of ten rows
     assert rollout_error(problem, planner) <= RETURNS[1.0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [(torch.float16, 2e-2), (torch.bfloat16, 1e-1)], ids=str
+)
+def test_half_precision_rounds_and_no_more(dtype: torch.dtype, bound: float) -> None:
+    problem = make_problem(PRESET_SIZES["small"], batch=2)
+    assert 1e-5 < rollout_error(problem, TorchCEM(problem.weights, "cell", dtype=dtype)) < bound
+    with pytest.raises(ValueError, match="dtype: expected float32 for form 'eager'"):
+        TorchCEM(problem.weights, "eager", dtype=dtype)
 
 
 @pytest.mark.slow
