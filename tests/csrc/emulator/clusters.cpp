@@ -73,7 +73,7 @@ void complete_phase(uint64_t* word, Barrier& barrier, Block& block) {
   ++machine.progress;
 }
 
-void arrive(const char* call, const Where& where, uint64_t* word, int64_t bytes) {
+void arrive(const char* call, Where where, uint64_t* word, int64_t bytes) {
   if (!is_barrier(*word)) fail(call, where, "not an initialised barrier");
   Barrier barrier = decode(*word);
   if (barrier.pending == 0) {
@@ -140,10 +140,11 @@ void start_copy(Copy&& copy) {
   Copy* kept = new Copy(std::move(copy));
   release(&kept->order);
   copies.push_back(kept);
+  ++machine.copies;
 }
 
 // Where a peer's address points to, after checking `bytes` there.
-unsigned char* peer_pointer(const char* call, const Where& where, uint32_t address, size_t bytes,
+unsigned char* peer_pointer(const char* call, Where where, uint32_t address, size_t bytes,
                             Block*& block) {
   const uint32_t rank = address >> 24, offset = address & 0xFFFFFF;
   if (rank == 0 || rank > static_cast<uint32_t>(machine.configuration.cluster)) {
@@ -163,7 +164,7 @@ uint32_t cluster_rank() {
   return current->block->rank;
 }
 
-void cluster_arrive(const Where& where) {
+void cluster_arrive(Where where) {
   Block& cluster = *current->block->cluster;
   if (current->cluster_arrived) fail("cluster_arrive", where, "arrived already; no wait between");
   current->cluster_arrived = true;
@@ -177,7 +178,7 @@ void cluster_arrive(const Where& where) {
   jitter();
 }
 
-void cluster_wait(const Where& where) {
+void cluster_wait(Where where) {
   Block& cluster = *current->block->cluster;
   if (!current->cluster_arrived) fail("cluster_wait", where, "without cluster_arrive");
   while (cluster.cluster_phase == current->cluster_phase) poll("cluster_wait", where);
@@ -185,7 +186,7 @@ void cluster_wait(const Where& where) {
   acquire(&cluster.cluster_objects[current->cluster_phase % 2]);
 }
 
-void check_shared(const char* call, const Where& where, const void* pointer, size_t bytes,
+void check_shared(const char* call, Where where, const void* pointer, size_t bytes,
                   size_t alignment) {
   const uintptr_t first = reinterpret_cast<uintptr_t>(current->block->shared);
   const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
@@ -197,19 +198,19 @@ void check_shared(const char* call, const Where& where, const void* pointer, siz
   }
 }
 
-uint32_t shared_address(const void* pointer, const Where& where) {
+uint32_t shared_address(const void* pointer, Where where) {
   check_shared("shared_address", where, pointer, 0, 1);
   return static_cast<uint32_t>(static_cast<const unsigned char*>(pointer) - current->block->shared);
 }
 
-uint32_t peer_address(const void* pointer, uint32_t rank, const Where& where) {
+uint32_t peer_address(const void* pointer, uint32_t rank, Where where) {
   if (rank >= static_cast<uint32_t>(machine.configuration.cluster)) {
     fail("peer_address", where, "no block " + std::to_string(rank) + " in the cluster");
   }
   return shared_address(pointer, where) | (rank + 1) << 24;
 }
 
-void barrier_init(uint64_t* barrier, uint32_t arrivals, const Where& where) {
+void barrier_init(uint64_t* barrier, uint32_t arrivals, Where where) {
   check_shared("barrier_init", where, barrier, 8, 8);
   if (arrivals == 0 || arrivals > kMaxArrivals) fail("barrier_init", where, "invalid count");
   if (is_barrier(*barrier)) fail("barrier_init", where, "initialised already");
@@ -218,14 +219,14 @@ void barrier_init(uint64_t* barrier, uint32_t arrivals, const Where& where) {
   release(barrier);
 }
 
-void barrier_arrive(uint64_t* barrier, uint32_t expected_bytes, const Where& where) {
+void barrier_arrive(uint64_t* barrier, uint32_t expected_bytes, Where where) {
   const char* call = expected_bytes ? "barrier_expect" : "barrier_arrive";
   check_shared(call, where, barrier, 8, 8);
   jitter();
   arrive(call, where, barrier, expected_bytes);
 }
 
-void barrier_wait(uint64_t* barrier, uint32_t parity, const Where& where) {
+void barrier_wait(uint64_t* barrier, uint32_t parity, Where where) {
   check_shared("barrier_wait", where, barrier, 8, 8);
   if (!is_barrier(*barrier)) fail("barrier_wait", where, "not an initialised barrier");
   if (parity > 1) fail("barrier_wait", where, "parity is neither 0 nor 1");
@@ -251,7 +252,7 @@ std::string barrier_text(const Thread& thread) {
 }
 
 void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t barrier,
-                  const Where& where) {
+                  Where where) {
   const char* call = "copy_to_peer";
   check_shared(call, where, source, bytes, 16);
   Block *block = nullptr, *barrier_block = nullptr;
@@ -272,7 +273,7 @@ void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t 
 }
 
 void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t* barrier,
-                      const Where& where) {
+                      Where where) {
   const char* call = "copy_from_global";
   check_shared(call, where, target, bytes, 16);
   check_shared(call, where, barrier, 8, 8);
@@ -294,6 +295,7 @@ bool advance_copies(bool now) {
     if (!now && copies[i]->due > machine.tick) continue;
     Copy* copy = copies[i];
     copies.erase(copies.begin() + static_cast<int64_t>(i));
+    --machine.copies;
     perform(*copy);
     delete copy;
     return true;
@@ -304,6 +306,7 @@ bool advance_copies(bool now) {
 void forget_copies() {
   for (Copy* copy : copies) delete copy;
   copies.clear();
+  machine.copies = 0;
 }
 
 std::string unfinished_copies() {

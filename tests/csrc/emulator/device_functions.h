@@ -17,12 +17,12 @@ inline constexpr int warpSize = 32;
 
 // ---- barriers ----
 
-inline void __syncthreads(const std::source_location& where = std::source_location::current()) {
+inline void __syncthreads(std::source_location where = std::source_location::current()) {
   planet::cuda::emulator::synchronize_block(where);
 }
 
 inline void __syncwarp(unsigned int mask = 0xFFFFFFFFu,
-                       const std::source_location& where = std::source_location::current()) {
+                       std::source_location where = std::source_location::current()) {
   planet::cuda::emulator::synchronize_warp(mask, where);
 }
 
@@ -32,7 +32,7 @@ inline void __threadfence_block() {}
 inline void __threadfence() {}
 
 inline void __nanosleep(unsigned int,
-                        const std::source_location& where = std::source_location::current()) {
+                        std::source_location where = std::source_location::current()) {
   planet::cuda::emulator::poll("__nanosleep", where);
 }
 
@@ -46,7 +46,7 @@ namespace planet::cuda::emulator {
 
 template <class T>
 T shuffle_value(const char* call, unsigned int mask, T value, int source,
-                const std::source_location& where) {
+                std::source_location where) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8);
   uint64_t bits = 0;
   __builtin_memcpy(&bits, &value, sizeof value);
@@ -59,7 +59,7 @@ T shuffle_value(const char* call, unsigned int mask, T value, int source,
 
 template <class T>
 T __shfl_sync(unsigned int mask, T value, int source, int width = 32,
-              const std::source_location& where = std::source_location::current()) {
+              std::source_location where = std::source_location::current()) {
   const int lane = planet::cuda::emulator::current_lane();
   return planet::cuda::emulator::shuffle_value("__shfl_sync", mask, value,
                                                (lane & -width) | (source & (width - 1)), where);
@@ -67,7 +67,7 @@ T __shfl_sync(unsigned int mask, T value, int source, int width = 32,
 
 template <class T>
 T __shfl_up_sync(unsigned int mask, T value, unsigned int delta, int width = 32,
-                 const std::source_location& where = std::source_location::current()) {
+                 std::source_location where = std::source_location::current()) {
   const int lane = planet::cuda::emulator::current_lane(), source = lane - static_cast<int>(delta);
   return planet::cuda::emulator::shuffle_value("__shfl_up_sync", mask, value,
                                                source < (lane & -width) ? lane : source, where);
@@ -75,7 +75,7 @@ T __shfl_up_sync(unsigned int mask, T value, unsigned int delta, int width = 32,
 
 template <class T>
 T __shfl_down_sync(unsigned int mask, T value, unsigned int delta, int width = 32,
-                   const std::source_location& where = std::source_location::current()) {
+                   std::source_location where = std::source_location::current()) {
   const int lane = planet::cuda::emulator::current_lane(), source = lane + static_cast<int>(delta);
   return planet::cuda::emulator::shuffle_value(
       "__shfl_down_sync", mask, value, source > (lane | (width - 1)) ? lane : source, where);
@@ -83,25 +83,24 @@ T __shfl_down_sync(unsigned int mask, T value, unsigned int delta, int width = 3
 
 template <class T>
 T __shfl_xor_sync(unsigned int mask, T value, int lane_mask, int width = 32,
-                  const std::source_location& where = std::source_location::current()) {
+                  std::source_location where = std::source_location::current()) {
   const int lane = planet::cuda::emulator::current_lane(), source = lane ^ lane_mask;
   return planet::cuda::emulator::shuffle_value(
       "__shfl_xor_sync", mask, value, source > (lane | (width - 1)) ? lane : source, where);
 }
 
-inline unsigned int __ballot_sync(
-    unsigned int mask, int predicate,
-    const std::source_location& where = std::source_location::current()) {
+inline unsigned int __ballot_sync(unsigned int mask, int predicate,
+                                  std::source_location where = std::source_location::current()) {
   return planet::cuda::emulator::vote("__ballot_sync", mask, predicate != 0, where);
 }
 
 inline int __any_sync(unsigned int mask, int predicate,
-                      const std::source_location& where = std::source_location::current()) {
+                      std::source_location where = std::source_location::current()) {
   return planet::cuda::emulator::vote("__any_sync", mask, predicate != 0, where) != 0;
 }
 
 inline int __all_sync(unsigned int mask, int predicate,
-                      const std::source_location& where = std::source_location::current()) {
+                      std::source_location where = std::source_location::current()) {
   return planet::cuda::emulator::vote("__all_sync", mask, predicate != 0, where) == mask;
 }
 

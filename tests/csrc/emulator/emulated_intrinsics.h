@@ -17,7 +17,7 @@ inline unsigned char* shared_memory() {
   return emulator::current->block->shared;
 }
 
-inline uint32_t shared_address(const void* pointer, const Where& where = Where::current()) {
+inline uint32_t shared_address(const void* pointer, Where where = Where::current()) {
   return emulator::shared_address(pointer, where);
 }
 
@@ -25,7 +25,7 @@ inline uint32_t shared_address(const void* pointer, const Where& where = Where::
 
 template <class Type>
 inline void multiply_accumulate(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
-                                const Where& where = Where::current()) {
+                                Where where = Where::current()) {
   emulator::Multiply part{d, a, {b0, b1}};
   if constexpr (std::is_same_v<Type, Float16>) {
     emulator::multiply_half(part, where);
@@ -35,8 +35,7 @@ inline void multiply_accumulate(float (&d)[4], const uint32_t (&a)[4], uint32_t 
   }
 }
 
-inline void load_matrix_x4(uint32_t (&r)[4], const void* row,
-                           const Where& where = Where::current()) {
+inline void load_matrix_x4(uint32_t (&r)[4], const void* row, Where where = Where::current()) {
   emulator::MatrixRow part{static_cast<const unsigned char*>(row), r};
   emulator::note_read(row, 16);
   emulator::load_matrix(part, where);
@@ -82,7 +81,7 @@ inline float fast_reciprocal(float x) {
 
 // ---- global memory ----
 
-inline uint4 load_streaming(const uint4* pointer, const Where& where = Where::current()) {
+inline uint4 load_streaming(const uint4* pointer, Where where = Where::current()) {
   if (reinterpret_cast<uintptr_t>(pointer) % 16 != 0) {
     emulator::fail("load_streaming", where, "address is not a multiple of 16");
   }
@@ -95,7 +94,7 @@ inline void add_release(uint32_t* counter, uint32_t value) {
   atomicAdd(counter, value);
 }
 
-inline uint32_t load_acquire(const uint32_t* counter, const Where& where = Where::current()) {
+inline uint32_t load_acquire(const uint32_t* counter, Where where = Where::current()) {
   emulator::Thread& thread = *emulator::current;
   uint32_t value = __atomic_load_n(counter, __ATOMIC_RELAXED);
   if (thread.polled == counter && thread.polled_value == value) {
@@ -114,49 +113,45 @@ inline uint32_t cluster_rank() {
   return emulator::cluster_rank();
 }
 
-inline void cluster_arrive(const Where& where = Where::current()) {
+inline void cluster_arrive(Where where = Where::current()) {
   emulator::cluster_arrive(where);
 }
 
-inline void cluster_wait(const Where& where = Where::current()) {
+inline void cluster_wait(Where where = Where::current()) {
   emulator::cluster_wait(where);
 }
 
-inline uint32_t peer_address(const void* pointer, uint32_t rank,
-                             const Where& where = Where::current()) {
+inline uint32_t peer_address(const void* pointer, uint32_t rank, Where where = Where::current()) {
   return emulator::peer_address(pointer, rank, where);
 }
 
-inline void barrier_init(uint64_t* barrier, uint32_t arrivals,
-                         const Where& where = Where::current()) {
+inline void barrier_init(uint64_t* barrier, uint32_t arrivals, Where where = Where::current()) {
   emulator::barrier_init(barrier, arrivals, where);
 }
 
 inline void barrier_init_fence() {}
 
-inline void barrier_expect(uint64_t* barrier, uint32_t bytes,
-                           const Where& where = Where::current()) {
+inline void barrier_expect(uint64_t* barrier, uint32_t bytes, Where where = Where::current()) {
   emulator::barrier_arrive(barrier, bytes, where);
 }
 
-inline void barrier_arrive(uint64_t* barrier, const Where& where = Where::current()) {
+inline void barrier_arrive(uint64_t* barrier, Where where = Where::current()) {
   emulator::barrier_arrive(barrier, 0, where);
 }
 
-inline void barrier_wait(uint64_t* barrier, uint32_t parity,
-                         const Where& where = Where::current()) {
+inline void barrier_wait(uint64_t* barrier, uint32_t parity, Where where = Where::current()) {
   emulator::barrier_wait(barrier, parity, where);
 }
 
 inline void bulk_copy_fence() {}
 
 inline void copy_to_peer(uint32_t peer_target, const void* source, uint32_t bytes,
-                         uint32_t peer_barrier, const Where& where = Where::current()) {
+                         uint32_t peer_barrier, Where where = Where::current()) {
   emulator::copy_to_peer(peer_target, source, bytes, peer_barrier, where);
 }
 
 inline void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t* barrier,
-                             const Where& where = Where::current()) {
+                             Where where = Where::current()) {
   emulator::copy_from_global(target, source, bytes, barrier, where);
 }
 

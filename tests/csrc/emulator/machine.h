@@ -90,6 +90,7 @@ struct Machine {
   std::vector<Warp> warps;
   std::vector<Block> blocks;
   int alive;           // threads
+  int copies;          // under way
   uint64_t tick;       // hand-overs so far
   uint64_t progress;   // events that may end a wait
   uint64_t polled_at;  // progress when the polling began
@@ -104,20 +105,20 @@ extern Thread* current;
 
 // Ends the launch with this text and the current thread's position.
 [[noreturn]] void fail(const std::string& text);
-[[noreturn]] void fail(const char* call, const Where& where, const std::string& text);
+[[noreturn]] void fail(const char* call, Where where, const std::string& text);
 // The same without a current thread's position.
 [[noreturn]] void fail_all(const std::string& text);
 std::string position(const Thread& thread);
-std::string place(const Where& where);
+std::string place(Where where);
 std::string block_text(const Block& block);
 std::string lanes_text(uint32_t mask);
 std::string mask_text(uint32_t mask);
 std::string barrier_text(const Thread& thread);  // what is known of the one waited for
 
 // The current thread waits until somebody sets its bit of `runnable`.
-void wait(const char* call, const Where& where);
+void wait(const char* call, Where where);
 // The current thread lets all others run, then tries again.
-void poll(const char* call, const Where& where);
+void poll(const char* call, Where where);
 // With jitter, sometimes lets others run. Kernels' functions call it before what others may see.
 void jitter();
 // A random number below `count`.
@@ -125,32 +126,32 @@ uint32_t random_below(uint32_t count);
 
 // The current thread's part in a call of its warp: when all lanes of `mask` have come, the last one
 // performs it. Aligned calls must be the same place in the source for all lanes.
-void meet(const char* call, const Where& where, uint32_t mask, bool aligned,
+void meet(const char* call, Where where, uint32_t mask, bool aligned,
           void (*perform)(Warp& warp, uint32_t mask), void* data);
 
 void leave_kernel();
 void schedule_until_done();  // all threads, from the host
 
-void synchronize_block(const Where& where);
-void synchronize_warp(uint32_t mask, const Where& where);
+void synchronize_block(Where where);
+void synchronize_warp(uint32_t mask, Where where);
 
 // Checks that `bytes` at `pointer` are this block's shared memory, aligned to `alignment`.
-void check_shared(const char* call, const Where& where, const void* pointer, size_t bytes,
+void check_shared(const char* call, Where where, const void* pointer, size_t bytes,
                   size_t alignment);
 
 // ---- clusters.cpp ----
 uint32_t cluster_rank();
-void cluster_arrive(const Where& where);
-void cluster_wait(const Where& where);
-uint32_t shared_address(const void* pointer, const Where& where);
-uint32_t peer_address(const void* pointer, uint32_t rank, const Where& where);
-void barrier_init(uint64_t* barrier, uint32_t arrivals, const Where& where);
-void barrier_arrive(uint64_t* barrier, uint32_t expected_bytes, const Where& where);
-void barrier_wait(uint64_t* barrier, uint32_t parity, const Where& where);
+void cluster_arrive(Where where);
+void cluster_wait(Where where);
+uint32_t shared_address(const void* pointer, Where where);
+uint32_t peer_address(const void* pointer, uint32_t rank, Where where);
+void barrier_init(uint64_t* barrier, uint32_t arrivals, Where where);
+void barrier_arrive(uint64_t* barrier, uint32_t expected_bytes, Where where);
+void barrier_wait(uint64_t* barrier, uint32_t parity, Where where);
 void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t barrier,
-                  const Where& where);
+                  Where where);
 void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t* barrier,
-                      const Where& where);
+                      Where where);
 // Performs bulk copies that are due, or one if `now`. Whether there was one.
 bool advance_copies(bool now);
 void forget_copies();

@@ -4,17 +4,28 @@
 #include <cmath>
 #include <limits>
 
+#include "matrix_unit_row.h"
+
 namespace planet::cuda::emulator {
+
+#define PLANET_COLUMNS 4
+#define PLANET_ADD_ROW add_row_portable
+#include "matrix_unit_row.inc"
+
 namespace {
 
 constexpr int kRows = 16, kColumns = 8, kDepth = 16;
 
-// Four columns at once; the compiler maps it to what the processor has.
-typedef float Floats __attribute__((vector_size(16)));
-typedef int32_t Integers __attribute__((vector_size(16)));
+bool add_row(float* out, const float* a, const float* b, int count, int extra_bits) {
+#ifdef __x86_64__
+  static const bool avx2 = __builtin_cpu_supports("avx2");
+  if (avx2) return add_row_avx2(out, a, b, count, extra_bits);
+#endif
+  return add_row_portable(out, a, b, count, extra_bits);
+}
 
-Floats absolute(Floats x) {
-  return std::bit_cast<Floats>(std::bit_cast<Integers>(x) & 0x7FFFFFFF);
+inline float finite_half(uint32_t bits) {
+  return std::bit_cast<float>((bits & 0x8000u) << 16 | (bits & 0x7FFFu) << 13) * 0x1p112f;
 }
 
 float cut_off(double value) {  // towards zero, to a float
@@ -46,45 +57,40 @@ float add_products(float sum, const float* a, const float* b, int count, int ext
   return cut_off(units * quantum);
 }
 
-// Four elements of a row; false if an exponent is outside what float arithmetic holds exactly.
-bool add_products(Floats& sum, const float* a, const float* b, int count, int extra_bits) {
-  Floats products[kDepth];
-  Floats largest = absolute(sum);
-  for (int k = 0; k < count; ++k) {
-    Floats column;
-    __builtin_memcpy(&column, b + k * kColumns, sizeof column);
-    products[k] = a[k] * column;
-    const Floats size = absolute(products[k]);
-    largest = size > largest ? size : largest;
+// The floats of both halves of each word; whether all are finite.
+bool unpack(MatrixType type, const uint32_t* words, int count, float* out) {
+  if (type == MatrixType::kBfloat) {
+    uint32_t odd = 0;
+    for (int i = 0; i < count; ++i) {
+      const uint32_t low = words[i] << 16, high = words[i] & 0xFFFF0000u;
+      odd |= ((low & 0x7F800000u) == 0x7F800000u) | ((high & 0x7F800000u) == 0x7F800000u);
+      out[2 * i] = std::bit_cast<float>(low);
+      out[2 * i + 1] = std::bit_cast<float>(high);
+    }
+    return odd == 0;
   }
-  constexpr int32_t kLeast = (127 - 90) << 23, kMost = (127 + 120) << 23;
-  const Integers bits = std::bit_cast<Integers>(largest);
-  const Integers odd = (bits > kMost) | ((bits < kLeast) & (bits != 0));
-  if (odd[0] | odd[1] | odd[2] | odd[3]) return false;
-  Integers exponent = bits & 0x7F800000;
-  exponent = exponent < kLeast ? Integers{} + kLeast : exponent;
-  // 2^(23 + extra_bits - exponent), and its inverse.
-  const Floats scale = std::bit_cast<Floats>(((254 + 23 + extra_bits) << 23) - exponent);
-  const Floats quantum = std::bit_cast<Floats>(exponent - ((23 + extra_bits) << 23));
-  Integers units = __builtin_convertvector(sum * scale, Integers);
-  for (int k = 0; k < count; ++k) units += __builtin_convertvector(products[k] * scale, Integers);
-  // To 24 bits, towards zero: a float to nearest, one unit less where that was upwards.
-  const Integers negative = units < 0;
-  const Integers size = (units ^ negative) - negative;
-  Floats rounded = __builtin_convertvector(size, Floats);
-  const Integers upwards = __builtin_convertvector(rounded, Integers) > size;
-  rounded = std::bit_cast<Floats>(std::bit_cast<Integers>(rounded) + upwards);
-  sum = std::bit_cast<Floats>(std::bit_cast<Integers>(rounded * quantum) |
-                              (negative & std::numeric_limits<int32_t>::min()));
+  // Adding 1 to an exponent of ones carries into the sign's place.
+  uint32_t carry = 0;
+  for (int i = 0; i < count; ++i) carry |= (words[i] & 0x7C007C00u) + 0x04000400u;
+  if (carry & 0x80008000u) {
+    for (int i = 0; i < count; ++i) {
+      out[2 * i] = from_half(static_cast<uint16_t>(words[i]));
+      out[2 * i + 1] = from_half(static_cast<uint16_t>(words[i] >> 16));
+    }
+    return false;
+  }
+  for (int i = 0; i < count; ++i) {
+    out[2 * i] = finite_half(words[i] & 0xFFFFu);
+    out[2 * i + 1] = finite_half(words[i] >> 16);
+  }
   return true;
 }
 
 }  // namespace
 
 float from_half(uint16_t bits) {
-  const uint32_t sign = (bits & 0x8000u) << 16, rest = bits & 0x7FFFu;
-  if (rest >= 0x7C00u) return std::bit_cast<float>(sign | 0x7F800000u | (rest & 0x3FFu) << 13);
-  return std::bit_cast<float>(sign | rest << 13) * 0x1p112f;
+  if ((bits & 0x7C00u) != 0x7C00u) return finite_half(bits);
+  return std::bit_cast<float>((bits & 0x8000u) << 16 | 0x7F800000u | (bits & 0x3FFu) << 13);
 }
 
 float from_bfloat(uint16_t bits) {
@@ -109,23 +115,24 @@ uint16_t to_bfloat(float value) {
   return static_cast<uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1)) >> 16);
 }
 
-void multiply_accumulate(float* d, const float* a, const float* b, int products_at_once,
-                         int extra_bits) {
+void multiply_accumulate(MatrixType type, float* d, const uint32_t* a, const uint32_t* b,
+                         int products_at_once, int extra_bits) {
+  float left[kRows * kDepth], columns[kColumns * kDepth], right[kDepth * kColumns];
+  const bool finite =
+      unpack(type, a, kRows * kDepth / 2, left) & unpack(type, b, kColumns * kDepth / 2, columns);
+  for (int k = 0; k < kDepth; ++k) {
+    for (int column = 0; column < kColumns; ++column) {
+      right[k * kColumns + column] = columns[column * kDepth + k];
+    }
+  }
   for (int row = 0; row < kRows; ++row) {
-    for (int column = 0; column < kColumns; column += 4) {
-      float* out = d + row * kColumns + column;
-      for (int k = 0; k < kDepth; k += products_at_once) {
-        const float* left = a + row * kDepth + k;
-        const float* right = b + k * kColumns + column;
-        Floats sum;
-        __builtin_memcpy(&sum, out, sizeof sum);
-        if (add_products(sum, left, right, products_at_once, extra_bits)) {
-          __builtin_memcpy(out, &sum, sizeof sum);
-        } else {
-          for (int i = 0; i < 4; ++i) {
-            out[i] = add_products(out[i], left, right + i, products_at_once, extra_bits);
-          }
-        }
+    float* out = d + row * kColumns;
+    for (int k = 0; k < kDepth; k += products_at_once) {
+      const float* x = left + row * kDepth + k;
+      const float* y = right + k * kColumns;
+      if (finite && add_row(out, x, y, products_at_once, extra_bits)) continue;
+      for (int i = 0; i < kColumns; ++i) {
+        out[i] = add_products(out[i], x, y + i, products_at_once, extra_bits);
       }
     }
   }

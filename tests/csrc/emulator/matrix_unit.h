@@ -15,8 +15,11 @@ float from_bfloat(uint16_t bits);
 uint16_t to_half(float value);  // to nearest even
 uint16_t to_bfloat(float value);
 
-// d [16, 8] += a [16, 16] b [16, 8], row-major. Values of a and b have at most 11 significant bits.
-void multiply_accumulate(float* d, const float* a, const float* b, int products_at_once,
-                         int extra_bits);
+enum class MatrixType { kHalf, kBfloat };
+
+// d [16, 8] += a [16, 16] b [16, 8]: d row-major; pairs of neighbouring k in one word, the lower
+// in the lower half: a [row][k / 2], b [column][k / 2].
+void multiply_accumulate(MatrixType type, float* d, const uint32_t* a, const uint32_t* b,
+                         int products_at_once, int extra_bits);
 
 }  // namespace planet::cuda::emulator

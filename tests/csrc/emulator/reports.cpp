@@ -12,7 +12,7 @@ std::string triple(unsigned int x, unsigned int y, unsigned int z) {
 
 }  // namespace
 
-std::string place(const Where& where) {
+std::string place(Where where) {
   const char* slash = strrchr(where.file_name(), '/');
   return std::string(slash ? slash + 1 : where.file_name()) + ":" + std::to_string(where.line());
 }
@@ -59,7 +59,7 @@ void fail(const std::string& text) {
   fail_all(position(*current) + ": " + text);
 }
 
-void fail(const char* call, const Where& where, const std::string& text) {
+void fail(const char* call, Where where, const std::string& text) {
   fail(std::string(call) + " (" + place(where) + "): " + text);
 }
 

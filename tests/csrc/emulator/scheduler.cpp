@@ -7,6 +7,10 @@
 namespace planet::cuda::emulator {
 namespace {
 
+bool same_place(Where a, Where b) {
+  return a.line() == b.line() && a.column() == b.column() && a.file_name() == b.file_name();
+}
+
 // Lane of `set` after `lane`, in a circle.
 int next_lane(uint32_t set, int lane) {
   const uint32_t later = lane == 31 ? 0 : set >> (lane + 1) << (lane + 1);
@@ -44,7 +48,7 @@ Warp* next_warp(const Warp* from, const Ready& ready) {
       for (uint32_t rest = left; rest != 0; rest &= rest - 1) {
         const int lane = std::countr_zero(rest);
         const Thread& thread = warp.threads[lane];
-        if (thread.call == first.call && thread.where.line() == first.where.line()) {
+        if (thread.call == first.call && same_place(thread.where, first.where)) {
           same |= 1u << lane;
         }
       }
@@ -67,18 +71,15 @@ Thread& thread_of(Warp& warp) {
   return warp.threads[lane];
 }
 
-Thread& next_thread() {
-  ++machine.tick;
-  advance_copies(false);
-  Warp* warp = current->warp;
-  if (warp->runnable && !(machine.random && random_below(8) == 0)) return thread_of(*warp);
+// When the current thread's warp can no longer run, or jitter wants another.
+[[gnu::noinline]] Thread& thread_elsewhere() {
   for (;;) {
-    warp = next_warp(current->warp, [](const Warp& w) { return w.runnable != 0; });
+    Warp* warp = next_warp(current->warp, [](const Warp& w) { return w.runnable != 0; });
     if (warp != nullptr) return thread_of(*warp);
     if (!advance_copies(true)) break;
   }
   // Only threads that poll: they try again, in vain unless something has happened meanwhile.
-  warp = next_warp(current->warp, [](const Warp& w) { return w.polling != 0; });
+  Warp* warp = next_warp(current->warp, [](const Warp& w) { return w.polling != 0; });
   if (warp == nullptr) report_deadlock();
   if (machine.polled_at != machine.progress) {
     machine.polled_at = machine.progress;
@@ -90,12 +91,22 @@ Thread& next_thread() {
   return thread_of(*warp);
 }
 
-void hand_over() {
+inline void hand_over() {
   Thread& from = *current;
-  Thread& to = next_thread();
-  if (&to == &from) return;
-  current = &to;
-  switch_context(from.context, to.context);
+  Warp& warp = *from.warp;
+  ++machine.tick;
+  if (machine.copies != 0) advance_copies(false);
+  Thread* to;
+  if (warp.runnable == 0 || (machine.random && random_below(8) == 0)) {
+    to = &thread_elsewhere();
+  } else if (machine.random) {
+    to = &warp.threads[random_lane(warp.runnable)];
+  } else {
+    to = &warp.threads[next_lane(warp.runnable, from.lane)];
+  }
+  if (to == &from) return;
+  current = to;
+  switch_context(from.context, to->context);
 }
 
 void release_block_barrier(Block& block) {
@@ -111,14 +122,14 @@ void release_block_barrier(Block& block) {
 }
 
 // Lanes of a warp come to one __syncthreads together.
-void check_block_barrier(const Warp& warp, const Where& where) {
+void check_block_barrier(const Warp& warp, Where where) {
   const Block& block = *warp.block;
   if (block.exited > 0) {
     fail("__syncthreads", where, "another thread of the block has left the kernel");
   }
   if (warp.at_barrier != 0) {
     const Thread& other = warp.threads[std::countr_zero(warp.at_barrier)];
-    if (other.where.line() != where.line() || other.where.file_name() != where.file_name()) {
+    if (!same_place(other.where, where)) {
       fail("__syncthreads", where,
            "lane " + std::to_string(other.lane) + " of the warp came to the one at " +
                place(other.where));
@@ -134,24 +145,22 @@ void check_block_barrier(const Warp& warp, const Where& where) {
   }
 }
 
-[[noreturn]] void fail_meeting(const char* call, const Where& where, const Meeting& other) {
+[[noreturn]] void fail_meeting(const char* call, Where where, const Meeting& other) {
   fail(call, where,
        "lanes " + lanes_text(other.arrived) + " wait for this one at " + other.call + " (" +
            place(other.where) + "), mask " + mask_text(other.mask));
 }
 
 // The meeting that the current lane comes to, a new one if it is the first.
-Meeting& find_meeting(const char* call, const Where& where, uint32_t mask, bool aligned,
-                      void (*perform)(Warp&, uint32_t)) {
+[[gnu::noinline]] Meeting& find_meeting(const char* call, Where where, uint32_t mask, bool aligned,
+                                        void (*perform)(Warp&, uint32_t)) {
   Warp& warp = *current->warp;
   const uint32_t bit = 1u << current->lane;
   for (int i = 0; i < warp.meetings; ++i) {
     Meeting& meeting = warp.meeting[i];
     if (!(meeting.mask & bit)) continue;
-    const bool same_place = meeting.where.line() == where.line() &&
-                            meeting.where.column() == where.column() &&
-                            meeting.where.file_name() == where.file_name();
-    if (meeting.mask != mask || meeting.perform != perform || (aligned && !same_place)) {
+    if (meeting.mask != mask || meeting.perform != perform ||
+        (aligned && !same_place(meeting.where, where))) {
       fail_meeting(call, where, meeting);
     }
     return meeting;
@@ -182,14 +191,14 @@ uint32_t random_below(uint32_t count) {
   return static_cast<uint32_t>(((z ^ z >> 31) >> 32) * count >> 32);
 }
 
-void wait(const char* call, const Where& where) {
+void wait(const char* call, Where where) {
   current->call = call;
   current->where = where;
   current->warp->runnable &= ~(1u << current->lane);
   hand_over();
 }
 
-void poll(const char* call, const Where& where) {
+void poll(const char* call, Where where) {
   current->warp->polling |= 1u << current->lane;
   wait(call, where);
 }
@@ -198,10 +207,14 @@ void jitter() {
   if (machine.random && random_below(4) == 0) hand_over();
 }
 
-void meet(const char* call, const Where& where, uint32_t mask, bool aligned,
+void meet(const char* call, Where where, uint32_t mask, bool aligned,
           void (*perform)(Warp& warp, uint32_t mask), void* data) {
   Warp& warp = *current->warp;
-  Meeting& meeting = find_meeting(call, where, mask, aligned, perform);
+  // Nearly always the warp's one meeting is under way, and this call belongs to it.
+  const Meeting& first = warp.meeting[0];
+  const bool joins = warp.meetings == 1 && first.mask == mask && first.perform == perform &&
+                     std::bit_cast<void*>(first.where) == std::bit_cast<void*>(where);
+  Meeting& meeting = joins ? warp.meeting[0] : find_meeting(call, where, mask, aligned, perform);
   warp.data[current->lane] = data;
   meeting.arrived |= 1u << current->lane;
   if (meeting.arrived != mask) {
@@ -215,7 +228,7 @@ void meet(const char* call, const Where& where, uint32_t mask, bool aligned,
   jitter();
 }
 
-void synchronize_warp(uint32_t mask, const Where& where) {
+void synchronize_warp(uint32_t mask, Where where) {
   // Two objects in turn: who comes early to the next barrier does not order those still in this
   // one.
   Thread& thread = *current;
@@ -225,7 +238,7 @@ void synchronize_warp(uint32_t mask, const Where& where) {
   acquire(&object);
 }
 
-void synchronize_block(const Where& where) {
+void synchronize_block(Where where) {
   Warp& warp = *current->warp;
   Block& block = *warp.block;
   check_block_barrier(warp, where);

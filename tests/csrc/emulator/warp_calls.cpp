@@ -5,32 +5,34 @@
 #include "matrix_unit.h"
 #include "warp_calls.h"
 
-#include "cuda/fragments.h"
-
 namespace planet::cuda::emulator {
 namespace {
 
-template <float (*convert)(uint16_t)>
+// In memory a register's two halves follow each other, as k does: rows of a and columns of b are
+// put together from whole registers (fragments.h, whose maps the tests compare with this).
+template <MatrixType type>
 void multiply_lanes(Warp& warp, uint32_t) {
-  float a[16 * 16], b[16 * 8], d[16 * 8];
+  uint32_t a[16 * 8], b[8 * 8];
+  float d[16 * 8];
   for (int lane = 0; lane < 32; ++lane) {
     const Multiply& part = *static_cast<const Multiply*>(warp.data[lane]);
-    for (int i = 0; i < 4; ++i) d[sum_row(lane, i) * 8 + sum_column(lane, i)] = part.d[i];
-    for (int h = 0; h < 2; ++h) {
-      for (int r = 0; r < 4; ++r) {
-        a[a_row(lane, r) * 16 + a_k(lane, r, h)] =
-            convert(static_cast<uint16_t>(part.a[r] >> (16 * h)));
-      }
-      for (int r = 0; r < 2; ++r) {
-        b[b_k(lane, r, h) * 8 + b_column(lane)] =
-            convert(static_cast<uint16_t>(part.b[r] >> (16 * h)));
-      }
-    }
+    const int group = lane >> 2, place = lane & 3;
+    const int row = group * 8 + place;  // of 8 words
+    a[row] = part.a[0];
+    a[row + 64] = part.a[1];
+    a[row + 4] = part.a[2];
+    a[row + 68] = part.a[3];
+    b[row] = part.b[0];
+    b[row + 4] = part.b[1];
+    __builtin_memcpy(d + group * 8 + 2 * place, part.d, 8);
+    __builtin_memcpy(d + (group + 8) * 8 + 2 * place, part.d + 2, 8);
   }
-  multiply_accumulate(d, a, b, device().products_at_once, device().extra_bits);
+  multiply_accumulate(type, d, a, b, device().products_at_once, device().extra_bits);
   for (int lane = 0; lane < 32; ++lane) {
     const Multiply& part = *static_cast<const Multiply*>(warp.data[lane]);
-    for (int i = 0; i < 4; ++i) part.d[i] = d[sum_row(lane, i) * 8 + sum_column(lane, i)];
+    const int group = lane >> 2, place = lane & 3;
+    __builtin_memcpy(part.d, d + group * 8 + 2 * place, 8);
+    __builtin_memcpy(part.d + 2, d + (group + 8) * 8 + 2 * place, 8);
   }
   ++machine.counters.multiply_accumulates;
 }
@@ -86,21 +88,22 @@ void vote_lanes(Warp& warp, uint32_t mask) {
 
 }  // namespace
 
-void multiply_half(Multiply& part, const Where& where) {
-  meet("multiply_accumulate<Float16>", where, 0xFFFFFFFFu, true, multiply_lanes<from_half>, &part);
-}
-
-void multiply_bfloat(Multiply& part, const Where& where) {
-  meet("multiply_accumulate<Bfloat16>", where, 0xFFFFFFFFu, true, multiply_lanes<from_bfloat>,
+void multiply_half(Multiply& part, Where where) {
+  meet("multiply_accumulate<Float16>", where, 0xFFFFFFFFu, true, multiply_lanes<MatrixType::kHalf>,
        &part);
 }
 
-void load_matrix(MatrixRow& part, const Where& where) {
+void multiply_bfloat(Multiply& part, Where where) {
+  meet("multiply_accumulate<Bfloat16>", where, 0xFFFFFFFFu, true,
+       multiply_lanes<MatrixType::kBfloat>, &part);
+}
+
+void load_matrix(MatrixRow& part, Where where) {
   check_shared("load_matrix_x4", where, part.row, 16, 16);
   meet("load_matrix_x4", where, 0xFFFFFFFFu, true, load_matrices, &part);
 }
 
-uint64_t shuffle(const char* call, uint32_t mask, uint64_t value, int source, const Where& where) {
+uint64_t shuffle(const char* call, uint32_t mask, uint64_t value, int source, Where where) {
   Shuffle part{value, source, false};
   meet(call, where, mask, false, shuffle_lanes, &part);
   if (!part.valid) {
@@ -109,7 +112,7 @@ uint64_t shuffle(const char* call, uint32_t mask, uint64_t value, int source, co
   return part.value;
 }
 
-uint32_t vote(const char* call, uint32_t mask, bool predicate, const Where& where) {
+uint32_t vote(const char* call, uint32_t mask, bool predicate, Where where) {
   Vote part{predicate, 0};
   meet(call, where, mask, false, vote_lanes, &part);
   return part.ballot;

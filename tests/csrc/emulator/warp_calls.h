@@ -14,14 +14,14 @@ struct Multiply {
   const uint32_t* a;
   uint32_t b[2];
 };
-void multiply_half(Multiply& part, const Where& where);
-void multiply_bfloat(Multiply& part, const Where& where);
+void multiply_half(Multiply& part, Where where);
+void multiply_bfloat(Multiply& part, Where where);
 
 struct MatrixRow {
   const unsigned char* row;
   uint32_t* out;
 };
-void load_matrix(MatrixRow& part, const Where& where);
+void load_matrix(MatrixRow& part, Where where);
 
 struct Shuffle {
   uint64_t value;
@@ -29,13 +29,13 @@ struct Shuffle {
   bool valid;
 };
 // The value of lane `source`.
-uint64_t shuffle(const char* call, uint32_t mask, uint64_t value, int source, const Where& where);
+uint64_t shuffle(const char* call, uint32_t mask, uint64_t value, int source, Where where);
 
 struct Vote {
   bool predicate;
   uint32_t ballot;
 };
-uint32_t vote(const char* call, uint32_t mask, bool predicate, const Where& where);
+uint32_t vote(const char* call, uint32_t mask, bool predicate, Where where);
 
 int current_lane();
 
