@@ -46,8 +46,7 @@ __device__ __forceinline__ void multiply_accumulate(float (&d)[4], const uint32_
 template <>
 __device__ __forceinline__ void multiply_accumulate<Float16>(float (&d)[4], const uint32_t (&a)[4],
                                                              uint32_t b0, uint32_t b1) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -56,15 +55,14 @@ __device__ __forceinline__ void multiply_accumulate<Float16>(float (&d)[4], cons
 template <>
 __device__ __forceinline__ void multiply_accumulate<Bfloat16>(float (&d)[4], const uint32_t (&a)[4],
                                                               uint32_t b0, uint32_t b1) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Four 8x8 matrices of 16-bit elements: lane i gives the 16-byte row i % 8 of matrix i / 8 in shared
-// memory; register r of lane l receives elements 2 (l % 4), + 1 of row l / 4 of matrix r.
+// Four 8x8 matrices of 16-bit elements: lane i gives the 16-byte row i % 8 of matrix i / 8 in
+// shared memory; register r of lane l receives elements 2 (l % 4), + 1 of row l / 4 of matrix r.
 __device__ __forceinline__ void load_matrix_x4(uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -142,8 +140,9 @@ __device__ __forceinline__ uint32_t load_acquire(const uint32_t* counter) {
   return out;
 }
 
-// ---- clusters, distributed shared memory, bulk copies (sm_90 and newer) ----
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+// ---- clusters, distributed shared memory, bulk copies ----
+// The assembler refuses them in a kernel for older architectures than sm_90; such a kernel is to be
+// left empty there.
 
 __device__ __forceinline__ uint32_t cluster_rank() {
   uint32_t out;
@@ -182,11 +181,10 @@ __device__ __forceinline__ void barrier_init_fence() {
 
 // One arrival that also announces `bytes` to come in this phase.
 __device__ __forceinline__ void barrier_expect(uint64_t* barrier, uint32_t bytes) {
-  asm volatile(
-      "mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [%0], %1;" ::"r"(
-          shared_address(barrier)),
-      "r"(bytes)
-      : "memory");
+  asm volatile("mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [%0], %1;" ::"r"(
+                   shared_address(barrier)),
+               "r"(bytes)
+               : "memory");
 }
 
 __device__ __forceinline__ void barrier_arrive(uint64_t* barrier) {
@@ -234,8 +232,6 @@ __device__ __forceinline__ void copy_from_global(void* target, const void* sourc
       "l"(source), "r"(bytes), "r"(shared_address(barrier))
       : "memory");
 }
-
-#endif
 
 }  // namespace planet::cuda
 #endif
