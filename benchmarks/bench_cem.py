@@ -4,6 +4,7 @@
     python benchmarks/bench_cem.py --table          # the table alone
     python benchmarks/bench_cem.py --sweep          # the sizes alone
     python benchmarks/bench_cem.py --quick          # tiny sizes in seconds: does the command work?
+    python benchmarks/bench_cem.py --device cuda    # plans on a GPU (`cem_cuda.py`): minutes
 
 Everything that is compared runs in this process in turn, so that a busy machine slows all alike:
 quote the ratios, which are medians of the ratios of neighbouring runs. Before it is timed, every
@@ -57,14 +58,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import cem_cuda
 import cem_sweep
 import cem_table
+import torch
 from cem_cases import Size
 
 from planet import build_info
 from planet.machine import machine_facts
 
-RESULTS = Path(__file__).parent / "results" / "cem.json"
+RESULTS = Path(__file__).parent / "results"
 STARTED = time.perf_counter()
 
 
@@ -91,8 +94,15 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=40.0, help="of the table's main rows")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--problems", nargs="+", type=int, default=cem_cuda.PROBLEMS)
+    parser.add_argument("--output", type=Path, help="else a file in benchmarks/results")
     options = parser.parse_args()
+    if options.output is None:
+        options.output = RESULTS / ("cem.json" if options.device == "cpu" else "cem_cuda.json")
+    if options.device == "cuda":
+        on_a_gpu(options)
+        return
     seconds = min(options.seconds, 0.5) if options.quick else options.seconds
     compiled = not options.no_compile
     both = options.table == options.sweep
@@ -117,6 +127,24 @@ def main() -> None:
         results["sweep"] = {**facts, "points": rows, "load_after": os.getloadavg()}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"written to {options.output}")
+
+
+def on_a_gpu(options: argparse.Namespace) -> None:
+    """Plans on a GPU, graph against graph."""
+    if not torch.cuda.is_available():
+        raise SystemExit(f"--device cuda: torch {torch.__version__} sees no CUDA device")
+    size = quick_sizes()["paper"] if options.quick else Size.of_preset("paper")
+    seconds = min(options.seconds, 0.5) if options.quick else options.seconds
+    results = cem_cuda.measure(
+        torch.device("cuda"), size, options.problems, seconds, not options.no_compile, report
+    )
+    machine = {**machine_facts(), "build": build_info()}
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts = {"date": date, "command": " ".join(sys.argv), "machine": machine}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps({**facts, "problems": results}, indent=1) + "\n")
+    print("\n".join(cem_cuda.lines(results)))
     print(f"written to {options.output}")
 
 
