@@ -19,7 +19,7 @@ MAX_HORIZON = (1 << 16) - 1
 MAX_ITERATIONS = 1 << 16
 MAX_CANDIDATES = (1 << 31) - 1
 SPREADS = ("population", "mean_absolute")
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8", "fp16", "bf16")  # in the order of csrc/model.h
 
 
 def check_rollout(
@@ -105,7 +105,7 @@ def check_cem_plan(
             f"first_iteration: expected first_iteration + iterations <= {MAX_ITERATIONS}, "
             f"got {first_iteration} + {iterations}"
         )
-    bounds(low, high, mean)
+    _check_bounds(low, high, mean)
     _check_spread(spread, topk, epsilon)
     _check_type("state_noise", state_noise, bool)
     _check_float("discount", discount)
@@ -169,7 +169,7 @@ def check_int(name: str, value: int, least: int, most: int) -> None:
 
 
 def bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Action bounds as tensors that broadcast over [B, A].
+    """Action bounds, which `check_cem_plan` has checked, as tensors.
 
     Args:
       low: float, [A] or [B, A].
@@ -180,7 +180,18 @@ def bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> tuple[Ten
       Two float32 tensors [B, A] (views where possible).
     """
     _, batch, size = mean.shape
-    out = []
+    # Filled where they are: a copy from the host would wait, and no CUDA graph could capture it.
+    lower, upper = (
+        value.expand(batch, size)
+        if isinstance(value, Tensor)
+        else mean.new_full((batch, size), float(value))
+        for value in (low, high)
+    )
+    return lower, upper
+
+
+def _check_bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> None:
+    _, batch, size = mean.shape
     for name, value in (("low", low), ("high", high)):
         if isinstance(value, Tensor):
             shape = tuple(value.shape)
@@ -191,14 +202,10 @@ def bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> tuple[Ten
                 )
             _check_tensor(name, value, (1, 2), "[A] or [B, A]")
             _check_device(name, value, mean.device)
-            out.append(value.expand(batch, size))
         else:
             _check_float(name, value, "a float or a tensor [A] or [B, A]")
-            # Not new_tensor: on a device that is a copy from the host, which no graph can capture.
-            out.append(mean.new_full((batch, size), float(value)))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and not low < high:
         raise ValueError(f"low: expected a value below high={high}, got {low}")
-    return out[0], out[1]
 
 
 def _check_topk(topk: int, candidates: int) -> None:

@@ -62,10 +62,26 @@ def gru_update(from_x: Tensor, from_h: Tensor, belief: Tensor) -> Tensor:
     """
     reset_x, update_x, new_x = from_x.chunk(3, dim=-1)
     reset_h, update_h, new_h = from_h.chunk(3, dim=-1)
-    reset = torch.sigmoid(reset_x + reset_h)
-    update = torch.sigmoid(update_x + update_h)
-    new = torch.tanh(new_x + reset * new_h)
-    return new + update * (belief - new)
+    return gru_blend(reset_x + reset_h, update_x + update_h, new_x, new_h, belief)
+
+
+def gru_blend(
+    reset: Tensor, update: Tensor, new_x: Tensor, new_h: Tensor, belief: Tensor
+) -> Tensor:
+    """The elementwise part of `gru_cell` where the two products' sums of r and z are added already.
+
+    Args:
+      reset: what r is the sigmoid of, [..., D]; all the others are of this shape.
+      update: what z is the sigmoid of.
+      new_x: W_in x + b_in.
+      new_h: W_hn h + b_hn.
+      belief: h.
+
+    Returns:
+      h', [..., D].
+    """
+    new = torch.tanh(new_x + torch.sigmoid(reset) * new_h)
+    return new + torch.sigmoid(update) * (belief - new)
 
 
 def gaussian_head(hidden: Tensor, weight: Tensor, bias: Tensor, min_stddev: float) -> Gaussian:

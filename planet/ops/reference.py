@@ -1,7 +1,8 @@
 """The three ops in plain PyTorch, any device.
 
 This file is the specification: the compiled kernels are tested against it. It is made of the
-equations that training uses too (`planet.ops.equations`); with int8 products of `planet.ops.int8`.
+equations that training uses too (`planet.ops.equations`); other precisions replace the products
+(`planet.ops.int8`, `planet.ops.half`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from planet.ops.equations import (
     prior,
     reward,
 )
+from planet.ops.half import HalfModel
 from planet.ops.int8 import Int8Model
 from planet.ops.results import Plan, Refit
 from planet.parameters import RecurrentParameters
@@ -64,7 +66,8 @@ def rollout_returns(
       actions: [H, B, J, A], one per model step (= R environment steps), used as they are.
       noise: `Noise`, or standard normals [H, B, J, S], or None to follow the prior mean.
       discount: factor per model step; return = sum over t of discount**t * reward_t.
-      precision: "fp32", or "int8" for the products of `planet.ops.quantisation`.
+      precision: of the products: "fp32"; "int8" (`planet.ops.quantisation`); "fp16" or "bf16"
+        (`planet.ops.half`).
 
     Returns:
       [B, J], in environment reward units.
@@ -80,13 +83,32 @@ def rollout_returns(
         start = LatentState(
             _per_candidate(latent.belief, candidates), _per_candidate(latent.state, candidates)
         )
-        model = _Float32Model(weights) if precision == "fp32" else Int8Model(weights)
-        return _sum_rewards(model, start, actions, noise, discount)
+        return _returns(weights, precision, start, actions, noise, discount)
+
+
+def _returns(
+    weights: RolloutWeights,
+    precision: str,
+    start: LatentState,
+    actions: Tensor,
+    noise: Noise | Tensor | None,
+    discount: float,
+) -> Tensor:
+    rollout = start, actions, noise, discount
+    if precision == "int8":
+        return _sum_rewards(Int8Model(weights), *rollout)
+    if precision == "fp32":
+        return _sum_rewards(_Float32Model(weights), *rollout)
+    half = HalfModel(weights, precision)
+    returns = _sum_rewards(half, *rollout)
+    if half.outside.any():
+        returns = torch.where(half.outside, _sum_rewards(_Float32Model(weights), *rollout), returns)
+    return returns
 
 
 @dataclass(frozen=True)
 class _Float32Model:
-    """The model as it was trained; `Int8Model` has the same two methods."""
+    """The model as it was trained; those of other precisions have the same two methods."""
 
     weights: RolloutWeights
 
@@ -105,7 +127,7 @@ class _Float32Model:
 
 
 def _sum_rewards(
-    model: _Float32Model | Int8Model,
+    model: _Float32Model | Int8Model | HalfModel,
     here: LatentState,
     actions: Tensor,
     noise: Noise | Tensor | None,

@@ -232,9 +232,11 @@ def test_an_iteration_is_sampling_rollout_and_refit() -> None:
 
 def test_precisions_are_refused_by_name(ops: ModuleType) -> None:
     problem = make_problem(TINY, 1)
-    for wrong in ("int16", "bf16", "INT8", None, 8):
+    for wrong in ("int16", "fp8", "INT8", None, 8):
         with pytest.raises(ValueError) as error:
             ops.rollout_returns(
                 problem.weights, problem.latent, problem.actions(1, 2), None, precision=wrong
             )
-        assert str(error.value) == f"precision: expected one of ['fp32', 'int8'], got {wrong!r}"
+        assert str(error.value) == (
+            f"precision: expected one of ['fp32', 'int8', 'fp16', 'bf16'], got {wrong!r}"
+        )

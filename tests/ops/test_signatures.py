@@ -128,8 +128,8 @@ WEIGHT_AND_MODE = [
     ({"discount": float("nan")}, ValueError, "discount: expected a finite value, got nan"),
     ({"discount": 10**400}, ValueError,
      "discount: expected a finite value, got an int of 1329 bits"),
-    ({"precision": "bf16"}, ValueError,
-     "precision: expected one of ['fp32', 'int8'], got 'bf16'"),
+    ({"precision": "fp8"}, ValueError,
+     "precision: expected one of ['fp32', 'int8', 'fp16', 'bf16'], got 'fp8'"),
 ]  # fmt: skip
 SPREADS = [
     ({"spread": "std"}, ValueError,

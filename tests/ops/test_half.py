@@ -1,0 +1,303 @@
+"""Returns with products in half precision: how near float64 they are, and what is rounded where.
+
+The specification, on the CPU. The CUDA kernels are compared with it in tests/ops/cuda.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from ops.oracle import Oracle, exact_plan, exact_returns, rounded
+from ops.tolerances import (
+    HALF_ELITES,
+    HALF_L2,
+    HALF_MEDIAN,
+    HALF_RMS,
+    common_elites,
+    half_errors,
+    relative_l2,
+    returns_error,
+)
+from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_problem
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.noise import Noise, row_seeds
+from planet.ops import fused, reference
+from planet.ops.half import HalfModel
+
+PRECISIONS = pytest.mark.parametrize("precision", ["fp16", "bf16"])
+ACTIVATIONS = pytest.mark.parametrize("activation", ["relu", "elu"])
+PAPER = PRESET_SIZES["paper"]
+SMALL_MODELS = {
+    "one reward layer": replace(TINY, reward=()),
+    "two reward layers": replace(TINY, reward=(9,)),
+    "three reward layers": TINY,
+    "four reward layers": replace(TINY, reward=(9, 4, 17)),
+    "ssm": TINY_SSM,
+    "ssm, one reward layer": replace(TINY_SSM, reward=()),
+    "odd sizes": Sizes(33, 7, 3, 20, (31,)),
+}
+
+
+def returns(problem: Problem, actions: Tensor, noise: object, precision: str) -> Tensor:
+    return reference.rollout_returns(
+        problem.weights, problem.latent, actions, noise, precision=precision
+    )
+
+
+# --- Near float64 ---------------------------------------------------------------------------------
+
+
+@PRECISIONS
+@pytest.mark.parametrize("gain", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize(("size", "activation"), [("paper", "relu"), ("small", "elu")])
+def test_returns_and_elites_are_near_those_of_float64(
+    size: str, activation: str, gain: float, precision: str,
+    report_error: Callable[[str, float, float], None],
+) -> None:  # fmt: skip
+    problem = make_problem(PRESET_SIZES[size], 1, seed=21, scale=gain, activation=activation)
+    actions, noise = problem.actions(12, 1000), problem.noise(12, 1000)
+    exact = exact_returns(problem.weights, problem.latent, actions, noise)
+    got = returns(problem, actions, noise, precision)
+    report_error("relative L2", relative_l2(got, exact), HALF_L2[precision][gain])
+    assert common_elites(got, exact) >= HALF_ELITES[precision][gain]
+    assert relative_l2(got, exact) > 1e-5  # it is not float32
+
+
+@PRECISIONS
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+@ACTIVATIONS
+def test_full_size_agrees_with_a_second_writing(
+    gain: float, activation: str, precision: str
+) -> None:
+    problem = make_problem(PAPER, 1, seed=5, scale=gain, activation=activation)
+    actions, noise = problem.actions(12, 200), problem.noise(12, 200)
+    expected = exact_returns(
+        problem.weights, problem.latent, actions, noise, precision=precision, discount=0.9
+    )
+    got = reference.rollout_returns(
+        problem.weights, problem.latent, actions, noise, precision=precision, discount=0.9
+    )
+    median, rms = half_errors(got, expected)
+    assert rms <= HALF_RMS[precision]
+    assert median <= HALF_MEDIAN or precision == "fp16"
+
+
+@PRECISIONS
+@ACTIVATIONS
+@pytest.mark.parametrize("name", SMALL_MODELS)
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_small_models_agree_with_a_second_writing_to_float32_s_error(
+    name: str, scale: float, activation: str, precision: str
+) -> None:
+    problem = make_problem(SMALL_MODELS[name], 2, seed=3, scale=scale, activation=activation)
+    actions, noise = problem.actions(3, 101), problem.noise(3, 101)
+    expected = exact_returns(problem.weights, problem.latent, actions, noise, precision=precision)
+    got = returns(problem, actions, noise, precision)
+    assert half_errors(got, expected)[0] <= HALF_MEDIAN
+    exact = exact_returns(problem.weights, problem.latent, actions, noise)
+    linear = len(problem.weights.reward_weights) == 1
+    assert half_errors(got, exact)[0] > (1e-7 if linear else 1e-6)
+
+
+@PRECISIONS
+@pytest.mark.parametrize("place", ["input", "gru", "prior hidden", "prior", "reward"])
+def test_a_rounding_left_out_would_be_seen(
+    place: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The test of the tests above: each product in turn reads activations as they are.
+    problem = make_problem(SMALL_MODELS["odd sizes"], 2, seed=3, scale=2.0)
+    actions, noise = problem.actions(3, 101), problem.noise(3, 101)
+    original, calls = Oracle.operand, []
+    index = ["input", "gru", "gru h", "prior hidden", "prior", "reward"].index(place)
+
+    def operand(self: Oracle, x: object) -> object:
+        calls.append(x)
+        return x if (len(calls) - 1) % 6 == index else original(self, x)
+
+    monkeypatch.setattr(Oracle, "operand", operand)
+    wrong = exact_returns(problem.weights, problem.latent, actions, noise, precision=precision)
+    got = returns(problem, actions, noise, precision)
+    assert half_errors(got, wrong)[0] > 2 * HALF_MEDIAN
+
+
+# --- Scaling of the weights -----------------------------------------------------------------------
+
+
+@PRECISIONS
+@pytest.mark.parametrize("largest", [1.0, 0.999, 2.0**-20, 1.5 * 2.0**40, 511.9, 256.0, 1e-44])
+def test_the_largest_scaled_weight_lies_between_256_and_512(largest: float, precision: str) -> None:
+    matrix = torch.linspace(-1, 0.5, 35).reshape(7, 5) * largest
+    model = HalfModel(make_problem(TINY, 1).weights, precision)
+    scaled, scale = model._layer(matrix)
+    assert (scaled * scale).equal(scaled.double().mul(scale.double()).float())  # a power of two
+    if largest > 2.0**-91:
+        assert 256 <= scaled.abs().max() <= 512  # 512 when the rounding carries
+    else:
+        assert scale == 2.0**-100
+        return
+    error = (scaled.double() * scale.double() - matrix.double()).abs().max()
+    assert error <= largest * torch.finfo(model._format).eps / 2
+
+
+@PRECISIONS
+def test_a_layer_of_zeros_is_served(precision: str) -> None:
+    problem = make_problem(TINY, 1)
+    weights = replace(problem.weights, prior_weight=torch.zeros_like(problem.weights.prior_weight))
+    actions = problem.actions(3, 7)
+    got = reference.rollout_returns(weights, problem.latent, actions, None, precision=precision)
+    expected = exact_returns(weights, problem.latent, actions, None, precision=precision)
+    assert returns_error(got, expected) < 1e-3
+
+
+@PRECISIONS
+@pytest.mark.parametrize("power", [-30, -7, 3, 30])
+def test_a_power_of_two_taken_from_a_relu_layer_to_the_next_changes_nothing(
+    power: int, precision: str
+) -> None:
+    # fp16 has subnormal numbers and a largest one: there, activations and the GRU's matrices, which
+    # share a scale, move by less.
+    factor = 2.0 ** (power // 6 if precision == "fp16" and abs(power) > 5 else power)
+    problem = make_problem(PRESET_SIZES["small"], 2)
+    w, actions = problem.weights, problem.actions(4, 30)
+    changed = replace(
+        w,
+        input_weight=w.input_weight * factor,
+        input_bias=w.input_bias * factor,
+        gru_weight_ih=w.gru_weight_ih / factor,
+    )
+    got, expected = (
+        returns(replace(problem, weights=x), actions, None, precision) for x in (changed, w)
+    )
+    bound = 2e-6 if precision == "bf16" else HALF_L2[precision][1.0]
+    assert returns_error(got, expected) <= bound
+
+
+def test_the_gru_s_matrices_share_one_scale() -> None:
+    problem = make_problem(TINY, 1)
+    weights = replace(problem.weights, gru_weight_hh=problem.weights.gru_weight_hh * 64)
+    weight_ih, weight_hh, _ = HalfModel(weights, "fp16")._gru
+    assert 256 <= weight_hh.abs().max() <= 512
+    assert weight_ih.abs().max() < 256
+
+
+# --- What the format does not hold ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["actions", "noise", "state", "belief"])
+def test_candidates_beyond_fp16_are_computed_in_float32(place: str) -> None:
+    problem = make_problem(TINY, 2, candidates=20)
+    actions, noise = problem.actions(3, 20), problem.noise(3, 20)
+    usual = returns(problem, actions, noise, "fp16")
+    belief, state = problem.latent.belief.clone(), problem.latent.state.clone()
+    {"actions": actions[0], "noise": noise[0], "state": state, "belief": belief}[place][0, 3, 1] = (
+        3e5
+    )
+    problem = replace(problem, latent=LatentState(belief, state))
+    got, exact = (returns(problem, actions, noise, p) for p in ("fp16", "fp32"))
+    assert got[0, 3] == exact[0, 3]
+    others = torch.ones(2, 20, dtype=torch.bool)
+    others[0, 3] = False
+    assert got[others].equal(usual[others])
+    assert not got[others].equal(exact[others])
+
+
+@PRECISIONS
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")], ids=str)
+def test_what_is_not_finite_spoils_only_its_own_candidate(bad: float, precision: str) -> None:
+    problem = make_problem(TINY, 2)
+    actions, noise = problem.actions(3, 20), problem.noise(3, 20)
+    expected = returns(problem, actions, noise, precision)
+    noise[1, 0, 3, 1] = bad
+    got = returns(problem, actions, noise, precision)
+    keep = torch.ones(2, 20, dtype=torch.bool)
+    keep[0, 3] = False
+    assert got[keep].equal(expected[keep])
+    assert not got[0, 3].isfinite()
+
+
+def test_weights_beyond_fp16_are_served() -> None:
+    problem = make_problem(TINY, 1)
+    w, factor = problem.weights, 2.0**30  # the input layer's outputs are beyond fp16
+    weights = replace(
+        w, input_weight=w.input_weight * factor, input_bias=w.input_bias * factor,
+        gru_weight_ih=w.gru_weight_ih / factor,
+    )  # fmt: skip
+    actions = problem.actions(3, 20)
+    got = reference.rollout_returns(weights, problem.latent, actions, None, precision="fp16")
+    assert returns_error(got, returns(problem, actions, None, "fp32")) <= 2e-6
+
+
+# --- The oracle and the ops -----------------------------------------------------------------------
+
+
+def test_the_oracle_rounds_as_torch_does() -> None:
+    x = torch.randn(10_000, generator=torch.Generator().manual_seed(0)).double()
+    x = torch.cat([x, x * 1e-6, x * 1e3, torch.tensor([0.0, 1 + 2**-11, 1 + 3 * 2**-11, 2049.0])])
+    for precision, kind in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
+        assert rounded(x.numpy(), precision).tolist() == x.float().to(kind).double().tolist() or (
+            # float32 in between may round twice
+            (torch.from_numpy(rounded(x.numpy(), precision)) != x.float().to(kind)).sum() < 5
+        )
+
+
+@PRECISIONS
+def test_fused_refuses_half_precision_on_the_cpu_by_name(precision: str) -> None:
+    if fused._C is None:
+        pytest.skip("the compiled core is not built")
+    problem = make_problem(TINY, 1)
+    with pytest.raises(ValueError) as error:
+        fused.rollout_returns(
+            problem.weights, problem.latent, problem.actions(1, 2), None, precision=precision
+        )
+    assert str(error.value) == (
+        f"precision: {precision!r} needs tensors on a CUDA device, got cpu; use 'fp32' or 'int8', "
+        "or use backend='reference'"
+    )
+
+
+@PRECISIONS
+def test_a_plan_is_as_good_as_float64_s(precision: str) -> None:
+    # Judged by the float64 model without noise. (100 models of the paper's size: README, Fidelity.)
+    sizes, seeds = PRESET_SIZES["small"], row_seeds(4, 2)
+    problem = make_problem(sizes, 2, seed=8)
+    mean, stddev = problem.distribution(8)
+    plan = reference.cem_plan(
+        problem.weights, problem.latent, mean, stddev, seed=seeds, candidates=300, topk=30,
+        iterations=5, precision=precision,
+    )  # fmt: skip
+    best = exact_plan(problem.weights, problem.latent, seeds, 8, 300, 30, 5)
+    values = [
+        exact_returns(problem.weights, problem.latent, actions[:, :, None].double(), None)
+        for actions in (plan.mean, best)
+    ]
+    assert plan_regret(*values) <= (0.01 if precision == "fp16" else 0.05)
+
+
+def plan_regret(value: Tensor, best: Tensor) -> float:
+    """How much worse than the best plan, over its return's magnitude."""
+    return ((best - value) / best.abs()).max().item()
+
+
+@PRECISIONS
+def test_iterations_are_counted_through(precision: str) -> None:
+    problem = make_problem(TINY, 2)
+    mean, stddev = problem.distribution(4)
+    settings = {"seed": 3, "candidates": 30, "topk": 5, "precision": precision}
+
+    def plan(mean: Tensor, stddev: Tensor, **extra: int) -> object:
+        return reference.cem_plan(
+            problem.weights, problem.latent, mean, stddev, **settings, **extra
+        )
+
+    first = plan(mean, stddev, iterations=1)
+    again = plan(first.mean, first.stddev, iterations=1, first_iteration=1)
+    assert again.mean.equal(plan(mean, stddev, iterations=2).mean)
+    usual = reference.rollout_returns(
+        problem.weights, problem.latent, problem.actions(3, 8), Noise(1), precision=precision
+    )
+    assert usual.dtype == torch.float32
