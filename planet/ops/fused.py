@@ -1,31 +1,35 @@
 """The three ops in the compiled core: the reference's signatures, its results within a tolerance.
 
-The only module that knows `planet._C`. It can be imported without the extension; every function
-then raises ImportError and says how to build it. A snapshot's weights are packed for the
-instruction set in use on first use and kept with the snapshot. Threads are torch's
-(`torch.set_num_threads`); results do not depend on their number. A process forked from one that has
-imported planet plans on a single thread.
+The only module that loads `planet._C`. It can be imported without the extension; every function
+then raises ImportError and says how to build it. A snapshot's weights are packed on first use and
+kept with the snapshot (`planet.ops.kernels`).
+
+On the CPU threads are torch's (`torch.set_num_threads`); results do not depend on their number. A
+process forked from one that has imported planet plans on a single thread.
+
+On CUDA devices the ops are enqueued on the tensors' device and its current stream and return at
+once. They can be captured into a CUDA graph, with seeds as tensors and after a first plan with the
+same weights; `planet.ops.variants.cuda_variant` chooses how a plan is computed.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.noise import Noise, resolve_seeds
+from planet.noise import Noise
 from planet.ops.checks import (
-    PRECISIONS,
     SPREADS,
     bounds,
     check_cem_plan,
     check_refit,
     check_rollout,
 )
+from planet.ops.kernels import CpuKernels, CudaKernels
 from planet.ops.results import Plan, Refit
 from planet.weights import RolloutWeights
 
@@ -35,6 +39,8 @@ try:
     _C = importlib.import_module("planet._C")
 except ImportError as error:
     _IMPORT_ERROR = error
+
+_KERNELS: dict[str, CpuKernels | CudaKernels] = {"cpu": CpuKernels(_C), "cuda": CudaKernels(_C)}
 
 
 @torch.no_grad()
@@ -49,26 +55,28 @@ def rollout_returns(
 ) -> Tensor:
     """Sums predicted rewards along imagined rollouts of every candidate.
 
-    Arguments, result and errors are those of `planet.ops.reference.rollout_returns`; CPU tensors.
+    Arguments, result and errors are those of `planet.ops.reference.rollout_returns`.
 
     Raises:
       ImportError: the extension is missing.
-      ValueError: precision="int8" and the instruction set in use has no int8 kernels.
+      ValueError: the device or the precision is not served: "int8" is for CPUs (with AVX-512 VNNI),
+        "fp16" and "bf16" are for CUDA devices.
     """
     _require_extension()
     check_rollout(weights, latent, actions, noise, discount, precision)
-    _require_cpu("rollout_returns", weights.device)
+    kernels = _kernels("weights", "rollout_returns", weights.device)
     seeds, iteration, particle = None, 0, 0
     if isinstance(noise, Noise):
-        seeds = noise.seeds(actions.shape[1], actions.device)
+        seeds = kernels.seeds(noise.seed, actions.shape[1], actions.device)
         iteration, particle, noise = noise.iteration, noise.particle, None
-    returns: Tensor = torch.ops.planet.rollout_returns(
-        *_model(weights, precision),
+    returns: Tensor = kernels.call(
+        "rollout_returns",
+        *kernels.model(weights, precision),
         latent.belief.contiguous(),
         latent.state.contiguous(),
         actions.contiguous(),
         None if noise is None else noise.contiguous(),
-        None if seeds is None else seeds.contiguous(),
+        seeds,
         iteration,
         particle,
         float(discount),
@@ -87,25 +95,17 @@ def refit(
 ) -> Refit:
     """Fits the action distribution to the K best candidates (Algorithm 2 of Hafner et al., 2019).
 
-    Arguments, result and errors are those of `planet.ops.reference.refit`; CPU tensors, and CUDA
-    tensors where the CUDA kernels were built.
+    Arguments, result and errors are those of `planet.ops.reference.refit`.
 
     Raises:
       ImportError: the extension is missing.
     """
     _require_extension()
     check_refit(actions, returns, topk, spread, epsilon)
-    if actions.device.type == "cuda" and not _C.build_info()["cuda"]["compiled"]:
-        raise ValueError(
-            f"actions: backend='fused' was built without CUDA, got tensors on {actions.device}; "
-            "reinstall planet from source with the CUDA toolkit on PATH, or use "
-            "backend='reference'"
-        )
-    if actions.device.type not in ("cpu", "cuda", "meta"):
-        raise ValueError(f"actions: expected a tensor on cpu or cuda, got {actions.device}")
-    mean, stddev, elites, best = torch.ops.planet.refit(
-        actions.contiguous(), returns.contiguous(), topk, SPREADS.index(spread), float(epsilon)
-    )
+    mean, stddev, elites, best = _kernels("actions", "refit", actions.device).call(
+        "refit",
+        actions.contiguous(), returns.contiguous(), topk, SPREADS.index(spread), float(epsilon),
+    )  # fmt: skip
     return Refit(mean, stddev, elites, best)
 
 
@@ -132,28 +132,31 @@ def cem_plan(
 ) -> Plan:
     """Plans with the cross-entropy method in the latent space of the model, all iterations at once.
 
-    Arguments, result and errors are those of `planet.ops.reference.cem_plan`; CPU tensors.
+    Arguments, result and errors are those of `planet.ops.reference.cem_plan`.
 
     Raises:
       ImportError: the extension is missing.
-      ValueError: precision="int8" and the instruction set in use has no int8 kernels.
-      KeyboardInterrupt: Ctrl-C came during the plan; it is noticed between iterations.
+      ValueError: the device, the precision (see `rollout_returns`) or the chosen variant is not
+        served, or an int seed is given while a CUDA graph is captured.
+      torch.OutOfMemoryError: the device has too little free memory.
+      KeyboardInterrupt: Ctrl-C came during a plan on the CPU; it is noticed between iterations.
     """
     _require_extension()
     check_cem_plan(
         weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
         low, high, spread, epsilon, state_noise, discount, precision, budget_ms,
     )  # fmt: skip
-    _require_cpu("cem_plan", weights.device)
+    kernels = _kernels("weights", "cem_plan", weights.device)
     lower, upper = bounds(low, high, mean)
-    _check_memory(mean, candidates)
-    mean, stddev, best, done = torch.ops.planet.cem_plan(
-        *_model(weights, precision),
+    kernels.check_memory(mean, candidates)
+    mean, stddev, best, done = kernels.call(
+        "cem_plan",
+        *kernels.plan_model(weights, precision),
         latent.belief.contiguous(),
         latent.state.contiguous(),
         mean.contiguous(),
         stddev.contiguous(),
-        resolve_seeds(seed, mean.shape[1], mean.device).contiguous(),
+        kernels.seeds(seed, mean.shape[1], mean.device),
         lower.contiguous(),
         upper.contiguous(),
         candidates,
@@ -166,7 +169,6 @@ def cem_plan(
         float(discount),
         budget_ms,
     )
-    _C.raise_interrupt()
     return Plan(mean[0].clone(), mean, stddev, best, iterations if budget_ms is None else int(done))
 
 
@@ -179,71 +181,18 @@ def _require_extension() -> None:
         ) from _IMPORT_ERROR
 
 
-def _require_cpu(op: str, device: torch.device) -> None:
-    if device.type != "cpu":
+def _kernels(name: str, op: str, device: torch.device) -> CpuKernels | CudaKernels:
+    """Those for the device of the argument `name`."""
+    if op == "refit" and device.type == "meta":
+        return _KERNELS["cpu"]  # shapes alone; without a model no kernel has to be known
+    if device.type not in _KERNELS:
         raise ValueError(
-            f"weights: backend='fused' has no {op} kernel for {device}; use tensors on the cpu "
-            "(weights.to('cpu')), or backend='reference'"
+            f"{name}: backend='fused' has no {op} kernel for {device}; use tensors on cpu or cuda, "
+            "or backend='reference'"
         )
-
-
-def _check_memory(mean: Tensor, candidates: int) -> None:
-    """Refuses plans that cannot be held: returns and ranks [B, J]; actions are not kept."""
-    needed = mean.shape[1] * candidates * (4 + 8)
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > present:
-        raise ValueError(
-            f"candidates: expected a plan that fits into {present >> 20} MiB of memory, got "
-            f"{needed >> 20} MiB for J={candidates} and mean {list(mean.shape)} [H, B, A]"
-        )
-
-
-def _model(weights: RolloutWeights, precision: str) -> tuple[Tensor, list[int], float, int, int]:
-    """The ops' first arguments: packed weights, sizes, min_stddev, instruction set, precision."""
-    isa: int = _C.isa()
-    if precision == "int8" and not _C.has_int8():
-        raise ValueError(
-            "precision: 'int8' needs the instruction set 'avx512vnni', got "
-            f"{_C.isa_name()!r} (this processor runs {', '.join(_C.build_info()['isas'])}); "
-            "use precision='fp32'"
-        )
-    key = f"packed for cpu instruction set {isa} in {precision}"
-    kind = PRECISIONS.index(precision)
-    if key not in weights._cache:
-        weights._cache[key] = torch.ops.planet.pack_weights(
-            _tensors(weights), _sizes(weights), isa, kind
-        )
-    return weights._cache[key], _sizes(weights), float(weights.min_stddev), isa, kind
-
-
-def _sizes(weights: RolloutWeights) -> list[int]:
-    return [
-        weights.belief_size,
-        weights.state_size,
-        weights.action_size,
-        weights.hidden_size,
-        int(weights.activation == "elu"),
-        *(weight.shape[0] for weight in weights.reward_weights),
-    ]
-
-
-def _tensors(weights: RolloutWeights) -> list[Tensor]:
-    """In the order of `pack_weights`; without the GRU's if there is none."""
-    reward = zip(weights.reward_weights, weights.reward_biases, strict=True)
-    tensors = [
-        weights.input_weight,
-        weights.input_bias,
-        weights.gru_weight_ih,
-        weights.gru_weight_hh,
-        weights.gru_bias_ih,
-        weights.gru_bias_hh,
-        weights.prior_hidden_weight,
-        weights.prior_hidden_bias,
-        weights.prior_weight,
-        weights.prior_bias,
-        *(tensor for layer in reward for tensor in layer),
-    ]
-    return [tensor for tensor in tensors if tensor is not None]
+    kernels = _KERNELS[device.type]
+    kernels.check(name, device)
+    return kernels
 
 
 def _fake_rollout_returns(
@@ -268,7 +217,7 @@ def _fake_cem_plan(
     belief: Tensor, state: Tensor,
     mean: Tensor, *rest: object,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    done = mean.new_empty((), dtype=torch.int64)
+    done = torch.empty((), dtype=torch.int64, device="cpu")
     return torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(mean.shape[1]), done
 
 

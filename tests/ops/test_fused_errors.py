@@ -16,7 +16,7 @@ from random_weights import TINY, make_problem
 
 from planet.latent import LatentState
 from planet.noise import Noise
-from planet.ops import backend, fused, reference
+from planet.ops import backend, fused, kernels, reference
 
 OPS = ("rollout_returns", "refit", "cem_plan")
 
@@ -106,7 +106,7 @@ def calls() -> dict[str, tuple[Call, type[Exception], str]]:
             "latent.state: ",
         ),
         "discount": (rollout(discount=float("nan")), value, "discount: expected a finite"),
-        "precision": (rollout(precision="fp16"), value, "precision: expected .*'int8'.*'fp16'"),
+        "precision": (rollout(precision="fp4"), value, "precision: expected .*'int8'.*got 'fp4'"),
         "weights": (rollout(weights=None), kind, "weights: expected RolloutWeights"),
         "topk above": (refit(topk=11), value, "topk: expected 1 <= K <= J=10, got 11"),
         "topk zero": (refit(topk=0), value, "topk: .*got 0"),
@@ -164,7 +164,7 @@ def test_other_devices_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> N
 def raw_calls() -> dict[str, tuple[Call, str]]:
     """Calls past Python's checks: the binding must keep memory safe by itself."""
     problem = make_problem(TINY, batch=2)
-    model = fused._model(problem.weights, "fp32")
+    model = fused._KERNELS["cpu"].model(problem.weights, "fp32")
     packed, sizes, _, isa, _ = model
     belief, state = problem.latent.belief, problem.latent.state
     actions, seeds = problem.actions(3, 10), torch.zeros(2, dtype=torch.int64)
@@ -186,7 +186,7 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         arguments[index] = value
         return lambda: ops.cem_plan(*arguments)
 
-    tensors = fused._tensors(problem.weights)
+    tensors = kernels.tensors(problem.weights)
     return {
         "packed": (rollout(0, packed[1:].contiguous()), "packed: expected shape"),
         "sizes short": (rollout(1, sizes[:5]), "sizes: expected"),

@@ -50,7 +50,7 @@ def test_a_forked_process_plans_the_same() -> None:
 
 def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     problem = make_problem(TINY, batch=2)
-    model = fused._model(problem.weights, "fp32")
+    model = fused._KERNELS["cpu"].model(problem.weights, "fp32")
     belief, state = problem.latent.belief, problem.latent.state
     actions, noise = problem.actions(3, 10), problem.noise(3, 10)
     mean, stddev = problem.distribution(3)
@@ -85,7 +85,7 @@ def test_ops_pass_opcheck(name: str) -> None:
 def test_ops_compile_into_one_graph() -> None:
     problem = make_problem(TINY, batch=2)
     belief, state = problem.latent.belief, problem.latent.state
-    model = fused._model(problem.weights, "fp32")
+    model = fused._KERNELS["cpu"].model(problem.weights, "fp32")
     actions, seeds = problem.actions(3, 10), torch.arange(2)
 
     def score_and_fit(actions: torch.Tensor) -> torch.Tensor:

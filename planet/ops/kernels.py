@@ -1,0 +1,228 @@
+"""The compiled kernels of a kind of device: what they serve, and the model as they read it.
+
+A snapshot's weights are packed on first use and kept with the snapshot, once per precision and, on
+the CPU, instruction set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from planet.noise import resolve_seeds
+from planet.ops.checks import PRECISIONS
+from planet.ops.variants import VARIANTS, chosen_variant
+from planet.weights import RolloutWeights
+
+Model = tuple[Tensor, list[int], float, int, int]
+"""The ops' first arguments: packed weights, sizes, min_stddev, kernel, precision."""
+
+_OTHER_BACKEND = "or use backend='reference'"
+
+
+class CpuKernels:
+    """Those for CPU tensors: one set per instruction set."""
+
+    def __init__(self, extension: Any) -> None:
+        """Of `planet._C`."""
+        self._extension = extension
+
+    def call(self, op: str, *arguments: object) -> Any:
+        """Runs an op of `torch.ops.planet`."""
+        out = getattr(torch.ops.planet, op)(*arguments)
+        if op == "cem_plan":
+            self._extension.raise_interrupt()
+        return out
+
+    def seeds(self, seed: int | Tensor, rows: int, device: torch.device) -> Tensor:
+        """One seed per problem."""
+        return resolve_seeds(seed, rows, device).contiguous()
+
+    def check(self, name: str, device: torch.device) -> None:
+        """Checks that the device of the argument `name` is served; every CPU is."""
+
+    def model(self, weights: RolloutWeights, precision: str) -> Model:
+        """The snapshot for the instruction set in use."""
+        if precision in ("fp16", "bf16"):
+            raise ValueError(
+                f"precision: {precision!r} needs tensors on a CUDA device, got cpu; use 'fp32' or "
+                f"'int8', {_OTHER_BACKEND}"
+            )
+        isa: int = self._extension.isa()
+        if precision == "int8" and not self._extension.has_int8():
+            raise ValueError(
+                "precision: 'int8' needs the instruction set 'avx512vnni', got "
+                f"{self._extension.isa_name()!r} (this processor runs "
+                f"{', '.join(self._extension.build_info()['isas'])}); use precision='fp32'"
+            )
+        key, kind = f"packed for cpu instruction set {isa} in {precision}", _index(precision)
+        if key not in weights._cache:
+            weights._cache[key] = torch.ops.planet.pack_weights(
+                tensors(weights), sizes(weights), isa, kind
+            )
+        return weights._cache[key], sizes(weights), float(weights.min_stddev), isa, kind
+
+    def plan_model(self, weights: RolloutWeights, precision: str) -> Model:
+        """As `model`; variants of the plan are CUDA's."""
+        if chosen_variant() != "portable":
+            raise ValueError(
+                f"variant: {chosen_variant()!r} needs tensors on a CUDA device, got cpu; use "
+                "'portable'"
+            )
+        return self.model(weights, precision)
+
+    def check_memory(self, mean: Tensor, candidates: int) -> None:
+        """Refuses plans that cannot be held: returns and ranks [B, J]; actions are not kept."""
+        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        _check_fits(mean, candidates, present)
+
+
+class CudaKernels:
+    """Those for CUDA tensors.
+
+    Ops are enqueued on the current stream of the tensors' device, whatever the current device, and
+    can be captured into a CUDA graph. What the graph needs of a snapshot lives as long as the
+    snapshot.
+    """
+
+    ops: Any = torch.ops.planet
+
+    def __init__(self, extension: Any) -> None:
+        """Of `planet._C`."""
+        self._extension = extension
+        self._checked = False
+
+    def call(self, op: str, *arguments: object) -> Any:
+        """Runs an op; what a device lacks is raised as the exception that Python has for it."""
+        try:
+            return getattr(self.ops, op)(*arguments)
+        except RuntimeError as error:
+            found = re.search(r"\b(variant|memory): [^\n]*", str(error))
+            if found is None:
+                raise
+            kind = ValueError if found[1] == "variant" else torch.OutOfMemoryError
+            raise kind(found[0]) from None
+
+    def check(self, name: str, device: torch.device) -> None:
+        """Checks that this build serves CUDA devices; `name` is the argument that is on one."""
+        if self._checked:
+            return
+        info = self._extension.build_info()["cuda"]
+        if not info["compiled"]:
+            raise ValueError(
+                f"{name}: backend='fused' was built without CUDA, got tensors on {device}; "
+                "reinstall planet from source with the CUDA toolkit on PATH (PLANET_CUDA=ON pip "
+                f"install --force-reinstall --no-deps .), {_OTHER_BACKEND}"
+            )
+        if not info["devices"]:
+            raise ValueError(
+                f"{name}: backend='fused' cannot use {device}: {info['status']} (its kernels were "
+                f"built with CUDA {info['toolkit']}), {_OTHER_BACKEND}"
+            )
+        self._checked = True
+
+    def seeds(self, seed: int | Tensor, rows: int, device: torch.device) -> Tensor:
+        """One seed per problem; derived from an int on the host, which no graph can capture."""
+        if not isinstance(seed, Tensor) and self._capturing():
+            raise ValueError(
+                f"seed: expected an int64 tensor [B={rows}] on {device} while a CUDA graph is "
+                "captured (replays read it anew), got an int"
+            )
+        return resolve_seeds(seed, rows, device).contiguous()
+
+    def model(self, weights: RolloutWeights, precision: str, variant: str = "portable") -> Model:
+        """The snapshot, packed on its device."""
+        if precision == "int8":
+            raise ValueError(
+                f"precision: 'int8' needs tensors on the cpu, got {weights.device}; use 'fp32', "
+                f"'fp16' or 'bf16', {_OTHER_BACKEND}"
+            )
+        key = f"packed for cuda in {precision}"
+        if key not in weights._cache:
+            weights._cache[key] = self._pack(weights, precision)
+        packed, stream = weights._cache[key]
+        current = self._current_stream(weights.device)
+        if current != stream:
+            packed.record_stream(current)  # the allocator knows the other one only
+        kernel = VARIANTS.index(variant)
+        return packed, sizes(weights), float(weights.min_stddev), kernel, _index(precision)
+
+    def plan_model(self, weights: RolloutWeights, precision: str) -> Model:
+        """As `model`, for the variant that was chosen."""
+        return self.model(weights, precision, chosen_variant())
+
+    def check_memory(self, mean: Tensor, candidates: int) -> None:
+        """Refuses plans that no free memory would hold."""
+        _check_fits(mean, candidates, torch.cuda.get_device_properties(mean.device).total_memory)
+
+    def _pack(self, weights: RolloutWeights, precision: str) -> tuple[Tensor, Any]:
+        """Packs on the current stream and waits for it, so that every stream may read the result.
+
+        That is once per snapshot and precision, and only then is anything waited for.
+        """
+        if self._capturing():
+            raise RuntimeError(
+                "weights: a snapshot is packed when it is first used, which a CUDA graph cannot "
+                f"capture; plan once with these weights and precision={precision!r} before the "
+                "capture"
+            )
+        packed = self.call("pack_weights", tensors(weights), sizes(weights), 0, _index(precision))
+        stream = self._current_stream(weights.device)
+        stream.synchronize()
+        return packed, stream
+
+    @staticmethod
+    def _capturing() -> bool:
+        return torch.cuda.is_current_stream_capturing()
+
+    @staticmethod
+    def _current_stream(device: torch.device) -> Any:
+        return torch.cuda.current_stream(device)
+
+
+def sizes(weights: RolloutWeights) -> list[int]:
+    """[D, S, A, M, elu, reward widths...]."""
+    return [
+        weights.belief_size,
+        weights.state_size,
+        weights.action_size,
+        weights.hidden_size,
+        int(weights.activation == "elu"),
+        *(weight.shape[0] for weight in weights.reward_weights),
+    ]
+
+
+def tensors(weights: RolloutWeights) -> list[Tensor]:
+    """In the order of `pack_weights`; without the GRU's if there is none."""
+    reward = zip(weights.reward_weights, weights.reward_biases, strict=True)
+    found = [
+        weights.input_weight,
+        weights.input_bias,
+        weights.gru_weight_ih,
+        weights.gru_weight_hh,
+        weights.gru_bias_ih,
+        weights.gru_bias_hh,
+        weights.prior_hidden_weight,
+        weights.prior_hidden_bias,
+        weights.prior_weight,
+        weights.prior_bias,
+        *(tensor for layer in reward for tensor in layer),
+    ]
+    return [tensor for tensor in found if tensor is not None]
+
+
+def _index(precision: str) -> int:
+    return PRECISIONS.index(precision)
+
+
+def _check_fits(mean: Tensor, candidates: int, present: int) -> None:
+    needed = mean.shape[1] * candidates * (4 + 8)
+    if needed > present:
+        raise ValueError(
+            f"candidates: expected a plan that fits into {present >> 20} MiB of memory, got "
+            f"{needed >> 20} MiB for J={candidates} and mean {list(mean.shape)} [H, B, A]"
+        )
