@@ -1,0 +1,189 @@
+// The persistent variant of a plan, on the host: who may use it, and its launch.
+#include "persistent.h"
+
+#include <cuda_runtime.h>
+
+#include "launch.h"
+#include "persistent_kernel.cuh"
+
+namespace planet::cuda {
+namespace {
+
+using persistent::Kernel;
+using persistent::PlanJob;
+
+constexpr int64_t kAlignment = 256;
+
+// Steps of 16 features of the instance for these sizes; 0: there is none.
+int steps_of(const ModelSizes& sizes) {
+  for (const int steps : persistent::kSteps) {
+    if (sizes.belief <= steps * kTile && sizes.hidden <= steps * kTile &&
+        sizes.reward_widths[0] <= steps * kTile && sizes.reward_widths[1] <= steps * kTile) {
+      return steps;
+    }
+  }
+  return 0;
+}
+
+int octets_of(int size) {
+  return (size + kOctet - 1) / kOctet;
+}
+
+// Why no device runs a plan with this model, or null.
+const char* model_refusal(const Model& model) {
+  const ModelSizes& sizes = model.sizes;
+  if (model.precision != Precision::kFloat16 && model.precision != Precision::kBfloat16) {
+    return "the persistent variant computes in fp16 or bf16 only; choose one of these precisions "
+           "or "
+           "the portable variant";
+  }
+  if (sizes.belief == 0) {
+    return "the persistent variant needs a model with a belief (rssm); use the portable variant";
+  }
+  if (sizes.reward_layers != kPersistentRewardLayers) {
+    return "the persistent variant needs a reward model of three layers; use the portable variant";
+  }
+  const int octets = octets_of(sizes.belief);
+  if (octets != octets_of(sizes.hidden) || octets != octets_of(sizes.reward_widths[0]) ||
+      octets != octets_of(sizes.reward_widths[1])) {
+    return "the persistent variant needs belief, hidden and reward layers of one width (up to the "
+           "next multiple of 8); use the portable variant";
+  }
+  if (octets < kClusterBlocks || steps_of(sizes) == 0) {
+    return "the persistent variant needs belief, hidden and reward layers 25 to 208 wide; use the "
+           "portable variant";
+  }
+  if (sizes.state > kStateLimit) {
+    return "the persistent variant needs a state of at most 32; use the portable variant";
+  }
+  return nullptr;
+}
+
+Kernel kernel_of(const Model& model) {
+  const int steps = steps_of(model.sizes);
+  return model.precision == Precision::kFloat16 ? persistent::kernel_fp16(steps, model.sizes.elu)
+                                                : persistent::kernel_bf16(steps, model.sizes.elu);
+}
+
+// The shared memory of a block; a plan whose list of elites fits no device has 2^30 bytes.
+PersistentLayout layout_of(const Model& model, int64_t topk) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  const int64_t fit = static_cast<int64_t>(sizeof(persistent::FitScratch)) + 4 * topk;
+  const int64_t exact =
+      static_cast<int64_t>(sizeof(persistent::ExactScratch)) + exact_shared_bytes(model.sizes);
+  int64_t scratch = fit > exact ? fit : exact;
+  if (topk > kMost || scratch > kMost) scratch = kMost;
+  return persistent_layout(model.sizes, steps_of(model.sizes), static_cast<int>(scratch));
+}
+
+// Clusters of this kernel that are resident at once on the current device; what goes wrong is in
+// `error`.
+int resident_clusters(Kernel kernel, int shared_bytes, const char** error) {
+  cudaError_t status =
+      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                           cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+  cudaLaunchAttribute cluster;
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {kClusterBlocks, 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(kClusterBlocks);
+  config.blockDim = dim3(kPersistentThreads);
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  int clusters = 0;
+  if (status == cudaSuccess) status = cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
+  *error = status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+  return clusters;
+}
+
+// Why the current device does not run it, or null.
+const char* device_refusal(const Model& model, int64_t topk) {
+  int device = 0, major = 0, shared = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess) {
+    status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  }
+  if (status == cudaSuccess) {
+    status = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  }
+  if (status != cudaSuccess) return cudaGetErrorString(status);
+  if (major != 9 && major != 10) {
+    return "the persistent variant needs a GPU of compute capability 9 or 10 (Hopper or Blackwell "
+           "for data centres); use the portable variant";
+  }
+  const PersistentLayout layout = layout_of(model, topk);
+  if (layout.bytes > shared) {
+    return "the persistent variant needs more shared memory for these sizes than this GPU has "
+           "(actions and topk count, too); use the portable variant";
+  }
+  const char* error = nullptr;
+  const int clusters = resident_clusters(kernel_of(model), layout.bytes, &error);
+  if (error != nullptr) return error;
+  return clusters > 0 ? nullptr
+                      : "the persistent variant finds no room for a cluster of four blocks on this "
+                        "GPU (is it partitioned?); use the portable variant";
+}
+
+}  // namespace
+
+const char* persistent_refusal(const Model& model, const PlanProblem& problem) {
+  const char* refusal = model_refusal(model);
+  return refusal != nullptr ? refusal : device_refusal(model, problem.topk);
+}
+
+int64_t persistent_workspace(const Model&, const PlanProblem& problem) {
+  const double returns =
+      static_cast<double>(problem.batch) * static_cast<double>(problem.candidates) * sizeof(float);
+  return returns < 0x1p62 ? static_cast<int64_t>(returns) + kAlignment : -1;
+}
+
+const char* persistent_plan(const Model& model, const PlanProblem& problem, void* workspace,
+                            void* stream) {
+  const PersistentLayout layout = layout_of(model, problem.topk);
+  const Kernel kernel = kernel_of(model);
+  const char* error = nullptr;
+  const int64_t resident = resident_clusters(kernel, layout.bytes, &error);
+  if (error != nullptr) return error;
+  const int64_t tiles = (problem.candidates + kClusterRows - 1) / kClusterRows * problem.batch;
+  const int64_t clusters = tiles < resident ? tiles : resident;
+
+  uint32_t* arrivals = static_cast<uint32_t*>(workspace);
+  float* returns = reinterpret_cast<float*>(static_cast<char*>(workspace) + kAlignment);
+  const uint32_t iteration = static_cast<uint32_t>(problem.first_iteration);
+  const ActionSource actions{nullptr,      problem.mean,  problem.stddev, problem.low,
+                             problem.high, problem.seeds, iteration};
+  const StateNoise noise{nullptr, problem.state_noise ? problem.seeds : nullptr, iteration, 0};
+  PlanJob job{};
+  job.rollout.at = layout;
+  job.rollout.job = {model.sizes,
+                     model.min_stddev,
+                     packed_layout(model.sizes, model.precision),
+                     static_cast<const unsigned char*>(model.packed),
+                     {problem.latent, problem.horizon, problem.batch, problem.candidates, actions,
+                      noise, problem.discount, returns}};
+  job.fit = {problem.horizon, problem.batch,      problem.candidates,
+             problem.topk,    model.sizes.action, actions,
+             returns,         problem.spread,     problem.epsilon,
+             problem.mean,    problem.stddev,     problem.best_return};
+  job.iterations = problem.iterations;
+  job.arrivals = arrivals;
+
+  const cudaError_t status =
+      cudaMemsetAsync(arrivals, 0, sizeof *arrivals, static_cast<cudaStream_t>(stream));
+  if (status != cudaSuccess) return cudaGetErrorString(status);
+  Launch how{};
+  how.grid = dim3(static_cast<unsigned int>(clusters * kClusterBlocks));
+  how.block = dim3(kPersistentThreads);
+  how.shared_bytes = static_cast<size_t>(layout.bytes);
+  how.stream = stream;
+  how.cluster = kClusterBlocks;
+  how.cooperative = true;
+  return launch(how, kernel, job);
+}
+
+const float* persistent_returns(const void* workspace) {
+  return reinterpret_cast<const float*>(static_cast<const char*>(workspace) + kAlignment);
+}
+
+}  // namespace planet::cuda

@@ -1,0 +1,170 @@
+// The layers of the persistent kernel, for one warp and the 32 candidates of its cluster. A warp
+// computes octets of outputs: sums[tile][octet] are rows 16 tile .. + 15 and the octet's columns,
+// spread over the lanes as fragments.h says.
+#pragma once
+
+#include "activations.cuh"
+#include "intrinsics.cuh"
+#include "persistent_layout.h"
+
+namespace planet::cuda::persistent {
+
+// The weights of one octet of the GRU, for gates r, z, n: operand b of every step, in registers.
+template <int Steps>
+struct GruWeights {
+  uint32_t input[Steps][3][2], belief[Steps][3][2];
+};
+
+// Their sums, for each tile of rows. r and z add up both operands, n keeps them apart.
+struct GruSums {
+  float r[2][4], z[2][4], n_input[2][4], n_belief[2][4];
+};
+
+using Sums = float[2][2][4];
+
+__device__ __forceinline__ void clear(Sums& sums) {
+#pragma unroll
+  for (int i = 0; i < 16; ++i) sums[i / 8][i / 4 % 2][i % 4] = 0.0f;
+}
+
+// This lane's row of the matrices that load_matrix_x4 reads from a panel.
+__device__ __forceinline__ const uint16_t* lane_of_panel(const unsigned char* panel) {
+  const int lane = threadIdx.x % 32;
+  return reinterpret_cast<const uint16_t*>(panel) + a_matrix_index(kClusterRows, 0, 0, lane);
+}
+
+constexpr int kStepElements = activation_index(kClusterRows, 0, kTile);  // to the next 16 features
+constexpr int kTileElements = activation_index(kClusterRows, kTile, 0);  // to the next 16 rows
+
+__device__ __forceinline__ void load_operand(uint32_t (&a)[2][4], const uint16_t* panel, int step) {
+  load_matrix_x4(a[0], panel + step * kStepElements);
+  load_matrix_x4(a[1], panel + step * kStepElements + kTileElements);
+}
+
+// sums += panel x weights over `Steps` steps; weights of two octets, this lane's.
+template <class Type, int Steps>
+__device__ __forceinline__ void multiply(Sums& sums, const uint16_t* panel, const uint2* first,
+                                         const uint2* second, int steps = Steps) {
+#pragma unroll
+  for (int step = 0; step < (Steps > 0 ? Steps : steps); ++step) {
+    uint32_t a[2][4];
+    load_operand(a, panel, step);
+    const uint2 b0 = first[step * 32], b1 = second[step * 32];
+#pragma unroll
+    for (int tile = 0; tile < 2; ++tile) {
+      multiply_accumulate<Type>(sums[tile][0], a[tile], b0.x, b0.y);
+      multiply_accumulate<Type>(sums[tile][1], a[tile], b1.x, b1.y);
+    }
+  }
+}
+
+// r, z and one of the parts of n += panel x the weights in registers.
+template <class Type, int Steps>
+__device__ __forceinline__ void multiply_gates(float (&r)[2][4], float (&z)[2][4], float (&n)[2][4],
+                                               const uint16_t* panel,
+                                               const uint32_t (&weights)[Steps][3][2]) {
+#pragma unroll
+  for (int step = 0; step < Steps; ++step) {
+    uint32_t a[2][4];
+    load_operand(a, panel, step);
+#pragma unroll
+    for (int tile = 0; tile < 2; ++tile) {
+      multiply_accumulate<Type>(r[tile], a[tile], weights[step][0][0], weights[step][0][1]);
+      multiply_accumulate<Type>(z[tile], a[tile], weights[step][1][0], weights[step][1][1]);
+      multiply_accumulate<Type>(n[tile], a[tile], weights[step][2][0], weights[step][2][1]);
+    }
+  }
+}
+
+// Bits that are set where half of `pair` is infinite or NaN: what fp16 does not hold. bf16 holds
+// all.
+template <class Type>
+__device__ __forceinline__ uint32_t beyond_range(uint32_t pair);
+
+template <>
+__device__ __forceinline__ uint32_t beyond_range<Float16>(uint32_t pair) {
+  return ((pair & 0x7C007C00u) + 0x04000400u) & 0x80008000u;
+}
+
+template <>
+__device__ __forceinline__ uint32_t beyond_range<Bfloat16>(uint32_t) {
+  return 0;
+}
+
+// Rows of a lane's sums: tile and half of the tile.
+__device__ __forceinline__ int row_of(int tile, int half) {
+  return tile * kTile + half * 8 + static_cast<int>(threadIdx.x % 32 / 4);
+}
+
+// Writes two neighbouring features of a row, and flags the row when they leave the range.
+template <class Type>
+__device__ __forceinline__ void store_pair(unsigned char* panel, int octet, int row, float low,
+                                           float high, uint32_t* flags) {
+  const uint32_t pair = pack2<Type>(low, high);
+  const int column = octet * kOctet + 2 * static_cast<int>(threadIdx.x % 4);
+  uint16_t* element =
+      reinterpret_cast<uint16_t*>(panel) + activation_index(kClusterRows, row, column);
+  *reinterpret_cast<uint32_t*>(element) = pair;
+  if (const uint32_t bits = beyond_range<Type>(pair)) atomicMax(flags + row, bits);
+}
+
+// This lane's two columns of a vector [octet][8].
+__device__ __forceinline__ float2 columns(const float* vector, int octet) {
+  return *reinterpret_cast<const float2*>(vector + octet * kOctet + 2 * (threadIdx.x % 4));
+}
+
+// Writes activation(sums[.][which] * unscale + bias) as features of `octet`.
+template <class Type, bool kElu>
+__device__ __forceinline__ void store_hidden(const Sums& sums, int which, float unscale,
+                                             float2 bias, unsigned char* panel, int octet,
+                                             uint32_t* flags) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float* sum = sums[i / 2][which] + i % 2 * 2;
+    store_pair<Type>(panel, octet, row_of(i / 2, i % 2),
+                     activate<kElu>(fmaf(sum[0], unscale, bias.x)),
+                     activate<kElu>(fmaf(sum[1], unscale, bias.y)), flags);
+  }
+}
+
+// rewards[i] += the part of the last layer's row (`weights`) that these outputs make; i as in
+// row_of(i / 2, i % 2). Nothing is rounded to an operand.
+template <bool kElu>
+__device__ __forceinline__ void add_rewards(const Sums& sums, int which, float unscale, float2 bias,
+                                            float2 weights, float (&rewards)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float* sum = sums[i / 2][which] + i % 2 * 2;
+    rewards[i] = fmaf(weights.x, activate<kElu>(fmaf(sum[0], unscale, bias.x)), rewards[i]);
+    rewards[i] = fmaf(weights.y, activate<kElu>(fmaf(sum[1], unscale, bias.y)), rewards[i]);
+  }
+}
+
+// h' of the lane's rows and columns: the float32 belief is advanced and written as an operand.
+template <class Type>
+__device__ __forceinline__ void advance_belief(const GruSums& sums, float unscale,
+                                               const float* bias, float (&belief)[2][4],
+                                               unsigned char* panel, int octet, uint32_t* flags) {
+  const float2 bias_r = columns(bias, 0), bias_z = columns(bias, 1);
+  const float2 bias_x = columns(bias, 2), bias_h = columns(bias, 3);
+#pragma unroll
+  for (int tile = 0; tile < 2; ++tile) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const bool odd = i % 2;
+      const float r = sigmoid(fmaf(sums.r[tile][i], unscale, odd ? bias_r.y : bias_r.x));
+      const float z = sigmoid(fmaf(sums.z[tile][i], unscale, odd ? bias_z.y : bias_z.x));
+      const float n_input = fmaf(sums.n_input[tile][i], unscale, odd ? bias_x.y : bias_x.x);
+      const float n_belief = fmaf(sums.n_belief[tile][i], unscale, odd ? bias_h.y : bias_h.x);
+      const float n = tanh_of(fmaf(r, n_belief, n_input));
+      belief[tile][i] = fmaf(z, belief[tile][i] - n, n);
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      store_pair<Type>(panel, octet, row_of(tile, half), belief[tile][2 * half],
+                       belief[tile][2 * half + 1], flags);
+    }
+  }
+}
+
+}  // namespace planet::cuda::persistent

@@ -1,0 +1,300 @@
+// The persistent planner: its returns against the oracle in double precision, its refit against the
+// CPU's of the same returns, and what must not depend on how the work is spread.
+#include <algorithm>
+#include <cmath>
+
+#include "calls.h"
+#include "cuda/persistent.h"
+#include "emulator.h"
+#include "harness.h"
+#include "normals.h"
+#include "oracle.h"
+#include "philox.h"
+#include "pools.h"
+
+namespace planet::tests {
+namespace {
+
+const Shape kPaper{200, 30, 6, 200, {200, 200, 1}, false};
+const Shape kSmall{32, 3, 2, 30, {25, 31, 1}, true};
+
+// A model packed for CUDA devices.
+class DeviceModel {
+ public:
+  DeviceModel(const RandomModel& source, Precision precision)
+      : model{source.sizes, source.min_stddev, precision, nullptr},
+        packed_(cuda::packed_bytes(source.sizes, precision), 256) {
+    const char* error =
+        cuda::pack(source.sizes, source.weights(), precision, packed_.data(), nullptr);
+    if (error != nullptr) report_failure(__FILE__, __LINE__, error);
+    model.packed = packed_.data();
+  }
+  cuda::Model model;
+
+ private:
+  Fenced<unsigned char> packed_;
+};
+
+struct Planned {
+  std::vector<float> mean, stddev, best, returns;  // returns: of the last iteration
+
+  bool operator==(const Planned& other) const {
+    return same_bits(mean, other.mean) && same_bits(stddev, other.stddev) &&
+           same_bits(best, other.best) && same_bits(returns, other.returns);
+  }
+};
+
+Planned run(const cuda::Model& model, const Plan& p) {
+  Fenced<float> belief(p.belief), state(p.state), low(p.low), high(p.high);
+  Fenced<float> mean(p.mean), stddev(p.stddev), best(p.batch);
+  Fenced<int64_t> seeds(p.seeds);
+  PlanProblem problem{};
+  problem.horizon = p.horizon;
+  problem.batch = p.batch;
+  problem.candidates = p.candidates;
+  problem.topk = p.topk;
+  problem.iterations = p.iterations;
+  problem.first_iteration = p.first_iteration;
+  problem.latent = {belief.data(), state.data(), p.per_candidate};
+  problem.seeds = seeds.data();
+  problem.low = low.data();
+  problem.high = high.data();
+  problem.spread = p.spread;
+  problem.epsilon = p.epsilon;
+  problem.state_noise = p.state_noise;
+  problem.discount = p.discount;
+  problem.budget_ms = INFINITY;
+  problem.mean = mean.data();
+  problem.stddev = stddev.data();
+  problem.best_return = best.data();
+  Fenced<unsigned char> workspace(cuda::persistent_workspace(model, problem), 256);
+  const char* error = cuda::persistent_refusal(model, problem);
+  if (error == nullptr) error = cuda::persistent_plan(model, problem, workspace.data(), nullptr);
+  if (error != nullptr) report_failure(__FILE__, __LINE__, error);
+  CHECK(belief.equals(p.belief) && state.equals(p.state) && low.equals(p.low) &&
+        high.equals(p.high) && seeds.equals(p.seeds));
+  const float* returns = cuda::persistent_returns(workspace.data());
+  return {
+      mean.values(), stddev.values(), best.values(), {returns, returns + p.batch * p.candidates}};
+}
+
+// The normals [B, J, dims] of one time.
+std::vector<float> normals(const Plan& p, Stream stream, int64_t t, int64_t dims) {
+  const NormalsCounter counter{stream, static_cast<uint32_t>(t),
+                               static_cast<uint32_t>(p.first_iteration), 0};
+  Fenced<float> out(p.batch * p.candidates * dims);
+  CHECK(cuda::normals(p.seeds.data(), p.batch, counter, p.candidates, dims, out.data(), nullptr) ==
+        nullptr);
+  return out.values();
+}
+
+// The rollouts of the plan's first iteration.
+Rollout rollout_of(const Plan& p, const ModelSizes& sizes, Random& random) {
+  Rollout out(sizes, p.horizon, p.batch, p.candidates, NoiseKind::kNone, p.per_candidate,
+              p.discount, random);
+  out.belief = p.belief;
+  out.state = p.state;
+  out.actions.clear();
+  for (int64_t t = 0; t < p.horizon; ++t) {
+    const int64_t width = p.batch * sizes.action;
+    int64_t i = 0;
+    for (const float normal : normals(p, kStreamActions, t, sizes.action)) {
+      const int64_t problem = i / sizes.action / p.candidates;
+      const size_t bound = static_cast<size_t>(problem * sizes.action + i % sizes.action);
+      const size_t value = static_cast<size_t>(t * width) + bound;
+      const float product = p.stddev[value] * normal, sum = p.mean[value] + product;
+      out.actions.push_back(std::min(std::max(sum, p.low[bound]), p.high[bound]));
+      ++i;
+    }
+    if (!p.state_noise) continue;
+    for (const float x : normals(p, kStreamState, t, sizes.state)) out.values.push_back(x);
+  }
+  return out;
+}
+
+double relative_error(const std::vector<float>& got, const Returns& expected) {
+  double squares = 0.0, scale = 0.0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double error = static_cast<double>(got[i]) - expected.values[i];
+    squares += error * error;
+    scale += expected.values[i] * expected.values[i];
+  }
+  return std::sqrt(squares / std::max(scale, 1e-4));
+}
+
+Plan random_plan(const ModelSizes& sizes, int64_t horizon, int64_t batch, int64_t candidates,
+                 int64_t topk, Random& random) {
+  Plan out(sizes, horizon, batch, candidates, topk, random);
+  out.iterations = 1;
+  out.first_iteration = random.integer(0, 1000);
+  out.mean = random.uniforms(static_cast<int64_t>(out.mean.size()), -0.5, 0.5);
+  out.stddev = random.uniforms(static_cast<int64_t>(out.stddev.size()), 0.1, 1.0);
+  return out;
+}
+
+// One iteration: the returns are the oracle's, and the refit is the CPU's of these returns.
+double check_iteration(const RandomModel& source, Precision precision, const Plan& plan,
+                       double bound, Random& random) {
+  const DeviceModel model(source, precision);
+  const Planned got = run(model.model, plan);
+  const Rollout rollout = rollout_of(plan, source.sizes, random);
+  const double error =
+      relative_error(got.returns, oracle_returns(source, Precision::kFloat32, rollout));
+  CHECK_AT_MOST(error, bound);
+  const FitResult fit =
+      run_refit({plan.horizon, plan.batch, plan.candidates, plan.topk, source.sizes.action,
+                 plan.spread, plan.epsilon, rollout.actions, got.returns},
+                serial(1));
+  CHECK(same_bits(got.best, fit.best));
+  for (size_t i = 0; i < fit.mean.size(); ++i) {
+    CHECK_AT_MOST(std::abs(got.mean[i] - fit.mean[i]), 1e-6f);
+    CHECK_AT_MOST(std::abs(got.stddev[i] - fit.stddev[i]), 1e-6f);
+  }
+  return error;
+}
+
+// [H, B, A] of problem b: [H, 1, A].
+std::vector<float> problem_values(const std::vector<float>& all, const Plan& p,
+                                  const ModelSizes& sizes, int64_t b) {
+  std::vector<float> out;
+  for (int64_t t = 0; t < p.horizon; ++t) {
+    const auto begin = all.begin() + (t * p.batch + b) * sizes.action;
+    out.insert(out.end(), begin, begin + sizes.action);
+  }
+  return out;
+}
+
+Plan problem_of(const Plan& plan, const ModelSizes& sizes, int64_t b) {
+  const auto row = [b](const std::vector<float>& all, int64_t width) {
+    return std::vector<float>(all.begin() + b * width, all.begin() + (b + 1) * width);
+  };
+  Plan out = plan;
+  out.batch = 1;
+  out.belief = row(plan.belief, sizes.belief);
+  out.state = row(plan.state, sizes.state);
+  out.low = row(plan.low, sizes.action);
+  out.high = row(plan.high, sizes.action);
+  out.seeds = {plan.seeds[static_cast<size_t>(b)]};
+  out.mean = problem_values(plan.mean, plan, sizes, b);
+  out.stddev = problem_values(plan.stddev, plan, sizes, b);
+  return out;
+}
+
+constexpr double kBoundFp16 = 2e-3, kBoundBf16 = 1.5e-2;  // tests/ops/tolerances.py
+
+}  // namespace
+
+TEST("CUDA: one iteration of the persistent planner, paper's sizes, against the oracle") {
+  Random random(options().seed + 200);
+  const RandomModel source(kPaper, random);
+  const Plan plan = random_plan(source.sizes, 3, 1, 70, 9, random);
+  note("fp16 " + show(check_iteration(source, Precision::kFloat16, plan, kBoundFp16, random)));
+  note("bf16 " + show(check_iteration(source, Precision::kBfloat16, plan, kBoundBf16, random)));
+}
+
+TEST("CUDA: one iteration of the persistent planner, other sizes, against the oracle") {
+  Random random(options().seed + 201);
+  const Shape shapes[] = {kSmall,
+                          {25, 1, 1, 32, {26, 32, 1}, false},
+                          {64, 16, 5, 64, {64, 64, 1}, true},
+                          {65, 32, 17, 72, {66, 70, 1}, false},
+                          {208, 17, 38, 208, {201, 203, 1}, true}};
+  for (const Shape& shape : shapes) {
+    const Scope scope(shape.name());
+    const RandomModel source(shape, random, 2.0);
+    for (const int64_t candidates : {31, 33}) {
+      const Scope with("J ", candidates);
+      Plan plan = random_plan(source.sizes, 1 + candidates % 4, 1 + candidates % 3, candidates,
+                              candidates / 3, random);
+      plan.state_noise = candidates != 31;
+      plan.discount = candidates == 33 ? 0.9 : 1.0;
+      plan.low = random.uniforms(static_cast<int64_t>(plan.low.size()), -1.0, -0.5);
+      if (candidates == 33) plan.spread = Spread::kMeanAbsolute;
+      check_iteration(source, Precision::kFloat16, plan, kBoundFp16, random);
+      check_iteration(source, Precision::kBfloat16, plan, kBoundBf16, random);
+    }
+  }
+}
+
+TEST("CUDA: the persistent planner's candidates do not depend on how many there are") {
+  Random random(options().seed + 202);
+  const RandomModel source(kSmall, random);
+  const DeviceModel model(source, Precision::kFloat16);
+  Plan plan = random_plan(source.sizes, 4, 1, 97, 1, random);
+  const Planned all = run(model.model, plan);
+  for (const int64_t candidates : {1, 2, 31, 32, 64, 65}) {
+    plan.candidates = candidates;
+    const std::vector<float> expected(all.returns.begin(), all.returns.begin() + candidates);
+    CHECK(same_bits(run(model.model, plan).returns, expected));
+  }
+}
+
+TEST("CUDA: the persistent planner's iterations in one launch equal one launch each") {
+  Random random(options().seed + 203);
+  for (const Precision precision : {Precision::kFloat16, Precision::kBfloat16}) {
+    const RandomModel source(kSmall, random);
+    const DeviceModel model(source, precision);
+    Plan plan = random_plan(source.sizes, 5, 2, 80, 7, random);
+    plan.iterations = 3;
+    const Planned together = run(model.model, plan);
+    Planned single{plan.mean, plan.stddev, {}, {}};
+    plan.iterations = 1;
+    for (int i = 0; i < 3; ++i) {
+      plan.mean = single.mean;
+      plan.stddev = single.stddev;
+      single = run(model.model, plan);
+      ++plan.first_iteration;
+    }
+    CHECK(single == together);
+  }
+}
+
+TEST("CUDA: the persistent planner's results do not depend on the number of resident clusters") {
+  Random random(options().seed + 204);
+  const RandomModel source(kSmall, random);
+  const DeviceModel model(source, Precision::kFloat16);
+  Plan plan = random_plan(source.sizes, 3, 2, 100, 12, random);
+  plan.iterations = 2;
+  const Planned all = run(model.model, plan);
+  for (const int clusters : {1, 2, 3, 7}) {
+    cuda::emulator::Device device = cuda::emulator::Device::sm_90();
+    device.active_clusters = clusters;
+    const cuda::emulator::DeviceScope scope(device);
+    CHECK(run(model.model, plan) == all);
+  }
+}
+
+TEST("CUDA: the persistent planner's results do not depend on the order in which threads run") {
+  Random random(options().seed + 205);
+  const Shape shapes[] = {kSmall, kPaper};
+  for (const Shape& shape : shapes) {
+    const RandomModel source(shape, random);
+    const DeviceModel model(source, Precision::kFloat16);
+    Plan plan = random_plan(source.sizes, 4, 1, 70, 8, random);
+    plan.iterations = 2;
+    const Planned once = run(model.model, plan);
+    const uint64_t seeds = options().quick ? 2 : shape.belief == kPaper.belief ? 10 : 50;
+    for (uint64_t seed = 1; seed <= seeds; ++seed) {
+      const Scope scope("jitter ", seed);
+      const cuda::emulator::JitterScope jitter(seed);
+      CHECK(run(model.model, plan) == once);
+    }
+  }
+}
+
+TEST("CUDA: the persistent planner's problems do not depend on their batch") {
+  Random random(options().seed + 206);
+  const RandomModel source(kSmall, random);
+  const DeviceModel model(source, Precision::kBfloat16);
+  Plan plan = random_plan(source.sizes, 3, 3, 40, 5, random);
+  plan.iterations = 2;
+  const Planned all = run(model.model, plan);
+  for (int64_t b = 0; b < plan.batch; ++b) {
+    const Planned one = run(model.model, problem_of(plan, source.sizes, b));
+    CHECK_EQUAL(one.best[0], all.best[static_cast<size_t>(b)]);
+    CHECK(same_bits(one.mean, problem_values(all.mean, plan, source.sizes, b)));
+    CHECK(same_bits(one.stddev, problem_values(all.stddev, plan, source.sizes, b)));
+  }
+}
+
+}  // namespace planet::tests
