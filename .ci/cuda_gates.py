@@ -21,7 +21,14 @@ from cuda_limits import LIMITS, Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = int(os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "2"))
-OPTIONS = ["-std=c++17", "-cubin", "--Werror=all-warnings", "-Xptxas=-v", f"-I{ROOT / 'csrc'}"]
+OPTIONS = [
+    "-std=c++17",
+    "-cubin",
+    "--fmad=false",
+    "--Werror=all-warnings",
+    "-Xptxas=-v",
+    f"-I{ROOT / 'csrc'}",
+]
 INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?(\w[\w.]*)", re.MULTILINE)
 # Registers that a local load or store moves, by the last part of its name; 1 when there is none.
 WIDTHS = {"64": 2, "128": 4}

@@ -33,6 +33,7 @@ enum Layer : int {
 constexpr int kMaxLayers = kRewardLayer + kMaxRewardLayers - 1;
 constexpr int kTileBytes = kTile * kTile * 2;
 constexpr int kSectionAlignment = 256;
+constexpr int kTileSlack = 16;  // tiles after the last one that may be read, but are not used
 
 // Weights of a layer are multiplied by a power of two before they are rounded.
 struct PackedHeader {
@@ -166,6 +167,7 @@ constexpr PackedLayout packed_layout(const ModelSizes& sizes, Precision precisio
     LayerLayout& layer = layout.layer[i];
     layer.tiles = cursor.take(layer.blocks * tiles_per_block(layer, layout.parts) * kTileBytes);
   }
+  cursor.take(kTileSlack * kTileBytes);
   for (int i = 0; i < layout.layers; ++i) {
     LayerLayout& layer = layout.layer[i];
     layer.bias = cursor.take_floats(layer.blocks * layer.slots * kTile);

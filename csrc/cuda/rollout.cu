@@ -1,0 +1,112 @@
+// Chooses the kernel of a rollout and launches it.
+#include "../rollout.h"
+
+#include "general.cuh"
+#include "launch.h"
+#include "rollout_kernel.h"
+#include "rollout_precisions.h"
+
+namespace planet::cuda {
+namespace {
+
+constexpr int kExactThreads = 512;
+constexpr int64_t kMaxBlocks = 0x7FFFFFFF;
+
+// One block per kExactCandidates candidates of a problem.
+__global__ void __launch_bounds__(kExactThreads, 1)
+    exact_rollouts(const __grid_constant__ RolloutJob job, int64_t groups) {
+  uint32_t* list = reinterpret_cast<uint32_t*>(shared_memory());
+  const int64_t first = blockIdx.x % groups * kExactCandidates;
+  const int64_t left = job.arguments.candidates - first;
+  const int count = left < kExactCandidates ? static_cast<int>(left) : kExactCandidates;
+  if (threadIdx.x < kExactCandidates)
+    list[threadIdx.x] = static_cast<uint32_t>(first + threadIdx.x);
+  __syncthreads();
+  ExactRollout(job, blockIdx.x / groups, list, count,
+               reinterpret_cast<float*>(list + kExactCandidates))
+      .run();
+}
+
+const char* device_limits(DeviceLimits& limits) {
+  int device = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&limits.multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  }
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&limits.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                   device);
+  }
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}
+
+const char* launch_exact(const RolloutJob& job, void* stream) {
+  const int64_t groups = (job.arguments.candidates + kExactCandidates - 1) / kExactCandidates;
+  const int64_t blocks = job.arguments.batch * groups;
+  if (blocks > kMaxBlocks) return "rollout_returns: too many candidates for one launch";
+  const size_t bytes =
+      kExactCandidates * sizeof(uint32_t) + static_cast<size_t>(exact_shared_bytes(job.sizes));
+  return launch({dim3(static_cast<unsigned int>(blocks)), dim3(kExactThreads), bytes, stream},
+                exact_rollouts, job, groups);
+}
+
+}  // namespace
+
+int exact_shared_bytes(const ModelSizes& sizes) {
+  int widest = sizes.hidden;
+  for (int i = 0; i < sizes.reward_layers; ++i) {
+    if (sizes.reward_widths[i] > widest) widest = sizes.reward_widths[i];
+  }
+  const int features = 2 * sizes.belief + sizes.state + sizes.action + 2 * widest;
+  return features * kExactCandidates * static_cast<int>(sizeof(float));
+}
+
+const char* launch_rollout(const Model& model, const RolloutArguments& arguments, void*,
+                           void* stream) {
+  DeviceLimits limits{};
+  const char* error = device_limits(limits);
+  if (error != nullptr) return error;
+  const PackedLayout layout = packed_layout(model.sizes, model.precision);
+  const RolloutJob job{model.sizes, model.min_stddev, layout,
+                       static_cast<const unsigned char*>(model.packed), arguments};
+  const int rows = choose_rows(model.sizes, layout, arguments.batch, arguments.candidates, limits);
+  if (rows == 0) return launch_exact(job, stream);
+  const int64_t tiles = (arguments.candidates + rows - 1) / rows;
+  if (arguments.batch * tiles > kMaxBlocks) {
+    return "rollout_returns: too many candidates for one launch";
+  }
+  const TileJob tile_job{job, tile_shape(model.sizes, layout, rows), tiles};
+  switch (model.precision) {
+    case Precision::kFloat16:
+      return launch_tiles_fp16(tile_job, stream);
+    case Precision::kBfloat16:
+      return launch_tiles_bf16(tile_job, stream);
+    case Precision::kFloat32:
+      return launch_tiles_fp32(tile_job, stream);
+    default:
+      return "rollout_returns: int8 is for CPUs";
+  }
+}
+
+// Shared memory and registers are enough.
+int64_t rollout_workspace(const Model&, int64_t, int64_t) {
+  return 0;
+}
+
+const char* rollout_returns(const Model& model, const Latent& latent, int64_t horizon,
+                            int64_t batch, int64_t candidates, const float* actions,
+                            const StateNoise& noise, double discount, float* returns,
+                            void* workspace, void* stream) {
+  RolloutArguments arguments{};
+  arguments.latent = latent;
+  arguments.horizon = horizon;
+  arguments.batch = batch;
+  arguments.candidates = candidates;
+  arguments.actions.values = actions;
+  arguments.noise = noise;
+  arguments.discount = discount;
+  arguments.returns = returns;
+  return launch_rollout(model, arguments, workspace, stream);
+}
+
+}  // namespace planet::cuda

@@ -1,0 +1,68 @@
+// The rollout in tiles: one launch runs all steps of all candidates, a block those of 16, 32 or 64
+// candidates of one problem. Included by one file per precision.
+#pragma once
+
+#include "general.cuh"
+#include "launch.h"
+#include "rollout_layers.cuh"
+#include "rollout_stages.cuh"
+
+namespace planet::cuda {
+
+// All steps of the block's candidates, but for those that end up flagged.
+template <class Block>
+__device__ __forceinline__ void roll_out(const Block& b) {
+  clear_memory(b);
+  typename Block::Weights weights = start_weights(b);
+  start_latent(b);
+  read_inputs(b, 0);
+  __syncthreads();
+  const RolloutArguments& arguments = b.job.arguments;
+  double weight = 1.0;
+  int now = 0;
+  for (int64_t t = 0; t < arguments.horizon; ++t) {
+    for (int layer = 0; layer < b.job.layout.layers; ++layer) {
+      if (layer == kGruLayer) {
+        if (b.job.sizes.belief == 0) continue;
+        gru_layer(b, weights, now);
+        now ^= 1;
+      } else {
+        linear_layer(b, weights, layer, now, t);
+      }
+      if (layer == kPriorLayer && t + 1 < arguments.horizon) read_inputs(b, t + 1);
+      __syncthreads();
+    }
+    add_reward(b, static_cast<float>(weight));  // its next terms come after a barrier
+    weight *= arguments.discount;
+  }
+}
+
+template <class Products, int kRowTiles>
+__global__ void __launch_bounds__(kRowTiles == 4 ? 256 : 512, 1)
+    rollout_tiles(const __grid_constant__ TileJob job) {
+  const RolloutBlock<Products, kRowTiles> block(job);
+  roll_out(block);
+  const uint32_t* flagged = write_returns(block);
+  const int count = static_cast<int>(flagged[0]);
+  for (int i = 0; i < count; i += kExactCandidates) {
+    const int left = count - i;
+    ExactRollout(job.rollout, block.problem, flagged + 1 + i,
+                 left < kExactCandidates ? left : kExactCandidates, block.template at<float>(0))
+        .run();
+  }
+}
+
+// Enqueues the rollout in blocks of job.shape.rows.
+template <class Products>
+const char* launch_tiles(const TileJob& job, void* stream) {
+  const int64_t blocks = job.rollout.arguments.batch * job.tiles;
+  const Launch how{dim3(static_cast<unsigned int>(blocks)),
+                   dim3(static_cast<unsigned int>(job.shape.warps) * 32),
+                   static_cast<size_t>(job.shape.shared.bytes), stream};
+  if (job.shape.rows == 16) return launch(how, rollout_tiles<Products, 1>, job);
+  if (job.shape.rows == 32) return launch(how, rollout_tiles<Products, 2>, job);
+  if constexpr (Products::kParts == 1) return launch(how, rollout_tiles<Products, 4>, job);
+  return "rollout: no kernel has this tile";
+}
+
+}  // namespace planet::cuda

@@ -1,0 +1,226 @@
+// The layers of the model on one block of candidates.
+//
+// Every layer's outputs are cut into blocks of 16; warp w computes blocks w, w + warps, ... of
+// every layer. A thread finishes the sums that its lane holds (fragments.h) and stores them as the
+// operand of the next layer. Warps then wait for each other, not for weights: those of the next
+// layer are on their way.
+#pragma once
+
+#include "activations.cuh"
+#include "rollout_block.cuh"
+
+namespace planet::cuda {
+
+template <class Block>
+__device__ __forceinline__ void load_operand(const Block& b, const Panel& panel, int step,
+                                             uint32_t (&a)[Block::kParts][Block::kRowTiles][4]) {
+#pragma unroll
+  for (int part = 0; part < Block::kParts; ++part) {
+#pragma unroll
+    for (int tile = 0; tile < Block::kRowTiles; ++tile) {
+      const int at = a_matrix_index(Block::kRows, 16 * tile, kTile * step, b.lane) * 2;
+      load_matrix_x4(a[part][tile], panel.base + part * panel.low + at);
+    }
+  }
+}
+
+// sums += weights [16, inputs] times panel
+template <class Block>
+__device__ __forceinline__ void add_products(const Block& b, typename Block::Weights& weights,
+                                             const Panel& panel, int steps,
+                                             typename Block::Sums& sums) {
+  weights.template run<Block::kParts>(steps, [&](int step, const uint4* tiles) {
+    uint32_t a[Block::kParts][Block::kRowTiles][4];
+    load_operand(b, panel, step, a);
+    multiply_tile<typename Block::Products>(sums, a, tiles);
+  });
+}
+
+// The same for the three gates.
+template <class Block>
+__device__ __forceinline__ void add_gates(const Block& b, typename Block::Weights& weights,
+                                          const Panel& panel, int steps, typename Block::Sums& r,
+                                          typename Block::Sums& z, typename Block::Sums& n) {
+  using Products = typename Block::Products;
+  weights.template run<3 * Block::kParts>(steps, [&](int step, const uint4* tiles) {
+    uint32_t a[Block::kParts][Block::kRowTiles][4];
+    load_operand(b, panel, step, a);
+    multiply_tile<Products>(r, a, tiles);
+    multiply_tile<Products>(z, a, tiles + Block::kParts);
+    multiply_tile<Products>(n, a, tiles + 2 * Block::kParts);
+  });
+}
+
+// Runs body(row, row tile, i) for the rows of this lane's fragments; their sums are elements
+// i, i + 1, those of two neighbouring outputs.
+template <class Block, class Body>
+__device__ __forceinline__ void for_each_row(const Block& b, const Body& body) {
+#pragma unroll
+  for (int tile = 0; tile < Block::kRowTiles; ++tile) {
+#pragma unroll
+    for (int i = 0; i < 4; i += 2) body(16 * tile + sum_row(b.lane, i), tile, i);
+  }
+}
+
+// Leaves a term of the reward: the sum over the four lanes that share a row.
+template <class Block>
+__device__ __forceinline__ void leave_term(const Block& b, int group, int row, float term) {
+  term = __fadd_rn(term, __shfl_xor_sync(kFullWarp, term, 1));
+  term = __fadd_rn(term, __shfl_xor_sync(kFullWarp, term, 2));
+  if (b.lane % 4 == 0) b.template at<float>(b.shared.partial)[group * Block::kRows + row] = term;
+}
+
+// One block of act(sums + bias): the next layer's operand, or terms of the reward.
+template <bool kElu, class Block>
+__device__ __forceinline__ void finish_hidden(const Block& b, int layer, int block,
+                                              const typename Block::Sums& sums, int out) {
+  const float unscale = b.unscale(layer);
+  const bool last = layer - kRewardLayer + 2 == b.job.sizes.reward_layers;
+  const float* biases = b.floats(b.job.layout.layer[layer].bias);
+  const float* reward_row = b.floats(b.job.layout.reward_row[0]);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int n = block * kTile + 8 * half + sum_column(b.lane, 0);
+    const float2 bias = *reinterpret_cast<const float2*>(biases + n);
+    const float2 factor = last ? *reinterpret_cast<const float2*>(reward_row + n) : float2{};
+    for_each_row(b, [&](int row, int tile, int i) {
+      const float value0 = activate<kElu>(fmaf(sums[tile][half][i], unscale, bias.x));
+      const float value1 = activate<kElu>(fmaf(sums[tile][half][i + 1], unscale, bias.y));
+      if (b.out_of_range(value0) || b.out_of_range(value1)) b.flag(row);
+      if (last) {
+        const float term = fmaf(value1, factor.y, __fmul_rn(value0, factor.x));
+        leave_term(b, block * 2 + half, row, term);
+      } else {
+        store_pair<typename Block::Products>(b.panel(out), Block::kRows, row, n, value0, value1);
+      }
+    });
+  }
+}
+
+// One block of h' = n + z (h - n).
+template <class Block>
+__device__ __forceinline__ void finish_gru(const Block& b, int block,
+                                           const typename Block::Sums& r_sums,
+                                           const typename Block::Sums& z_sums,
+                                           const typename Block::Sums& x_sums,
+                                           const typename Block::Sums& h_sums, int out) {
+  const float unscale = b.unscale(kGruLayer);
+  const bool last = b.job.sizes.reward_layers == 1;
+  const float* biases = b.floats(b.job.layout.layer[kGruLayer].bias) + block * 4 * kTile;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int column = 8 * half + sum_column(b.lane, 0), n = block * kTile + column;
+    float bias[4][2];  // r, z, n of x, n of h
+#pragma unroll
+    for (int slot = 0; slot < 4; ++slot) {
+      const float2 pair = *reinterpret_cast<const float2*>(biases + slot * kTile + column);
+      bias[slot][0] = pair.x;
+      bias[slot][1] = pair.y;
+    }
+    for_each_row(b, [&](int row, int tile, int i) {
+      float* belief = b.belief_exact(row, n);
+      float value[2];
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        float r, z;
+        sigmoid_pair(fmaf(r_sums[tile][half][i + j], unscale, bias[0][j]),
+                     fmaf(z_sums[tile][half][i + j], unscale, bias[1][j]), r, z);
+        const float from_h = fmaf(h_sums[tile][half][i + j], unscale, bias[3][j]);
+        const float from_x = fmaf(x_sums[tile][half][i + j], unscale, bias[2][j]);
+        const float candidate = tanh_of(fmaf(r, from_h, from_x));
+        value[j] = fmaf(z, __fsub_rn(belief[j], candidate), candidate);
+        belief[j] = value[j];
+      }
+      if (b.out_of_range(value[0]) || b.out_of_range(value[1])) b.flag(row);
+      store_pair<typename Block::Products>(b.panel(out), Block::kRows, row, n, value[0], value[1]);
+      if (last) {
+        const float2 factor =
+            *reinterpret_cast<const float2*>(b.floats(b.job.layout.reward_row[0]) + n);
+        leave_term(b, block * 2 + half, row,
+                   fmaf(value[1], factor.y, __fmul_rn(value[0], factor.x)));
+      }
+    });
+  }
+}
+
+// Reads belief panel `now`, writes the other one.
+template <class Block>
+__device__ void gru_layer(const Block& b, typename Block::Weights& weights, int now) {
+  const LayerLayout& layer = b.job.layout.layer[kGruLayer];
+  for (int block = b.warp; block < layer.blocks; block += b.shape.warps) {
+    typename Block::Sums r = {}, z = {}, n_x = {}, n_h = {};
+    add_gates(b, weights, b.panel(b.shared.wide[0]), layer.steps[0], r, z, n_x);
+    add_gates(b, weights, b.panel(b.shared.belief[now]), layer.steps[1], r, z, n_h);
+    finish_gru(b, block, r, z, n_x, n_h, b.shared.belief[now ^ 1]);
+  }
+}
+
+// One block of s' = mean + (softplus(raw) + min_stddev) noise: 8 states.
+template <class Block>
+__device__ __forceinline__ void finish_prior(const Block& b, int block,
+                                             const typename Block::Sums& sums, const float* noise) {
+  const float unscale = b.unscale(kPriorLayer);
+  const bool last = b.job.sizes.reward_layers == 1;
+  const float* biases = b.floats(b.job.layout.layer[kPriorLayer].bias);
+  const int belief_groups = b.job.layout.layer[kGruLayer].blocks * 2;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int n = block * kTile + 8 * half + sum_column(b.lane, 0), j = n / 2;
+    const float2 bias = *reinterpret_cast<const float2*>(biases + n);
+    const float factor = last ? b.floats(b.job.layout.reward_row[1])[j] : 0.0f;
+    for_each_row(b, [&](int row, int tile, int i) {
+      const float mean = fmaf(sums[tile][half][i], unscale, bias.x);
+      const float raw = fmaf(sums[tile][half][i + 1], unscale, bias.y);
+      const float stddev = __fadd_rn(softplus(raw), b.job.min_stddev);
+      const float value = fmaf(stddev, noise[j * b.shared.noise_stride + row], mean);
+      b.store_operand(b.shared.state, row, j, value);
+      if (last) leave_term(b, belief_groups + block * 2 + half, row, __fmul_rn(value, factor));
+    });
+  }
+}
+
+// The panel that operand 0 or 1 of a layer reads. `now` is the belief panel of the latest belief.
+template <class Block>
+__device__ __forceinline__ int operand_panel(const Block& b, int layer, int operand, int now) {
+  const bool ssm = b.job.sizes.belief == 0;
+  if (layer == kInputLayer || operand == 1) return b.shared.state;
+  if (layer == kPriorHiddenLayer) return ssm ? b.shared.wide[0] : b.shared.belief[now];
+  if (layer == kPriorLayer) return b.shared.wide[ssm ? 1 : 0];
+  return layer == kRewardLayer ? b.shared.belief[now]
+                               : b.shared.wide[(layer - kRewardLayer - 1) & 1];
+}
+
+// The panel that a hidden layer writes.
+template <class Block>
+__device__ __forceinline__ int output_panel(const Block& b, int layer) {
+  if (layer < kRewardLayer) {
+    return b.shared.wide[layer == kPriorHiddenLayer && b.job.sizes.belief == 0 ? 1 : 0];
+  }
+  return b.shared.wide[(layer - kRewardLayer) & 1];
+}
+
+// Every layer but the GRU: products with one or two operands, then the prior's state or an
+// activation. They share one copy of the code, which ought to stay in the instruction cache.
+template <class Block>
+__device__ __forceinline__ void linear_layer(const Block& b, typename Block::Weights& weights,
+                                             int layer, int now, int64_t t) {
+  const LayerLayout& layout = b.job.layout.layer[layer];
+  const bool contiguous = layer == kInputLayer;  // state and actions are one operand
+  for (int block = b.warp; block < layout.blocks; block += b.shape.warps) {
+    typename Block::Sums sums = {};
+    for (int operand = 0; operand < (contiguous ? 1 : 2); ++operand) {
+      const int steps = contiguous ? layout.steps[0] + layout.steps[1] : layout.steps[operand];
+      if (steps == 0) continue;
+      add_products(b, weights, b.panel(operand_panel(b, layer, operand, now)), steps, sums);
+    }
+    if (layer == kPriorLayer) {
+      finish_prior(b, block, sums, b.template at<const float>(b.shared.noise[t & 1]));
+    } else if (b.job.sizes.elu) {
+      finish_hidden<true>(b, layer, block, sums, output_panel(b, layer));
+    } else {
+      finish_hidden<false>(b, layer, block, sums, output_panel(b, layer));
+    }
+  }
+}
+
+}  // namespace planet::cuda

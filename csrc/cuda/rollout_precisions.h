@@ -1,0 +1,12 @@
+// The rollout in tiles, compiled once per precision.
+#pragma once
+
+#include "rollout_tiles.h"
+
+namespace planet::cuda {
+
+const char* launch_tiles_fp16(const TileJob& job, void* stream);
+const char* launch_tiles_bf16(const TileJob& job, void* stream);
+const char* launch_tiles_fp32(const TileJob& job, void* stream);
+
+}  // namespace planet::cuda

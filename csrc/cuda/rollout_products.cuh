@@ -1,0 +1,181 @@
+// Weights times activations: the weights stream from the L2 cache into registers, the activations
+// come from shared memory.
+#pragma once
+
+#include "fragments.h"
+#include "intrinsics.cuh"
+#include "layout.h"
+
+namespace planet::cuda {
+
+// ---- precisions ----
+
+// kLimit: the largest magnitude that an operand may have; beyond it the exact path takes over. For
+// bf16 it keeps sums clear of infinity.
+struct Float16Products {
+  using Element = Float16;
+  static constexpr int kParts = 1;
+  static constexpr float kScale = 1.0f, kLimit = 65504.0f;
+};
+
+struct Bfloat16Products {
+  using Element = Bfloat16;
+  static constexpr int kParts = 1;
+  static constexpr float kScale = 1.0f, kLimit = 0x1p100f;
+};
+
+// float32 from fp16: every operand is a high and a low part, the product of the low parts is left
+// out (Ootomo and Yokota, 2022).
+struct Float32Products {
+  using Element = Float16;
+  static constexpr int kParts = 2;
+  static constexpr float kScale = kActivationScale, kLimit = 65504.0f / kActivationScale;
+};
+
+// sums[row tile][8 outputs] += a b, for one tile of weights b [kParts]. The matrix units truncate
+// when they add; so in float32 they add the three products of one step only, and ordinary additions
+// do the rest.
+template <class Products, int kRowTiles>
+__device__ __forceinline__ void multiply_tile(float (&sums)[kRowTiles][2][4],
+                                              const uint32_t (&a)[Products::kParts][kRowTiles][4],
+                                              const uint4* b) {
+  using Element = typename Products::Element;
+  if constexpr (Products::kParts == 1) {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+      multiply_accumulate<Element>(sums[i][0], a[0][i], b[0].x, b[0].y);
+      multiply_accumulate<Element>(sums[i][1], a[0][i], b[0].z, b[0].w);
+    }
+  } else {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float step[kRowTiles][4] = {};
+      const uint32_t high0 = half ? b[0].z : b[0].x, high1 = half ? b[0].w : b[0].y;
+      const uint32_t low0 = half ? b[1].z : b[1].x, low1 = half ? b[1].w : b[1].y;
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) {
+        multiply_accumulate<Element>(step[i], a[1][i], high0, high1);
+      }
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) {
+        multiply_accumulate<Element>(step[i], a[0][i], low0, low1);
+      }
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) {
+        multiply_accumulate<Element>(step[i], a[0][i], high0, high1);
+      }
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sums[i][half][j] = __fadd_rn(sums[i][half][j], step[i][j]);
+      }
+    }
+  }
+}
+
+// ---- operands in shared memory ----
+
+// A panel of 16-bit elements; the low parts, if there are any, lie `low` bytes further.
+struct Panel {
+  unsigned char* base;
+  int low;
+};
+
+// Stores features k, k + 1 of a row; k is even.
+template <class Products>
+__device__ __forceinline__ void store_pair(const Panel& panel, int rows, int row, int k,
+                                           float value0, float value1) {
+  using Element = typename Products::Element;
+  unsigned char* at = panel.base + activation_index(rows, row, k) * 2;
+  const float scaled0 = value0 * Products::kScale, scaled1 = value1 * Products::kScale;
+  const uint32_t high = pack2<Element>(scaled0, scaled1);
+  *reinterpret_cast<uint32_t*>(at) = high;
+  if constexpr (Products::kParts == 2) {
+    float high0, high1;
+    unpack2<Element>(high, high0, high1);
+    *reinterpret_cast<uint32_t*>(at + panel.low) =
+        pack2<Element>(__fsub_rn(scaled0, high0), __fsub_rn(scaled1, high1));
+  }
+}
+
+// Stores feature k of a row.
+template <class Products>
+__device__ __forceinline__ void store_one(const Panel& panel, int rows, int row, int k,
+                                          float value) {
+  using Element = typename Products::Element;
+  unsigned char* at = panel.base + activation_index(rows, row, k) * 2;
+  const float scaled = value * Products::kScale;
+  const uint32_t high = pack2<Element>(scaled, 0.0f);
+  *reinterpret_cast<uint16_t*>(at) = static_cast<uint16_t>(high);
+  if constexpr (Products::kParts == 2) {
+    float high0, zero;
+    unpack2<Element>(high, high0, zero);
+    *reinterpret_cast<uint16_t*>(at + panel.low) =
+        static_cast<uint16_t>(pack2<Element>(__fsub_rn(scaled, high0), 0.0f));
+  }
+}
+
+// ---- weights ----
+
+// The weights that one warp needs, in the order in which it needs them: streams of consecutive
+// tiles, step after step the same. The first kDepth tiles of the present stream are in registers or
+// on their way; every tile that was used makes room for a later one, at the end for one of the next
+// stream. So loads go on while sums are finished and other warps are waited for.
+template <int kDepth>
+class WeightStreams {
+ public:
+  // offsets [count] in shared memory: of the streams, in bytes from `packed`.
+  __device__ WeightStreams(const unsigned char* packed, const uint32_t* offsets, int count,
+                           int lane)
+      : packed_(packed + lane * sizeof(uint4)), offsets_(offsets), count_(count), position_(0) {
+    here_ = reinterpret_cast<const uint4*>(packed_ + offsets[0]);
+#pragma unroll
+    for (int i = 0; i < kDepth; ++i) tiles_[i] = load_streaming(here_ + i * kLanes);
+  }
+
+  // Runs body(step, tiles) for the steps of the present stream and moves on to the next
+  // one. Every step has kTiles tiles. The body is inlined twice: whole rounds of the registers have
+  // no branches.
+  template <int kTiles, class Body>
+  __device__ __forceinline__ void run(int steps, const Body& body) {
+    position_ = position_ + 1 == count_ ? 0 : position_ + 1;
+    const uint4* next = reinterpret_cast<const uint4*>(packed_ + offsets_[position_]);
+    constexpr int kSteps = kDepth / kTiles;
+    static_assert(kDepth % kTiles == 0);
+    int step = 0;
+    for (; step + kSteps <= steps; step += kSteps) {
+      round<kTiles, true>(step, steps, next, body);
+    }
+    if (step < steps) round<kTiles, false>(step, steps, next, body);
+    here_ = next;
+  }
+
+ private:
+  static constexpr int kLanes = 32;
+
+  template <int kTiles, bool kWhole, class Body>
+  __device__ __forceinline__ void round(int first, int steps, const uint4* next, const Body& body) {
+    constexpr int kSteps = kDepth / kTiles;
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+      const int step = first + i;
+      uint4* tiles = tiles_ + i * kTiles;
+      if (kWhole || step < steps) body(step, tiles);
+      // A stream of less than one round leaves registers that it never used.
+      if (kWhole || step < steps || first == 0) {
+        const uint4* from = step + kSteps < steps ? here_ + (step + kSteps) * kTiles * kLanes
+                                                  : next + i * kTiles * kLanes;
+#pragma unroll
+        for (int j = 0; j < kTiles; ++j) tiles[j] = load_streaming(from + j * kLanes);
+      }
+    }
+  }
+
+  const unsigned char* packed_;
+  const uint32_t* offsets_;
+  int count_, position_;
+  const uint4* here_;
+  uint4 tiles_[kDepth];
+};
+
+}  // namespace planet::cuda
