@@ -1,0 +1,184 @@
+"""Times whole control steps by the host's clock: frame in host memory to action in host memory.
+
+    python benchmarks/bench_control_step.py --device cuda        # 10,000 steps of each form
+    python benchmarks/bench_control_step.py --steps 100          # on the CPU
+
+What a control loop waits for in `Agent.act`, everything included: checks, seeds, copies, launches,
+encoder, filter, plan. An untrained world model of the paper's sizes acts on random frames. The
+forms take turns in blocks of steps; before they are timed, a form that is captured in a CUDA graph
+must act exactly as the eager form of its precision does. Writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from device_timing import gpu_state
+
+from planet import build_info
+from planet.agent import Agent
+from planet.config import Config
+from planet.machine import machine_facts
+from planet.models import WorldModel
+from planet.planning import CEMPlanner
+from planet.presets import PRESETS
+from planet.profiling import Stage
+
+RESULTS = Path(__file__).parent / "results"
+FRAMES, BLOCK = 16, 50
+ACTIONS = 6  # the cheetah's
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to run the control step.
+
+    Attributes:
+      precision: of the planner.
+      variant: of the planner's kernels; empty: the default.
+      capture: in a CUDA graph, or on static buffers on the CPU.
+      share: of the steps that are timed, as slow forms need fewer.
+    """
+
+    precision: str
+    variant: str = ""
+    capture: bool = False
+    share: float = 1.0
+
+
+CPU_FORMS = {"eager fp32": Form("fp32"), "static buffers fp32": Form("fp32", capture=True),
+             "eager int8": Form("int8")}  # fmt: skip
+CUDA_FORMS = {
+    "graph fp32": Form("fp32", capture=True),
+    "graph fp16": Form("fp16", capture=True),
+    "graph bf16": Form("bf16", capture=True),
+    "graph fp16 persistent": Form("fp16", "persistent", capture=True),
+    "eager fp32": Form("fp32", share=0.1),
+    "eager fp16": Form("fp16", share=0.1),
+}
+
+
+def make_agent(config: Config, form: Form, device: torch.device) -> Agent:
+    """An untrained agent; all forms have the same parameters."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = WorldModel(config.model, ACTIONS, config.environment.image_size).to(device)
+    how: dict[str, Any] = {"variant": form.variant} if form.variant else {}
+    planner = CEMPlanner(**{**vars(config.planner), "precision": form.precision, **how})
+    return Agent(model, planner, capture=form.capture)
+
+
+def ready(
+    config: Config, forms: dict[str, Form], device: torch.device, batch: int
+) -> tuple[dict[str, Agent], dict[str, str]]:
+    """Agents that acted, and why the others cannot.
+
+    Raises:
+      SystemExit: a captured form acts otherwise than the eager one of its precision and variant.
+    """
+    agents, missing = {}, {}
+    for name, form in forms.items():
+        try:
+            agent = make_agent(config, form, device)
+            got = episode(agent, config, batch)
+            if form.capture:
+                eager = make_agent(config, Form(form.precision, form.variant), device)
+                if not np.array_equal(got, episode(eager, config, batch)):
+                    raise SystemExit(f"{name}: acts otherwise than the eager form, not timed")
+            agents[name] = agent
+        except (ValueError, TypeError, ImportError, RuntimeError) as error:
+            missing[name] = str(error).splitlines()[0]
+    return agents, missing
+
+
+def frames(config: Config, batch: int) -> np.ndarray:
+    """Random observations, [frames, B, h, w, 3]."""
+    size = config.environment.image_size
+    return np.random.default_rng(0).integers(0, 256, (FRAMES, batch, size, size, 3), np.uint8)
+
+
+def episode(agent: Agent, config: Config, batch: int) -> np.ndarray:
+    """The actions of a few steps."""
+    agent.reset(batch, seed=1)
+    return np.stack([agent.act(picture, True) for picture in frames(config, batch)[:4]])
+
+
+def measure(
+    agents: dict[str, Agent], forms: dict[str, Form], config: Config, batch: int, steps: int
+) -> dict[str, list[float]]:
+    """Milliseconds of every step of every form, in blocks by turns."""
+    pictures = frames(config, batch)
+    times: dict[str, list[float]] = {name: [] for name in agents}
+    for agent in agents.values():
+        agent.reset(batch, seed=2)
+        for picture in pictures:  # warms up
+            agent.act(picture)
+    turn = 0
+    while any(len(times[name]) < forms[name].share * steps for name in agents):
+        for name in list(agents) if turn % 2 == 0 else list(reversed(agents)):
+            left = int(forms[name].share * steps) - len(times[name])
+            for number in range(min(BLOCK, left)):
+                picture = pictures[number % FRAMES]
+                began = time.perf_counter()
+                agents[name].act(picture)
+                times[name].append(1e3 * (time.perf_counter() - began))
+        turn += 1
+    return times
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--steps", type=int, help="of each form; else 10,000, or 100 on the CPU")
+    parser.add_argument("--problems", nargs="+", type=int, default=[1])
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="paper")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit(f"--device cuda: torch {torch.__version__} sees no CUDA device")
+    device, config = torch.device(options.device), PRESETS[options.preset]("cheetah-run")
+    forms = CUDA_FORMS if options.device == "cuda" else CPU_FORMS
+    steps = options.steps or (10_000 if options.device == "cuda" else 100)
+    result: dict[str, Any] = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv),
+        "clock": "host, around Agent.act",
+        "machine": {**machine_facts(), "build": build_info(), "load_before": os.getloadavg()},
+        "preset": options.preset,
+        "problems": {},
+    }
+    print(f"{'problems':>8}  {'form':24}" + "".join(f"{n:>9}" for n in ("p50", "p99", "max ms")))
+    for batch in options.problems:
+        agents, missing = ready(config, forms, device, batch)
+        before = gpu_state()
+        times = measure(agents, forms, config, batch, max(1, steps // batch))
+        stages = {name: Stage(name, tuple(values)).summary() for name, values in times.items()}
+        result["problems"][str(batch)] = {
+            "steps": {name: len(values) for name, values in times.items()},
+            "times": stages, "missing": missing,
+            "state_before": before, "state_after": gpu_state(),
+        }  # fmt: skip
+        for name, stage in stages.items():
+            cells = "".join(f"{stage[key]:9.3f}" for key in ("p50_ms", "p99_ms", "max_ms"))
+            print(f"{batch:>8}  {name:24}{cells}")
+        for name, why in missing.items():
+            print(f"{batch:>8}  {name:24}not measured: {why}")
+    output = options.output or RESULTS / f"control_step_{options.device}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    main()

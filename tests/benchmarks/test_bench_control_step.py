@@ -1,0 +1,50 @@
+"""The control step's benchmark runs, and refuses to time a form that acts otherwise."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import bench_control_step
+import pytest
+import torch
+from bench_control_step import Form
+from ops.fused_support import needs_extension
+
+from planet.captured_step import CapturedStep
+from planet.presets import PRESETS
+
+CPU = torch.device("cpu")
+
+
+@needs_extension
+def test_the_command_writes_what_it_promises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "step.json"
+    arguments = ["--preset", "small", "--steps", "4", "--problems", "1", "2", "--output", str(path)]
+    monkeypatch.setattr(sys, "argv", ["bench_control_step.py", *arguments])
+    bench_control_step.main()
+    content = json.loads(path.read_text())
+    assert list(content["problems"]) == ["1", "2"]
+    for batch, result in content["problems"].items():
+        assert set(result["times"]) | set(result["missing"]) == set(bench_control_step.CPU_FORMS)
+        assert set(result["steps"].values()) == {4 // int(batch)}
+        for times in result["times"].values():
+            assert 0 < times["p50_ms"] <= times["p99_ms"] <= times["max_ms"]
+    assert "static buffers fp32" in capsys.readouterr().out
+
+
+@needs_extension
+def test_a_captured_form_that_acts_otherwise_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = CapturedStep._act
+
+    def wrong(step: CapturedStep, explore: bool) -> None:
+        right(step, explore)
+        step._action.add_(1e-6)
+
+    monkeypatch.setattr(CapturedStep, "_act", wrong)
+    config, forms = PRESETS["small"]("cheetah-run"), {"captured": Form("fp32", capture=True)}
+    with pytest.raises(SystemExit, match="captured: acts otherwise than the eager form"):
+        bench_control_step.ready(config, forms, CPU, 1)
