@@ -10,10 +10,11 @@ namespace planet {
 // Ascending orders are descending returns, given by their bits: -0.0 equals 0.0, and every NaN
 // comes last.
 PLANET_HOST_DEVICE static inline uint32_t rank_order(uint32_t bits) {
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return 0xFFFFFFFFu;  // NaN
+  const bool nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
   if (bits == 0x80000000u) bits = 0;
   // Ascending in the value: negative numbers reversed, positive ones above them; then inverted.
-  return ~((bits >> 31) ? ~bits : bits | 0x80000000u);
+  const uint32_t order = ~((bits >> 31) ? ~bits : bits | 0x80000000u);
+  return nan ? 0xFFFFFFFFu : order;
 }
 
 // Composite key of candidate `index` with the return whose bits are `bits`: by order, and ties go

@@ -36,23 +36,22 @@ __device__ __forceinline__ double group_sum(double value, double* sums) {
 // Fits value `index` = t A + a of `problem` to its elites, by a group of kFitMembers threads; the
 // other groups of the block fit other values, and all call it together (`present`: there is such a
 // value). kept: [min(topk, kKeptActions)] floats of the group, in shared memory.
-__device__ __forceinline__ void fit_value(const PlanFit& plan, int64_t problem, int64_t index,
+__device__ __forceinline__ void fit_value(const PlanFit& plan, int64_t problem, uint32_t index,
                                           bool present, const uint32_t* elites, float* kept,
                                           FitSpace& space) {
   const ActionSource& from = plan.actions;
   const int member = threadIdx.x % kFitMembers;
-  const int64_t time = present ? index / plan.action_size : 0;
-  const int64_t dim = present ? index % plan.action_size : 0;
+  const uint32_t size = static_cast<uint32_t>(plan.action_size);
+  const uint32_t time = present ? index / size : 0, dim = present ? index % size : 0;
   const int64_t of_bound = problem * plan.action_size + dim;
-  const int64_t of_mean = time * plan.batch * plan.action_size + of_bound;
+  const int64_t of_mean = time * (plan.batch * plan.action_size) + of_bound;
   const int64_t seed = from.seeds[problem];
   // Where there is no value, another thread may be writing what would be read.
   const float mean = present ? from.mean[of_mean] : 0.0f;
   const float stddev = present ? from.stddev[of_mean] : 0.0f;
   const float low = from.low[of_bound], high = from.high[of_bound];
   const auto draw = [&](int64_t k) {
-    const float normal = normal_of(seed, elites[k], static_cast<uint32_t>(dim), kStreamActions,
-                                   static_cast<uint32_t>(time), from.iteration, 0);
+    const float normal = normal_of(seed, elites[k], dim, kStreamActions, time, from.iteration, 0);
     return drawn_action(mean, stddev, normal, low, high);
   };
   const int64_t count = present ? plan.topk : 0;

@@ -38,13 +38,14 @@ struct RefitGrid {
 
 // lists: [gridDim.x, topk], or null where the list fits shared memory.
 __global__ void __launch_bounds__(kThreads)
-    plan_refit_kernel(PlanFit plan, int64_t parts, uint32_t* lists) {
+    plan_refit_kernel(PlanFit plan, uint32_t parts, uint32_t* lists) {
   RefitSpace& space = *reinterpret_cast<RefitSpace*>(shared_memory());
   uint32_t* listed = reinterpret_cast<uint32_t*>(shared_memory() + sizeof(RefitSpace));
   float* kept = reinterpret_cast<float*>(lists ? listed : listed + plan.topk);
   kept += threadIdx.x / kFitMembers * (plan.topk < kKeptActions ? plan.topk : kKeptActions);
   uint32_t* elites = lists ? lists + blockIdx.x * plan.topk : listed;
-  const int64_t part = blockIdx.x % parts, values = plan.horizon * plan.action_size;
+  const uint32_t part = blockIdx.x % parts;
+  const uint32_t values = static_cast<uint32_t>(plan.horizon * plan.action_size);  // < 2^25
   for (int64_t b = blockIdx.x / parts; b < plan.batch; b += gridDim.x / parts) {
     const float* returns = plan.returns + b * plan.candidates;
     const auto return_at = [returns](int64_t j) { return returns[j]; };
@@ -57,8 +58,8 @@ __global__ void __launch_bounds__(kThreads)
       const uint64_t best = best_key(returns, elites, plan.topk, space.best);
       if (threadIdx.x == 0) plan.best_return[b] = returns[rank_index(best)];
     }
-    for (int64_t first = part * kGroups; first < values; first += parts * kGroups) {
-      const int64_t index = first + threadIdx.x / kFitMembers;
+    for (uint32_t first = part * kGroups; first < values; first += parts * kGroups) {
+      const uint32_t index = first + threadIdx.x / kFitMembers;
       fit_value(plan, b, index, index < values, elites, kept, space.fit);
     }
     __syncthreads();  // the next problem reuses the shared memory
@@ -83,7 +84,7 @@ const char* launch_plan_refit(const PlanFit& plan, void* workspace, void* stream
   how.shared_bytes = sizeof(RefitSpace) + sizeof(float) * static_cast<size_t>(kGroups * kept) +
                      (shared ? sizeof(uint32_t) * static_cast<size_t>(plan.topk) : size_t{0});
   how.stream = stream;
-  return launch(how, plan_refit_kernel, plan, grid.parts,
+  return launch(how, plan_refit_kernel, plan, static_cast<uint32_t>(grid.parts),
                 shared ? nullptr : static_cast<uint32_t*>(workspace));
 }
 

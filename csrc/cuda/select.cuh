@@ -26,45 +26,58 @@ struct Selection {
   uint32_t last, ties;
 };
 
-// The lanes whose digit is this lane's, among those that are `active`. Eight votes, whatever the
-// digits are: returns that share a sign and an exponent, or are all the same, cost no more than
-// others, while atomic additions to one counter would wait for each other.
-__device__ __forceinline__ uint32_t lanes_with_digit(uint32_t digit, bool active) {
-  uint32_t lanes = __ballot_sync(kFullWarp, active);
-  if (lanes == 0) return 0;
+// The orders of candidates first + i * stride + lane: all loads before the first use. Behind the
+// last candidate, the last one's.
+template <class ReturnAt>
+__device__ __forceinline__ void load_orders(ReturnAt return_at, int64_t first, int64_t stride,
+                                            int64_t candidates, uint32_t (&order)[kLoadsInFlight]) {
+  float value[kLoadsInFlight];
 #pragma unroll
-  for (int bit = 0; bit < kDigitBits; ++bit) {
-    const bool set = digit >> bit & 1;
-    const uint32_t votes = __ballot_sync(kFullWarp, set);
-    lanes &= set ? votes : ~votes;
+  for (int i = 0; i < kLoadsInFlight; ++i) {
+    const int64_t j = first + i * stride + threadIdx.x % 32;
+    value[i] = return_at(j < candidates ? j : candidates - 1);
   }
-  return lanes;
+#pragma unroll
+  for (int i = 0; i < kLoadsInFlight; ++i) order[i] = rank_order(__float_as_uint(value[i]));
 }
 
-// Adds to histogram [kDigits] the digits at `shift` of the orders whose higher digits are `prefix`.
+// Counts in histogram [kDigits] the digits at `shift` of the orders whose higher digits are
+// `prefix`.
+//
+// Additions to one counter wait for each other, and often most of a warp has the same digit:
+// returns share sign and exponent, or are all equal, or NaN. So the lanes with the first lane's
+// digit vote, and are added at once. Step by step for all loads, since each step waits for the one
+// before.
 template <class ReturnAt>
 __device__ __forceinline__ void count_digits(ReturnAt return_at, int64_t candidates, int shift,
                                              uint32_t prefix, uint32_t* histogram) {
   const int lane = threadIdx.x % 32;
   const int64_t stride = blockDim.x;
   for (int64_t first = threadIdx.x - lane; first < candidates; first += kLoadsInFlight * stride) {
-    uint32_t order[kLoadsInFlight];
-    bool active[kLoadsInFlight];
+    uint32_t digit[kLoadsInFlight], lanes[kLoadsInFlight], same[kLoadsInFlight];
+    load_orders(return_at, first, stride, candidates, digit);
 #pragma unroll
     for (int i = 0; i < kLoadsInFlight; ++i) {
-      const int64_t j = first + i * stride + lane;
-      active[i] = j < candidates;
-      order[i] = active[i] ? rank_order(__float_as_uint(return_at(j))) : 0;
+      digit[i] >>= shift;
+      const bool present = first + i * stride + lane < candidates;
+      lanes[i] = __ballot_sync(kFullWarp, present && digit[i] >> kDigitBits == prefix);
+      digit[i] &= kDigits - 1;
     }
 #pragma unroll
     for (int i = 0; i < kLoadsInFlight; ++i) {
-      const uint32_t digit = order[i] >> shift & (kDigits - 1);
-      // (A shift by 32 is undefined: two shifts.)
-      active[i] = active[i] && order[i] >> shift >> kDigitBits == prefix;
-      const uint32_t lanes = lanes_with_digit(digit, active[i]);
-      if (active[i] && lane == __ffs(static_cast<int>(lanes)) - 1) {
-        atomicAdd(histogram + digit, static_cast<uint32_t>(__popc(lanes)));
+      // Without any lane: whichever.
+      same[i] = __shfl_sync(kFullWarp, digit[i], (__ffs(static_cast<int>(lanes[i])) - 1) & 31);
+    }
+#pragma unroll
+    for (int i = 0; i < kLoadsInFlight; ++i) {
+      same[i] = __ballot_sync(kFullWarp, digit[i] == same[i]) & lanes[i];
+    }
+#pragma unroll
+    for (int i = 0; i < kLoadsInFlight; ++i) {
+      if (lane == __ffs(static_cast<int>(same[i])) - 1) {
+        atomicAdd(histogram + digit[i], static_cast<uint32_t>(__popc(same[i])));
       }
+      if ((lanes[i] ^ same[i]) >> lane & 1) atomicAdd(histogram + digit[i], 1u);
     }
   }
 }
@@ -146,19 +159,21 @@ __device__ __forceinline__ void for_each_elite(ReturnAt return_at, int64_t candi
   const int64_t segment = static_cast<int64_t>((chunks + warps - 1) / warps) * 32;
   const int64_t begin = warp * segment;
   const int64_t end = begin + segment < candidates ? begin + segment : candidates;
-  // Lanes of candidates `first` + lane below the last order, and at it.
-  const auto vote = [&](int64_t first, uint32_t& below, uint32_t& at) {
+  // Of candidates `first` + lane: who comes before the last order, and who has it.
+  const auto vote = [&](int64_t first, uint32_t order, uint32_t& below, uint32_t& at) {
     const bool present = first + lane < end;
-    const uint32_t order = present ? rank_order(__float_as_uint(return_at(first + lane))) : 0;
     below = __ballot_sync(kFullWarp, present && order < selection.last);
     at = __ballot_sync(kFullWarp, present && order == selection.last);
   };
-  uint32_t before = 0, ties = 0, below, at;
-#pragma unroll 4
-  for (int64_t first = begin; first < end; first += 32) {
-    vote(first, below, at);
-    before += __popc(below);
-    ties += __popc(at);
+  uint32_t before = 0, ties = 0, below, at, order[kLoadsInFlight];
+  for (int64_t first = begin; first < end; first += kLoadsInFlight * 32) {
+    load_orders(return_at, first, 32, candidates, order);
+#pragma unroll
+    for (int i = 0; i < kLoadsInFlight; ++i) {
+      vote(first + i * 32, order[i], below, at);
+      before += __popc(below);
+      ties += __popc(at);
+    }
   }
   if (lane == 0) {
     space.before[warp] = before;
@@ -173,18 +188,20 @@ __device__ __forceinline__ void for_each_elite(ReturnAt return_at, int64_t candi
     ties += __shfl_xor_sync(kFullWarp, ties, offset);
   }
   const uint32_t earlier = (1u << lane) - 1;
-#pragma unroll 4
-  for (int64_t first = begin; first < end; first += 32) {
-    vote(first, below, at);
-    const uint32_t my_before = before + __popc(below & earlier);
-    const uint32_t my_ties = ties + __popc(at & earlier);
-    const bool elite = below >> lane & 1 || (at >> lane & 1 && my_ties < selection.ties);
-    if (elite) {
-      emit(my_before + (my_ties < selection.ties ? my_ties : selection.ties),
-           static_cast<uint32_t>(first + lane));
+  for (int64_t first = begin; first < end; first += kLoadsInFlight * 32) {
+    load_orders(return_at, first, 32, candidates, order);
+#pragma unroll
+    for (int i = 0; i < kLoadsInFlight; ++i) {
+      vote(first + i * 32, order[i], below, at);
+      const uint32_t my_before = before + __popc(below & earlier);
+      const uint32_t my_ties = ties + __popc(at & earlier);
+      if (below >> lane & 1 || (at >> lane & 1 && my_ties < selection.ties)) {
+        emit(my_before + (my_ties < selection.ties ? my_ties : selection.ties),
+             static_cast<uint32_t>(first + i * 32 + lane));
+      }
+      before += __popc(below);
+      ties += __popc(at);
     }
-    before += __popc(below);
-    ties += __popc(at);
   }
 }
 
