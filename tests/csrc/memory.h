@@ -56,6 +56,7 @@ class Fenced {
   Fenced& operator=(const Fenced&) = delete;
 
   T* data() { return data_; }
+  const T* data() const { return data_; }
   std::vector<T> values() const { return {data_, data_ + count_}; }
 
   // The pattern around the array is as it was.

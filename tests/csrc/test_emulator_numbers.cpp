@@ -214,9 +214,9 @@ TEST("CUDA: normal_quad agrees with double precision") {
   for (int trial = 0; trial < 6; ++trial) {
     const int64_t seed = trial == 0 ? 0 : trial == 1 ? -1 : static_cast<int64_t>(random.next());
     const NormalsCounter counter{static_cast<uint32_t>(trial % 5),
-                                      trial == 1 ? 65535 : static_cast<uint32_t>(trial * 11),
-                                      trial == 1 ? 65535 : static_cast<uint32_t>(trial * 7),
-                                      trial == 1 ? 0xFFFFFFFF : static_cast<uint32_t>(trial)};
+                                 trial == 1 ? 65535 : static_cast<uint32_t>(trial * 11),
+                                 trial == 1 ? 65535 : static_cast<uint32_t>(trial * 7),
+                                 trial == 1 ? 0xFFFFFFFF : static_cast<uint32_t>(trial)};
     std::vector<float> got(static_cast<size_t>(candidates * dims));
     const dim3 blocks(static_cast<unsigned>(candidates / 4 / 64));
     CHECK(launch({blocks, 64, 0, nullptr}, normals_kernel, seed, counter, dims, got.data()) ==

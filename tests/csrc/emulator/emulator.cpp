@@ -2,14 +2,14 @@
 #include "emulator.h"
 
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <mutex>
 #include <set>
 
+#include "faults.h"
 #include "machine.h"
 #include "sanitizers.h"
+#include "shared_memory.h"
 
 namespace planet::cuda::emulator {
 
@@ -22,64 +22,6 @@ Device chosen_device = Device::sm_90();
 uint64_t chosen_seed = 0;
 Counters totals{};
 Stacks stacks;
-
-constexpr size_t kSharedAlignment = 128;
-
-// Shared memory of the resident blocks, each between pages without access and ending close to one.
-class SharedMemory {
- public:
-  ~SharedMemory() { release_all(); }
-
-  void require(size_t blocks, size_t bytes) {
-    if (blocks == blocks_ && bytes == bytes_ && !PLANET_TSAN) return;
-    release_all();
-    page_ = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    inner_ = (bytes + kSharedAlignment + page_ - 1) / page_ * page_;
-    stride_ = inner_ + page_;
-    mapped_ = page_ + blocks * stride_;
-    void* base = mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) {
-      perror("emulator: mapping shared memory");
-      abort();
-    }
-    base_ = static_cast<unsigned char*>(base);
-    blocks_ = blocks;
-    bytes_ = bytes;
-    for (size_t i = 0; i < blocks; ++i) {
-      mprotect(base_ + page_ + i * stride_, inner_, PROT_READ | PROT_WRITE);
-    }
-  }
-
-  unsigned char* block(size_t index) const {
-    unsigned char* end = base_ + page_ + index * stride_ + inner_;
-    return end - (bytes_ + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment;
-  }
-
-  // NaN, -1, and no barrier, before each block.
-  void poison(size_t index) const { memset(base_ + page_ + index * stride_, 0xFF, inner_); }
-
-  // Whether the bytes beside a block's share are as they were.
-  bool intact(size_t index) const {
-    const unsigned char* first = base_ + page_ + index * stride_;
-    const unsigned char* begin = block(index);
-    for (const unsigned char* p = first; p < begin; ++p) {
-      if (*p != 0xFF) return false;
-    }
-    for (const unsigned char* p = begin + bytes_; p < first + inner_; ++p) {
-      if (*p != 0xFF) return false;
-    }
-    return true;
-  }
-
- private:
-  void release_all() {
-    if (base_ != nullptr) munmap(base_, mapped_);
-    base_ = nullptr;
-  }
-
-  unsigned char* base_ = nullptr;
-  size_t blocks_ = 0, bytes_ = 0, page_ = 0, inner_ = 0, stride_ = 0, mapped_ = 0;
-};
 
 SharedMemory shared_memory;
 
@@ -125,6 +67,24 @@ std::string refusal(const Configuration& c) {
   return {};
 }
 
+std::string describe_address(const void* address) {
+  const unsigned char* shared = current->block->shared;
+  const size_t bytes = machine.configuration.shared_bytes;
+  const ptrdiff_t offset = static_cast<const unsigned char*>(address) - shared;
+  if (offset >= 0 && offset < static_cast<ptrdiff_t>(bytes) + 4096) {
+    return "access " + std::to_string(offset - static_cast<ptrdiff_t>(bytes)) +
+           " bytes beyond the block's shared memory";
+  }
+  if (offset < 0 && offset > -4096 - 256) {
+    return "access " + std::to_string(-offset) + " bytes before the block's shared memory";
+  }
+  if (stacks.below_stack(address)) return "stack overflow";
+  char text[32];
+  snprintf(text, sizeof text, "%p", address);
+  return "access to memory without access at " + std::string(text) +
+         (address == nullptr ? " (or a misaligned vector)" : "");
+}
+
 void thread_main() {
   begin_context();
   acquire(&machine.started);
@@ -168,7 +128,8 @@ void prepare_block(size_t slot, size_t number) {
       thread.lane = static_cast<int>(lane);
       thread.warp = &warp;
       thread.block = &block;
-      prepare(thread.context, stacks.stack(slot * threads + t), Stacks::bytes(), thread_main);
+      prepare(thread.context, stacks.stack(slot * threads + t), stacks.bytes(slot * threads + t),
+              thread_main);
     }
   }
 }
@@ -268,6 +229,7 @@ const char* run(const Configuration& configuration, void (*body)(const void*), c
   machine.failure.clear();
   machine.counters = {};
   machine.counters.launches = 1;
+  const FaultScope faults(describe_address);
   const size_t blocks = volume(configuration.grid);
   const size_t together =
       configuration.cooperative ? blocks : static_cast<size_t>(configuration.cluster);

@@ -91,9 +91,9 @@ constexpr size_t kStackBytes = 256 << 10;  // instrumented frames are larger
 #else
 constexpr size_t kStackBytes = 64 << 10;
 #endif
-// Neighbours' stacks begin in different sets of the cache.
-constexpr size_t kStride = kStackBytes + 5 * 64;
-constexpr uint64_t kUntouched = 0;
+constexpr size_t kStrip = 16 << 10;  // without access, below each stack
+constexpr size_t kStride = kStrip + kStackBytes;
+constexpr size_t kMostStrips = 16384;  // Linux limits the number of mappings to 65530
 
 Context* left = nullptr;  // by the switch under way
 
@@ -158,18 +158,27 @@ void Stacks::require(size_t count) {
   }
   base_ = static_cast<unsigned char*>(base);
   count_ = count;
+  for (size_t i = 0; i < count && i < kMostStrips && !PLANET_TSAN; ++i) {
+    mprotect(base_ + i * kStride, kStrip, PROT_NONE);
+  }
 }
 
 void* Stacks::stack(size_t index) const {
-  return base_ + index * kStride;
+  return base_ + index * kStride + kStrip;
 }
 
-size_t Stacks::bytes() {
-  return kStackBytes;
+// Neighbours' stacks begin in different sets of the cache.
+size_t Stacks::bytes(size_t index) const {
+  return kStackBytes - index % 32 * (5 * 64);
+}
+
+bool Stacks::below_stack(const void* address) const {
+  const size_t offset = static_cast<size_t>(static_cast<const unsigned char*>(address) - base_);
+  return address >= base_ && offset < count_ * kStride && offset % kStride < kStrip;
 }
 
 bool Stacks::intact(size_t index) const {
-  return *reinterpret_cast<const uint64_t*>(base_ + index * kStride) == kUntouched;
+  return *static_cast<const uint64_t*>(stack(index)) == 0;
 }
 
 }  // namespace planet::cuda::emulator

@@ -34,7 +34,9 @@ class Stacks {
   // At least `count` stacks; forgets what was on them.
   void require(size_t count);
   void* stack(size_t index) const;
-  static size_t bytes();  // of one stack
+  size_t bytes(size_t index) const;  // of a stack
+  // Whether `address` lies in the strip without access below a stack.
+  bool below_stack(const void* address) const;
   // Whether the lowest bytes of a stack were never written.
   bool intact(size_t index) const;
 

@@ -1,0 +1,24 @@
+// Accesses to pages without access become failures of the launch.
+#pragma once
+
+#include <signal.h>
+
+#include <string>
+
+namespace planet::cuda::emulator {
+
+// While it lives, signals of bad accesses by kernels end the launch; `describe` says what lies at
+// an address. Under the sanitizers it does nothing: they tell more.
+class FaultScope {
+ public:
+  explicit FaultScope(std::string (*describe)(const void* address));
+  ~FaultScope();
+  FaultScope(const FaultScope&) = delete;
+  FaultScope& operator=(const FaultScope&) = delete;
+
+ private:
+  struct sigaction before_[2];
+  stack_t stack_before_;
+};
+
+}  // namespace planet::cuda::emulator
