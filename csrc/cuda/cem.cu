@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "cem_refit.h"
+#include "persistent.h"
 #include "rollout_kernel.h"
 
 namespace planet::cuda {
@@ -58,20 +59,22 @@ const char* portable_plan(const Model& model, const PlanProblem& p, char* worksp
 
 }  // namespace
 
-const char* plan_refusal(const Model&, const PlanProblem&, Variant variant) {
-  if (variant == Variant::kPortable) return nullptr;
-  return "this build has no persistent kernel";
+const char* plan_refusal(const Model& model, const PlanProblem& problem, Variant variant) {
+  return variant == Variant::kPersistent ? persistent_refusal(model, problem) : nullptr;
 }
 
-int64_t plan_workspace(const Model& model, const PlanProblem& problem, Variant) {
-  return PlanLayout(model, problem).size;
+int64_t plan_workspace(const Model& model, const PlanProblem& problem, Variant variant) {
+  return variant == Variant::kPersistent ? persistent_workspace(model, problem)
+                                         : PlanLayout(model, problem).size;
 }
 
 const char* cem_plan(const Model& model, const PlanProblem& problem, Variant variant,
                      void* workspace, void* stream) {
   const char* refusal = plan_refusal(model, problem, variant);
   if (refusal != nullptr) return refusal;
-  return portable_plan(model, problem, static_cast<char*>(workspace), stream);
+  return variant == Variant::kPersistent
+             ? persistent_plan(model, problem, workspace, stream)
+             : portable_plan(model, problem, static_cast<char*>(workspace), stream);
 }
 
 }  // namespace planet::cuda
