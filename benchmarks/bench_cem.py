@@ -136,14 +136,16 @@ def on_a_gpu(options: argparse.Namespace) -> None:
         raise SystemExit(f"--device cuda: torch {torch.__version__} sees no CUDA device")
     size = quick_sizes()["paper"] if options.quick else Size.of_preset("paper")
     seconds = min(options.seconds, 0.5) if options.quick else options.seconds
-    results = cem_cuda.measure(
-        torch.device("cuda"), size, options.problems, seconds, not options.no_compile, report
-    )
     machine = {**machine_facts(), "build": build_info()}
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     facts = {"date": date, "command": " ".join(sys.argv), "machine": machine}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({**facts, "problems": results}, indent=1) + "\n")
+    results: dict[str, Any] = {}
+    for batch in options.problems:  # written after each, so that a time limit costs the last alone
+        results |= cem_cuda.measure(
+            torch.device("cuda"), size, [batch], seconds, not options.no_compile, report
+        )
+        options.output.write_text(json.dumps({**facts, "problems": results}, indent=1) + "\n")
     print("\n".join(cem_cuda.lines(results)))
     print(f"written to {options.output}")
 

@@ -114,20 +114,25 @@ def episode(agent: Agent, config: Config, batch: int) -> np.ndarray:
 
 
 def measure(
-    agents: dict[str, Agent], forms: dict[str, Form], config: Config, batch: int, steps: int
+    agents: dict[str, Agent],
+    forms: dict[str, Form],
+    config: Config,
+    batch: int,
+    steps: int,
+    seconds: float,
 ) -> dict[str, list[float]]:
-    """Milliseconds of every step of every form, in blocks by turns."""
+    """Milliseconds of every step of every form, in blocks by turns, for at most so many seconds."""
     pictures = frames(config, batch)
     times: dict[str, list[float]] = {name: [] for name in agents}
     for agent in agents.values():
         agent.reset(batch, seed=2)
         for picture in pictures:  # warms up
             agent.act(picture)
-    turn = 0
-    while any(len(times[name]) < forms[name].share * steps for name in agents):
+    turn, end = 0, time.perf_counter() + seconds
+    due = {name: max(1, int(forms[name].share * steps)) for name in agents}
+    while any(len(times[n]) < due[n] for n in due) and (not turn or time.perf_counter() < end):
         for name in list(agents) if turn % 2 == 0 else list(reversed(agents)):
-            left = int(forms[name].share * steps) - len(times[name])
-            for number in range(min(BLOCK, left)):
+            for number in range(min(BLOCK, due[name] - len(times[name]))):
                 picture = pictures[number % FRAMES]
                 began = time.perf_counter()
                 agents[name].act(picture)
@@ -141,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--steps", type=int, help="of each form; else 10,000, or 100 on the CPU")
+    parser.add_argument("--seconds", type=float, default=600.0, help="of each number of problems")
     parser.add_argument("--problems", nargs="+", type=int, default=[1])
     parser.add_argument("--preset", choices=tuple(PRESETS), default="paper")
     parser.add_argument("--output", type=Path)
@@ -162,7 +168,7 @@ def main() -> None:
     for batch in options.problems:
         agents, missing = ready(config, forms, device, batch)
         before = gpu_state()
-        times = measure(agents, forms, config, batch, max(1, steps // batch))
+        times = measure(agents, forms, config, batch, max(1, steps // batch), options.seconds)
         stages = {name: Stage(name, tuple(values)).summary() for name, values in times.items()}
         result["problems"][str(batch)] = {
             "steps": {name: len(values) for name, values in times.items()},
