@@ -1,0 +1,293 @@
+// The portable plan: against its parts, and against the CPU's, iteration by iteration.
+#include <algorithm>
+#include <cmath>
+
+#include "calls.h"
+#include "cuda_calls.h"
+#include "emulator.h"
+#include "harness.h"
+#include "normals.h"
+#include "philox.h"
+#include "pools.h"
+
+namespace planet::tests {
+namespace {
+
+const Shape kShapes[] = {{15, 4, 3, 12, {9, 1}, false}, {0, 5, 2, 11, {6, 5, 1}, true}};
+
+PlanResult run_cuda_plan(const cuda::Model& model, const Plan& p) {
+  Fenced<float> belief(p.belief), state(p.state), low(p.low), high(p.high);
+  Fenced<float> mean(p.mean), stddev(p.stddev), best(p.batch);
+  Fenced<int64_t> seeds(p.seeds);
+  PlanProblem problem{};
+  problem.horizon = p.horizon;
+  problem.batch = p.batch;
+  problem.candidates = p.candidates;
+  problem.topk = p.topk;
+  problem.iterations = p.iterations;
+  problem.first_iteration = p.first_iteration;
+  problem.latent = {belief.data(), state.data(), p.per_candidate};
+  problem.seeds = seeds.data();
+  problem.low = low.data();
+  problem.high = high.data();
+  problem.spread = p.spread;
+  problem.epsilon = p.epsilon;
+  problem.state_noise = p.state_noise;
+  problem.discount = p.discount;
+  problem.budget_ms = INFINITY;
+  problem.mean = mean.data();
+  problem.stddev = stddev.data();
+  problem.best_return = best.data();
+  const cuda::Variant variant = cuda::Variant::kPortable;
+  CHECK(cuda::plan_refusal(model, problem, variant) == nullptr);
+  Fenced<unsigned char> workspace(cuda::plan_workspace(model, problem, variant), 256);
+  const char* error = cuda::cem_plan(model, problem, variant, workspace.data(), nullptr);
+  if (error != nullptr) report_failure(__FILE__, __LINE__, error);
+  CHECK(belief.equals(p.belief) && state.equals(p.state) && low.equals(p.low) &&
+        high.equals(p.high) && seeds.equals(p.seeds));
+  return {p.iterations, mean.values(), stddev.values(), best.values()};
+}
+
+// clip(mean + stddev * normal, low, high) [H, B, J, A] of the first iteration, by the device's
+// table of normals.
+std::vector<float> draw(const ModelSizes& sizes, const Plan& p) {
+  std::vector<float> actions;
+  for (int64_t t = 0; t < p.horizon; ++t) {
+    const NormalsCounter counter{kStreamActions, static_cast<uint32_t>(t),
+                                 static_cast<uint32_t>(p.first_iteration), 0};
+    Fenced<float> normals(p.batch * p.candidates * sizes.action);
+    CHECK(cuda::normals(p.seeds.data(), p.batch, counter, p.candidates, sizes.action,
+                        normals.data(), nullptr) == nullptr);
+    int64_t i = 0;
+    for (const float normal : normals.values()) {
+      const int64_t a = i % sizes.action, b = i / sizes.action / p.candidates;
+      const size_t of_bound = static_cast<size_t>(b * sizes.action + a);
+      const size_t of_mean = static_cast<size_t>(t * p.batch * sizes.action) + of_bound;
+      const float product = p.stddev[of_mean] * normal;
+      const float x = p.mean[of_mean] + product;
+      actions.push_back(std::min(std::max(x, p.low[of_bound]), p.high[of_bound]));
+      ++i;
+    }
+  }
+  return actions;
+}
+
+// The rollout of the first iteration's candidates.
+Rollout rollout_of(const ModelSizes& sizes, const Plan& p, Random& random) {
+  Rollout rollout(sizes, p.horizon, p.batch, p.candidates,
+                  p.state_noise ? NoiseKind::kSeeds : NoiseKind::kNone, p.per_candidate, p.discount,
+                  random);
+  rollout.belief = p.belief;
+  rollout.state = p.state;
+  rollout.seeds = p.seeds;
+  rollout.iteration = static_cast<uint32_t>(p.first_iteration);
+  rollout.particle = 0;
+  rollout.actions = draw(sizes, p);
+  return rollout;
+}
+
+Plan random_plan(const ModelSizes& sizes, Random& random, int trial) {
+  const int64_t candidates = random.integer(2, 90), topk = random.integer(2, candidates);
+  Plan plan(sizes, random.integer(1, 5), random.integer(1, 3), candidates, topk, random);
+  plan.iterations = 1;
+  plan.first_iteration = trial * 1000;
+  plan.state_noise = trial % 3 != 0;
+  plan.spread = trial % 2 ? Spread::kMeanAbsolute : Spread::kPopulation;
+  plan.discount = trial % 2 ? 0.9 : 1.0;
+  plan.mean = random.uniforms(static_cast<int64_t>(plan.mean.size()), -0.3, 0.3);
+  plan.stddev = random.uniforms(static_cast<int64_t>(plan.stddev.size()), 0.1, 1.0);
+  plan.low = random.uniforms(static_cast<int64_t>(plan.low.size()), -1.5, -0.4);
+  plan.high = random.uniforms(static_cast<int64_t>(plan.high.size()), 0.4, 1.5);
+  plan.per_candidate = trial == 5;
+  if (plan.per_candidate) {
+    plan.belief = random.uniforms(plan.batch * candidates * sizes.belief, -0.9, 0.9);
+    plan.state = random.normals(plan.batch * candidates * sizes.state);
+  }
+  return plan;
+}
+
+template <class Body>
+void for_each_model(uint64_t seed, Body body) {
+  Random random(options().seed + seed);
+  for (const Shape& shape : kShapes) {
+    const RandomModel model(shape, random);
+    for (const Precision precision : kCudaPrecisions) {
+      const Scope scope(precision_name(precision), ", ", shape.name());
+      body(CudaModel(model, precision).model, model, random);
+    }
+  }
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double largest = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    if (!(difference <= largest)) largest = difference;
+  }
+  return largest;
+}
+
+// Smallest distance between the last elite's return and the next one's, over the problems.
+double elite_gap(const std::vector<float>& returns, const Plan& p) {
+  double gap = INFINITY;
+  for (int64_t b = 0; b < p.batch && p.topk < p.candidates; ++b) {
+    std::vector<float> sorted(returns.begin() + b * p.candidates,
+                              returns.begin() + (b + 1) * p.candidates);
+    std::sort(sorted.rbegin(), sorted.rend());
+    const size_t k = static_cast<size_t>(p.topk);
+    gap = std::min(gap, static_cast<double>(sorted[k - 1]) - static_cast<double>(sorted[k]));
+  }
+  return gap;
+}
+
+}  // namespace
+
+TEST("CUDA: an iteration of a plan equals drawing, rolling out and refitting") {
+  for_each_model(160, [](const cuda::Model& model, const RandomModel&, Random& random) {
+    for (int trial = 0; trial < 6; ++trial) {
+      const Plan plan = random_plan(model.sizes, random, trial);
+      const Scope scope("H ", plan.horizon, ", B ", plan.batch, ", J ", plan.candidates, ", K ",
+                        plan.topk);
+      const Rollout rollout = rollout_of(model.sizes, plan, random);
+      const FitResult fit =
+          run_refit({plan.horizon, plan.batch, plan.candidates, plan.topk, model.sizes.action,
+                     plan.spread, plan.epsilon, rollout.actions, run_rollout(model, rollout)},
+                    serial(1));
+      const PlanResult got = run_cuda_plan(model, plan);
+      CHECK(same_bits(got.best, fit.best));
+      // The sums of a plan have another order: in double precision, so at most the next float.
+      CHECK_AT_MOST(largest_difference(got.mean, fit.mean), 1.2e-7);
+      CHECK_AT_MOST(largest_difference(got.stddev, fit.stddev), 1.2e-7);
+    }
+  });
+}
+
+TEST("CUDA: two iterations equal one and one") {
+  for_each_model(161, [](const cuda::Model& model, const RandomModel&, Random& random) {
+    Plan plan(model.sizes, 4, 2, 50, 7, random);
+    plan.iterations = 2;
+    plan.first_iteration = 5;
+    const PlanResult both = run_cuda_plan(model, plan);
+    plan.iterations = 1;
+    const PlanResult first = run_cuda_plan(model, plan);
+    CHECK(first.mean != both.mean);
+    plan.mean = first.mean;
+    plan.stddev = first.stddev;
+    plan.first_iteration = 6;
+    PlanResult second = run_cuda_plan(model, plan);
+    second.iterations = 2;
+    CHECK(second == both);
+  });
+}
+
+TEST("CUDA: a problem alone is planned as in a batch") {
+  for_each_model(162, [](const cuda::Model& model, const RandomModel&, Random& random) {
+    const Plan plan(model.sizes, 3, 3, 40, 6, random);
+    const PlanResult all = run_cuda_plan(model, plan);
+    const int64_t a = model.sizes.action;
+    for (int64_t b = 0; b < 3; ++b) {
+      const Scope scope("problem ", b);
+      Plan alone(model.sizes, 3, 1, 40, 6, random);
+      const auto cut = [b](const std::vector<float>& from, int64_t width) {
+        return std::vector<float>(from.begin() + b * width, from.begin() + (b + 1) * width);
+      };
+      alone.belief = cut(plan.belief, model.sizes.belief);
+      alone.state = cut(plan.state, model.sizes.state);
+      alone.seeds = {plan.seeds[static_cast<size_t>(b)]};
+      const PlanResult got = run_cuda_plan(model, alone);
+      CHECK_EQUAL(got.best[0], all.best[static_cast<size_t>(b)]);
+      for (int64_t i = 0; i < 3 * a; ++i) {
+        const size_t in_batch = static_cast<size_t>((i / a * 3 + b) * a + i % a);
+        CHECK_EQUAL(got.mean[static_cast<size_t>(i)], all.mean[in_batch]);
+        CHECK_EQUAL(got.stddev[static_cast<size_t>(i)], all.stddev[in_batch]);
+      }
+    }
+  });
+}
+
+TEST("CUDA: each iteration in float32 agrees with the CPU's from the same distribution") {
+  Random random(options().seed + 163);
+  double largest = 0.0;
+  int compared = 0, skipped = 0;
+  for (const Shape& shape : kShapes) {
+    for (int trial = 0; trial < 4; ++trial) {
+      const RandomModel source(shape, random);
+      const CudaModel packed(source, Precision::kFloat32);
+      const PackedModel cpu(source, {0, Precision::kFloat32});
+      Plan plan = random_plan(source.sizes, random, trial);
+      for (int64_t i = 0; i < 4; ++i) {
+        const Rollout rollout = rollout_of(source.sizes, plan, random);
+        const double gap = elite_gap(run_rollout(cpu.model, rollout, serial(1)), plan);
+        const PlanResult expected = run_plan(cpu.model, plan, serial(1));
+        const PlanResult got = run_cuda_plan(packed.model, plan);
+        if (gap > 1e-4) {
+          ++compared;
+          largest = std::max(largest, largest_difference(got.mean, expected.mean));
+          largest = std::max(largest, largest_difference(got.stddev, expected.stddev));
+          CHECK_AT_MOST(largest, 2e-6);  // 5 times the bound of the normals
+          CHECK_AT_MOST(largest_difference(got.best, expected.best), 2e-5);
+        } else {
+          ++skipped;  // other elites would be as right
+        }
+        plan.mean = expected.mean;
+        plan.stddev = expected.stddev;
+        ++plan.first_iteration;
+      }
+    }
+  }
+  CHECK_AT_MOST(skipped, compared);
+  note(show(compared) + " compared, " + show(skipped) + " with close elites; largest difference " +
+       show(largest));
+}
+
+TEST("CUDA: a plan does not depend on the order in which threads run") {
+  for_each_model(164, [](const cuda::Model& model, const RandomModel&, Random& random) {
+    Plan plan(model.sizes, 2, 2, 40, 6, random);
+    plan.iterations = 2;
+    const PlanResult once = run_cuda_plan(model, plan);
+    for (uint64_t seed = 1; seed <= (options().quick ? 1 : 3); ++seed) {
+      const cuda::emulator::JitterScope jitter(seed);
+      CHECK(run_cuda_plan(model, plan) == once);
+    }
+  });
+}
+
+TEST("CUDA: a plan lists elites in its workspace where shared memory is too small") {
+  Random random(options().seed + 165);
+  const CudaModel packed(RandomModel({3, 2, 2, 4, {1}, false}, random), Precision::kFloat32);
+  Plan plan(packed.model.sizes, 1, 2, 4200, 4100, random);
+  plan.iterations = 1;
+  const Rollout rollout = rollout_of(packed.model.sizes, plan, random);
+  const FitResult fit = run_refit({1, 2, 4200, 4100, 2, plan.spread, plan.epsilon, rollout.actions,
+                                   run_rollout(packed.model, rollout)},
+                                  serial(1));
+  const PlanResult got = run_cuda_plan(packed.model, plan);
+  CHECK(same_bits(got.best, fit.best));
+  CHECK_AT_MOST(largest_difference(got.mean, fit.mean), 1.2e-7);
+}
+
+TEST("CUDA: a workspace that would overflow is refused") {
+  Random random(options().seed + 166);
+  const CudaModel packed(RandomModel(kShapes[0], random), Precision::kFloat32);
+  PlanProblem problem{};
+  problem.horizon = 65535;
+  problem.batch = int64_t{1} << 40;
+  problem.candidates = (int64_t{1} << 32) - 1;
+  problem.topk = 1;
+  CHECK_EQUAL(cuda::plan_workspace(packed.model, problem, cuda::Variant::kPortable), int64_t{-1});
+}
+
+TEST("CUDA: a variant that the device does not run is an error with a reason") {
+  Random random(options().seed + 167);
+  const cuda::emulator::DeviceScope old(cuda::emulator::Device::sm_80());
+  const CudaModel packed(RandomModel(kShapes[0], random), Precision::kFloat16);
+  PlanProblem problem{};
+  problem.horizon = problem.batch = problem.candidates = problem.topk = problem.iterations = 1;
+  const char* refusal = cuda::plan_refusal(packed.model, problem, cuda::Variant::kPersistent);
+  const char* error =
+      cuda::cem_plan(packed.model, problem, cuda::Variant::kPersistent, nullptr, nullptr);
+  CHECK(refusal != nullptr && std::string(refusal).size() > 20);
+  CHECK(refusal == error);
+}
+
+}  // namespace planet::tests
