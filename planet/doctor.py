@@ -18,11 +18,9 @@ import torch
 from planet import __version__
 from planet.build import build_info
 from planet.config import ModelConfig
-from planet.latent import LatentState
 from planet.machine import machine_facts
-from planet.noise import Noise
-from planet.ops import backend
 from planet.random_weights import random_weights
+from planet.self_test import Agreement, compare, served_variants
 
 EXTRA = {
     "gymnasium": "gymnasium",
@@ -38,7 +36,6 @@ EXTRA = {
 }
 """Modules of the `train` extra and the distributions that bring them."""
 
-_TOLERANCE = 1e-5  # of the mean square return's root; correct builds stay ten times below
 _RENDER_SECONDS = 120.0
 _FRAMES = {"fast": 30, "faithful": 30, "reference": 5}  # the last takes 30 to 120 ms per frame
 _RENDER_TEST = f"""
@@ -154,36 +151,43 @@ def _examine_extension(report: Report) -> None:
             "PATH reinstall from source: PLANET_CUDA=ON pip install --force-reinstall --no-deps ."
         )
     _try_planner(report, info)
+    if cuda["compiled"] and cuda["devices"] and torch.version.cuda:
+        _try_cuda_planner(report)
+    elif cuda["compiled"] and not torch.version.cuda:
+        report.facts.append(("", f"CUDA planner: not tried, torch {torch.__version__} has no CUDA"))
 
 
 def _try_planner(report: Report, info: dict[str, Any]) -> None:
     """Compares the compiled planner with the reference on a small random model."""
-    weights = random_weights(ModelConfig(state_size=5, belief_size=17, hidden_size=19), 3)
-    generator = torch.Generator().manual_seed(0)
-    latent = LatentState(torch.zeros(2, 17), torch.zeros(2, 5))
-    actions = torch.rand(6, 2, 33, 3, generator=generator) * 2 - 1
-    ops = [backend(name) for name in ("reference", "fused")]
-    errors = {}
-    for precision in ("fp32", "int8") if info["int8"] else ("fp32",):
-        returns = [
-            op.rollout_returns(weights, latent, actions, Noise(7), precision=precision)
-            for op in ops
-        ]
-        error = (returns[0] - returns[1]).abs() / returns[0].square().mean().sqrt().clamp(min=1e-2)
-        # In int8 a rounding may fall to the other side; a mistake moves every candidate.
-        errors[precision] = float(error.max() if precision == "fp32" else error.median())
-    fits = [op.refit(actions, returns[0], topk=5) for op in ops]
-    same = torch.equal(fits[0].elites, fits[1].elites)
-    found = ", ".join(f"{precision} {error:.0e}" for precision, error in errors.items())
-    if same and all(error <= _TOLERANCE for error in errors.values()):
-        verdict = f"fused planner agrees with the reference, relative error {found}"
-    else:
-        verdict = f"FAILED: relative error {found}, elites {'equal' if same else 'differ'}"
-        isas = " or ".join(f"PLANET_CPU_ISA={isa}" for isa in info["isas"])
+    agreement = compare("cpu", ("fp32", "int8") if info["int8"] else ("fp32",))
+    isas = " or ".join(f"PLANET_CPU_ISA={isa}" for isa in info["isas"])
+    _judge(report, "fused planner", agreement, f"try {isas}, or --planner.backend reference")
+
+
+def _try_cuda_planner(report: Report) -> None:
+    """The same on the GPU, and which variants of the kernels it runs at the paper's size."""
+    name = f"CUDA planner on {torch.cuda.get_device_name()}"
+    retreat = "try --train.device cpu, or --planner.backend reference"
+    try:
+        agreement = compare("cuda", ("fp32", "fp16", "bf16"))
+        variants = served_variants("cuda", random_weights(ModelConfig(), 6))
+    except (RuntimeError, ValueError) as error:
+        report.facts.append(("", f"{name} FAILED: {error}"))
+        report.problems.append(Problem(f"the {name} does not run: {error}", retreat))
+        return
+    _judge(report, name, agreement, retreat)
+    served = [f"{v} ({why or 'yes'})" for v, why in variants.items()]
+    report.facts.append(("", f"CUDA variants at the paper's size: {', '.join(served)}"))
+
+
+def _judge(report: Report, name: str, agreement: Agreement, retreat: str) -> None:
+    verdict = f"{name} agrees with the reference, {agreement}"
+    if not agreement.good:
+        verdict = f"{name} FAILED: {agreement}"
         report.problems.append(
             Problem(
                 f"the compiled planner disagrees with the reference ({verdict})",
-                f"reinstall; if it stays, try {isas}, or --planner.backend reference",
+                f"reinstall; if it stays, {retreat}",
             )
         )
     report.facts.append(("self-test", verdict))

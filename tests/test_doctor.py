@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
 
-from planet import build_info, doctor
+from planet import build_info, doctor, self_test
 from planet.cli import main
 from planet.doctor import Problem, Report, examine, render_test
 from planet.ops import fused
@@ -109,6 +109,69 @@ def test_wrong_int8_alone_is_a_problem(
     report = examine()
     assert not report.healthy
     assert "FAILED" in report.problems[0].what and ", int8 7e-04" in report.problems[0].what
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build and a torch with CUDA, and a GPU; what runs there runs on the CPU."""
+    info = build_info()
+    cuda = {"compiled": True, "toolkit": "13.0", "architectures": "90a-real", "devices": 1,
+            "status": "ok"}  # fmt: skip
+    monkeypatch.setattr(doctor, "build_info", lambda: info | {"cuda": cuda})
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *device: "NVIDIA H200")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    right = self_test.compare
+    monkeypatch.setattr(
+        doctor, "compare",
+        lambda device, precisions: right("cpu", ("fp32",) if device == "cuda" else precisions),
+    )  # fmt: skip
+    variants = {"portable": "", "persistent": "needs 16 clusters"}
+    monkeypatch.setattr(doctor, "served_variants", lambda device, weights: variants)
+
+
+@needs_fused
+def test_a_gpu_is_tried_and_its_variants_are_named(rendered: dict[str, Any], gpu: None) -> None:
+    report = examine()
+    texts = [text for _, text in report.facts]
+    assert any("CUDA planner on NVIDIA H200 agrees with the reference" in text for text in texts)
+    wanted = "CUDA variants at the paper's size: portable (yes), persistent (needs 16 clusters)"
+    assert wanted in texts
+    assert report.healthy
+
+
+@needs_fused
+def test_a_gpu_that_fails_is_a_problem(
+    rendered: dict[str, Any], gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = doctor.compare
+
+    def fail(device: str, precisions: tuple[str, ...]) -> self_test.Agreement:
+        if device == "cuda":
+            raise RuntimeError("no kernel image")
+        return right(device, precisions)
+
+    monkeypatch.setattr(doctor, "compare", fail)
+    (problem,) = examine().problems
+    assert problem.what == "the CUDA planner on NVIDIA H200 does not run: no kernel image"
+    assert "--planner.backend reference" in problem.fix
+
+
+@needs_fused
+def test_a_build_with_cuda_under_a_torch_without_is_said(
+    rendered: dict[str, Any], gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    texts = [text for _, text in examine().facts]
+    assert f"CUDA planner: not tried, torch {torch.__version__} has no CUDA" in texts
+
+
+@pytest.mark.parametrize(("precision", "error"), [("fp16", 1e-2), ("bf16", 1e-1), ("fp32", 1e-4)])
+def test_every_precision_has_its_tolerance(precision: str, error: float) -> None:
+    assert not self_test.Agreement({precision: error}, True).good
+    assert self_test.Agreement({precision: error / 20}, True).good
+    assert not self_test.Agreement({precision: error / 20}, False).good
+    assert not self_test.Agreement({precision: float("nan")}, True).good
 
 
 def test_missing_package_is_a_problem_with_the_extra(

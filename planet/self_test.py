@@ -1,0 +1,106 @@
+"""Compares the compiled planner with the reference on a small random model, for `planet doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from planet.config import ModelConfig
+from planet.latent import LatentState
+from planet.noise import Noise
+from planet.ops import fused, reference
+from planet.ops.variants import VARIANTS, cuda_variant
+from planet.random_weights import random_weights
+from planet.weights import RolloutWeights
+
+TOLERANCES = {"fp32": 1e-5, "int8": 1e-5, "fp16": 4e-3, "bf16": 3e-2}
+"""Of the relative errors; right builds stay well below, and mistakes show as errors near 1."""
+
+_MODEL = ModelConfig(state_size=5, belief_size=17, hidden_size=19)
+_ACTIONS, _TOPK = 3, 5
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the comparison found.
+
+    Attributes:
+      errors: of returns, relative, by precision.
+      same_elites: whether the refit chose the reference's candidates.
+    """
+
+    errors: dict[str, float]
+    same_elites: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether everything agrees within the tolerances."""
+        within = (error <= TOLERANCES[precision] for precision, error in self.errors.items())
+        return self.same_elites and all(within)
+
+    def __str__(self) -> str:
+        found = ", ".join(f"{precision} {error:.0e}" for precision, error in self.errors.items())
+        return f"relative error {found}" + ("" if self.same_elites else ", other elites")
+
+
+def compare(device: torch.device | str, precisions: tuple[str, ...]) -> Agreement:
+    """Runs the ops of both backends: the reference on the CPU, the compiled core on `device`."""
+    weights = random_weights(_MODEL, _ACTIONS)
+    latent, actions = _start(2), _actions()
+    there = weights.to(device), latent.to(device), actions.to(device)
+    errors = {}
+    for precision in precisions:
+        # The halves are measured against float32, whose rounding is far below theirs.
+        exact = "int8" if precision == "int8" else "fp32"
+        expected = reference.rollout_returns(weights, latent, actions, Noise(7), precision=exact)
+        got = fused.rollout_returns(*there, Noise(7), precision=precision).cpu()
+        errors[precision] = _error(got, expected, precision)
+    returns = reference.rollout_returns(weights, latent, actions, Noise(7))
+    wanted = reference.refit(actions, returns, topk=_TOPK).elites
+    elites = fused.refit(there[2], returns.to(device), topk=_TOPK).elites.cpu()
+    return Agreement(errors, torch.equal(elites, wanted))
+
+
+def served_variants(device: torch.device | str, weights: RolloutWeights) -> dict[str, str]:
+    """Variants of the plan's kernels on a CUDA device: why each refuses `weights`, or ""."""
+    found = {}
+    latent = LatentState(
+        torch.zeros(1, weights.belief_size, device=device),
+        torch.zeros(1, weights.state_size, device=device),
+    )
+    mean = torch.zeros(12, 1, weights.action_size, device=device)
+    for variant in VARIANTS:
+        refusals = {}
+        for precision in ("fp32", "fp16"):
+            try:
+                with cuda_variant(variant):
+                    fused.cem_plan(
+                        weights.to(device), latent, mean, torch.ones_like(mean), seed=0,
+                        candidates=1000, topk=100, iterations=1, precision=precision,
+                    )  # fmt: skip
+            except ValueError as refusal:
+                refusals[precision] = str(refusal)
+        found[variant] = "" if len(refusals) < 2 else refusals["fp16"]
+    return found
+
+
+def _start(batch: int) -> LatentState:
+    return LatentState(
+        torch.zeros(batch, _MODEL.belief_size), torch.zeros(batch, _MODEL.state_size)
+    )
+
+
+def _actions() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(6, 2, 33, _ACTIONS, generator=generator) * 2 - 1
+
+
+def _error(got: Tensor, expected: Tensor, precision: str) -> float:
+    difference = got - expected
+    if precision in ("fp16", "bf16"):
+        return float(difference.norm() / expected.norm())
+    error = difference.abs() / expected.square().mean().sqrt().clamp(min=1e-2)
+    # In int8 a rounding may fall to the other side; a mistake moves every candidate.
+    return float(error.median() if precision == "int8" else error.max())
