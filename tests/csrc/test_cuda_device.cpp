@@ -1,0 +1,56 @@
+// What is said of machines that cannot run the kernels.
+#include <string>
+
+#include "cuda/device.h"
+#include "emulator.h"
+#include "harness.h"
+
+namespace planet::tests {
+namespace {
+
+using cuda::emulator::Device;
+using cuda::emulator::DeviceScope;
+
+std::string count_error(const Device& device) {
+  const DeviceScope scope(device);
+  const char* error = nullptr;
+  CHECK_EQUAL(cuda::device_count(&error), 0);
+  return error != nullptr ? error : "";
+}
+
+}  // namespace
+
+TEST("CUDA: visible devices are counted") {
+  Device two = Device::sm_90();
+  two.count = 2;
+  const DeviceScope scope(two);
+  const char* error = "left from before";
+  CHECK_EQUAL(cuda::device_count(&error), 2);
+  CHECK(error == nullptr);
+  CHECK(cuda::device_refusal() == nullptr);
+}
+
+TEST("CUDA: a missing driver, an old driver and a missing GPU are told apart") {
+  Device device = Device::sm_90();
+  device.count = 0;
+  CHECK_EQUAL(count_error(device),
+              std::string("the NVIDIA driver sees no GPU (is CUDA_VISIBLE_DEVICES set?)"));
+  device.driver = 0;
+  CHECK_EQUAL(count_error(device), std::string("no NVIDIA driver found"));
+  device.driver = 12020;
+  CHECK_EQUAL(count_error(device),
+              std::string("the NVIDIA driver is too old: it supports CUDA 12.2, this build needs "
+                          "CUDA 13.0 or newer; update the driver"));
+}
+
+TEST("CUDA: a GPU older than Ampere is refused with what it would need") {
+  Device turing = Device::sm_80();
+  turing.major = 7;
+  turing.minor = 5;
+  const DeviceScope scope(turing);
+  CHECK_EQUAL(std::string(cuda::device_refusal()),
+              std::string("this GPU is too old: the planner needs compute capability 8.0 (Ampere) "
+                          "or newer"));
+}
+
+}  // namespace planet::tests
