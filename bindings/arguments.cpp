@@ -2,12 +2,28 @@
 
 namespace planet {
 
+namespace {
+
+Tensor allocate(const Tensor& like, std::initializer_list<int64_t> shape, ScalarType type) {
+  try {
+    return torch::stable::new_empty(like, shape, type);
+  } catch (const std::exception&) {  // torch's own words do not cross its stable ABI
+    int64_t mebibytes = type == ScalarType::Float ? 4 : 1;
+    for (const int64_t size : shape) mebibytes *= size;
+    mebibytes >>= 20;
+    fail("memory: could not allocate ", mebibytes, " MiB on ", Place(like).text(),
+         "; expected that much to be free, so use fewer candidates or problems at once");
+  }
+}
+
+}  // namespace
+
 Tensor new_floats(const Tensor& like, std::initializer_list<int64_t> shape) {
-  return torch::stable::new_empty(like, shape, ScalarType::Float);
+  return allocate(like, shape, ScalarType::Float);
 }
 
 Tensor new_workspace(const Tensor& like, int64_t bytes) {
-  return torch::stable::new_empty(like, {bytes}, ScalarType::Byte);
+  return allocate(like, {bytes}, ScalarType::Byte);
 }
 
 ModelSizes model_sizes(const std::vector<int64_t>& sizes) {

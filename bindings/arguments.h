@@ -16,7 +16,8 @@ constexpr int64_t kMaxHorizon = 65535;
 constexpr int64_t kMaxIteration = 65535;
 constexpr int64_t kMaxParticle = 0xFFFFFFFF;
 
-// float32 [shape...], where `like` is.
+// float32 [shape...], where `like` is. This and the next fail with a message that begins with
+// "memory" where there is too little of it.
 Tensor new_floats(const Tensor& like, std::initializer_list<int64_t> shape);
 
 // So many bytes of workspace, where `like` is.

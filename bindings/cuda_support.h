@@ -1,5 +1,6 @@
-// What the ops need for CUDA tensors: a device and a stream, aligned memory, errors. (In the tests'
-// emulation the "CUDA tensors" are on the CPU; then there is no device to choose and no stream.)
+// What the ops need for CUDA tensors: a device and a stream, a model, aligned memory, errors. (In
+// the tests' emulation the "CUDA tensors" are on the CPU; then there is no device to choose and no
+// stream.)
 #pragma once
 
 #ifdef PLANET_WITH_CUDA
@@ -8,8 +9,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "checks.h"
+#include "model.h"
 
 namespace planet {
 
@@ -24,6 +27,11 @@ class CudaStream {
   std::optional<torch::stable::accelerator::DeviceGuard> guard_;
   void* stream_ = nullptr;
 };
+
+Precision check_cuda_precision(int64_t precision);
+
+cuda::Model make_cuda_model(const Tensor& packed, const std::vector<int64_t>& sizes,
+                            double min_stddev, int64_t precision, Place place);
 
 // So many bytes aligned to 256, where `like` is.
 Tensor new_aligned(const Tensor& like, int64_t bytes);

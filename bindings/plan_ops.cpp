@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "cem.h"
 #include "cpu_support.h"
+#include "cuda_support.h"
 #include "library.h"
 
 namespace planet {
@@ -66,6 +67,7 @@ void check_workspace(int64_t bytes, int64_t candidates) {
   if (bytes < 0) fail("candidates: expected fewer than ", candidates, ", the workspace overflows");
 }
 
+#ifdef PLANET_WITH_CPU
 Outputs cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t kernel,
                  int64_t precision, Tensor belief, Tensor state, Tensor mean, Tensor stddev,
                  Tensor seeds, Tensor low, Tensor high, int64_t candidates, int64_t topk,
@@ -88,6 +90,38 @@ Outputs cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev, i
       cpu::cem_plan(model, problem, workspace.mutable_data_ptr(), threads);
   return out;
 }
+#endif
+
+#ifdef PLANET_WITH_CUDA
+// `kernel` is a cuda::Variant.
+Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t kernel,
+                      int64_t precision, Tensor belief, Tensor state, Tensor mean, Tensor stddev,
+                      Tensor seeds, Tensor low, Tensor high, int64_t candidates, int64_t topk,
+                      int64_t iterations, int64_t first_iteration, int64_t spread, double epsilon,
+                      bool state_noise, double discount, std::optional<double> budget_ms) {
+  check_range("kernel", kernel, 0, 1);
+  if (budget_ms) fail("budget_ms: only available on cpu");
+  const auto variant = static_cast<cuda::Variant>(kernel);
+  const Place place(mean);
+  const CudaStream stream(place);
+  const cuda::Model model = make_cuda_model(packed, sizes, min_stddev, precision, place);
+  PlanProblem problem =
+      make_problem(model.sizes, belief, state, mean, stddev, seeds, low, high, candidates, topk,
+                   iterations, first_iteration, spread, epsilon, state_noise, discount);
+  if (const char* refusal = cuda::plan_refusal(model, problem, variant)) {
+    fail("variant: 'persistent' does not serve this plan on ", place.text(), ": ", refusal,
+         "; use 'portable'");
+  }
+  const int64_t bytes = cuda::plan_workspace(model, problem, variant);
+  check_workspace(bytes, candidates);
+  Tensor workspace = new_aligned(mean, bytes);
+  Outputs out = make_outputs(mean, stddev, problem);
+  check_enqueued("cem_plan", cuda::cem_plan(model, problem, variant, workspace.mutable_data_ptr(),
+                                            stream.get()));
+  *std::get<3>(out).mutable_data_ptr<int64_t>() = iterations;
+  return out;
+}
+#endif
 
 }  // namespace
 }  // namespace planet
@@ -101,6 +135,14 @@ PLANET_SCHEMA(m) {
       "-> (Tensor mean, Tensor stddev, Tensor best, Tensor iterations)");
 }
 
+#ifdef PLANET_WITH_CPU
 PLANET_CPU(m) {
   m.impl("cem_plan", TORCH_BOX(&planet::cem_plan));
 }
+#endif
+
+#ifdef PLANET_WITH_CUDA
+PLANET_CUDA(m) {
+  m.impl("cem_plan", TORCH_BOX(&planet::cem_plan_cuda));
+}
+#endif

@@ -1,17 +1,22 @@
 // Counter-based random numbers as tables (contract: csrc/philox.h).
 #include "arguments.h"
 #include "cpu_support.h"
+#include "cuda_support.h"
 #include "library.h"
 #include "normals.h"
+#include "philox.h"
 
 namespace planet {
 namespace {
 
-NormalsCounter check_counter(const Tensor& seeds, int64_t candidates, int64_t dims, int64_t stream,
-                             int64_t time, int64_t iteration, int64_t particle) {
+constexpr int64_t kMaxDims = 65536;  // they share a word with the stream
+
+NormalsCounter check_counter(const Tensor& seeds, int64_t candidates, int64_t dims,
+                             int64_t most_dims, int64_t stream, int64_t time, int64_t iteration,
+                             int64_t particle) {
   check_dims(seeds, "seeds", 1, "[B]");
   check_range("candidates", candidates, 1, kMaxCount);
-  check_range("dims", dims, 1, kMaxSize);
+  check_range("dims", dims, 1, most_dims);
   check_range("stream", stream, 0, 65535);
   check_range("time", time, 0, kMaxHorizon);
   check_range("iteration", iteration, 0, kMaxIteration);
@@ -20,10 +25,16 @@ NormalsCounter check_counter(const Tensor& seeds, int64_t candidates, int64_t di
           static_cast<uint32_t>(iteration), static_cast<uint32_t>(particle)};
 }
 
+// float64 [B, candidates, dims].
+Tensor new_doubles(const Tensor& seeds, int64_t candidates, int64_t dims) {
+  return torch::stable::new_empty(seeds, {seeds.size(0), candidates, dims}, ScalarType::Double);
+}
+
+#ifdef PLANET_WITH_CPU
 Tensor normals(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream, int64_t time,
                int64_t iteration, int64_t particle, int64_t kernel) {
   const NormalsCounter counter =
-      check_counter(seeds, candidates, dims, stream, time, iteration, particle);
+      check_counter(seeds, candidates, dims, kMaxSize, stream, time, iteration, particle);
   const int64_t batch = seeds.size(0);
   const int64_t* seed = integers(seeds, "seeds", {batch}, Place());
   const cpu::Isa isa = check_isa(kernel);
@@ -35,6 +46,60 @@ Tensor normals(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream, i
   return out;
 }
 
+Tensor uniforms(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream, int64_t time,
+                int64_t iteration, int64_t particle) {
+  const NormalsCounter counter =
+      check_counter(seeds, candidates, dims, kMaxDims, stream, time, iteration, particle);
+  const int64_t batch = seeds.size(0);
+  const int64_t* seed = integers(seeds, "seeds", {batch}, Place());
+  Tensor out = new_doubles(seeds, candidates, dims);
+  double* next = out.mutable_data_ptr<double>();
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t c = 0; c < candidates; ++c) {
+      for (int64_t dim = 0; dim < dims; ++dim) {
+        uint32_t words[4] = {static_cast<uint32_t>(c >> 2),
+                             static_cast<uint32_t>(dim) | counter.stream << 16,
+                             counter.time | counter.iteration << 16, counter.particle};
+        philox4x32(words, static_cast<uint32_t>(seed[b]), static_cast<uint32_t>(seed[b] >> 32));
+        *next++ = uniform(words[c & 3]);
+      }
+    }
+  }
+  return out;
+}
+#endif
+
+#ifdef PLANET_WITH_CUDA
+Tensor normals_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream_number,
+                    int64_t time, int64_t iteration, int64_t particle, int64_t kernel) {
+  check_range("kernel", kernel, 0, 0);
+  const NormalsCounter counter =
+      check_counter(seeds, candidates, dims, kMaxDims, stream_number, time, iteration, particle);
+  const Place place(seeds);
+  const CudaStream stream(place);
+  const int64_t batch = seeds.size(0);
+  const int64_t* seed = integers(seeds, "seeds", {batch}, place);
+  Tensor out = new_floats(seeds, {batch, candidates, dims});
+  check_enqueued("normals", cuda::normals(seed, batch, counter, candidates, dims,
+                                          out.mutable_data_ptr<float>(), stream.get()));
+  return out;
+}
+
+Tensor uniforms_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream_number,
+                     int64_t time, int64_t iteration, int64_t particle) {
+  const NormalsCounter counter =
+      check_counter(seeds, candidates, dims, kMaxDims, stream_number, time, iteration, particle);
+  const Place place(seeds);
+  const CudaStream stream(place);
+  const int64_t batch = seeds.size(0);
+  const int64_t* seed = integers(seeds, "seeds", {batch}, place);
+  Tensor out = new_doubles(seeds, candidates, dims);
+  check_enqueued("uniforms", cuda::uniforms(seed, batch, counter, candidates, dims,
+                                            out.mutable_data_ptr<double>(), stream.get()));
+  return out;
+}
+#endif
+
 }  // namespace
 }  // namespace planet
 
@@ -42,8 +107,21 @@ PLANET_SCHEMA(m) {
   m.def(
       "normals(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, "
       "int particle, int kernel) -> Tensor");
+  m.def(
+      "uniforms(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, "
+      "int particle) -> Tensor");
 }
 
+#ifdef PLANET_WITH_CPU
 PLANET_CPU(m) {
   m.impl("normals", TORCH_BOX(&planet::normals));
+  m.impl("uniforms", TORCH_BOX(&planet::uniforms));
 }
+#endif
+
+#ifdef PLANET_WITH_CUDA
+PLANET_CUDA(m) {
+  m.impl("normals", TORCH_BOX(&planet::normals_cuda));
+  m.impl("uniforms", TORCH_BOX(&planet::uniforms_cuda));
+}
+#endif

@@ -40,6 +40,7 @@ RefitProblem make_problem(const Tensor& actions, const Tensor& returns, int64_t 
   return problem;
 }
 
+#ifdef PLANET_WITH_CPU
 Outputs refit(Tensor actions, Tensor returns, int64_t topk, int64_t spread, double epsilon) {
   Outputs out;
   const RefitProblem problem = make_problem(actions, returns, topk, spread, epsilon, out);
@@ -47,6 +48,7 @@ Outputs refit(Tensor actions, Tensor returns, int64_t topk, int64_t spread, doub
   cpu::refit(problem, static_cast<uint64_t*>(keys.mutable_data_ptr()), torch_threads());
   return out;
 }
+#endif
 
 #ifdef PLANET_WITH_CUDA
 Outputs refit_cuda(Tensor actions, Tensor returns, int64_t topk, int64_t spread, double epsilon) {
@@ -68,9 +70,11 @@ PLANET_SCHEMA(m) {
       "-> (Tensor mean, Tensor stddev, Tensor elites, Tensor best)");
 }
 
+#ifdef PLANET_WITH_CPU
 PLANET_CPU(m) {
   m.impl("refit", TORCH_BOX(&planet::refit));
 }
+#endif
 
 #ifdef PLANET_WITH_CUDA
 PLANET_CUDA(m) {

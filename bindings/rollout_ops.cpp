@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "cpu_support.h"
+#include "cuda_support.h"
 #include "library.h"
 
 namespace planet {
@@ -44,6 +45,7 @@ Call check_call(const ModelSizes& sizes, const Tensor& belief, const Tensor& sta
   return out;
 }
 
+#ifdef PLANET_WITH_CPU
 Tensor rollout_returns(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t kernel,
                        int64_t precision, Tensor belief, Tensor state, Tensor actions,
                        std::optional<Tensor> noise, std::optional<Tensor> seeds, int64_t iteration,
@@ -60,6 +62,32 @@ Tensor rollout_returns(Tensor packed, std::vector<int64_t> sizes, double min_std
                        workspace.mutable_data_ptr<float>(), threads);
   return returns;
 }
+#endif
+
+#ifdef PLANET_WITH_CUDA
+// All variants of the plan share one rollout, so `kernel` is 0.
+Tensor rollout_returns_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
+                            int64_t kernel, int64_t precision, Tensor belief, Tensor state,
+                            Tensor actions, std::optional<Tensor> noise,
+                            std::optional<Tensor> seeds, int64_t iteration, int64_t particle,
+                            double discount) {
+  check_range("kernel", kernel, 0, 0);
+  const Place place(actions);
+  const CudaStream stream(place);
+  const cuda::Model model = make_cuda_model(packed, sizes, min_stddev, precision, place);
+  const Call call =
+      check_call(model.sizes, belief, state, actions, noise, seeds, iteration, particle);
+  Tensor returns = new_floats(actions, {call.batch, call.candidates});
+  Tensor workspace =
+      new_aligned(actions, cuda::rollout_workspace(model, call.batch, call.candidates));
+  check_enqueued(
+      "rollout_returns",
+      cuda::rollout_returns(model, call.latent, call.horizon, call.batch, call.candidates,
+                            call.actions, call.noise, discount, returns.mutable_data_ptr<float>(),
+                            workspace.mutable_data_ptr(), stream.get()));
+  return returns;
+}
+#endif
 
 }  // namespace
 }  // namespace planet
@@ -71,6 +99,14 @@ PLANET_SCHEMA(m) {
       "int particle, float discount) -> Tensor");
 }
 
+#ifdef PLANET_WITH_CPU
 PLANET_CPU(m) {
   m.impl("rollout_returns", TORCH_BOX(&planet::rollout_returns));
 }
+#endif
+
+#ifdef PLANET_WITH_CUDA
+PLANET_CUDA(m) {
+  m.impl("rollout_returns", TORCH_BOX(&planet::rollout_returns_cuda));
+}
+#endif

@@ -1,11 +1,13 @@
 // Packs a snapshot's tensors into what the kernels read.
 #include "arguments.h"
 #include "cpu_support.h"
+#include "cuda_support.h"
 #include "library.h"
 
 namespace planet {
 namespace {
 
+#ifdef PLANET_WITH_CPU
 Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list, int64_t kernel,
                     int64_t precision_index) {
   const ModelSizes sizes = model_sizes(sizes_list);
@@ -16,6 +18,23 @@ Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list
   cpu::pack(sizes, weights, isa, precision, packed.mutable_data_ptr());
   return packed;
 }
+#endif
+
+#ifdef PLANET_WITH_CUDA
+// Every variant reads the same pack, so `kernel` is 0.
+Tensor pack_weights_cuda(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list,
+                         int64_t kernel, int64_t precision_index) {
+  const ModelSizes sizes = model_sizes(sizes_list);
+  check_range("kernel", kernel, 0, 0);
+  const Precision precision = check_cuda_precision(precision_index);
+  const ModelWeights weights = model_weights(tensors, sizes);
+  const CudaStream stream{Place(tensors[0])};
+  Tensor packed = new_aligned(tensors[0], cuda::packed_bytes(sizes, precision));
+  check_enqueued("pack_weights",
+                 cuda::pack(sizes, weights, precision, packed.mutable_data_ptr(), stream.get()));
+  return packed;
+}
+#endif
 
 }  // namespace
 }  // namespace planet
@@ -24,6 +43,14 @@ PLANET_SCHEMA(m) {
   m.def("pack_weights(Tensor[] tensors, int[] sizes, int kernel, int precision) -> Tensor");
 }
 
+#ifdef PLANET_WITH_CPU
 PLANET_CPU(m) {
   m.impl("pack_weights", TORCH_BOX(&planet::pack_weights));
 }
+#endif
+
+#ifdef PLANET_WITH_CUDA
+PLANET_CUDA(m) {
+  m.impl("pack_weights", TORCH_BOX(&planet::pack_weights_cuda));
+}
+#endif
