@@ -91,7 +91,7 @@ if wanted jitter && [ $GPU = yes ]; then
     bash -c "$(build "$WORK/jitter")" >"$WORK/jitter_build.log" 2>&1 &
   JITTER=$!
 fi
-stage build 150 any "$(build "$WORK/site") && cd '$WORK' && PYTHONPATH='$WORK/site' '$PYTHON' -c '
+stage build 180 any "$(build "$WORK/site") && cd '$WORK' && PYTHONPATH='$WORK/site' '$PYTHON' -c '
 import planet, torch
 info = planet.build_info()
 print(planet.__file__, info)
