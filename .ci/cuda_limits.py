@@ -25,5 +25,8 @@ class Limits:
 
 # The first row that matches a kernel holds for it.
 LIMITS = [
-    Limits(r"\brefit_kernel\b", registers=64),
+    Limits(r"\bselect_kernel\b", registers=128, local_bytes=0),
+    Limits(r"\bfit_kernel\b", registers=64, local_bytes=0),
+    Limits(r"\bplan_refit_kernel\b", registers=64, local_bytes=0),
+    Limits(r"\btable_kernel\b", registers=64, local_bytes=0),
 ]

@@ -42,7 +42,7 @@ __device__ void sort_keys(uint64_t* keys, int64_t padded) {
 }
 
 // Writes elites and best. keys: [gridDim.x, padded] in global memory, or null for shared memory.
-__global__ void __launch_bounds__(kSelectThreads)
+__global__ void __launch_bounds__(kSelectThreads, 1)
     select_kernel(RefitProblem p, uint64_t* workspace, int64_t padded) {
   SelectionSpace& space = *reinterpret_cast<SelectionSpace*>(shared_memory());
   uint64_t* keys = workspace
