@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from golden.model import sigmoid, softplus
+from golden.model import softplus
 from torch import Tensor
 
 from planet.latent import LatentState
@@ -32,6 +32,10 @@ def rounded(x: Array, precision: str | None) -> Array:
     # Eight significant bits: in units of 2^(exponent - 8), rint is to the nearest, ties to even.
     unit = np.ldexp(1.0, np.frexp(x)[1] - 8)
     return np.rint(x / unit) * unit
+
+
+def sigmoid(x: Array) -> Array:
+    return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
 def exponent(*matrices: Array) -> int:
@@ -85,7 +89,9 @@ class Oracle:
         return self.operand(x) @ rounded(weight * 2.0**e, self.precision).T * 2.0**-e
 
     def activate(self, x: Array) -> Array:
-        return np.where(x > 0, x, np.expm1(np.minimum(x, 0)) if self.elu else 0.0)
+        if self.elu:
+            return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+        return np.maximum(x, 0)  # NaN stays NaN
 
     def step(self, belief: Array, state: Array, action: Array) -> tuple[Array, Array, Array]:
         """New belief, and mean and stddev of the new state."""
@@ -137,7 +143,19 @@ def exact_returns(
 
     With a precision, candidates that its format does not hold are exact.
     """
-    horizon, batch, candidates, _ = actions.shape
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _exact_returns(weights, latent, actions, noise, discount, precision)
+
+
+def _exact_returns(
+    weights: RolloutWeights,
+    latent: LatentState,
+    actions: Tensor,
+    noise: Tensor | None,
+    discount: float,
+    precision: str | None,
+) -> Tensor:
+    _, batch, candidates, _ = actions.shape
     model, exact = Oracle(weights, precision), Oracle(weights)
     rows = []
     for b in range(batch):

@@ -63,6 +63,15 @@ HALF_MEDIAN = 2e-6
 # models above: fp16 up to 5.3e-4, bf16 up to 1.1e-3: half and a tenth of the error of rounding.
 HALF_RMS = {"fp16": 1e-3, "bf16": 3e-3}
 
+# fp32 on CUDA devices (products of operands in two fp16 parts each) against float64, relative L2 by
+# gain; the largest error has to hold RETURNS besides. Measured in the emulator, whose matrix units
+# cut off what they add as those of GPUs do: 1e-7 to 4e-7 at gains 1 and 2.
+FP32_CLASS = {1.0: 2e-6, 2.0: 2e-6, 3.0: 2e-5}
+
+# How much less than float64's plan a half-precision plan may return, over that return's magnitude,
+# judged by the float64 model.
+HALF_REGRET = {"fp16": 0.01, "bf16": 0.05}
+
 # Normals against float64: the contract's bound, absolute + relative. The radius goes through a
 # logarithm, where float32 kernels lose two or three units in the last place near u = 1.
 NORMAL_ABSOLUTE = 4e-7

@@ -1,0 +1,86 @@
+"""The bindings' CUDA implementations on kernels that run on the CPU.
+
+The kernels' sources compile for the CPU as they are (tests/csrc/emulator); linked with the bindings
+they are `torch.ops.planet_emulated`, and `EmulatedKernels` makes `planet.ops.fused` call those for
+CPU tensors as it calls `torch.ops.planet` for CUDA tensors. No GPU is needed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from planet.ops.kernels import CudaKernels
+
+ROOT = Path(__file__).parents[3]
+# Also those that pip put beside the interpreter.
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+CMAKE = shutil.which("cmake", path=PATH)
+COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
+
+_STREAM = SimpleNamespace(synchronize=lambda: None)
+
+
+def missing() -> str | None:
+    """What it takes to build and is not there."""
+    if not (ROOT / "csrc" / "cuda").is_dir():
+        return "no source tree"
+    return "no C++ compiler" if COMPILER is None else "no cmake" if CMAKE is None else None
+
+
+@cache
+def load() -> None:
+    """Builds what has changed, once per session, and registers the ops.
+
+    PLANET_EMULATED names a folder to build in; else build/emulated of the source tree.
+    """
+    folder = Path(os.environ.get("PLANET_EMULATED") or ROOT / "build" / "emulated")
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / "tests" / "ops" / "cuda" / "planet_emulated.so"
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one worker builds, the others wait and find it done
+        if not os.environ.get("PLANET_EMULATED_KEEP"):
+            include = Path(torch.__file__).parent / "include"
+            _run(CMAKE, "-S", ROOT, "-B", folder, "-DPLANET_PYTHON=OFF", "-DPLANET_TESTS=ON",
+                 "-DPLANET_EMULATED_OPS=ON", f"-DPLANET_TORCH_INCLUDE={include}")  # fmt: skip
+            _run(CMAKE, "--build", folder, "--target", "planet_emulated", "--parallel", "2")
+        torch.ops.load_library(str(library))
+
+
+def _run(*command: object) -> None:
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True, text=True, timeout=1800, env=os.environ | {"PATH": PATH},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
+
+
+class EmulatedKernels(CudaKernels):
+    """`CudaKernels` for CPU tensors: there is no device to check, no stream and no graph."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        load()
+        self.ops = torch.ops.planet_emulated
+        self._checked = True
+
+    def check_memory(self, mean: Tensor, candidates: int) -> None:
+        """The device is this machine, which tests do not fill."""
+
+    @staticmethod
+    def _capturing() -> bool:
+        return False
+
+    @staticmethod
+    def _current_stream(device: torch.device) -> Any:
+        return _STREAM

@@ -1,0 +1,247 @@
+"""What the CUDA path refuses, word for word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from ops.cuda.support import Device, needs_gpu, plan
+from random_weights import TINY, Sizes, make_problem
+
+from planet.noise import Noise, row_seeds
+from planet.ops import fused
+from planet.ops.kernels import CudaKernels, sizes, tensors
+from planet.ops.variants import chosen_variant, cuda_variant
+
+CUDA = torch.device("cuda:0")
+
+
+def extension(**cuda: Any) -> Any:
+    return SimpleNamespace(build_info=lambda: {"cuda": cuda})
+
+
+def test_an_extension_without_cuda_says_how_to_get_it() -> None:
+    kernels = CudaKernels(extension(compiled=False, devices=0, status="built without"))
+    with pytest.raises(ValueError) as error:
+        kernels.check("weights", CUDA)
+    assert str(error.value) == (
+        "weights: backend='fused' was built without CUDA, got tensors on cuda:0; reinstall planet "
+        "from source with the CUDA toolkit on PATH (PLANET_CUDA=ON pip install --force-reinstall "
+        "--no-deps .), or use backend='reference'"
+    )
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "the NVIDIA driver is too old: it supports CUDA 12.4, this build needs CUDA 13.0 or newer; "
+        "update the driver",
+        "no NVIDIA driver found",
+    ],
+)
+def test_a_device_that_the_extension_cannot_use_is_explained(status: str) -> None:
+    kernels = CudaKernels(extension(compiled=True, devices=0, status=status, toolkit="13.0"))
+    with pytest.raises(ValueError) as error:
+        kernels.check("actions", CUDA)
+    assert str(error.value) == (
+        f"actions: backend='fused' cannot use cuda:0: {status} (its kernels were built with CUDA "
+        "13.0), or use backend='reference'"
+    )
+
+
+def test_what_is_served_is_asked_once() -> None:
+    asked = []
+
+    def build_info() -> dict[str, Any]:
+        asked.append(1)
+        return {"cuda": {"compiled": True, "devices": 1, "status": "ok"}}
+
+    kernels = CudaKernels(SimpleNamespace(build_info=build_info))
+    for _ in range(3):
+        kernels.check("weights", CUDA)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "message"),
+    [
+        ("memory: could not allocate 12 MiB on cuda:0; expected", torch.OutOfMemoryError,
+         "memory: could not allocate 12 MiB"),
+        ("variant: 'persistent' does not serve this plan", ValueError, "variant: 'persistent'"),
+        ("cem_plan: an illegal memory access was encountered", RuntimeError, "cem_plan: an ill"),
+    ],
+)  # fmt: skip
+def test_errors_of_the_binding_have_python_s_kinds(
+    words: str, kind: type[Exception], message: str
+) -> None:
+    def op() -> None:
+        raise RuntimeError(words + "\nException raised from nowhere")
+
+    kernels = CudaKernels(None)
+    kernels.ops = SimpleNamespace(op=op)
+    with pytest.raises(kind, match=message) as error:
+        kernels.call("op")
+    assert type(error.value) is kind
+
+
+def test_int8_is_refused_by_name(device: Device) -> None:
+    problem = device.move(make_problem(TINY, 1))
+    with pytest.raises(ValueError) as error:
+        fused.rollout_returns(
+            problem.weights, problem.latent, device.to(problem.actions(1, 2)), None,
+            precision="int8",
+        )  # fmt: skip
+    assert str(error.value) == (
+        f"precision: 'int8' needs tensors on the cpu, got {problem.weights.device}; use 'fp32', "
+        "'fp16' or 'bf16', or use backend='reference'"
+    )
+
+
+def test_variants_are_chosen_by_name() -> None:
+    assert chosen_variant() == "portable"
+    with cuda_variant("persistent"):
+        assert chosen_variant() == "persistent"
+        with cuda_variant("portable"):
+            assert chosen_variant() == "portable"
+        assert chosen_variant() == "persistent"
+    assert chosen_variant() == "portable"
+    with pytest.raises(ValueError, match="variant: expected one of .*got 'fast'"):
+        with cuda_variant("fast"):
+            pass
+
+
+def test_a_cpu_refuses_the_persistent_variant() -> None:
+    if fused._C is None:
+        pytest.skip("the compiled core is not built")
+    problem = make_problem(TINY, 1)
+    with cuda_variant("persistent"), pytest.raises(ValueError) as error:
+        fused.cem_plan(
+            problem.weights, problem.latent, *problem.distribution(2), seed=0, candidates=5,
+            topk=2, iterations=1,
+        )  # fmt: skip
+    assert str(error.value) == (
+        "variant: 'persistent' needs tensors on a CUDA device, got cpu; use 'portable'"
+    )
+
+
+def test_a_plan_that_the_persistent_variant_does_not_serve_is_refused(device: Device) -> None:
+    problem = make_problem(Sizes(500, 60, 6, 500, (300,)), 1)
+    with cuda_variant("persistent"), pytest.raises(ValueError) as error:
+        plan(device, problem, *problem.distribution(2), seed=0, candidates=5, topk=2, iterations=1,
+             precision="fp16")  # fmt: skip
+    assert str(error.value).startswith("variant: 'persistent' does not serve this plan on ")
+    assert str(error.value).endswith("; use 'portable'")
+
+
+def test_a_budget_is_refused_by_the_binding(device: Device) -> None:
+    call = raw_plan(device, budget=5.0)
+    with pytest.raises(RuntimeError, match="budget_ms: only available on cpu"):
+        call()
+
+
+def raw_plan(device: Device, **changes: Any) -> Any:
+    """A call of the op past Python's checks."""
+    problem = device.move(make_problem(TINY, 2))
+    kernels = fused._KERNELS[device.place]
+    mean, stddev = (device.to(x) for x in problem.distribution(3))
+    bound = device.to(torch.zeros(2, 2))
+    arguments: dict[str, Any] = dict(
+        zip(
+            ("packed", "sizes", "least", "kernel", "precision"),
+            kernels.model(problem.weights, "fp16"), strict=True,
+        )
+    ) | {
+        "belief": problem.latent.belief, "state": problem.latent.state, "mean": mean,
+        "stddev": stddev, "seeds": device.to(row_seeds(0, 2)), "low": bound, "high": bound + 1,
+        "candidates": 10, "topk": 3, "iterations": 1, "first": 0, "spread": 0, "epsilon": 1e-6,
+        "noise": True, "discount": 1.0, "budget": None,
+    }  # fmt: skip
+    return lambda: kernels.call("cem_plan", *(arguments | changes).values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernel": 2}, r"kernel: expected a value in \[0, 1\], got 2"),
+        ({"precision": 1}, "precision: there are no int8 kernels for CUDA devices"),
+        ({"precision": 3, "packed": None}, "packed: expected shape"),
+        ({"sizes": [5, 3, 2, 7, 0, 6, 1]}, "packed: expected shape"),
+        ({"seeds": "short"}, r"seeds: expected shape \[2\], got \[1\]"),
+        ({"topk": 11}, "topk: expected"),
+        ({"low": "strided"}, "low: expected a contiguous tensor"),
+        ({"packed": "shifted"}, "packed: expected data aligned to 256 bytes"),
+    ],
+    ids=lambda x: str(x)[:30],
+)
+def test_the_binding_keeps_memory_safe_by_itself(
+    device: Device, change: dict[str, Any], message: str
+) -> None:
+    packed = fused._KERNELS[device.place].model(device.move(make_problem(TINY, 2)).weights, "fp16")[
+        0
+    ]
+    shifted = torch.zeros(len(packed) + 512, dtype=torch.uint8, device=packed.device)
+    offset = (-shifted.data_ptr()) % 256 + 16
+    values = {
+        None: packed[:-16].clone(),
+        "short": device.to(row_seeds(0, 1)),
+        "strided": device.to(torch.zeros(2, 4))[:, ::2],
+        "shifted": shifted[offset : offset + len(packed)],
+    }
+    change = {k: values[v] if v is None or isinstance(v, str) else v for k, v in change.items()}
+    with pytest.raises(RuntimeError, match=message):
+        raw_plan(device, **change)()
+
+
+def test_the_op_itself_is_sound(device: Device) -> None:
+    assert raw_plan(device)()[3].item() == 1
+    problem = device.move(make_problem(TINY, 1))
+    kernels = fused._KERNELS[device.place]
+    with pytest.raises(RuntimeError, match=r"kernel: expected a value in \[0, 0\], got 1"):
+        kernels.call("pack_weights", tensors(problem.weights), sizes(problem.weights), 1, 2)
+
+
+@needs_gpu
+def test_mixed_devices_are_named() -> None:
+    problem = make_problem(TINY, 1)
+    there = Device("cuda", "cuda").move(problem)
+    actions = problem.actions(2, 5)
+    for arguments, words in (
+        ((there.weights, there.latent, actions, None), "actions: expected device cuda:0, got cpu"),
+        ((there.weights, problem.latent, actions.cuda(), None),
+         "latent.belief: expected device cuda:0, got cpu"),
+        ((there.weights, there.latent, actions.cuda(), Noise(row_seeds(0, 1))),
+         "noise.seed: expected device cuda:0, got cpu"),
+        ((problem.weights, problem.latent, actions.cuda(), None),
+         "actions: expected device cpu, got cuda:0"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError) as error:
+            fused.rollout_returns(*arguments)
+        assert str(error.value) == words
+    with pytest.raises(RuntimeError, match="belief: expected a tensor on cuda:0, got cpu"):
+        model = fused._KERNELS["cuda"].model(there.weights, "fp32")
+        torch.ops.planet.rollout_returns(
+            *model, problem.latent.belief, there.latent.state, actions.cuda(), None, None, 0, 0, 1.0
+        )
+
+
+@needs_gpu
+def test_too_little_memory_is_named() -> None:
+    problem = make_problem(TINY, 1)
+    there = Device("cuda", "cuda").move(problem)
+    free, _ = torch.cuda.mem_get_info()
+    filler = torch.empty(free - (600 << 20), dtype=torch.uint8, device="cuda")
+    try:
+        with pytest.raises(
+            torch.OutOfMemoryError, match="memory: could not allocate .* MiB on cud"
+        ):
+            fused.cem_plan(
+                replace(there).weights, there.latent,
+                *(x.cuda() for x in problem.distribution(1)), seed=0, candidates=2**31 - 1,
+                topk=1, iterations=1,
+            )  # fmt: skip
+    finally:
+        del filler
+        torch.cuda.empty_cache()
