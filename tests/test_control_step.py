@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
+from ops.cuda import emulated
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from planet import captured_step
+from planet import captured_step, noise
 from planet.agent import Agent
 from planet.config import ModelConfig
 from planet.graphs import Graph
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.ops import draws
+from planet.ops import draws, fused
+from planet.ops.kernels import CudaKernels
 from planet.planning import CEMPlanner
 
 SIZE, A = 16, 3
@@ -111,6 +113,51 @@ def test_captured_and_eager_agree_bit_for_bit(device: str, backend: str, batch: 
     assert len(traces[0]) == len(traces[1]) > 50
     for eager, captured in zip(*traces, strict=True):
         assert torch.equal(eager, captured)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_captured_and_eager_agree_on_emulated_kernels(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CUDA path to its end: draws and plans by the kernels that a GPU would run."""
+    if reason := emulated.missing():
+        pytest.skip(reason)
+    if not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    monkeypatch.setitem(fused._KERNELS, "cpu", emulated.EmulatedKernels())
+    traces = []
+    for capture in (False, True):
+        agent = make_agent(capture, backend="fused", precision=precision)
+        agent.reset(2, seed=7)
+        actions = [agent.act(frame(t, 2), explore=t == 1).tolist() for t in range(3)]
+        assert agent.latent is not None
+        traces.append([actions, agent.latent.belief.tolist()])
+    assert traces[0] == traces[1]
+
+
+def test_draws_of_a_device_are_those_of_the_specification(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where kernels are had they are asked; their own test compares them (ops/cuda)."""
+    seeds = torch.tensor([3, -5])
+    which = {"stream": 4, "time": 1, "iteration": 2, "particle": 3}
+    uniforms = draws.uniforms(seeds, 6, 2, **which)
+    assert uniforms.equal(noise.uniforms(noise.words(seeds, 6, 2, **which)).float())
+    assert draws.normals(seeds, 6, 2, **which).equal(noise.normals(seeds, 6, 2, **which))
+
+    class Kernels(CudaKernels):
+        asked: list[tuple[object, ...]] = []
+
+        def ready(self) -> bool:
+            return True
+
+        def call(self, op: str, *arguments: object) -> Tensor:
+            self.asked.append((op, *arguments[1:]))
+            return torch.ones(2, 6, 2, dtype=torch.float64)
+
+    monkeypatch.setitem(fused._KERNELS, "cpu", Kernels(None))
+    assert draws.uniforms(seeds, 6, 2, **which).dtype == torch.float32
+    draws.normals(seeds, 6, 2, **which)
+    assert Kernels.asked == [("uniforms", 6, 2, 4, 1, 2, 3), ("normals", 6, 2, 4, 1, 2, 3, 0)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -333,14 +380,20 @@ def one_kernel(seeds: Tensor, candidates: int, dims: int, **which: int) -> Tenso
     return seeds.float().reshape(-1, 1, 1).expand(shape).sin()
 
 
+@pytest.mark.parametrize("kernels", ["cpu", pytest.param("emulated", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (torch.full((A,), -0.5), torch.full((A,), 0.5))])
 def test_a_captured_step_reads_nothing_and_copies_no_numbers(
-    bounds: tuple[Any, Any], captures: Captures, monkeypatch: pytest.MonkeyPatch
+    bounds: tuple[Any, Any], kernels: str, captures: Captures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fused_is_built():
         pytest.skip(FUSED_MISSING)
-    for name in ("normals", "uniforms"):
-        monkeypatch.setattr(draws, name, one_kernel)
+    if kernels == "cpu":
+        for name in ("normals", "uniforms"):
+            monkeypatch.setattr(draws, name, one_kernel)
+    elif reason := emulated.missing():
+        pytest.skip(reason)
+    else:  # the Python of the CUDA path, draws included
+        monkeypatch.setitem(fused._KERNELS, "cpu", emulated.EmulatedKernels())
     bodies: list[Callable[[], None]] = []
 
     def make(body: Callable[[], None], device: torch.device) -> Graph:

@@ -1,14 +1,18 @@
 """Counter-based random numbers on whatever device their seeds are.
 
-`planet.noise` is the specification, in some hundred PyTorch operators; where the compiled core has
-an op for the device, that draws them in one kernel.
+`planet.noise` is the specification, in some hundred PyTorch operators; on CUDA devices that the
+compiled core serves, it draws them in one kernel.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from planet import noise
+from planet.ops import fused
+from planet.ops import fused
+from planet.ops.kernels import CudaKernels
 
 
 def normals(
@@ -32,6 +36,15 @@ def normals(
       iteration: of the planner.
       particle: which of several draws.
     """
+    if kernels := _kernels(seeds):
+        where = stream, time, iteration, particle
+        out: Tensor = kernels.call("normals", seeds, candidates, dims, *where, 0)
+        return out
+    if _has_ops(seeds.device):
+        drawn: Tensor = torch.ops.planet.normals(
+            seeds.contiguous(), candidates, dims, stream, time, iteration, particle, 0
+        )
+        return drawn
     return noise.normals(
         seeds, candidates, dims, stream=stream, time=time, iteration=iteration, particle=particle
     )
@@ -51,7 +64,27 @@ def uniforms(
 
     Arguments are those of `normals`.
     """
+    if kernels := _kernels(seeds):
+        where = stream, time, iteration, particle
+        out: Tensor = kernels.call("uniforms", seeds, candidates, dims, *where)
+        return out.float()
+    if _has_ops(seeds.device):
+        drawn: Tensor = torch.ops.planet.uniforms(
+            seeds.contiguous(), candidates, dims, stream, time, iteration, particle
+        )
+        return drawn.float()
     words = noise.words(
         seeds, candidates, dims, stream=stream, time=time, iteration=iteration, particle=particle
     )
     return noise.uniforms(words).float()
+
+
+def _kernels(seeds: Tensor) -> CudaKernels | None:
+    """The compiled kernels for a CUDA device, where they can be had."""
+    kernels = fused._KERNELS.get(seeds.device.type)
+    return kernels if isinstance(kernels, CudaKernels) and kernels.ready() else None
+
+
+def _has_ops(device: torch.device) -> bool:
+    """Whether the compiled core draws there; on the CPU PyTorch is quick enough."""
+    return device.type == "cuda" and fused.has_cuda()

@@ -125,6 +125,13 @@ class CudaKernels:
             )
         self._checked = True
 
+    def ready(self) -> bool:
+        """Whether this build serves CUDA devices and there is one; `check` says what is missing."""
+        if not self._checked and self._extension is not None:
+            info = self._extension.build_info()["cuda"]
+            self._checked = bool(info["compiled"] and info["devices"])
+        return self._checked
+
     def seeds(self, seed: int | Tensor, rows: int, device: torch.device) -> Tensor:
         """One seed per problem; derived from an int on the host, which no graph can capture."""
         if not isinstance(seed, Tensor) and self._capturing():
