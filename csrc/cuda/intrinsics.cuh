@@ -36,6 +36,13 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// `value`, of which the compiler knows nothing: what is computed from it is computed here, not
+// ahead of a loop, where it would occupy a register.
+__device__ __forceinline__ int opaque(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 // ---- matrix units (lane maps: fragments.h) ----
 
 // d += a b: [16, 16] x [16, 8], operands fp16 or bf16, sums fp32. All lanes of the warp.
@@ -120,10 +127,11 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
 
 // ---- global memory ----
 
-// 16 bytes that no kernel writes meanwhile, kept out of the L1 cache.
+// 16 bytes that no kernel writes meanwhile, kept out of the L1 cache. (Without .nc, so that the
+// compiler leaves the load before the next __syncwarp: it tends to issue late what is used late.)
 __device__ __forceinline__ uint4 load_streaming(const uint4* pointer) {
   uint4 out;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
                : "=r"(out.x), "=r"(out.y), "=r"(out.z), "=r"(out.w)
                : "l"(pointer));
   return out;

@@ -18,97 +18,81 @@ struct FitScratch {
   // uint32_t elites[topk] follow.
 };
 
-// Announces the bytes of the exchanges of step t; by the last warp, which has waited for all phases
+// Announces the bytes of the exchanges of a step; by the last warp, which has waited for all phases
 // before.
-__device__ __forceinline__ void announce(const PersistentJob& p, const Seat& seat, bool advances,
-                                         uint64_t* barriers, uint64_t* reward_barrier) {
+__device__ __forceinline__ void announce(const PersistentJob& p, const Seat& seat,
+                                         uint32_t exchanges, bool advances, bool scores) {
   if (seat.warp != kLastWarp || seat.lane != 0) return;
   const uint32_t bytes = static_cast<uint32_t>((p.at.octets - seat.own.count) * kOctetPanelBytes);
   if (advances) {
-    barrier_expect(barriers + kBeliefBarrier, bytes);
-    barrier_expect(barriers + kPriorBarrier, bytes);
+    barrier_expect(seat.barrier(kBeliefBarrier), bytes);
+    barrier_expect(seat.barrier(kPriorBarrier), bytes);
   }
-  if (reward_barrier != nullptr) barrier_expect(reward_barrier, bytes);
+  if (scores) barrier_expect(reward_barrier(seat, exchanges), bytes);
 }
 
 // All steps of a rollout; step t also computes the reward of step t - 1.
 template <class Type, int Steps, bool kElu>
-__device__ __forceinline__ void run_steps(const PersistentJob& p, const Tile& tile,
-                                          unsigned char* shared, const Seat& seat,
-                                          const GruWeights<Steps>& weights, Progress& now) {
-  uint64_t* barriers = barriers_of(shared);
-  const int64_t horizon = tile.arguments.horizon;
-  const bool scores = seat.warp >= kPriorWarps && seat.has_pair;
-  for (int64_t t = 0; t <= horizon; ++t) {
+__device__ __forceinline__ void run_steps(const PersistentJob& p, const Tile& tile, int thread,
+                                          int rank, const GruWeights<Steps>& weights,
+                                          Progress& now) {
+  const int horizon = static_cast<int>(tile.arguments.horizon);
+  const auto seat = [&] { return take_seat(p.at, opaque(thread), opaque(rank)); };
+  double weight = 1.0;  // of the next reward
+  for (int t = 0; t <= horizon; ++t) {
     const bool advances = t < horizon;
-    // now.exchanges counts the steps of all rollouts so far, and so the phases of each barrier.
-    const uint32_t parity = now.exchanges & 1, reward_parity = (now.exchanges - 1) >> 1 & 1;
-    uint64_t* reward_barrier =
-        t > 0 ? barriers + kRewardBarriers + ((now.exchanges - 1) & 1) : nullptr;
-    announce(p, seat, advances, barriers, reward_barrier);
-    if (advances) advance<Type, Steps, kElu>(p, tile, t, shared, seat, weights, now);
-    if (t > 0 && scores) begin_reward<Type, Steps, kElu>(p, t, shared, seat, reward_barrier);
+    announce(p, seat(), now.exchanges, advances, t > 0);
+    if (advances) advance<Type, Steps, kElu>(p, tile, t, seat(), weights, now);
+    if (t > 0) begin_reward<Type, Steps, kElu>(p, t, seat(), now.exchanges);
     if (advances) {
-      barrier_wait(barriers + kBeliefBarrier, parity);
-      if (seat.warp < kPriorWarps && seat.has_pair) {
-        share_prior_hidden<Type, Steps, kElu>(p, t, shared, seat);
-      }
-      if (t + 1 < horizon && seat.has_octet) {
-        begin_belief<Type, Steps>(p, t + 1, shared, weights, now);
-      }
+      barrier_wait(seat().barrier(kBeliefBarrier), now.exchanges & 1);
+      share_prior_hidden<Type, Steps, kElu>(p, t, seat());
+      if (t + 1 < horizon) begin_belief<Type, Steps>(p, t + 1, seat(), weights, now);
     }
     if (t > 0) {
-      barrier_wait(reward_barrier, reward_parity);
-      if (scores) {
-        end_reward<Type, Steps, kElu>(p, t, shared, seat, tile.arguments.discount, now);
-      };
+      end_reward<Type, Steps, kElu>(p, t, seat(), static_cast<float>(weight), now.exchanges);
+      weight *= tile.arguments.discount;
     }
     if (!advances) break;
-    barrier_wait(barriers + kPriorBarrier, parity);
-    sample_state<Type, Steps>(p, tile, shared, seat, now);
+    barrier_wait(seat().barrier(kPriorBarrier), now.exchanges & 1);
+    sample_state<Type, Steps>(p, tile, seat());
     __syncthreads();
     ++now.exchanges;
   }
 }
 
-// Adds up a row's return within this block and tells the other blocks; lane = row in warp 0.
-__device__ __forceinline__ void share_returns(const PersistentJob& p, unsigned char* shared,
-                                              const Seat& seat, const Progress& now) {
-  float* of_warps = floats_at(shared, p.at.warp_returns);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    float sum = now.returns[i];
-    sum += __shfl_xor_sync(kFullWarp, sum, 1);
-    sum += __shfl_xor_sync(kFullWarp, sum, 2);
-    if (seat.lane % 4 == 0) of_warps[seat.warp * kClusterRows + row_of(i / 2, i % 2)] = sum;
-  }
+// Adds up the rows' returns within this block and tells the other blocks; by warp 0, lane = row.
+__device__ __forceinline__ void share_returns(const PersistentJob& p, const Seat& seat) {
   __syncthreads();
-  uint64_t* barrier = barriers_of(shared) + kReturnsBarrier;
-  if (seat.warp == 0) {
-    RolloutShare* share = reinterpret_cast<RolloutShare*>(shared + p.at.shares) + seat.rank;
-    float sum = 0.0f;
+  if (seat.warp != 0) return;
+  // A row's parts lie in the four lanes whose sums hold it, in one of their four values.
+  const int half = seat.lane / 8 % 2, tile = seat.lane / 16, group = seat.lane % 8;
+  const float* parts = seat.floats(p.at.returns) + group * 16 + tile * 2 + half;
+  float sum = 0.0f;
 #pragma unroll
-    for (int warp = kPriorWarps; warp < kPersistentWarps; ++warp) {
-      sum += of_warps[warp * kClusterRows + seat.lane];
-    }
-    share->returns[seat.lane] = sum;
-    share->flags[seat.lane] = flags_of(p, shared)[seat.lane];
-    bulk_copy_fence();
-    __syncwarp();
-    if (seat.lane == 0) {
-      copy_to_others(reinterpret_cast<unsigned char*>(share), sizeof(RolloutShare), barrier,
-                     seat.rank);
-      barrier_expect(barrier, (kClusterBlocks - 1) * sizeof(RolloutShare));
-    }
-    __syncwarp();
+  for (int pair = 0; pair < kPairWarps; ++pair) {
+#pragma unroll
+    for (int lane = 0; lane < 4; ++lane) sum += parts[pair * 128 + lane * 4];
   }
+  RolloutShare* share = reinterpret_cast<RolloutShare*>(seat.shared + p.at.shares) + seat.rank;
+  share->returns[seat.lane] = sum;
+  share->flags[seat.lane] = flags_of(p, seat)[seat.lane];
+  bulk_copy_fence();
+  __syncwarp();
+  if (seat.lane == 0) {
+    uint64_t* barrier = seat.barrier(kReturnsBarrier);
+    copy_to_others(reinterpret_cast<unsigned char*>(share), sizeof(RolloutShare), barrier,
+                   seat.rank);
+    barrier_expect(barrier, (kClusterBlocks - 1) * sizeof(RolloutShare));
+  }
+  __syncwarp();
 }
 
 // Writes the returns of a tile; rows that left the operands' range (the result's bits, the same in
 // all blocks) are left out.
 __device__ __forceinline__ uint32_t write_returns(const PersistentJob& p, const Tile& tile,
-                                                  unsigned char* shared, const Seat& seat) {
-  const RolloutShare* shares = reinterpret_cast<const RolloutShare*>(shared + p.at.shares);
+                                                  const Seat& seat) {
+  const RolloutShare* shares = reinterpret_cast<const RolloutShare*>(seat.shared + p.at.shares);
   const int64_t candidates = tile.arguments.candidates;
   const int64_t candidate = tile.first + candidate_of_row(kClusterRows, seat.lane);
   float sum = 0.0f;
@@ -127,10 +111,9 @@ __device__ __forceinline__ uint32_t write_returns(const PersistentJob& p, const 
 
 // Rollouts of flagged rows by the exact path, each by one of the cluster's blocks. Uses the panels.
 __device__ __forceinline__ void run_exactly(const PersistentJob& p, const Tile& tile,
-                                            uint32_t flagged, unsigned char* shared,
-                                            const Seat& seat) {
+                                            uint32_t flagged, const Seat& seat) {
   static_assert(kClusterRows / kClusterBlocks <= kExactCandidates);
-  ExactScratch& scratch = *reinterpret_cast<ExactScratch*>(shared + p.at.panels);
+  ExactScratch& scratch = *reinterpret_cast<ExactScratch*>(seat.shared + p.at.panels);
   const bool mine = flagged >> seat.lane & 1 && seat.lane % kClusterBlocks == seat.rank;
   const uint32_t of_block = __ballot_sync(kFullWarp, mine);
   if (threadIdx.x == 0) {
@@ -164,6 +147,23 @@ __device__ __forceinline__ void meet(uint32_t* arrivals, uint32_t round) {
   __syncthreads();
 }
 
+// Parts 0 .. parts - 1 of problem 0, of problem 1, ..., dealt out in turn. Without divisions, which
+// are long in 64 bits.
+struct Turn {
+  int64_t problem, part, parts;
+
+  __device__ Turn(int64_t first, int64_t parts) : problem(0), part(first), parts(parts) { carry(); }
+  __device__ void next(int64_t players) {
+    part += players;
+    carry();
+  }
+
+ private:
+  __device__ void carry() {
+    for (; part >= parts; part -= parts) ++problem;
+  }
+};
+
 // Refits this block's share of all values of all problems; every block selects for itself.
 __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch& scratch) {
   constexpr int kGroups = kPersistentThreads / kFitMembers;
@@ -171,8 +171,8 @@ __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch&
   const int group = static_cast<int>(threadIdx.x) / kFitMembers;
   const int64_t values = fit.horizon * fit.action_size, groups = (values + kGroups - 1) / kGroups;
   int64_t selected = -1;
-  for (int64_t item = blockIdx.x; item < fit.batch * groups; item += gridDim.x) {
-    const int64_t problem = item / groups, index = item % groups * kGroups + group;
+  for (Turn turn(blockIdx.x, groups); turn.problem < fit.batch; turn.next(gridDim.x)) {
+    const int64_t problem = turn.problem, index = turn.part * kGroups + group;
     const float* returns = fit.returns + problem * fit.candidates;
     __syncthreads();  // the scratch is free again
     if (problem != selected) {
@@ -183,7 +183,7 @@ __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch&
       __syncthreads();
       selected = problem;
     }
-    if (last && item % groups == 0) {
+    if (last && turn.part == 0) {
       const uint64_t best = best_key(returns, elites, fit.topk, scratch.best);
       if (threadIdx.x == 0) fit.best_return[problem] = returns[rank_index(best)];
     }
@@ -197,17 +197,19 @@ template <class Type, int Steps, bool kElu>
 __global__ void __launch_bounds__(kPersistentThreads, 1) persistent_kernel(const PlanJob plan) {
 #if !defined(__CUDA_ARCH__) || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200)
   const PersistentJob& p = plan.rollout;
-  unsigned char* shared = shared_memory();
-  const Seat seat = take_seat(p.at);
+  const int thread = static_cast<int>(threadIdx.x), rank = static_cast<int>(cluster_rank());
+  const auto take = [&] { return take_seat(p.at, opaque(thread), opaque(rank)); };
   GruWeights<Steps> weights;
   Progress now;
   now.exchanges = 0;
-  const auto load_weights = [&] {
-    if (seat.has_octet) load_gru(p.job.packed, p.job.layout.layer[kGruLayer], seat.octet, weights);
+  const auto load_weights = [&](const Seat& seat) {
+    // Warps without an octet read one as well: nothing of before is then needed afterwards.
+    const int octet = seat.has_octet ? seat.octet : seat.own.first;
+    load_gru(p.job.packed, p.job.layout.layer[kGruLayer], octet, weights);
   };
-  if (threadIdx.x == 0) init_barriers(barriers_of(shared), seat.own);
-  load_model(p.job.packed, p.job.layout, p.at, Steps, seat.own, shared);
-  load_weights();
+  if (thread == 0) init_barriers(take().barrier(0), take().own);
+  load_model(p.job.packed, p.job.layout, p.at, Steps, take().own, shared_memory());
+  load_weights(take());
   cluster_arrive();
   cluster_wait();
 
@@ -218,23 +220,24 @@ __global__ void __launch_bounds__(kPersistentThreads, 1) persistent_kernel(const
   for (int64_t i = 0; i < plan.iterations; ++i) {
     arguments.actions.iteration = arguments.noise.iteration = fit.actions.iteration =
         plan.fit.actions.iteration + static_cast<uint32_t>(i);
-    for (int64_t item = blockIdx.x / kClusterBlocks; item < arguments.batch * tiles;
-         item += gridDim.x / kClusterBlocks) {
-      const Tile tile{arguments, item / tiles, item % tiles * kClusterRows};
-      begin_rollout<Type, Steps>(p, tile, shared, seat, now);
-      if (seat.has_octet) begin_belief<Type, Steps>(p, 0, shared, weights, now);
-      run_steps<Type, Steps, kElu>(p, tile, shared, seat, weights, now);
-      share_returns(p, shared, seat, now);
-      barrier_wait(barriers_of(shared) + kReturnsBarrier, rollouts++ & 1);
-      const uint32_t flagged = write_returns(p, tile, shared, seat);
+    Turn turn(blockIdx.x / kClusterBlocks, tiles);
+    for (; turn.problem < arguments.batch; turn.next(gridDim.x / kClusterBlocks)) {
+      const Tile tile{arguments, turn.problem, turn.part * kClusterRows};
+      begin_rollout<Type, Steps>(p, tile, take());
+      begin_belief<Type, Steps>(p, 0, take(), weights, now);
+      run_steps<Type, Steps, kElu>(p, tile, thread, rank, weights, now);
+      share_returns(p, take());
+      barrier_wait(take().barrier(kReturnsBarrier), rollouts++ & 1);
+      const uint32_t flagged = write_returns(p, tile, take());
       if (flagged != 0) {
-        run_exactly(p, tile, flagged, shared, seat);
-        load_weights();  // so that they need no registers meanwhile
+        run_exactly(p, tile, flagged, take());
+        load_weights(take());  // so that they need no registers meanwhile
       }
     }
     const uint32_t round = static_cast<uint32_t>(2 * i);
     meet(plan.arrivals, round + 1);
-    refit(fit, i + 1 == plan.iterations, *reinterpret_cast<FitScratch*>(shared + p.at.panels));
+    refit(fit, i + 1 == plan.iterations,
+          *reinterpret_cast<FitScratch*>(shared_memory() + p.at.panels));
     if (i + 1 < plan.iterations) meet(plan.arrivals, round + 2);
   }
   cluster_arrive();  // nobody leaves while others may still send to it

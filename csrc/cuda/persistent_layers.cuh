@@ -28,8 +28,7 @@ __device__ __forceinline__ void clear(Sums& sums) {
 }
 
 // This lane's row of the matrices that load_matrix_x4 reads from a panel.
-__device__ __forceinline__ const uint16_t* lane_of_panel(const unsigned char* panel) {
-  const int lane = threadIdx.x % 32;
+__device__ __forceinline__ const uint16_t* lane_of_panel(const unsigned char* panel, int lane) {
   return reinterpret_cast<const uint16_t*>(panel) + a_matrix_index(kClusterRows, 0, 0, lane);
 }
 
@@ -41,20 +40,36 @@ __device__ __forceinline__ void load_operand(uint32_t (&a)[2][4], const uint16_t
   load_matrix_x4(a[1], panel + step * kStepElements + kTileElements);
 }
 
-// sums += panel x weights over `Steps` steps; weights of two octets, this lane's.
+// sums += panel x weights of one step; weights of two octets, this lane's.
+template <class Type>
+__device__ __forceinline__ void multiply_step(Sums& sums, const uint16_t* panel, const uint2* first,
+                                              const uint2* second, int step) {
+  uint32_t a[2][4];
+  load_operand(a, panel, step);
+  const uint2 b0 = first[step * 32], b1 = second[step * 32];
+#pragma unroll
+  for (int tile = 0; tile < 2; ++tile) {
+    multiply_accumulate<Type>(sums[tile][0], a[tile], b0.x, b0.y);
+    multiply_accumulate<Type>(sums[tile][1], a[tile], b1.x, b1.y);
+  }
+}
+
 template <class Type, int Steps>
 __device__ __forceinline__ void multiply(Sums& sums, const uint16_t* panel, const uint2* first,
-                                         const uint2* second, int steps = Steps) {
+                                         const uint2* second) {
 #pragma unroll
-  for (int step = 0; step < (Steps > 0 ? Steps : steps); ++step) {
-    uint32_t a[2][4];
-    load_operand(a, panel, step);
-    const uint2 b0 = first[step * 32], b1 = second[step * 32];
-#pragma unroll
-    for (int tile = 0; tile < 2; ++tile) {
-      multiply_accumulate<Type>(sums[tile][0], a[tile], b0.x, b0.y);
-      multiply_accumulate<Type>(sums[tile][1], a[tile], b1.x, b1.y);
-    }
+  for (int step = 0; step < Steps; ++step) {
+    multiply_step<Type>(sums, panel, first, second, step);
+  }
+}
+
+// The same for few steps, known at run time.
+template <class Type>
+__device__ __forceinline__ void multiply_few(Sums& sums, const uint16_t* panel, const uint2* first,
+                                             const uint2* second, int steps) {
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    multiply_step<Type>(sums, panel, first, second, step);
   }
 }
 
@@ -92,16 +107,16 @@ __device__ __forceinline__ uint32_t beyond_range<Bfloat16>(uint32_t) {
 }
 
 // Rows of a lane's sums: tile and half of the tile.
-__device__ __forceinline__ int row_of(int tile, int half) {
-  return tile * kTile + half * 8 + static_cast<int>(threadIdx.x % 32 / 4);
+__device__ __forceinline__ int row_of(int lane, int tile, int half) {
+  return tile * kTile + half * 8 + lane / 4;
 }
 
 // Writes two neighbouring features of a row, and flags the row when they leave the range.
 template <class Type>
-__device__ __forceinline__ void store_pair(unsigned char* panel, int octet, int row, float low,
-                                           float high, uint32_t* flags) {
+__device__ __forceinline__ void store_pair(unsigned char* panel, int octet, int lane, int row,
+                                           float low, float high, uint32_t* flags) {
   const uint32_t pair = pack2<Type>(low, high);
-  const int column = octet * kOctet + 2 * static_cast<int>(threadIdx.x % 4);
+  const int column = octet * kOctet + 2 * (lane % 4);
   uint16_t* element =
       reinterpret_cast<uint16_t*>(panel) + activation_index(kClusterRows, row, column);
   *reinterpret_cast<uint32_t*>(element) = pair;
@@ -109,26 +124,26 @@ __device__ __forceinline__ void store_pair(unsigned char* panel, int octet, int 
 }
 
 // This lane's two columns of a vector [octet][8].
-__device__ __forceinline__ float2 columns(const float* vector, int octet) {
-  return *reinterpret_cast<const float2*>(vector + octet * kOctet + 2 * (threadIdx.x % 4));
+__device__ __forceinline__ float2 columns(const float* vector, int octet, int lane) {
+  return *reinterpret_cast<const float2*>(vector + octet * kOctet + 2 * (lane % 4));
 }
 
 // Writes activation(sums[.][which] * unscale + bias) as features of `octet`.
 template <class Type, bool kElu>
 __device__ __forceinline__ void store_hidden(const Sums& sums, int which, float unscale,
-                                             float2 bias, unsigned char* panel, int octet,
+                                             float2 bias, unsigned char* panel, int octet, int lane,
                                              uint32_t* flags) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const float* sum = sums[i / 2][which] + i % 2 * 2;
-    store_pair<Type>(panel, octet, row_of(i / 2, i % 2),
+    store_pair<Type>(panel, octet, lane, row_of(lane, i / 2, i % 2),
                      activate<kElu>(fmaf(sum[0], unscale, bias.x)),
                      activate<kElu>(fmaf(sum[1], unscale, bias.y)), flags);
   }
 }
 
 // rewards[i] += the part of the last layer's row (`weights`) that these outputs make; i as in
-// row_of(i / 2, i % 2). Nothing is rounded to an operand.
+// row_of(lane, i / 2, i % 2). Nothing is rounded to an operand.
 template <bool kElu>
 __device__ __forceinline__ void add_rewards(const Sums& sums, int which, float unscale, float2 bias,
                                             float2 weights, float (&rewards)[4]) {
@@ -140,15 +155,19 @@ __device__ __forceinline__ void add_rewards(const Sums& sums, int which, float u
   }
 }
 
-// h' of the lane's rows and columns: the float32 belief is advanced and written as an operand.
+// h' of the lane's rows and columns: the float32 belief (of each tile, 32 apart) is advanced and
+// written as an operand.
 template <class Type>
 __device__ __forceinline__ void advance_belief(const GruSums& sums, float unscale,
-                                               const float* bias, float (&belief)[2][4],
-                                               unsigned char* panel, int octet, uint32_t* flags) {
-  const float2 bias_r = columns(bias, 0), bias_z = columns(bias, 1);
-  const float2 bias_x = columns(bias, 2), bias_h = columns(bias, 3);
+                                               const float* bias, float4* beliefs,
+                                               unsigned char* panel, int octet, int lane,
+                                               uint32_t* flags) {
+  const float2 bias_r = columns(bias, 0, lane), bias_z = columns(bias, 1, lane);
+  const float2 bias_x = columns(bias, 2, lane), bias_h = columns(bias, 3, lane);
 #pragma unroll
   for (int tile = 0; tile < 2; ++tile) {
+    const float4 before = beliefs[32 * tile];
+    float belief[4] = {before.x, before.y, before.z, before.w};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const bool odd = i % 2;
@@ -157,13 +176,11 @@ __device__ __forceinline__ void advance_belief(const GruSums& sums, float unscal
       const float n_input = fmaf(sums.n_input[tile][i], unscale, odd ? bias_x.y : bias_x.x);
       const float n_belief = fmaf(sums.n_belief[tile][i], unscale, odd ? bias_h.y : bias_h.x);
       const float n = tanh_of(fmaf(r, n_belief, n_input));
-      belief[tile][i] = fmaf(z, belief[tile][i] - n, n);
+      belief[i] = fmaf(z, belief[i] - n, n);
     }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      store_pair<Type>(panel, octet, row_of(tile, half), belief[tile][2 * half],
-                       belief[tile][2 * half + 1], flags);
-    }
+    beliefs[32 * tile] = make_float4(belief[0], belief[1], belief[2], belief[3]);
+    store_pair<Type>(panel, octet, lane, row_of(lane, tile, 0), belief[0], belief[1], flags);
+    store_pair<Type>(panel, octet, lane, row_of(lane, tile, 1), belief[2], belief[3], flags);
   }
 }
 

@@ -15,6 +15,7 @@ namespace planet::cuda {
 constexpr int kClusterBlocks = 4;
 constexpr int kClusterRows = 32;  // candidates, two tiles of m16n8k16
 constexpr int kPersistentWarps = 8;
+constexpr int kPairWarps = 4;  // that compute pairs of octets: of the prior, and as many of rewards
 constexpr int kPersistentThreads = 32 * kPersistentWarps;
 constexpr int kOctet = 8;
 constexpr int kOctetStepBytes = kTileBytes / 2;              // weights of 8 outputs x 16 inputs
@@ -57,12 +58,14 @@ struct PersistentLayout {
   int action_steps;  // likewise
   int prior_octets;  // of the prior's outputs, an even number
 
-  int unscale;            // as in PackedHeader
-  int shares;             // RolloutShare of each block
-  int warp_returns;       // [warp][row]
-  int flags;              // [row]: a bit pattern other than 0 when flagged
-  int gru_bias;           // [octet of this block][r, z, n of x, n of h][8]
-  int input_bias;         // [octet][8]
+  int unscale;     // as in PackedHeader
+  int shares;      // RolloutShare of each block
+  int beliefs;     // [octet of this block][tile][lane]: float4, h of the lane's sums, not rounded
+  int noise;       // [warp][octet of its pair][lane]: float4, normals of four candidates
+  int returns;     // [warp][lane]: float4, the parts of the returns of the lane's rows
+  int flags;       // [row]: a bit pattern other than 0 when flagged
+  int gru_bias;    // [octet of this block][r, z, n of x, n of h][8]
+  int input_bias;  // [octet][8]
   int prior_hidden_bias;  // [octet of this block][8]
   int prior_bias;         // [octet][8]
   int reward_bias[2];     // [octet of this block][8]
@@ -102,7 +105,9 @@ constexpr PersistentLayout persistent_layout(const ModelSizes& sizes, int steps,
   const auto vector = [&take](int octets) { return take(octets * kOctet * 4); };
   out.unscale = take(kMaxLayers * 4);
   out.shares = take(kClusterBlocks * static_cast<int>(sizeof(RolloutShare)));
-  out.warp_returns = take(kPersistentWarps * kClusterRows * 4);
+  out.beliefs = take(own * 2 * 32 * 16);
+  out.noise = take(kPairWarps * 2 * 32 * 16);
+  out.returns = take(kPairWarps * 32 * 16);
   out.flags = take(kClusterRows * 4);
   out.gru_bias = vector(4 * own);
   out.input_bias = vector(out.octets);

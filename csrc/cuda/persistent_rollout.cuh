@@ -35,11 +35,12 @@
 
 namespace planet::cuda::persistent {
 
-constexpr int kPriorWarps = 4;                   // warps 0..3; the others compute rewards
 constexpr int kLastWarp = kPersistentWarps - 1;  // has no octet of the GRU
 
-// The part of a thread that does not change during a plan.
+// Where a thread works. Phases take it anew from `thread` and `rank`, which the compiler must not
+// know to be the same each time: it would keep every address that follows from them in a register.
 struct Seat {
+  unsigned char* shared;
   int warp, lane, rank;
   OctetShare own;  // octets of this block
   int octet;       // that of this warp in the GRU
@@ -47,20 +48,33 @@ struct Seat {
   int pair;  // octets 2 pair, 2 pair + 1 of this block, in the prior and the reward layers
   bool has_pair;
   int second;  // 1: the pair has both octets, 0: the first alone
+
+  __device__ int thread() const { return 32 * warp + lane; }
+  __device__ bool has_prior_pair() const { return has_pair && warp < kPairWarps; }
+  __device__ bool has_reward_pair() const { return has_pair && warp >= kPairWarps; }
+  __device__ float* floats(int offset) const { return reinterpret_cast<float*>(shared + offset); }
+  __device__ uint64_t* barrier(int which) const {
+    return reinterpret_cast<uint64_t*>(shared) + which;
+  }
 };
 
-__device__ __forceinline__ Seat take_seat(const PersistentLayout& at) {
+__device__ __forceinline__ Seat take_seat(const PersistentLayout& at, int thread, int rank) {
   Seat seat;
-  seat.warp = static_cast<int>(threadIdx.x / 32);
-  seat.lane = static_cast<int>(threadIdx.x % 32);
-  seat.rank = static_cast<int>(cluster_rank());
+  seat.shared = shared_memory();
+  seat.warp = thread / 32;
+  seat.lane = thread % 32;
+  seat.rank = rank;
   seat.own = share_of(at.octets, seat.rank);
   seat.octet = seat.own.first + seat.warp;
   seat.has_octet = seat.warp < seat.own.count;
-  seat.pair = seat.warp % kPriorWarps;
+  seat.pair = seat.warp % kPairWarps;
   seat.has_pair = 2 * seat.pair < seat.own.count;
   seat.second = 2 * seat.pair + 1 < seat.own.count ? 1 : 0;
   return seat;
+}
+
+__device__ __forceinline__ uint32_t* flags_of(const PersistentJob& p, const Seat& seat) {
+  return reinterpret_cast<uint32_t*>(seat.shared + p.at.flags);
 }
 
 // Arrivals that a barrier waits for: this block's senders, and the announcement.
@@ -98,14 +112,6 @@ __device__ __forceinline__ void share_octets(const unsigned char* panel, int fir
   __syncwarp();
 }
 
-__device__ __forceinline__ float* floats_at(unsigned char* shared, int offset) {
-  return reinterpret_cast<float*>(shared + offset);
-}
-
-__device__ __forceinline__ uint32_t* flags_of(const PersistentJob& p, unsigned char* shared) {
-  return reinterpret_cast<uint32_t*>(shared + p.at.flags);
-}
-
 // Writes one feature of a row; beyond_range's bits go to `flags`.
 template <class Type>
 __device__ __forceinline__ void store_one(unsigned char* panel, int row, int feature, float value,
@@ -124,10 +130,11 @@ struct Tile {
 
 // The actions of time t, by `workers` threads of which this one is `worker`.
 template <class Type>
-__device__ __forceinline__ void draw_actions(const PersistentJob& p, const Tile& tile, int64_t t,
-                                             int worker, int workers, unsigned char* shared) {
+__device__ __forceinline__ void draw_actions(const PersistentJob& p, const Tile& tile, int t,
+                                             int worker, int workers, const Seat& seat) {
   constexpr int kQuads = kClusterRows / 4;
   const int size = p.job.sizes.action;
+#pragma unroll 1
   for (int i = worker; i < size * kQuads; i += workers) {
     const int quad = i % kQuads, dim = i / kQuads;
     float actions[4];
@@ -135,32 +142,32 @@ __device__ __forceinline__ void draw_actions(const PersistentJob& p, const Tile&
                      static_cast<uint32_t>(tile.first / 4) + quad, dim, actions);
 #pragma unroll
     for (int c = 0; c < 4; ++c) {
-      store_one<Type>(shared + p.at.action, row_of_candidate(kClusterRows, 4 * quad + c), dim,
-                      actions[c], flags_of(p, shared));
+      store_one<Type>(seat.shared + p.at.action, row_of_candidate(kClusterRows, 4 * quad + c), dim,
+                      actions[c], flags_of(p, seat));
     }
   }
 }
 
 // x, all of it: pairs of octets go round the warps.
 template <class Type, bool kElu>
-__device__ __forceinline__ void input_layer(const PersistentJob& p, unsigned char* shared,
-                                            const Seat& seat) {
+__device__ __forceinline__ void input_layer(const PersistentJob& p, const Seat& seat) {
   const int steps = p.at.state_steps + p.at.action_steps;
-  const float unscale = floats_at(shared, p.at.unscale)[kInputLayer];
-  const float* bias = floats_at(shared, p.at.input_bias);
-  const uint2* weights = reinterpret_cast<const uint2*>(shared + p.at.input_weights) + seat.lane;
-  uint32_t* flags = flags_of(p, shared);
+  const float unscale = seat.floats(p.at.unscale)[kInputLayer];
+  const float* bias = seat.floats(p.at.input_bias);
+  const uint2* weights =
+      reinterpret_cast<const uint2*>(seat.shared + p.at.input_weights) + seat.lane;
+  uint32_t* flags = flags_of(p, seat);
   for (int octet = 2 * seat.warp; octet < p.at.octets; octet += 2 * kPersistentWarps) {
     const int second = octet + 1 < p.at.octets ? octet + 1 : octet;
     Sums sums;
     clear(sums);
-    multiply<Type, 0>(sums, lane_of_panel(shared + p.at.state), weights + octet * steps * 32,
-                      weights + second * steps * 32, steps);
-    store_hidden<Type, kElu>(sums, 0, unscale, columns(bias, octet), shared + p.at.input, octet,
-                             flags);
+    multiply_few<Type>(sums, lane_of_panel(seat.shared + p.at.state, seat.lane),
+                       weights + octet * steps * 32, weights + second * steps * 32, steps);
+    store_hidden<Type, kElu>(sums, 0, unscale, columns(bias, octet, seat.lane),
+                             seat.shared + p.at.input, octet, seat.lane, flags);
     if (second != octet) {
-      store_hidden<Type, kElu>(sums, 1, unscale, columns(bias, second), shared + p.at.input, second,
-                               flags);
+      store_hidden<Type, kElu>(sums, 1, unscale, columns(bias, second, seat.lane),
+                               seat.shared + p.at.input, second, seat.lane, flags);
     }
   }
 }
@@ -168,36 +175,36 @@ __device__ __forceinline__ void input_layer(const PersistentJob& p, unsigned cha
 // A pair of octets of the prior's hidden layer or of one of the reward's: sums of a panel, and for
 // the reward's first layer of the state besides.
 template <class Type, int Steps>
-__device__ __forceinline__ void multiply_pair(Sums& sums, const PersistentJob& p,
-                                              const unsigned char* shared, const Seat& seat,
+__device__ __forceinline__ void multiply_pair(Sums& sums, const PersistentJob& p, const Seat& seat,
                                               int panel, int weights, int state_steps) {
   const int steps = Steps + state_steps;
-  const uint2* first =
-      reinterpret_cast<const uint2*>(shared + weights) + 2 * seat.pair * steps * 32 + seat.lane;
+  const uint2* first = reinterpret_cast<const uint2*>(seat.shared + weights) +
+                       2 * seat.pair * steps * 32 + seat.lane;
   const uint2* second = first + seat.second * steps * 32;
   clear(sums);
-  multiply<Type, Steps>(sums, lane_of_panel(shared + panel), first, second);
+  multiply<Type, Steps>(sums, lane_of_panel(seat.shared + panel, seat.lane), first, second);
   if (state_steps > 0) {
-    multiply<Type, 0>(sums, lane_of_panel(shared + p.at.state), first + Steps * 32,
-                      second + Steps * 32, state_steps);
+    multiply_few<Type>(sums, lane_of_panel(seat.shared + p.at.state, seat.lane), first + Steps * 32,
+                       second + Steps * 32, state_steps);
   }
 }
 
 // Writes a pair of octets of a hidden layer and shares it.
 template <class Type, bool kElu>
 __device__ __forceinline__ void share_pair(const Sums& sums, const PersistentJob& p,
-                                           unsigned char* shared, const Seat& seat, Layer layer,
-                                           int bias_at, int panel, uint64_t* barrier) {
-  const float unscale = floats_at(shared, p.at.unscale)[layer];
-  const float* bias = floats_at(shared, bias_at);
-  uint32_t* flags = flags_of(p, shared);
+                                           const Seat& seat, Layer layer, int bias_at, int panel,
+                                           uint64_t* barrier) {
+  const float unscale = seat.floats(p.at.unscale)[layer];
+  const float* bias = seat.floats(bias_at);
+  uint32_t* flags = flags_of(p, seat);
   const int local = 2 * seat.pair, octet = seat.own.first + local;
-  store_hidden<Type, kElu>(sums, 0, unscale, columns(bias, local), shared + panel, octet, flags);
+  store_hidden<Type, kElu>(sums, 0, unscale, columns(bias, local, seat.lane), seat.shared + panel,
+                           octet, seat.lane, flags);
   if (seat.second) {
-    store_hidden<Type, kElu>(sums, 1, unscale, columns(bias, local + 1), shared + panel, octet + 1,
-                             flags);
+    store_hidden<Type, kElu>(sums, 1, unscale, columns(bias, local + 1, seat.lane),
+                             seat.shared + panel, octet + 1, seat.lane, flags);
   }
-  share_octets(shared + panel, octet, 1 + seat.second, barrier, seat);
+  share_octets(seat.shared + panel, octet, 1 + seat.second, barrier, seat);
 }
 
 }  // namespace planet::cuda::persistent

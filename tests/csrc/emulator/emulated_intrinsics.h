@@ -17,6 +17,10 @@ inline unsigned char* shared_memory() {
   return emulator::current->block->shared;
 }
 
+inline int opaque(int value) {
+  return value;
+}
+
 inline uint32_t shared_address(const void* pointer, Where where = Where::current()) {
   return emulator::shared_address(pointer, where);
 }
