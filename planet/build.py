@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from planet.ops import fused
+from planet.ops.variants import VARIANTS
 
 _INT8 = "avx512vnni"  # the only set with kernels for int8; those for fp32 are avx512's
 
@@ -22,7 +23,8 @@ def build_info() -> dict[str, Any]:
       isa_cap: value of the environment variable PLANET_CPU_ISA; None where it is not set.
       fp32, int8: instruction set of plans with that precision. int8 is None where it is not
         available, and `int8_reason` says why.
-      cuda: compiled, toolkit, architectures, devices, status.
+      cuda: compiled, toolkit, architectures, devices, status; where it was compiled, the
+        precisions that CUDA plans have, and the variants of their kernels.
       torch, threads: of the running torch; plans have its number of threads.
     """
     facts: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads()}
@@ -34,6 +36,8 @@ def build_info() -> dict[str, Any]:
     info["int8"] = info["isa"] if info["int8"] else None
     if info["int8"] is None:
         info["int8_reason"] = _why_no_int8(info)
+    if info.get("cuda", {}).get("compiled"):
+        info["cuda"] |= {"precisions": ["fp32", "fp16", "bf16"], "variants": list(VARIANTS)}
     return {**info, **facts}
 
 

@@ -16,7 +16,9 @@ from typing import Any, Literal, TypeVar
 T = TypeVar("T")
 
 # Settings that came after 0.1.0: what runs did that were started without them.
-_BEFORE: dict[str, dict[str, Any]] = {"planner": {"precision": "fp32", "budget_ms": None}}
+_BEFORE: dict[str, dict[str, Any]] = {
+    "planner": {"precision": "fp32", "budget_ms": None, "variant": None}
+}
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class PlannerConfig:
     backend: Literal["fused", "reference"] = "fused"  # who computes it [O]
     precision: Literal["fp32", "int8", "fp16", "bf16"] = "fp32"  # of the rollouts' products [O]
     budget_ms: float | None = None  # a plan ends with the last iteration that fits; None: all I [O]
+    variant: Literal["portable", "persistent"] | None = None  # of CUDA kernels; None: portable [O]
 
     def __post_init__(self) -> None:
         _positive(self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "discount")
@@ -117,6 +120,12 @@ class PlannerConfig:
         _choice(self, "precision", ("fp32", "int8", "fp16", "bf16"))
         if self.budget_ms is not None:
             _positive(self, "budget_ms")
+        if self.variant is not None:
+            _choice(self, "variant", ("portable", "persistent"))
+            if self.backend != "fused":
+                raise ValueError(
+                    f"variant: expected None with backend={self.backend!r}, got {self.variant!r}"
+                )
         if self.topk > self.candidates:
             raise ValueError(f"topk: expected K <= J={self.candidates}, got {self.topk}")
         if self.spread == "mean_absolute" and self.topk < 2:

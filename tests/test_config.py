@@ -20,6 +20,7 @@ from planet import presets
 from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
 from planet.latent import LatentState
 from planet.models import WorldModel
+from planet.ops.variants import chosen_variant
 from planet.planning import CEMPlanner
 from planet.replay import Chunk, Episode
 from planet.training.learner import Learner
@@ -173,6 +174,20 @@ def planner_precision(config: Config, tmp_path: Path) -> str:
     return asked[0]
 
 
+def planner_variant(config: Config, tmp_path: Path) -> str:
+    """The variant that is chosen while the op runs; what it does is the matter of tests/ops."""
+    asked: list[str] = []
+    latent = LatentState(torch.zeros(1, 5), torch.zeros(1, 3))
+    weights = make_world_model(TINY, action_size=2).rollout_weights()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "planet.ops.fused.cem_plan", lambda *tensors, **rest: asked.append(chosen_variant())
+        )
+        CEMPlanner.from_config(config.planner).plan(weights, latent)
+    assert chosen_variant() == "portable"
+    return asked[0]
+
+
 class FakeEnvironment:
     """Four steps of noise frames; counts nothing, keeps nothing."""
 
@@ -317,6 +332,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "planner.backend": (planner_backend, "fused"),
     "planner.precision": (planner_precision, "int8"),
     "planner.budget_ms": (plan, 1e-6),
+    "planner.variant": (planner_variant, "persistent", changed(TINY, "planner.backend", "fused")),
     "train.seed": (run, 1),
     "train.episodes": (run, 4),
     "train.seed_episodes": (run, 1),
@@ -427,6 +443,7 @@ REFUSED: dict[str, list[object]] = {
     "planner.discount": [0.0, -1.0, float("inf")],
     "planner.backend": ["cuda"],
     "planner.precision": ["int4", 8, None],
+    "planner.variant": ["fast", "", 1],
     "planner.budget_ms": [0.0, -1.0, float("nan"), float("inf"), "20", True],
     "train.seed": [-1, 1 << 63, 10**400, 0.0, True],
     "train.episodes": [*NOT_POSITIVE, 4],
@@ -475,6 +492,13 @@ def test_bad_value_is_refused_and_named(field: str, value: object) -> None:
         changed(Config(), field, value)
 
 
+def test_a_variant_is_that_of_the_fused_backend() -> None:
+    with pytest.raises(
+        ValueError, match="variant: expected None with backend='reference', got 'portable'"
+    ):
+        PlannerConfig(variant="portable", backend="reference")
+
+
 def test_render_size_is_a_multiple_of_image_size() -> None:
     with pytest.raises(
         ValueError, match="render_size: expected a multiple of image_size=48, got 64"
@@ -517,7 +541,8 @@ def test_unknown_setting_is_refused(section: str) -> None:
         Config.from_dict(values)
 
 
-LATER = {("planner", "precision"): "fp32", ("planner", "budget_ms"): None}
+LATER = {("planner", "precision"): "fp32", ("planner", "budget_ms"): None,
+         ("planner", "variant"): None}  # fmt: skip
 
 
 @pytest.mark.parametrize(("section", "name"), [field for field in fields() if field not in LATER])

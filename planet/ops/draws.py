@@ -6,11 +6,9 @@ compiled core serves, it draws them in one kernel.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from planet import noise
-from planet.ops import fused
 from planet.ops import fused
 from planet.ops.kernels import CudaKernels
 
@@ -40,11 +38,6 @@ def normals(
         where = stream, time, iteration, particle
         out: Tensor = kernels.call("normals", seeds, candidates, dims, *where, 0)
         return out
-    if _has_ops(seeds.device):
-        drawn: Tensor = torch.ops.planet.normals(
-            seeds.contiguous(), candidates, dims, stream, time, iteration, particle, 0
-        )
-        return drawn
     return noise.normals(
         seeds, candidates, dims, stream=stream, time=time, iteration=iteration, particle=particle
     )
@@ -68,11 +61,6 @@ def uniforms(
         where = stream, time, iteration, particle
         out: Tensor = kernels.call("uniforms", seeds, candidates, dims, *where)
         return out.float()
-    if _has_ops(seeds.device):
-        drawn: Tensor = torch.ops.planet.uniforms(
-            seeds.contiguous(), candidates, dims, stream, time, iteration, particle
-        )
-        return drawn.float()
     words = noise.words(
         seeds, candidates, dims, stream=stream, time=time, iteration=iteration, particle=particle
     )
@@ -83,8 +71,3 @@ def _kernels(seeds: Tensor) -> CudaKernels | None:
     """The compiled kernels for a CUDA device, where they can be had."""
     kernels = fused._KERNELS.get(seeds.device.type)
     return kernels if isinstance(kernels, CudaKernels) and kernels.ready() else None
-
-
-def _has_ops(device: torch.device) -> bool:
-    """Whether the compiled core draws there; on the CPU PyTorch is quick enough."""
-    return device.type == "cuda" and fused.has_cuda()

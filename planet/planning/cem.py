@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +13,7 @@ from planet.latent import LatentState
 from planet.ops import backend
 from planet.ops.checks import MAX_HORIZON, check_int, check_start
 from planet.ops.results import Plan
+from planet.ops.variants import check_variant, cuda_variant
 from planet.weights import RolloutWeights
 
 
@@ -30,6 +32,8 @@ class CEMPlanner:
       high: largest action, likewise.
       spread, epsilon: see `planet.ops.reference.refit`.
       state_noise, discount, precision, budget_ms: see `planet.ops.reference.cem_plan`.
+      variant: of the fused backend's CUDA kernels (`planet.ops.variants`); None: as a `with
+        cuda_variant(...)` around the call says, else "portable".
     """
 
     horizon: int = 12
@@ -46,9 +50,16 @@ class CEMPlanner:
     discount: float = 1.0
     precision: str = "fp32"
     budget_ms: float | None = None
+    variant: str | None = None
 
     def __post_init__(self) -> None:
         backend(self.backend)
+        if self.variant is not None:
+            check_variant(self.variant)
+            if self.backend != "fused":
+                raise ValueError(
+                    f"variant: expected None with backend={self.backend!r}, got {self.variant!r}"
+                )
         check_int("horizon", self.horizon, 1, MAX_HORIZON)
         stddev = self.initial_stddev
         if isinstance(stddev, bool) or not isinstance(stddev, (int, float)):
@@ -86,24 +97,25 @@ class CEMPlanner:
         """
         shape = (self.horizon, check_start(weights, latent), weights.action_size)
         mean = torch.zeros(shape, dtype=torch.float32, device=weights.device)
-        plan: Plan = backend(self.backend).cem_plan(
-            weights,
-            latent,
-            mean,
-            torch.full_like(mean, self.initial_stddev),
-            seed=seed,
-            candidates=self.candidates,
-            topk=self.topk,
-            iterations=self.iterations,
-            low=self.low,
-            high=self.high,
-            spread=self.spread,
-            epsilon=self.epsilon,
-            state_noise=self.state_noise,
-            discount=self.discount,
-            precision=self.precision,
-            budget_ms=self.budget_ms if budget_ms is None else budget_ms,
-        )
+        with cuda_variant(self.variant) if self.variant else nullcontext():
+            plan: Plan = backend(self.backend).cem_plan(
+                weights,
+                latent,
+                mean,
+                torch.full_like(mean, self.initial_stddev),
+                seed=seed,
+                candidates=self.candidates,
+                topk=self.topk,
+                iterations=self.iterations,
+                low=self.low,
+                high=self.high,
+                spread=self.spread,
+                epsilon=self.epsilon,
+                state_noise=self.state_noise,
+                discount=self.discount,
+                precision=self.precision,
+                budget_ms=self.budget_ms if budget_ms is None else budget_ms,
+            )
         return plan
 
     def try_out(self, weights: RolloutWeights) -> None:

@@ -53,11 +53,11 @@ HALF_ELITES = {
 }
 
 # fp16 or bf16 against another writing of the same, by `half_errors`. Sums differ in their last
-# bits, 1e-7 of their terms; where one lies that close to a tie its operand falls to the other side, by
-# 2^-11 (fp16) or 2^-8 (bf16) of itself. A step rounds some 900 operands of the paper's model, so in
-# fp16 (2e-4 of them flip) most candidates are touched, in bf16 one in five. Therefore the median is
-# a sharp test in bf16, and in fp16 for small models and few steps; there it is float32's own error.
-# A rounding that is missing, or made where none belongs, moves every candidate by 1e-5 or more.
+# bits, 1e-7 of their terms; where one lies that close to a tie its operand falls to the other side,
+# by 2^-11 (fp16) or 2^-8 (bf16) of itself. A step rounds some 900 operands of the paper's model, so
+# in fp16 (2e-4 of them flip) most candidates are touched, in bf16 one in five. Therefore the median
+# is a sharp test in bf16, and in fp16 for small models and few steps; there it is float32's own
+# error. A rounding that is missing, or made where none belongs, moves every candidate by 1e-5.
 HALF_MEDIAN = 2e-6
 # What the flips leave at full size, as rms over rms returns; gains 1 and 2. Measured on the 24
 # models above: fp16 up to 5.3e-4, bf16 up to 1.1e-3: half and a tenth of the error of rounding.

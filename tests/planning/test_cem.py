@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from linear_model import best_plan, linear_latent, linear_weights
+from ops.fused_support import needs_extension
 from random_weights import TINY, make_problem
 
 from planet.config import PlannerConfig
@@ -17,6 +19,7 @@ from planet.latent import LatentState
 from planet.noise import row_seeds
 from planet.ops import backend
 from planet.ops.results import Plan
+from planet.ops.variants import cuda_variant
 from planet.planning import CEMPlanner
 
 SETTINGS: dict[str, Any] = {"horizon": 4, "candidates": 30, "topk": 5, "iterations": 2}
@@ -132,6 +135,21 @@ def test_a_planner_is_tried_out_with_its_settings(make_planner: Callable[..., CE
         make_planner(precision="fp4").try_out(weights)
 
 
+@needs_extension
+def test_the_planner_s_variant_comes_before_that_of_the_context() -> None:
+    problem, planner = make_problem(TINY, 1), CEMPlanner(**SETTINGS)
+    usual = planner.plan(problem.weights, problem.latent)
+    refused = pytest.raises(ValueError, match="variant: 'persistent' needs tensors on a CUDA devi")
+    with refused:
+        replace(planner, variant="persistent").plan(problem.weights, problem.latent)
+    with cuda_variant("persistent"):
+        with refused:
+            planner.plan(problem.weights, problem.latent)
+        named = replace(planner, variant="portable")
+        assert equal(named.plan(problem.weights, problem.latent), usual)
+    assert equal(planner.plan(problem.weights, problem.latent), usual)
+
+
 def test_a_float64_default_dtype_does_not_disturb_a_plan(
     make_planner: Callable[..., CEMPlanner],
 ) -> None:
@@ -149,7 +167,7 @@ def test_settings_become_a_planner_field_by_field() -> None:
     config = PlannerConfig(
         horizon=3, candidates=50, iterations=4, topk=7, initial_stddev=0.5, spread="mean_absolute",
         epsilon=0.1, low=-0.5, high=0.5, state_noise=False, discount=0.9, backend="reference",
-        precision="int8", budget_ms=20.0,
+        precision="int8", budget_ms=20.0, variant=None,
     )  # fmt: skip
     planner = CEMPlanner.from_config(config)
     for field in dataclasses.fields(config):
@@ -168,6 +186,10 @@ def test_settings_become_a_planner_field_by_field() -> None:
          "initial_stddev: expected a finite value >= 0, got -1.0"),
         ({"initial_stddev": float("nan")}, ValueError,
          "initial_stddev: expected a finite value >= 0, got nan"),
+        ({"variant": "fast"}, ValueError,
+         "variant: expected one of ['portable', 'persistent'], got 'fast'"),
+        ({"variant": "portable", "backend": "reference"}, ValueError,
+         "variant: expected None with backend='reference', got 'portable'"),
         ({"initial_stddev": None}, TypeError, "initial_stddev: expected a float, got NoneType"),
     ],
 )  # fmt: skip

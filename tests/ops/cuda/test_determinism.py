@@ -91,14 +91,14 @@ def test_a_captured_plan_is_replayed_with_new_seeds(variant: str, precision: str
 def test_the_first_use_of_weights_cannot_be_captured() -> None:
     problem = Device("cuda", "cuda").move(make_problem(TINY, 1))
     actions = problem.actions(2, 8).cuda()
-    with pytest.raises(RuntimeError, match="weights: a snapshot is packed when it is first used"):
-        with torch.cuda.graph(torch.cuda.CUDAGraph()):
-            fused.rollout_returns(problem.weights, problem.latent, actions, None)
+    packed_first = pytest.raises(RuntimeError, match="weights: a snapshot is packed when it is fir")
+    with packed_first, torch.cuda.graph(torch.cuda.CUDAGraph()):
+        fused.rollout_returns(problem.weights, problem.latent, actions, None)
     torch.cuda.synchronize()
     fused.rollout_returns(problem.weights, problem.latent, actions, None)
-    with pytest.raises(ValueError, match="seed: expected an int64 tensor .* captured"):
-        with torch.cuda.graph(torch.cuda.CUDAGraph()):
-            fused.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
+    seed_as_tensor = pytest.raises(ValueError, match="seed: expected an int64 tensor .* captured")
+    with seed_as_tensor, torch.cuda.graph(torch.cuda.CUDAGraph()):
+        fused.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
 
 
 @needs_gpu

@@ -1,4 +1,4 @@
-"""Returns of the device's rollouts against float64: sizes, starts, noise, and what is not finite."""
+"""Returns of the device's rollouts against float64: sizes, starts, noise, what is not finite."""
 
 from __future__ import annotations
 
