@@ -23,6 +23,7 @@ from torch_cem import TorchCEM
 from planet.graphs import capture
 from planet.latent import LatentState
 from planet.ops import fused, reference
+from planet.ops.variants import cuda_variant
 
 PROBLEMS = (1, 8, 64, 256)
 COMPILED = (1, 64)  # numbers of problems for which torch.compile runs too: it takes minutes
@@ -194,12 +195,7 @@ class Bench:
 
 @contextlib.contextmanager
 def _variant(name: str) -> Iterator[None]:
-    if not name:
-        yield
-        return
-    from planet.ops.variants import cuda_variant
-
-    with cuda_variant(name):
+    with cuda_variant(name) if name else contextlib.nullcontext():
         yield
 
 
