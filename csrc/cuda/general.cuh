@@ -10,25 +10,29 @@ namespace planet::cuda {
 
 // Floats of the exact path's arrays, each [features][kExactCandidates].
 struct ExactArrays {
-  float *belief, *next_belief, *state, *action, *wide[2];
+  float *belief, *next_belief, *state, *action, *wide0;
+  int wide_size;
 
-  __device__ ExactArrays(const ModelSizes& sizes, float* at) {
+  __device__ __forceinline__ ExactArrays(const ModelSizes& sizes, float* at) {
     int widest = sizes.hidden;
     for (int i = 0; i < sizes.reward_layers; ++i) widest = max(widest, sizes.reward_widths[i]);
     belief = at;
     next_belief = belief + sizes.belief * kExactCandidates;
     state = next_belief + sizes.belief * kExactCandidates;
     action = state + sizes.state * kExactCandidates;
-    wide[0] = action + sizes.action * kExactCandidates;
-    wide[1] = wide[0] + widest * kExactCandidates;
+    wide0 = action + sizes.action * kExactCandidates;
+    wide_size = widest * kExactCandidates;
   }
+
+  // Outputs of hidden layers, 0 or 1. (An array of pointers would live in local memory.)
+  __device__ __forceinline__ float* wide(int i) const { return wide0 + i * wide_size; }
 };
 
 class ExactRollout {
  public:
   // list [count] in shared memory outside `memory`: candidates of the problem.
-  __device__ ExactRollout(const RolloutJob& job, int64_t problem, const uint32_t* list, int count,
-                          float* memory)
+  __device__ __forceinline__ ExactRollout(const RolloutJob& job, int64_t problem,
+                                          const uint32_t* list, int count, float* memory)
       : job_(job),
         problem_(problem),
         list_(list),
@@ -39,19 +43,24 @@ class ExactRollout {
         warps_(static_cast<int>(blockDim.x / 32)) {}
 
   // Writes the returns. All threads of the block.
-  __device__ void run() {
+  __device__ __forceinline__ void run() {
     const RolloutArguments& arguments = job_.arguments;
     start();
     float total = 0.0f;
     double weight = 1.0;
-    for (int64_t t = 0; t < arguments.horizon; ++t) {
+    for (int t = 0; t < arguments.horizon; ++t) {
       read_actions(t);
       __syncthreads();
-      const ModelArrays& at = job_.layout.arrays;
-      hidden(at.input_weight, at.input_bias, job_.sizes.hidden, arrays_.state, job_.sizes.state,
-             arrays_.action, job_.sizes.action, arrays_.wide[0]);
-      if (job_.sizes.belief > 0) belief();
-      prior(t);
+      for (int layer = 0; layer < job_.layout.layers; ++layer) {
+        if (layer == kGruLayer) {
+          if (job_.sizes.belief > 0) belief();
+        } else if (layer == kPriorLayer) {
+          prior(t);
+        } else {
+          hidden(hidden_layer(layer));
+        }
+        __syncthreads();
+      }
       total = fmaf(static_cast<float>(weight), reward(), total);
       weight *= arguments.discount;
       __syncthreads();
@@ -73,14 +82,14 @@ class ExactRollout {
   __device__ int64_t candidate(int slot) const { return list_[min(slot, count_ - 1)]; }
 
   template <class Value>
-  __device__ void fill(float* out, int features, const Value& value) const {
+  __device__ __forceinline__ void fill(float* out, int features, const Value& value) const {
     for (int i = static_cast<int>(threadIdx.x); i < features * kExactCandidates;
          i += static_cast<int>(blockDim.x)) {
       out[i] = value(i / kExactCandidates, candidate(i % kExactCandidates));
     }
   }
 
-  __device__ void start() const {
+  __device__ __forceinline__ void start() const {
     const RolloutArguments& arguments = job_.arguments;
     const int d = job_.sizes.belief, s = job_.sizes.state;
     fill(arrays_.belief, d, [&](int feature, int64_t candidate) {
@@ -91,7 +100,7 @@ class ExactRollout {
     });
   }
 
-  __device__ void read_actions(int64_t t) const {
+  __device__ __forceinline__ void read_actions(int t) const {
     const RolloutArguments& arguments = job_.arguments;
     const int a = job_.sizes.action;
     fill(arrays_.action, a, [&](int dim, int64_t candidate) {
@@ -105,7 +114,7 @@ class ExactRollout {
   }
 
   // The standard normal of one state dimension; only with noise.
-  __device__ float noise(int64_t t, int64_t candidate, int dim) const {
+  __device__ __forceinline__ float noise(int t, int64_t candidate, int dim) const {
     const RolloutArguments& arguments = job_.arguments;
     if (arguments.noise.values != nullptr) {
       return arguments.noise
@@ -117,7 +126,8 @@ class ExactRollout {
   }
 
   // sums[c] += this lane's share of row . values[.][c]
-  __device__ void add_row(const float* row, const float* values, int inputs, Sums& sums) const {
+  __device__ __forceinline__ void add_row(const float* row, const float* values, int inputs,
+                                          Sums& sums) const {
     for (int k = lane_; k < inputs; k += 32) {
       const float w = row[k];
       const float4 low = *reinterpret_cast<const float4*>(values + k * kExactCandidates);
@@ -134,7 +144,7 @@ class ExactRollout {
   }
 
   // The sum over all lanes of candidate lane / 4.
-  __device__ float reduce(const Sums& sums) const {
+  __device__ __forceinline__ float reduce(const Sums& sums) const {
     float half[4], quarter[2];
 #pragma unroll
     for (int i = 0; i < 4; ++i) half[i] = exchange(sums[i], sums[i + 4], 16);
@@ -146,39 +156,73 @@ class ExactRollout {
   }
 
   // Lanes without this bit add up `low`, the others `high`.
-  __device__ float exchange(float low, float high, int bit) const {
+  __device__ __forceinline__ float exchange(float low, float high, int bit) const {
     const bool upper = (lane_ & bit) != 0;
     const float other = __shfl_xor_sync(kFullWarp, upper ? low : high, bit);
     return __fadd_rn(upper ? high : low, other);
   }
 
   // out = act(W [a, b] + bias)
-  __device__ void hidden(int weight, int bias, int outputs, const float* a, int a_inputs,
-                         const float* b, int b_inputs, float* out) const {
-    for (int n = warp_; n < outputs; n += warps_) {
-      const float* row = floats(weight) + n * (a_inputs + b_inputs);
+  struct Hidden {
+    int weight, bias, outputs;
+    const float *a, *b;
+    int a_inputs, b_inputs;
+    float* out;
+  };
+
+  __device__ __forceinline__ Hidden hidden_layer(int layer) const {
+    const ModelSizes& sizes = job_.sizes;
+    const ModelArrays& at = job_.layout.arrays;
+    if (layer == kInputLayer) {
+      return {at.input_weight, at.input_bias, sizes.hidden, arrays_.state,
+              arrays_.action,  sizes.state,   sizes.action, arrays_.wide(0)};
+    }
+    if (layer == kPriorHiddenLayer) {
+      return {at.prior_hidden_weight,
+              at.prior_hidden_bias,
+              sizes.hidden,
+              sizes.belief > 0 ? arrays_.belief : arrays_.wide(0),
+              nullptr,
+              sizes.belief > 0 ? sizes.belief : sizes.hidden,
+              0,
+              arrays_.wide(1)};
+    }
+    const int i = layer - kRewardLayer;
+    return {at.reward_weights[i],
+            at.reward_biases[i],
+            sizes.reward_widths[i],
+            i == 0 ? arrays_.belief : arrays_.wide((i - 1) & 1),
+            arrays_.state,
+            i == 0 ? sizes.belief : sizes.reward_widths[i - 1],
+            i == 0 ? sizes.state : 0,
+            arrays_.wide(i & 1)};
+  }
+
+  __device__ __forceinline__ void hidden(const Hidden& layer) const {
+    for (int n = warp_; n < layer.outputs; n += warps_) {
+      const float* row = floats(layer.weight) + n * (layer.a_inputs + layer.b_inputs);
       Sums sums = {};
-      add_row(row, a, a_inputs, sums);
-      add_row(row + a_inputs, b, b_inputs, sums);
-      const float x = __fadd_rn(reduce(sums), floats(bias)[n]);
+      add_row(row, layer.a, layer.a_inputs, sums);
+      add_row(row + layer.a_inputs, layer.b, layer.b_inputs, sums);
+      const float x = __fadd_rn(reduce(sums), floats(layer.bias)[n]);
       if (lane_ % 4 == 0) {
-        out[n * kExactCandidates + lane_ / 4] = job_.sizes.elu ? elu(x) : relu(x);
+        layer.out[n * kExactCandidates + lane_ / 4] = job_.sizes.elu ? elu(x) : relu(x);
       }
     }
-    __syncthreads();
   }
 
   // The sum of gate `gate` of unit n over one operand.
-  __device__ float gate_sum(int weight, int gate, int n, const float* values, int inputs) const {
+  __device__ __forceinline__ float gate_sum(int weight, int gate, int n, const float* values,
+                                            int inputs) const {
     Sums sums = {};
     add_row(floats(weight) + (gate * job_.sizes.belief + n) * inputs, values, inputs, sums);
     return reduce(sums);
   }
 
-  __device__ void belief() {
+  __device__ __forceinline__ void belief() {
     const int d = job_.sizes.belief, m = job_.sizes.hidden;
     const ModelArrays& at = job_.layout.arrays;
-    const float *x = arrays_.wide[0], *h = arrays_.belief;
+    const float *x = arrays_.wide(0), *h = arrays_.belief;
     const float *bias_x = floats(at.gru_bias_ih), *bias_h = floats(at.gru_bias_hh);
     for (int n = warp_; n < d; n += warps_) {
       float of_x[3], of_h[3];
@@ -195,26 +239,22 @@ class ExactRollout {
         arrays_.next_belief[i] = fmaf(z, __fsub_rn(h[i], candidate), candidate);
       }
     }
-    __syncthreads();
     float* swap = arrays_.belief;
     arrays_.belief = arrays_.next_belief;
     arrays_.next_belief = swap;
   }
 
-  __device__ void prior(int64_t t) const {
+  __device__ __forceinline__ void prior(int t) const {
     const ModelSizes& sizes = job_.sizes;
     const ModelArrays& at = job_.layout.arrays;
     const int m = sizes.hidden, s = sizes.state;
-    hidden(at.prior_hidden_weight, at.prior_hidden_bias, m,
-           sizes.belief > 0 ? arrays_.belief : arrays_.wide[0], sizes.belief > 0 ? sizes.belief : m,
-           nullptr, 0, arrays_.wide[1]);
     const StateNoise& source = job_.arguments.noise;
     const bool noisy = source.values != nullptr || source.seeds != nullptr;
     const float *weight = floats(at.prior_weight), *bias = floats(at.prior_bias);
     for (int j = warp_; j < s; j += warps_) {
       Sums mean_sums = {}, raw_sums = {};
-      add_row(weight + j * m, arrays_.wide[1], m, mean_sums);
-      add_row(weight + (s + j) * m, arrays_.wide[1], m, raw_sums);
+      add_row(weight + j * m, arrays_.wide(1), m, mean_sums);
+      add_row(weight + (s + j) * m, arrays_.wide(1), m, raw_sums);
       float value = __fadd_rn(reduce(mean_sums), bias[j]);
       const float raw = __fadd_rn(reduce(raw_sums), bias[s + j]);
       if (lane_ % 4 > 0) continue;
@@ -224,28 +264,19 @@ class ExactRollout {
       }
       arrays_.state[j * kExactCandidates + lane_ / 4] = value;
     }
-    __syncthreads();
   }
 
-  // The reward of candidate lane / 4, in every warp.
-  __device__ float reward() const {
+  // The reward of candidate lane / 4 from what the layers left, in every warp.
+  __device__ __forceinline__ float reward() const {
     const ModelSizes& sizes = job_.sizes;
     const ModelArrays& at = job_.layout.arrays;
     const int last = sizes.reward_layers - 1;
-    const float *first = arrays_.belief, *second = arrays_.state;
-    int first_inputs = sizes.belief, second_inputs = sizes.state;
-    for (int i = 0; i < last; ++i) {
-      float* out = arrays_.wide[i % 2];
-      hidden(at.reward_weights[i], at.reward_biases[i], sizes.reward_widths[i], first, first_inputs,
-             second, second_inputs, out);
-      first = out;
-      first_inputs = sizes.reward_widths[i];
-      second_inputs = 0;
-    }
+    const float* first = last > 0 ? arrays_.wide((last - 1) & 1) : arrays_.belief;
+    const int first_inputs = last > 0 ? sizes.reward_widths[last - 1] : sizes.belief;
     Sums sums = {};
     const float* row = floats(at.reward_weights[last]);
     add_row(row, first, first_inputs, sums);
-    add_row(row + first_inputs, second, second_inputs, sums);
+    if (last == 0) add_row(row + first_inputs, arrays_.state, sizes.state, sums);
     return __fadd_rn(reduce(sums), floats(at.reward_biases[last])[0]);
   }
 

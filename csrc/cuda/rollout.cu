@@ -14,9 +14,9 @@ constexpr int64_t kMaxBlocks = 0x7FFFFFFF;
 
 // One block per kExactCandidates candidates of a problem.
 __global__ void __launch_bounds__(kExactThreads, 1)
-    exact_rollouts(const __grid_constant__ RolloutJob job, int64_t groups) {
+    exact_rollouts(const __grid_constant__ RolloutJob job, uint32_t groups) {
   uint32_t* list = reinterpret_cast<uint32_t*>(shared_memory());
-  const int64_t first = blockIdx.x % groups * kExactCandidates;
+  const int64_t first = static_cast<int64_t>(blockIdx.x % groups) * kExactCandidates;
   const int64_t left = job.arguments.candidates - first;
   const int count = left < kExactCandidates ? static_cast<int>(left) : kExactCandidates;
   if (threadIdx.x < kExactCandidates)
@@ -47,7 +47,7 @@ const char* launch_exact(const RolloutJob& job, void* stream) {
   const size_t bytes =
       kExactCandidates * sizeof(uint32_t) + static_cast<size_t>(exact_shared_bytes(job.sizes));
   return launch({dim3(static_cast<unsigned int>(blocks)), dim3(kExactThreads), bytes, stream},
-                exact_rollouts, job, groups);
+                exact_rollouts, job, static_cast<uint32_t>(groups));
 }
 
 }  // namespace
@@ -75,7 +75,7 @@ const char* launch_rollout(const Model& model, const RolloutArguments& arguments
   if (arguments.batch * tiles > kMaxBlocks) {
     return "rollout_returns: too many candidates for one launch";
   }
-  const TileJob tile_job{job, tile_shape(model.sizes, layout, rows), tiles};
+  const TileJob tile_job{job, tile_shape(model.sizes, layout, rows), static_cast<uint32_t>(tiles)};
   switch (model.precision) {
     case Precision::kFloat16:
       return launch_tiles_fp16(tile_job, stream);

@@ -16,7 +16,7 @@ struct RolloutBlock {
   static constexpr int kParts = Products::kParts;
   // Tiles of weights that a warp has on their way: as many as the registers hold beside the sums of
   // the GRU.
-  static constexpr int kDepth = kRowTiles == 2 ? 6 : 12;
+  static constexpr int kDepth = kRowTiles == 2 || kParts == 2 ? 6 : 12;
   using Weights = WeightStreams<kDepth>;
   using Sums = float[kRowTiles][2][4];  // of 16 outputs: row tile, half of the outputs, fragment
 
@@ -33,9 +33,10 @@ struct RolloutBlock {
         shared(tile_job.shape.shared),
         memory(shared_memory()),
         problem(blockIdx.x / tile_job.tiles),
-        first(blockIdx.x % tile_job.tiles * kRows),
+        first(static_cast<int64_t>(blockIdx.x % tile_job.tiles) * kRows),
         lane(static_cast<int>(threadIdx.x % 32)),
-        warp(static_cast<int>(threadIdx.x / 32)) {}
+        warp(__shfl_sync(kFullWarp, static_cast<int>(threadIdx.x / 32), 0)) {
+  }  // known to be uniform
 
   template <class Value>
   __device__ Value* at(int offset) const {

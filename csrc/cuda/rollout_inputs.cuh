@@ -14,15 +14,15 @@ __device__ __forceinline__ int64_t start_row(const RolloutArguments& arguments, 
 }
 
 // Index of the first feature of a candidate in [H, B, J, features].
-__device__ __forceinline__ int64_t step_index(const RolloutArguments& arguments, int64_t time,
+__device__ __forceinline__ int64_t step_index(const RolloutArguments& arguments, int time,
                                               int64_t problem, int64_t candidate, int features) {
   return ((time * arguments.batch + problem) * arguments.candidates + candidate) * features;
 }
 
 // Drawn actions of candidates 4 `quad` .. 4 `quad` + 3 in one of `size` dimensions.
 __device__ __forceinline__ void draw_action_quad(const RolloutArguments& arguments, int size,
-                                                 int64_t time, int64_t problem, uint32_t quad,
-                                                 int dim, float (&out)[4]) {
+                                                 int time, int64_t problem, uint32_t quad, int dim,
+                                                 float (&out)[4]) {
   const ActionSource& source = arguments.actions;
   const int64_t bound = problem * size + dim;
   const int64_t moment = (time * arguments.batch + problem) * size + dim;
@@ -36,7 +36,7 @@ __device__ __forceinline__ void draw_action_quad(const RolloutArguments& argumen
 }
 
 // Drawn noise of candidates 4 `quad` .. 4 `quad` + 3 in one dimension.
-__device__ __forceinline__ void draw_noise_quad(const RolloutArguments& arguments, int64_t time,
+__device__ __forceinline__ void draw_noise_quad(const RolloutArguments& arguments, int time,
                                                 int64_t problem, uint32_t quad, int dim,
                                                 float (&out)[4]) {
   const StateNoise& noise = arguments.noise;

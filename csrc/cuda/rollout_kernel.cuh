@@ -20,7 +20,8 @@ __device__ __forceinline__ void roll_out(const Block& b) {
   const RolloutArguments& arguments = b.job.arguments;
   double weight = 1.0;
   int now = 0;
-  for (int64_t t = 0; t < arguments.horizon; ++t) {
+  const int horizon = static_cast<int>(arguments.horizon);
+  for (int t = 0; t < horizon; ++t) {
     for (int layer = 0; layer < b.job.layout.layers; ++layer) {
       if (layer == kGruLayer) {
         if (b.job.sizes.belief == 0) continue;
@@ -29,7 +30,7 @@ __device__ __forceinline__ void roll_out(const Block& b) {
       } else {
         linear_layer(b, weights, layer, now, t);
       }
-      if (layer == kPriorLayer && t + 1 < arguments.horizon) read_inputs(b, t + 1);
+      if (layer == kPriorLayer && t + 1 < horizon) read_inputs(b, t + 1);
       __syncthreads();
     }
     add_reward(b, static_cast<float>(weight));  // its next terms come after a barrier
@@ -55,9 +56,8 @@ __global__ void __launch_bounds__(kRowTiles == 4 ? 256 : 512, 1)
 // Enqueues the rollout in blocks of job.shape.rows.
 template <class Products>
 const char* launch_tiles(const TileJob& job, void* stream) {
-  const int64_t blocks = job.rollout.arguments.batch * job.tiles;
-  const Launch how{dim3(static_cast<unsigned int>(blocks)),
-                   dim3(static_cast<unsigned int>(job.shape.warps) * 32),
+  const auto blocks = static_cast<uint32_t>(job.rollout.arguments.batch) * job.tiles;
+  const Launch how{dim3(blocks), dim3(static_cast<unsigned int>(job.shape.warps) * 32),
                    static_cast<size_t>(job.shape.shared.bytes), stream};
   if (job.shape.rows == 16) return launch(how, rollout_tiles<Products, 1>, job);
   if (job.shape.rows == 32) return launch(how, rollout_tiles<Products, 2>, job);

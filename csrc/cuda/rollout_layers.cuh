@@ -11,28 +11,66 @@
 
 namespace planet::cuda {
 
+// Where this lane reads operand a, step by step.
 template <class Block>
-__device__ __forceinline__ void load_operand(const Block& b, const Panel& panel, int step,
-                                             uint32_t (&a)[Block::kParts][Block::kRowTiles][4]) {
+struct OperandReader {
+  static constexpr int kStepBytes = Block::kRows * kTile * 2;
+  static constexpr int kTileBytes = kTile * kTile;  // from one row tile to the next
+  // In float32 the registers are too few for a step's fragments: they are read where they are used.
+  static constexpr bool kLate = Block::kParts == 2;
+  static constexpr int kStepsAhead = kLate ? 0 : 1;
+
+  struct Fragments {
+    uint32_t a[kLate ? 1 : Block::kRowTiles][Block::kParts][4];
+    const unsigned char* from;
+  };
+
+  const unsigned char* at;
+  int low;
+
+  __device__ __forceinline__ OperandReader(const Block& b, const Panel& panel)
+      : at(panel.base + a_matrix_index(Block::kRows, 0, 0, b.lane) * 2), low(panel.low) {}
+
+  __device__ __forceinline__ void advance(int steps) { at += steps * kStepBytes; }
+
+  __device__ __forceinline__ void read(int step, Fragments& out) const {
+    out.from = at + step * kStepBytes;
+    if constexpr (!kLate) {
 #pragma unroll
-  for (int part = 0; part < Block::kParts; ++part) {
-#pragma unroll
-    for (int tile = 0; tile < Block::kRowTiles; ++tile) {
-      const int at = a_matrix_index(Block::kRows, 16 * tile, kTile * step, b.lane) * 2;
-      load_matrix_x4(a[part][tile], panel.base + part * panel.low + at);
+      for (int tile = 0; tile < Block::kRowTiles; ++tile) read_tile(out.from, tile, out.a[tile]);
     }
   }
-}
+
+  // Runs body(row tile, fragment) for all row tiles.
+  template <class Body>
+  __device__ __forceinline__ void for_each_tile(Fragments& fragments, const Body& body) const {
+#pragma unroll
+    for (int tile = 0; tile < Block::kRowTiles; ++tile) {
+      if constexpr (kLate) read_tile(fragments.from, tile, fragments.a[0]);
+      body(tile, fragments.a[kLate ? 0 : tile]);
+    }
+  }
+
+  __device__ __forceinline__ void read_tile(const unsigned char* from, int tile,
+                                            uint32_t (&a)[Block::kParts][4]) const {
+#pragma unroll
+    for (int part = 0; part < Block::kParts; ++part) {
+      load_matrix_x4(a[part], from + part * low + tile * kTileBytes);
+    }
+  }
+};
 
 // sums += weights [16, inputs] times panel
 template <class Block>
 __device__ __forceinline__ void add_products(const Block& b, typename Block::Weights& weights,
                                              const Panel& panel, int steps,
                                              typename Block::Sums& sums) {
-  weights.template run<Block::kParts>(steps, [&](int step, const uint4* tiles) {
-    uint32_t a[Block::kParts][Block::kRowTiles][4];
-    load_operand(b, panel, step, a);
-    multiply_tile<typename Block::Products>(sums, a, tiles);
+  using Products = typename Block::Products;
+  const OperandReader<Block> reader(b, panel);
+  weights.template run<Block::kParts>(steps, reader, [&](auto& fragments, const uint4* tiles) {
+    reader.for_each_tile(fragments, [&](int i, const uint32_t (&a)[Block::kParts][4]) {
+      multiply_tile<Products>(sums[i], a, tiles);
+    });
   });
 }
 
@@ -42,12 +80,14 @@ __device__ __forceinline__ void add_gates(const Block& b, typename Block::Weight
                                           const Panel& panel, int steps, typename Block::Sums& r,
                                           typename Block::Sums& z, typename Block::Sums& n) {
   using Products = typename Block::Products;
-  weights.template run<3 * Block::kParts>(steps, [&](int step, const uint4* tiles) {
-    uint32_t a[Block::kParts][Block::kRowTiles][4];
-    load_operand(b, panel, step, a);
-    multiply_tile<Products>(r, a, tiles);
-    multiply_tile<Products>(z, a, tiles + Block::kParts);
-    multiply_tile<Products>(n, a, tiles + 2 * Block::kParts);
+  constexpr int kParts = Block::kParts;
+  const OperandReader<Block> reader(b, panel);
+  weights.template run<3 * kParts>(steps, reader, [&](auto& fragments, const uint4* tiles) {
+    reader.for_each_tile(fragments, [&](int i, const uint32_t (&a)[kParts][4]) {
+      multiply_tile<Products>(r[i], a, tiles);
+      multiply_tile<Products>(z[i], a, tiles + kParts);
+      multiply_tile<Products>(n[i], a, tiles + 2 * kParts);
+    });
   });
 }
 
@@ -203,11 +243,12 @@ __device__ __forceinline__ int output_panel(const Block& b, int layer) {
 // activation. They share one copy of the code, which ought to stay in the instruction cache.
 template <class Block>
 __device__ __forceinline__ void linear_layer(const Block& b, typename Block::Weights& weights,
-                                             int layer, int now, int64_t t) {
+                                             int layer, int now, int t) {
   const LayerLayout& layout = b.job.layout.layer[layer];
   const bool contiguous = layer == kInputLayer;  // state and actions are one operand
   for (int block = b.warp; block < layout.blocks; block += b.shape.warps) {
     typename Block::Sums sums = {};
+#pragma unroll 1
     for (int operand = 0; operand < (contiguous ? 1 : 2); ++operand) {
       const int steps = contiguous ? layout.steps[0] + layout.steps[1] : layout.steps[operand];
       if (steps == 0) continue;

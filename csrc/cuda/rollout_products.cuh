@@ -32,43 +32,28 @@ struct Float32Products {
   static constexpr float kScale = kActivationScale, kLimit = 65504.0f / kActivationScale;
 };
 
-// sums[row tile][8 outputs] += a b, for one tile of weights b [kParts]. The matrix units truncate
+// sums[8 outputs] += a b, for 16 rows and one tile of weights b [kParts]. The matrix units truncate
 // when they add; so in float32 they add the three products of one step only, and ordinary additions
 // do the rest.
-template <class Products, int kRowTiles>
-__device__ __forceinline__ void multiply_tile(float (&sums)[kRowTiles][2][4],
-                                              const uint32_t (&a)[Products::kParts][kRowTiles][4],
+template <class Products>
+__device__ __forceinline__ void multiply_tile(float (&sums)[2][4],
+                                              const uint32_t (&a)[Products::kParts][4],
                                               const uint4* b) {
   using Element = typename Products::Element;
   if constexpr (Products::kParts == 1) {
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i) {
-      multiply_accumulate<Element>(sums[i][0], a[0][i], b[0].x, b[0].y);
-      multiply_accumulate<Element>(sums[i][1], a[0][i], b[0].z, b[0].w);
-    }
+    multiply_accumulate<Element>(sums[0], a[0], b[0].x, b[0].y);
+    multiply_accumulate<Element>(sums[1], a[0], b[0].z, b[0].w);
   } else {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float step[kRowTiles][4] = {};
       const uint32_t high0 = half ? b[0].z : b[0].x, high1 = half ? b[0].w : b[0].y;
       const uint32_t low0 = half ? b[1].z : b[1].x, low1 = half ? b[1].w : b[1].y;
+      float step[4] = {};
+      multiply_accumulate<Element>(step, a[1], high0, high1);
+      multiply_accumulate<Element>(step, a[0], low0, low1);
+      multiply_accumulate<Element>(step, a[0], high0, high1);
 #pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) {
-        multiply_accumulate<Element>(step[i], a[1][i], high0, high1);
-      }
-#pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) {
-        multiply_accumulate<Element>(step[i], a[0][i], low0, low1);
-      }
-#pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) {
-        multiply_accumulate<Element>(step[i], a[0][i], high0, high1);
-      }
-#pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) {
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sums[i][half][j] = __fadd_rn(sums[i][half][j], step[i][j]);
-      }
+      for (int j = 0; j < 4; ++j) sums[half][j] = __fadd_rn(sums[half][j], step[j]);
     }
   }
 }
@@ -133,41 +118,56 @@ class WeightStreams {
     for (int i = 0; i < kDepth; ++i) tiles_[i] = load_streaming(here_ + i * kLanes);
   }
 
-  // Runs body(step, tiles) for the steps of the present stream and moves on to the next
-  // one. Every step has kTiles tiles. The body is inlined twice: whole rounds of the registers have
-  // no branches.
-  template <int kTiles, class Body>
-  __device__ __forceinline__ void run(int steps, const Body& body) {
+  // Runs body(fragments, tiles) for the steps of the present stream, kTiles tiles each, and moves
+  // on to the next stream. Fragments come from `operand`: read(i) are those of step i from the
+  // present one on, advance(n) moves on by n steps.
+  template <int kTiles, class Operand, class Body>
+  __device__ __forceinline__ void run(int steps, Operand operand, const Body& body) {
+    static_assert(kDepth % kTiles == 0);
+    constexpr int kSteps = kDepth / kTiles;
+    constexpr int kAhead = Operand::kStepsAhead;
+    static_assert(kSteps % (kAhead + 1) == 0);
+    typename Operand::Fragments fragments[kAhead + 1];
     position_ = position_ + 1 == count_ ? 0 : position_ + 1;
     const uint4* next = reinterpret_cast<const uint4*>(packed_ + offsets_[position_]);
-    constexpr int kSteps = kDepth / kTiles;
-    static_assert(kDepth % kTiles == 0);
-    int step = 0;
-    for (; step + kSteps <= steps; step += kSteps) {
-      round<kTiles, true>(step, steps, next, body);
+    const uint4* ahead = here_ + kDepth * kLanes;
+    int left = steps;
+    if (kAhead > 0) operand.read(0, fragments[0]);
+#pragma unroll 1
+    for (; left >= 2 * kSteps; left -= kSteps, ahead += kDepth * kLanes) {
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) {
+        operand.read(i + kAhead, fragments[(i + kAhead) % (kAhead + 1)]);
+        body(fragments[i % (kAhead + 1)], tiles_ + i * kTiles);
+        load<kTiles>(i, ahead);
+        __syncwarp();
+      }
+      operand.advance(kSteps);
     }
-    if (step < steps) round<kTiles, false>(step, steps, next, body);
+#pragma unroll 1
+    for (bool first = left == steps; left > 0; left -= kSteps, first = false) {
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) {
+        if (i + kAhead < left) operand.read(i + kAhead, fragments[(i + kAhead) % (kAhead + 1)]);
+        if (i < left) body(fragments[i % (kAhead + 1)], tiles_ + i * kTiles);
+        // A stream of less than kSteps steps leaves registers that it never used.
+        if (i < left || first) load<kTiles>(i, i + kSteps < left ? ahead : next);
+        __syncwarp();
+      }
+      operand.advance(kSteps);
+    }
     here_ = next;
   }
 
  private:
   static constexpr int kLanes = 32;
 
-  template <int kTiles, bool kWhole, class Body>
-  __device__ __forceinline__ void round(int first, int steps, const uint4* next, const Body& body) {
-    constexpr int kSteps = kDepth / kTiles;
+  // Reads the tiles of step i of those that begin at `from`.
+  template <int kTiles>
+  __device__ __forceinline__ void load(int i, const uint4* from) {
 #pragma unroll
-    for (int i = 0; i < kSteps; ++i) {
-      const int step = first + i;
-      uint4* tiles = tiles_ + i * kTiles;
-      if (kWhole || step < steps) body(step, tiles);
-      // A stream of less than one round leaves registers that it never used.
-      if (kWhole || step < steps || first == 0) {
-        const uint4* from = step + kSteps < steps ? here_ + (step + kSteps) * kTiles * kLanes
-                                                  : next + i * kTiles * kLanes;
-#pragma unroll
-        for (int j = 0; j < kTiles; ++j) tiles[j] = load_streaming(from + j * kLanes);
-      }
+    for (int j = i * kTiles; j < (i + 1) * kTiles; ++j) {
+      tiles_[j] = load_streaming(from + j * kLanes);
     }
   }
 

@@ -57,7 +57,7 @@ __device__ void start_latent(const Block& b) {
 
 // actions as they are given
 template <class Block>
-__device__ void copy_actions(const Block& b, int64_t t) {
+__device__ void copy_actions(const Block& b, int t) {
   const RolloutArguments& arguments = b.job.arguments;
   const int a = b.job.sizes.action;
   for (int i = b.thread_from_last(); i < Block::kRows * a; i += b.threads()) {
@@ -78,7 +78,7 @@ __device__ void for_each_quad(const Block& b, int dims, const Body& body) {
 }
 
 template <class Block>
-__device__ void draw_actions(const Block& b, int64_t t) {
+__device__ void draw_actions(const Block& b, int t) {
   const int a = b.job.sizes.action;
   for_each_quad(b, a, [&](int dim, uint32_t quad, int local) {
     float values[4];
@@ -91,7 +91,7 @@ __device__ void draw_actions(const Block& b, int64_t t) {
 }
 
 template <class Block>
-__device__ void copy_noise(const Block& b, int64_t t, float* noise) {
+__device__ void copy_noise(const Block& b, int t, float* noise) {
   const RolloutArguments& arguments = b.job.arguments;
   const int s = b.job.sizes.state;
   for (int i = b.thread_from_last(); i < Block::kRows * s; i += b.threads()) {
@@ -102,7 +102,7 @@ __device__ void copy_noise(const Block& b, int64_t t, float* noise) {
 }
 
 template <class Block>
-__device__ void draw_noise(const Block& b, int64_t t, float* noise) {
+__device__ void draw_noise(const Block& b, int t, float* noise) {
   for_each_quad(b, b.job.sizes.state, [&](int j, uint32_t quad, int local) {
     float values[4];
     draw_noise_quad(b.job.arguments, t, b.problem, quad, j, values);
@@ -115,7 +115,7 @@ __device__ void draw_noise(const Block& b, int64_t t, float* noise) {
 
 // Actions and noise of step t.
 template <class Block>
-__device__ void read_inputs(const Block& b, int64_t t) {
+__device__ void read_inputs(const Block& b, int t) {
   const RolloutArguments& arguments = b.job.arguments;
   float* noise = b.template at<float>(b.shared.noise[t & 1]);
   if (arguments.actions.values != nullptr) {

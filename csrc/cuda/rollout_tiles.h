@@ -45,7 +45,7 @@ struct TileShape {
 struct TileJob {
   RolloutJob rollout;
   TileShape shape;
-  int64_t tiles;  // blocks of candidates per problem
+  uint32_t tiles;  // blocks of candidates per problem
 };
 
 // The shape with this many rows.
