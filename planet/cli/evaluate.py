@@ -53,14 +53,16 @@ class EvaluateOptions:
         None  # of the planner; None: the run's
     )
     budget_ms: float | None = None  # of a plan; None: the run's
+    variant: Literal["portable", "persistent"] | None = None  # of CUDA kernels; None: the run's
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     options = tyro.cli(EvaluateOptions, prog="planet evaluate", args=arguments)
     trained = open_run(
-        options.run_dir, options.device, options.backend, options.precision, options.budget_ms
-    )
+        options.run_dir, options.device, options.backend, options.precision, options.budget_ms,
+        options.variant,
+    )  # fmt: skip
     trained.agent.planner.try_out(trained.agent.weights)
     seed = trained.config.train.seed if options.seed is None else options.seed
     environment = make_environment(trained.config.environment)

@@ -26,10 +26,11 @@ PLANNERS: dict[str, dict[str, Any]] = {
     "int8": {"backend": "fused", "precision": "int8"},
     "fp16": {"backend": "fused", "precision": "fp16"},
     "bf16": {"backend": "fused", "precision": "bf16"},
+    "persistent": {"backend": "fused", "precision": "fp16", "variant": "persistent"},
 }
 """What `--compare` can name."""
 
-_HOW = ("backend", "precision")
+_HOW = ("backend", "precision", "variant")
 _PLAN = ("horizon", "candidates", "iterations", "topk", "budget_ms")
 _MODEL = ("belief_size", "state_size", "hidden_size", "reward_layers", "reward_hidden")
 
@@ -46,6 +47,11 @@ _Backend = Annotated[
 _Precision = Annotated[
     Literal["fp32", "int8", "fp16", "bf16"] | None,
     tyro.conf.arg(metavar="{fp32,int8,fp16,bf16}", help_behavior_hint=""),
+]
+
+_Variant = Annotated[
+    Literal["portable", "persistent"] | None,
+    tyro.conf.arg(metavar="{portable,persistent}", help_behavior_hint=""),
 ]
 
 
@@ -72,7 +78,8 @@ class ProfileOptions:
         tyro.conf.arg(
             metavar="NAME,NAME",
             help="planners to time side by side: reference, fused, and fused in int8 (on the CPU), "
-            "fp16 or bf16 (on CUDA); the others are compared with the first",
+            "fp16, bf16 or persistent (a variant, in fp16; on CUDA); the others are compared with "
+            "the first",
             help_behavior_hint="",
         ),
     ] = None
@@ -84,6 +91,7 @@ class ProfileOptions:
     device: _Text = None  # else the run's, or cpu
     backend: _Backend = None  # else the run's, or fused
     precision: _Precision = None  # of the planner's products; else the run's, or fp32
+    variant: _Variant = None  # of CUDA kernels; else the run's, or portable
     budget_ms: _Number = None  # a plan ends with the last iteration that fits; else the run's
     horizon: _Count = None  # H; else the run's, or 12
     candidates: _Count = None  # J; else the run's, or 1000

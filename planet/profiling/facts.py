@@ -40,7 +40,8 @@ def compute_facts(planner: CEMPlanner, device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
     }
     clock = "host, device synchronised before and after each stage"
-    return {**facts, "clock": clock} if cuda else facts
+    variant = planner.variant or "portable"
+    return {**facts, "variant": variant, "clock": clock} if cuda else facts
 
 
 def _instruction_set(planner: CEMPlanner, device: torch.device) -> str:

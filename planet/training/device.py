@@ -58,6 +58,8 @@ def _require_planner(planner: PlannerConfig, device: torch.device) -> None:
             f"precision: {planner.precision!r} plans on CUDA devices only; expected 'fp32' or "
             f"'int8' {where}"
         )
+    if planner.variant == "persistent" and device.type != "cuda":
+        raise ValueError(f"variant: 'persistent' plans on CUDA devices only; expected None {where}")
     if planner.budget_ms is not None and device.type != "cpu":
         raise ValueError(
             f"budget_ms: plans on the CPU only keep a budget; expected None {where}, got "

@@ -43,6 +43,7 @@ def open_run(
     backend: Literal["fused", "reference"] | None = None,
     precision: Literal["fp32", "int8", "fp16", "bf16"] | None = None,
     budget_ms: float | None = None,
+    variant: Literal["portable", "persistent"] | None = None,
 ) -> Run:
     """Loads the agent of a run's checkpoint; nothing in the directory is changed.
 
@@ -52,6 +53,7 @@ def open_run(
       backend: of the planner; None takes the run's.
       precision: of the planner; None takes the run's.
       budget_ms: of a plan; None takes the run's.
+      variant: of the planner's CUDA kernels; None takes the run's.
 
     Raises:
       FileNotFoundError: the directory holds no run, or no checkpoint yet.
@@ -67,6 +69,7 @@ def open_run(
         backend=backend or config.planner.backend,
         precision=precision or config.planner.precision,
         budget_ms=config.planner.budget_ms if budget_ms is None else budget_ms,
+        variant=variant or config.planner.variant,
     )
     train = replace(config.train, device=device or config.train.device)
     config = replace(config, train=train, planner=planner)

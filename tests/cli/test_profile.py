@@ -142,8 +142,8 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
     ("options", "complaint"),
     [
         (["--compare", "fused,slow"],
-         "compare: expected different names of reference, fused, int8, fp16, bf16, separated by "
-         "commas, "
+         "compare: expected different names of reference, fused, int8, fp16, bf16, persistent, "
+         "separated by commas, "
          "got 'fused,slow'"),
         (["--compare", "fused,fused"], "compare: expected different names"),
         (["--compare", ""], "compare: expected different names"),
@@ -155,6 +155,8 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
         (["--plot", "missing/latency.png"], "plot: expected a file in a folder that exists"),
         (["--device", "tpu"], "device: expected 'cpu' or 'cuda', got 'tpu'"),
         (["--precision", "fp16"], "precision: 'fp16' plans on CUDA devices only"),
+        (["--compare", "persistent"], "precision: 'fp16' plans on CUDA devices only"),
+        (["--variant", "persistent"], "variant: 'persistent' plans on CUDA devices only"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused_before_anything_is_timed(

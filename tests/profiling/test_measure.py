@@ -103,6 +103,7 @@ def test_compute_facts_of_a_gpu_name_it_and_the_clock(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     facts = compute_facts(replace(PLANNER, backend="fused"), torch.device("cuda:0"))
     assert (facts["device"], facts["instruction_set"]) == ("NVIDIA H200", "sm_90")
+    assert facts["variant"] == "portable"
     assert facts["clock"] == "host, device synchronised before and after each stage"
 
 

@@ -655,6 +655,7 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(tiny: Config) -> 
         ("cuda", {"budget_ms": 20.0}, "budget_ms: plans on the CPU only keep a budget; expected N"),
         ("cpu", {"backend": "fused", "precision": "fp16"}, "precision: 'fp16' plans on CUDA dev"),
         ("cpu", {"backend": "fused", "precision": "bf16"}, "expected 'fp32' or 'int8' with device"),
+        ("cpu", {"backend": "fused", "variant": "persistent"}, "variant: 'persistent' plans on C"),
     ],
 )
 def test_what_a_device_does_not_serve_is_refused_by_name(
