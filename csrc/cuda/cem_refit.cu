@@ -46,6 +46,7 @@ __global__ void __launch_bounds__(kThreads)
   uint32_t* elites = lists ? lists + blockIdx.x * plan.topk : listed;
   const uint32_t part = blockIdx.x % parts;
   const uint32_t values = static_cast<uint32_t>(plan.horizon * plan.action_size);  // < 2^25
+  // The barriers within a selection keep a problem's elites apart from the one's before.
   for (int64_t b = blockIdx.x / parts; b < plan.batch; b += gridDim.x / parts) {
     const float* returns = plan.returns + b * plan.candidates;
     const auto return_at = [returns](int64_t j) { return returns[j]; };
@@ -62,7 +63,6 @@ __global__ void __launch_bounds__(kThreads)
       const uint32_t index = first + threadIdx.x / kFitMembers;
       fit_value(plan, b, index, index < values, elites, kept, space.fit);
     }
-    __syncthreads();  // the next problem reuses the shared memory
   }
 }
 

@@ -48,6 +48,7 @@ __global__ void __launch_bounds__(kSelectThreads, 1)
   uint64_t* keys = workspace
                        ? workspace + blockIdx.x * padded
                        : reinterpret_cast<uint64_t*>(shared_memory() + sizeof(SelectionSpace));
+  // The barriers within a selection keep a problem's keys apart from the one's before.
   for (int64_t b = blockIdx.x; b < p.batch; b += gridDim.x) {
     const float* returns = p.returns + b * p.candidates;
     const auto return_at = [returns](int64_t j) { return returns[j]; };
@@ -61,7 +62,6 @@ __global__ void __launch_bounds__(kSelectThreads, 1)
       p.elites[b * p.topk + k] = rank_index(keys[k]);
     }
     if (threadIdx.x == 0) p.best[b] = returns[rank_index(keys[0])];
-    __syncthreads();  // the next problem writes the keys
   }
 }
 
