@@ -65,6 +65,7 @@ class Agent:
         self.planned: Plan | None = None
         self._row_seeds: list[int] = []
         self._episodes: list[int] = []
+        self._episode_seeds: list[int] = []
         self._steps: list[int] = []
         self._action = torch.zeros(0)
         self.update_weights()
@@ -106,6 +107,7 @@ class Agent:
             self._captured = None
         self._row_seeds = [int(s) for s in row_seeds(seed, batch_size)]
         self._episodes = [0] * batch_size
+        self._episode_seeds = [mix_seed(s, 0) for s in self._row_seeds]
         self._steps = [0] * batch_size
         with torch.no_grad():
             self.latent = model.rssm.initial(batch_size)
@@ -180,14 +182,20 @@ class Agent:
 
     def _step(self) -> EagerStep | CapturedStep:
         """What runs the tensors' part: the captured one is kept as long as it serves."""
-        step = ControlStep(self.world_model, self._weights, self.planner)
-        if not self._captures():
-            self._captured = None
-            return EagerStep(step)
-        if self._captured is None or not self._captured.serves(step, self.batch_size):
-            self._captured = None
-            self._captured = CapturedStep(step, self.batch_size)
-        return self._captured
+        parts = self.world_model, self._weights, self.planner
+        captured, self._captured = self._captured, None
+        if (
+            captured is None
+            or self.capture is False
+            or not captured.serves(*parts, self.batch_size)
+        ):
+            captured = None  # gives its memory back before there is a new one
+            step = ControlStep(*parts)
+            if not self._captures():
+                return EagerStep(step)
+            captured = CapturedStep(step, self.batch_size)
+        self._captured = captured
+        return captured
 
     def _captures(self) -> bool:
         device, backend = self.world_model.device.type, self.planner.backend
@@ -201,17 +209,15 @@ class Agent:
 
     def _inputs(self, observation: npt.NDArray[np.uint8]) -> StepInputs:
         frames = self._check_observation(observation)
-        stddev = torch.tensor(float(self.exploration_stddev), dtype=torch.float32)
+        stddev = torch.from_numpy(np.array(self.exploration_stddev, np.float32))
         return StepInputs(frames, self._step_seeds(), self._action, stddev)
 
     def _step_seeds(self) -> Tensor:
         seeds = [
-            mix_seed(mix_seed(seed, episode), step)
-            for seed, episode, step in zip(
-                self._row_seeds, self._episodes, self._steps, strict=True
-            )
+            mix_seed(seed, step)
+            for seed, step in zip(self._episode_seeds, self._steps, strict=True)
         ]
-        return torch.tensor(seeds, dtype=torch.int64)
+        return torch.from_numpy(np.array(seeds, np.int64))
 
     def _reset_rows(self, rows: Sequence[int]) -> None:
         latent = self._require_reset()
@@ -223,6 +229,7 @@ class Agent:
         for row in set(rows):
             belief[row], state[row], action[row] = 0.0, 0.0, 0.0
             self._episodes[row] += 1
+            self._episode_seeds[row] = mix_seed(self._row_seeds[row], self._episodes[row])
             self._steps[row] = 0
         self.latent, self._action = LatentState(belief, state), action
 

@@ -25,7 +25,10 @@ from torch import Tensor
 from planet.control_step import ControlStep, StepInputs, StepOutcome
 from planet.graphs import Graph, capture, on_device
 from planet.latent import LatentState
+from planet.models import WorldModel
 from planet.ops.results import Plan
+from planet.planning import CEMPlanner
+from planet.weights import RolloutWeights
 
 _ALIGNMENT = 256  # bytes, as of tensors of their own: which kernel a product takes depends on it
 
@@ -52,7 +55,9 @@ class CapturedStep:
             self._host_bytes, self._device_bytes = host, torch.zeros_like(host, device=self._device)
             self._staged = StepInputs(**_split(self._host_bytes, inputs))
             self._inputs = StepInputs(**_split(self._device_bytes, inputs))
-            self._buffer = torch.zeros(_size(results), dtype=torch.uint8, device=self._device)
+            self._buffer = torch.zeros(
+                _size(results) // 4, dtype=torch.float32, device=self._device
+            )
             self._layout, self._results = results, _split(self._buffer, results)
             self._action = torch.zeros_like(self._staged.action, pin_memory=cuda)
         self._latent = LatentState(self._results["belief"], self._results["state"])
@@ -62,11 +67,13 @@ class CapturedStep:
         # The graph reads the parameters where they lie now; their memory must not be given back.
         self._parameters = [parameter.detach() for parameter in step.model.parameters()]
 
-    def serves(self, step: ControlStep, batch_size: int) -> bool:
-        """Whether this was captured from the very objects of `step`, and for this batch size."""
+    def serves(
+        self, model: WorldModel, weights: RolloutWeights, planner: CEMPlanner, batch_size: int
+    ) -> bool:
+        """Whether this was captured from these very objects, and for this batch size."""
         mine = self.step
-        same = mine.model is step.model and mine.weights is step.weights
-        return same and mine.planner is step.planner and self.batch_size == batch_size
+        same = mine.model is model and mine.weights is weights and mine.planner is planner
+        return same and self.batch_size == batch_size
 
     def moved(self) -> bool:
         """Whether the model's parameters lie elsewhere than when this was captured."""
@@ -191,10 +198,11 @@ def _padded(dtype: torch.dtype, shape: tuple[int, ...]) -> int:
 
 
 def _split(buffer: Tensor, layout: Layout) -> dict[str, Tensor]:
-    """Views of a buffer of bytes, one after another."""
+    """Views of a buffer, one after another; of bytes, or of the dtype that all of them have."""
     views, start = {}, 0
     for name, (dtype, shape) in layout.items():
-        end = start + math.prod(shape) * dtype.itemsize
-        views[name] = buffer[start:end].view(dtype).view(shape)
+        typed = buffer if buffer.dtype == dtype else buffer.view(dtype)
+        stride = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+        views[name] = typed.as_strided(shape, stride, start // dtype.itemsize)
         start += _padded(dtype, shape)
     return views
