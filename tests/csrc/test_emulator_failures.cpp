@@ -125,7 +125,7 @@ __global__ void reads_new_shared(float* out) {
 }
 
 __global__ void writes_beside_shared(int offset) {
-  shared_memory()[offset] = 1;
+  if (threadIdx.x == 0) shared_memory()[offset] = 1;
 }
 
 __global__ void loads_matrix_at(int offset) {
@@ -137,6 +137,7 @@ __global__ void loads_streaming_at(const unsigned char* data, int offset, uint4*
   out[threadIdx.x] = load_streaming(reinterpret_cast<const uint4*>(data + offset) + threadIdx.x);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 __global__ void leaves_arrays(const int* data, int64_t offset, int* out) {
   *out = data[offset];
 }
@@ -147,6 +148,7 @@ __global__ void overflows_stack(int depth, float* out) {
   if (depth > 0) overflows_stack(depth - 1, out);
   *out = frame[depth];
 }
+#endif
 
 // ---- clusters and bulk copies ----
 

@@ -45,7 +45,7 @@ struct Copy {
   uint64_t due;  // tick
   const char* call;
   Where where;
-  std::string issuer;
+  const Thread* issuer;
   std::vector<unsigned char> staged;  // the source, read early
   char order;                         // what ThreadSanitizer knows it by
 };
@@ -90,34 +90,49 @@ void arrive(const char* call, Where where, uint64_t* word, int64_t bytes) {
 }
 
 #if PLANET_TSAN
-// A copy is a thread of its own: after who started it, before who waits for the barrier.
+std::vector<void*> engines;
+
+// A copy is a thread of its own: after who started it, before who waits for the barrier. Threads
+// cost much: 64 take turns.
 void perform_accesses(Copy& copy) {
+  static size_t next = 0;
+  if (engines.size() < 64) {
+    engines.push_back(__tsan_create_fiber(0));
+    next = engines.size() - 1;
+  }
   void* here = __tsan_get_current_fiber();
-  void* fiber = __tsan_create_fiber(0);
-  __tsan_switch_to_fiber(fiber, 1);
+  __tsan_switch_to_fiber(engines[next], 1);
+  next = (next + 1) % engines.size();
   acquire(&copy.order);
   note_read(copy.source, copy.bytes);
   note_write(copy.target, copy.bytes);
   release(copy.barrier);
   release(&machine.finished);
   __tsan_switch_to_fiber(here, 1);
-  __tsan_destroy_fiber(fiber);
 }
 #else
 void perform_accesses(Copy&) {}
 #endif
 
+std::string copy_text(const Copy& copy) {
+  return position(*copy.issuer) + ": " + copy.call + " (" + place(copy.where) + "): ";
+}
+
+[[noreturn]] void fail_copy(const Copy& copy, const char* text) {
+  fail_all(copy_text(copy) + text);
+}
+
 void perform(Copy& copy) {
   perform_accesses(copy);
+  const Unseen unseen;
   const unsigned char* from = copy.staged.empty() ? copy.source : copy.staged.data();
   for (size_t i = 0; i < copy.bytes; ++i) copy.target[i] = from[i];
   machine.counters.bulk_bytes += static_cast<int64_t>(copy.bytes);
-  const std::string who = copy.issuer + ": " + copy.call + " (" + place(copy.where) + "): ";
-  if (!is_barrier(*copy.barrier)) fail_all(who + "its barrier is not initialised");
-  if (copy.block->exited == copy.block->threads) fail_all(who + "the target block has ended");
+  if (!is_barrier(*copy.barrier)) fail_copy(copy, "its barrier is not initialised");
+  if (copy.block->exited == copy.block->threads) fail_copy(copy, "the target block has ended");
   Barrier barrier = decode(*copy.barrier);
   barrier.bytes -= static_cast<int64_t>(copy.bytes);
-  if (barrier.bytes < -kMaxBytes) fail_all(who + "more bytes than a barrier counts");
+  if (barrier.bytes < -kMaxBytes) fail_copy(copy, "more bytes than a barrier counts");
   ++machine.progress;
   complete_phase(copy.barrier, barrier, *copy.block);
   *copy.barrier = encode(barrier);
@@ -131,7 +146,8 @@ void start_copy(Copy&& copy) {
   if (misaligned(copy.target) || misaligned(copy.source)) {
     fail(copy.call, copy.where, "an address is not a multiple of 16");
   }
-  copy.issuer = position(*current);
+  const Unseen unseen;
+  copy.issuer = current;
   copy.due = machine.tick + 64;
   if (machine.random) {
     copy.due = machine.tick + (random_below(2) ? random_below(64) : random_below(20000));
@@ -215,6 +231,7 @@ void barrier_init(uint64_t* barrier, uint32_t arrivals, Where where) {
   if (arrivals == 0 || arrivals > kMaxArrivals) fail("barrier_init", where, "invalid count");
   if (is_barrier(*barrier)) fail("barrier_init", where, "initialised already");
   *barrier = encode({arrivals, arrivals, 0, 0});
+  const Unseen unseen;
   current->block->barriers.push_back(barrier);
   release(barrier);
 }
@@ -291,6 +308,7 @@ void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t
 }
 
 bool advance_copies(bool now) {
+  const Unseen unseen;
   for (size_t i = 0; i < copies.size(); ++i) {
     if (!now && copies[i]->due > machine.tick) continue;
     Copy* copy = copies[i];
@@ -303,6 +321,13 @@ bool advance_copies(bool now) {
   return false;
 }
 
+void forget_engines() {
+#if PLANET_TSAN
+  for (void* fiber : engines) __tsan_destroy_fiber(fiber);
+  engines.clear();
+#endif
+}
+
 void forget_copies() {
   for (Copy* copy : copies) delete copy;
   copies.clear();
@@ -311,9 +336,7 @@ void forget_copies() {
 
 std::string unfinished_copies() {
   if (!copies.empty()) {
-    const Copy& copy = *copies.front();
-    return copy.issuer + ": " + copy.call + " (" + place(copy.where) +
-           "): still under way when the blocks ended";
+    return copy_text(*copies.front()) + "still under way when the blocks ended";
   }
   for (const Block& block : machine.blocks) {
     for (const uint64_t* word : block.barriers) {

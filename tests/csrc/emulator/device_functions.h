@@ -118,7 +118,7 @@ T atomic_update(T* p, const Change& change) {
     after = change(before);
   } while (
       !__atomic_compare_exchange(p, &before, &after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-  ++machine.progress;
+  made_progress();
   return before;
 }
 

@@ -89,7 +89,7 @@ inline uint4 load_streaming(const uint4* pointer, Where where = Where::current()
   if (reinterpret_cast<uintptr_t>(pointer) % 16 != 0) {
     emulator::fail("load_streaming", where, "address is not a multiple of 16");
   }
-  emulator::machine.counters.streamed_bytes += 16;
+  emulator::count_streamed(16);
   return *pointer;
 }
 
@@ -99,14 +99,11 @@ inline void add_release(uint32_t* counter, uint32_t value) {
 }
 
 inline uint32_t load_acquire(const uint32_t* counter, Where where = Where::current()) {
-  emulator::Thread& thread = *emulator::current;
   uint32_t value = __atomic_load_n(counter, __ATOMIC_RELAXED);
-  if (thread.polled == counter && thread.polled_value == value) {
+  if (emulator::spins(counter, value)) {
     emulator::poll("load_acquire", where);
     value = __atomic_load_n(counter, __ATOMIC_RELAXED);
   }
-  thread.polled = counter;
-  thread.polled_value = value;
   emulator::acquire(counter);
   return value;
 }

@@ -63,6 +63,10 @@ uint64_t& jitter_seed();  // 0: threads take turns in order
 const Counters& last_launch();
 Counters& total();  // of all launches; may be set to {}
 
+// Lets ThreadSanitizer forget the threads that launches keep for the next one. It does not work in
+// the child of a process with several: call this before fork().
+void forget_threads();
+
 class DeviceScope {
  public:
   explicit DeviceScope(const Device& chosen) : before_(device()) { device() = chosen; }

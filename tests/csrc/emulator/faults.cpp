@@ -7,7 +7,7 @@ namespace planet::cuda::emulator {
 
 #if PLANET_ASAN || PLANET_TSAN
 
-FaultScope::FaultScope(std::string (*)(const void*)) {}
+FaultScope::FaultScope() = default;
 FaultScope::~FaultScope() = default;
 
 #else
@@ -15,7 +15,6 @@ namespace {
 
 constexpr int kSignals[] = {SIGSEGV, SIGBUS};
 alignas(16) unsigned char signal_stack[64 << 10];  // a thread's own may be full
-std::string (*describe_address)(const void*) = nullptr;
 
 // Leaves for the host's context, never to return: the signal is not blocked (SA_NODEFER), and what
 // the kernel was doing is given up.
@@ -30,8 +29,7 @@ void on_fault(int number, siginfo_t* info, void*) {
 
 }  // namespace
 
-FaultScope::FaultScope(std::string (*describe)(const void* address)) {
-  describe_address = describe;
+FaultScope::FaultScope() {
   stack_t stack = {};
   stack.ss_sp = signal_stack;
   stack.ss_size = sizeof signal_stack;

@@ -3,15 +3,13 @@
 
 #include <signal.h>
 
-#include <string>
-
 namespace planet::cuda::emulator {
 
 // While it lives, signals of bad accesses by kernels end the launch; `describe` says what lies at
 // an address. Under the sanitizers it does nothing: they tell more.
 class FaultScope {
  public:
-  explicit FaultScope(std::string (*describe)(const void* address));
+  FaultScope();
   ~FaultScope();
   FaultScope(const FaultScope&) = delete;
   FaultScope& operator=(const FaultScope&) = delete;

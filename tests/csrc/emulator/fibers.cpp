@@ -87,7 +87,7 @@ constexpr size_t kSaved = 20, kReturn = 11;
 #endif
 
 #if PLANET_ASAN || PLANET_TSAN
-constexpr size_t kStackBytes = 256 << 10;  // instrumented frames are larger
+constexpr size_t kStackBytes = (PLANET_ASAN ? 256 : 128) << 10;  // instrumented frames are larger
 #else
 constexpr size_t kStackBytes = 64 << 10;
 #endif
@@ -147,9 +147,8 @@ Stacks::~Stacks() {
 }
 
 void Stacks::require(size_t count) {
-  if (count <= count_ && !PLANET_TSAN) return;
+  if (count <= count_) return;
   if (base_ != nullptr) munmap(base_, count_ * kStride);
-  // ThreadSanitizer forgets earlier accesses to memory that is mapped anew.
   void* base = mmap(nullptr, count * kStride, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {

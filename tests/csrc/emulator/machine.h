@@ -103,6 +103,15 @@ struct Machine {
 extern Machine machine;
 extern Thread* current;
 
+inline size_t volume(const dim3& size) {
+  return static_cast<size_t>(size.x) * size.y * size.z;
+}
+
+// Runs blocks [first, first + count) of the grid at the same time (resident.cpp).
+void run_blocks(size_t first, size_t count);
+// What lies at an address that the current thread cannot access.
+std::string describe_address(const void* address);
+
 // Ends the launch with this text and the current thread's position.
 [[noreturn]] void fail(const std::string& text);
 [[noreturn]] void fail(const char* call, Where where, const std::string& text);
@@ -121,6 +130,11 @@ void wait(const char* call, Where where);
 void poll(const char* call, Where where);
 // With jitter, sometimes lets others run. Kernels' functions call it before what others may see.
 void jitter();
+// Something has happened that others may poll for.
+void made_progress();
+void count_streamed(int64_t bytes);
+// Whether the current thread reads the same value of a counter again.
+bool spins(const uint32_t* counter, uint32_t value);
 // A random number below `count`.
 uint32_t random_below(uint32_t count);
 
@@ -155,6 +169,7 @@ void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t
 // Performs bulk copies that are due, or one if `now`. Whether there was one.
 bool advance_copies(bool now);
 void forget_copies();
+void forget_engines();  // ThreadSanitizer's fibers
 // What is wrong if copies are under way or bytes are awaited when the blocks have ended.
 std::string unfinished_copies();
 

@@ -16,6 +16,10 @@ void __tsan_acquire(void* address);
 void __tsan_release(void* address);
 void __tsan_read_range(void* address, unsigned long bytes);
 void __tsan_write_range(void* address, unsigned long bytes);
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+void AnnotateIgnoreWritesBegin(const char* file, int line);
+void AnnotateIgnoreWritesEnd(const char* file, int line);
 }
 #else
 #define PLANET_TSAN 0
@@ -43,6 +47,25 @@ inline void release([[maybe_unused]] const void* object) {
   __tsan_release(const_cast<void*>(object));
 #endif
 }
+
+// While it lives, library functions that the emulator calls (new, memcpy) are not the thread's.
+class Unseen {
+ public:
+#if PLANET_TSAN
+  Unseen() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~Unseen() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+#else
+  Unseen() {}
+#endif
+  Unseen(const Unseen&) = delete;
+  Unseen& operator=(const Unseen&) = delete;
+};
 
 // Accesses by instructions that the compiler does not see.
 inline void note_read([[maybe_unused]] const void* address, [[maybe_unused]] size_t bytes) {

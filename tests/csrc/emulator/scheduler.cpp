@@ -207,6 +207,21 @@ void jitter() {
   if (machine.random && random_below(4) == 0) hand_over();
 }
 
+void made_progress() {
+  ++machine.progress;
+}
+
+void count_streamed(int64_t bytes) {
+  machine.counters.streamed_bytes += bytes;
+}
+
+bool spins(const uint32_t* counter, uint32_t value) {
+  const bool again = current->polled == counter && current->polled_value == value;
+  current->polled = counter;
+  current->polled_value = value;
+  return again;
+}
+
 void meet(const char* call, Where where, uint32_t mask, bool aligned,
           void (*perform)(Warp& warp, uint32_t mask), void* data) {
   Warp& warp = *current->warp;

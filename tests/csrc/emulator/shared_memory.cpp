@@ -8,8 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "sanitizers.h"
-
 namespace planet::cuda::emulator {
 namespace {
 
@@ -23,8 +21,7 @@ SharedMemory::~SharedMemory() {
 }
 
 void SharedMemory::require(size_t blocks, size_t bytes) {
-  // ThreadSanitizer forgets earlier accesses to memory that is mapped anew.
-  if (blocks == blocks_ && bytes == bytes_ && !PLANET_TSAN) return;
+  if (blocks == blocks_ && bytes == bytes_) return;
   if (base_ != nullptr) munmap(base_, mapped_);
   page_ = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   inner_ = (bytes + kAlignment + page_ - 1) / page_ * page_;
