@@ -81,6 +81,7 @@ build() { # FOLDER: the command that builds planet into it
 export PYTHON
 RUN="cd '$WORK' && PYTHONPATH='$WORK/site' '$PYTHON'"
 BENCH="$RUN '$REPO/benchmarks"
+WORKERS=$("$PYTHON" -c 'import xdist; print("-n 4")' 2>/dev/null) # most of a test is the CPU's part
 
 stage facts 20 any "nvidia-smi || true; nvcc --version; g++ --version | head -1
   '$PYTHON' -c 'import sys, torch; print(sys.version, torch.__version__, torch.version.cuda)'
@@ -97,15 +98,15 @@ info = planet.build_info()
 print(planet.__file__, info)
 assert info[\"extension\"] and info[\"cuda\"][\"compiled\"]'"
 stage smoke 30 gpu "$BENCH/gpu_smoke.py'"
-stage tests 75 gpu "cd '$REPO/tests' && export OMP_NUM_THREADS=2 PYTHONPATH='$WORK/site' &&
-  '$PYTHON' -m pytest -q -p no:cacheprovider -rfEs -k 'cuda and not emulated' \
+stage tests 90 gpu "cd '$REPO/tests' && export OMP_NUM_THREADS=2 PYTHONPATH='$WORK/site' &&
+  '$PYTHON' -m pytest -q $WORKERS -p no:cacheprovider -rfEs -k 'cuda and not emulated' \
     ops test_control_step.py test_noise.py | tee '$WORK/pytest.txt' &&
   grep -q '[1-9][0-9]* passed' '$WORK/pytest.txt'"
 [ -z "${JITTER:-}" ] || wait "$JITTER" || true
 stage first_run 45 gpu "$BENCH/gpu_first_run.py' --architecture '${PLANET_CUDA_ARCHS%-real}' \
   --output '$OUT/gpu_first_run.json'"
-stage plans 130 gpu "$BENCH/bench_cem.py' --device cuda --seconds 8 --output '$OUT/cem_cuda.json'"
-stage control_step 60 gpu "$BENCH/bench_control_step.py' --device cuda --seconds 40 \
+stage plans 150 gpu "$BENCH/bench_cem.py' --device cuda --seconds 8 --output '$OUT/cem_cuda.json'"
+stage control_step 75 gpu "$BENCH/bench_control_step.py' --device cuda --seconds 40 \
   --output '$OUT/control_step_cuda.json'"
 stage sanitizers 90 gpu "cd '$WORK' && PYTHONPATH='$WORK/site' '$REPO/benchmarks/gpu_sanitizers.sh' '$WORK'"
 stage jitter 60 gpu "cat '$WORK/jitter_build.log'; test -d '$WORK/jitter/planet' && cd '$WORK' &&
