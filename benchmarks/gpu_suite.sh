@@ -36,7 +36,7 @@ major, minor = torch.cuda.get_device_capability()
 print(f"{major}{minor}{chr(97) if (major, minor) in ((9, 0), (10, 0)) else str()}-real")')
   fi
 fi
-export PLANET_CUDA=ON PLANET_CUDA_ARCHS PYTHONUNBUFFERED=1
+export PLANET_CUDA=ON PLANET_CUDA_ARCHS PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 ROWS=()
 FAILED=0
 ends=$((SECONDS + TOTAL))
