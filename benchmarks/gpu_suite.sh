@@ -96,6 +96,7 @@ stage build 180 any "$(build "$WORK/site") && cd '$WORK' && PYTHONPATH='$WORK/si
 import planet, torch
 info = planet.build_info()
 print(planet.__file__, info)
+assert planet.__file__.startswith(\"$WORK\"), \"another planet is installed and comes first\"
 assert info[\"extension\"] and info[\"cuda\"][\"compiled\"]'"
 stage smoke 30 gpu "$BENCH/gpu_smoke.py'"
 stage tests 90 gpu "cd '$REPO/tests' && export OMP_NUM_THREADS=2 PYTHONPATH='$WORK/site' &&
