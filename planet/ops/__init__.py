@@ -7,10 +7,11 @@ from types import ModuleType
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, reference
 from planet.ops.results import Plan, Refit
+from planet.ops.variants import cuda_variant
 
 BACKENDS: dict[str, ModuleType] = {"reference": reference, "fused": fused}
 
-__all__ = ["BACKENDS", "Noise", "Plan", "Refit", "backend", "row_seeds"]
+__all__ = ["BACKENDS", "Noise", "Plan", "Refit", "backend", "cuda_variant", "row_seeds"]
 
 
 def backend(name: str) -> ModuleType:

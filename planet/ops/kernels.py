@@ -101,10 +101,10 @@ class CudaKernels:
         try:
             return getattr(self.ops, op)(*arguments)
         except RuntimeError as error:
-            found = re.search(r"\b(variant|memory): [^\n]*", str(error))
+            found = re.search(r"\b(device|memory|variant): [^\n]*", str(error))
             if found is None:
                 raise
-            kind = ValueError if found[1] == "variant" else torch.OutOfMemoryError
+            kind = torch.OutOfMemoryError if found[1] == "memory" else ValueError
             raise kind(found[0]) from None
 
     def check(self, name: str, device: torch.device) -> None:

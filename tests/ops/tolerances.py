@@ -68,9 +68,10 @@ HALF_RMS = {"fp16": 1e-3, "bf16": 3e-3}
 # cut off what they add as those of GPUs do: 1e-7 to 4e-7 at gains 1 and 2.
 FP32_CLASS = {1.0: 2e-6, 2.0: 2e-6, 3.0: 2e-5}
 
-# How much less than float64's plan a half-precision plan may return, over that return's magnitude,
-# judged by the float64 model.
-HALF_REGRET = {"fp16": 0.01, "bf16": 0.05}
+# How much less than float64's plans half-precision plans may return, over the returns' magnitudes,
+# in the mean over models and judged by the float64 model. A plan may settle elsewhere, and then
+# it is better as often as worse: bf16's worst of 30 models lost 4.7 %, its best won as much.
+HALF_REGRET = {"fp16": 0.01, "bf16": 0.03}
 
 # Normals against float64: the contract's bound, absolute + relative. The radius goes through a
 # logarithm, where float32 kernels lose two or three units in the last place near u = 1.
@@ -107,9 +108,10 @@ def int8_errors(got: Tensor, expected: Tensor) -> tuple[float, float]:
 
 
 def relative_l2(got: Tensor, expected: Tensor) -> float:
-    """|got - expected| / |expected|, all in float64; NaN never passes a comparison with a bound."""
+    """rms difference over max(rms(expected), 1e-2), all in float64; NaN is below no bound."""
     expected = expected.double()
-    return ((got.double() - expected).norm() / expected.norm()).item()
+    rms = expected.square().mean().sqrt().item()
+    return (got.double() - expected).square().mean().sqrt().item() / max(rms, FLOOR)
 
 
 def half_errors(got: Tensor, expected: Tensor) -> tuple[float, float]:

@@ -71,6 +71,7 @@ def test_what_is_served_is_asked_once() -> None:
         ("memory: could not allocate 12 MiB on cuda:0; expected", torch.OutOfMemoryError,
          "memory: could not allocate 12 MiB"),
         ("variant: 'persistent' does not serve this plan", ValueError, "variant: 'persistent'"),
+        ("device: this GPU is too old: the planner needs", ValueError, "device: this GPU is too"),
         ("cem_plan: an illegal memory access was encountered", RuntimeError, "cem_plan: an ill"),
     ],
 )  # fmt: skip
