@@ -3,6 +3,7 @@
 // memory.
 #pragma once
 
+#include <cuda_runtime.h>
 #include <stdint.h>
 
 #include "layout.h"
@@ -20,6 +21,16 @@ struct RolloutJob {
   const unsigned char* packed;
   RolloutArguments arguments;
 };
+
+// Blocks along x share a problem, `candidates` of them each; problems go along y, then z (the last
+// ones along z may be none).
+inline dim3 rollout_grid(const RolloutArguments& arguments, int candidates) {
+  constexpr int64_t kMost = 65535;  // along y and z
+  const int64_t y = arguments.batch < kMost ? arguments.batch : kMost;
+  return dim3(static_cast<unsigned int>((arguments.candidates + candidates - 1) / candidates),
+              static_cast<unsigned int>(y),
+              static_cast<unsigned int>((arguments.batch + y - 1) / y));
+}
 
 // Shared memory of a block in the exact path.
 int exact_shared_bytes(const ModelSizes& sizes);

@@ -10,21 +10,20 @@ namespace planet::cuda {
 namespace {
 
 constexpr int kExactThreads = 512;
-constexpr int64_t kMaxBlocks = 0x7FFFFFFF;
 
 // One block per kExactCandidates candidates of a problem.
 __global__ void __launch_bounds__(kExactThreads, 1)
-    exact_rollouts(const __grid_constant__ RolloutJob job, uint32_t groups) {
+    exact_rollouts(const __grid_constant__ RolloutJob job) {
+  const int64_t problem = static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y;
+  if (problem >= job.arguments.batch) return;
   uint32_t* list = reinterpret_cast<uint32_t*>(shared_memory());
-  const int64_t first = static_cast<int64_t>(blockIdx.x % groups) * kExactCandidates;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kExactCandidates;
   const int64_t left = job.arguments.candidates - first;
   const int count = left < kExactCandidates ? static_cast<int>(left) : kExactCandidates;
   if (threadIdx.x < kExactCandidates)
     list[threadIdx.x] = static_cast<uint32_t>(first + threadIdx.x);
   __syncthreads();
-  ExactRollout(job, blockIdx.x / groups, list, count,
-               reinterpret_cast<float*>(list + kExactCandidates))
-      .run();
+  ExactRollout(job, problem, list, count, reinterpret_cast<float*>(list + kExactCandidates)).run();
 }
 
 const char* device_limits(DeviceLimits& limits) {
@@ -41,13 +40,10 @@ const char* device_limits(DeviceLimits& limits) {
 }
 
 const char* launch_exact(const RolloutJob& job, void* stream) {
-  const int64_t groups = (job.arguments.candidates + kExactCandidates - 1) / kExactCandidates;
-  const int64_t blocks = job.arguments.batch * groups;
-  if (blocks > kMaxBlocks) return "rollout_returns: too many candidates for one launch";
   const size_t bytes =
       kExactCandidates * sizeof(uint32_t) + static_cast<size_t>(exact_shared_bytes(job.sizes));
-  return launch({dim3(static_cast<unsigned int>(blocks)), dim3(kExactThreads), bytes, stream},
-                exact_rollouts, job, static_cast<uint32_t>(groups));
+  return launch({rollout_grid(job.arguments, kExactCandidates), dim3(kExactThreads), bytes, stream},
+                exact_rollouts, job);
 }
 
 }  // namespace
@@ -71,11 +67,7 @@ const char* launch_rollout(const Model& model, const RolloutArguments& arguments
                        static_cast<const unsigned char*>(model.packed), arguments};
   const int rows = choose_rows(model.sizes, layout, arguments.batch, arguments.candidates, limits);
   if (rows == 0) return launch_exact(job, stream);
-  const int64_t tiles = (arguments.candidates + rows - 1) / rows;
-  if (arguments.batch * tiles > kMaxBlocks) {
-    return "rollout_returns: too many candidates for one launch";
-  }
-  const TileJob tile_job{job, tile_shape(model.sizes, layout, rows), static_cast<uint32_t>(tiles)};
+  const TileJob tile_job{job, tile_shape(model.sizes, layout, rows)};
   switch (model.precision) {
     case Precision::kFloat16:
       return launch_tiles_fp16(tile_job, stream);

@@ -24,7 +24,6 @@ struct RolloutBlock {
   const TileShape& shape;
   const SharedLayout& shared;
   unsigned char* memory;
-  int64_t problem, first;  // candidate of row 0
   int lane, warp;
 
   __device__ explicit RolloutBlock(const TileJob& tile_job)
@@ -32,11 +31,17 @@ struct RolloutBlock {
         shape(tile_job.shape),
         shared(tile_job.shape.shared),
         memory(shared_memory()),
-        problem(blockIdx.x / tile_job.tiles),
-        first(static_cast<int64_t>(blockIdx.x % tile_job.tiles) * kRows),
         lane(static_cast<int>(threadIdx.x % 32)),
         warp(__shfl_sync(kFullWarp, static_cast<int>(threadIdx.x / 32), 0)) {
   }  // known to be uniform
+
+  // Functions of the index, lest they occupy registers.
+  __device__ int64_t problem() const {
+    return static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y;
+  }
+  __device__ int64_t first() const {  // candidate of row 0
+    return static_cast<int64_t>(blockIdx.x) * kRows;
+  }
 
   template <class Value>
   __device__ Value* at(int offset) const {
@@ -59,7 +64,8 @@ struct RolloutBlock {
 
   // The candidate of a row; rows beyond the last candidate repeat it.
   __device__ int64_t candidate(int row) const {
-    const int64_t here = first + candidate_of_row(kRows, row), last = job.arguments.candidates - 1;
+    const int64_t here = first() + candidate_of_row(kRows, row),
+                  last = job.arguments.candidates - 1;
     return here < last ? here : last;
   }
 

@@ -11,30 +11,31 @@ namespace planet::cuda {
 
 // All steps of the block's candidates, but for those that end up flagged.
 template <class Block>
-__device__ __forceinline__ void roll_out(const Block& b) {
-  clear_memory(b);
-  typename Block::Weights weights = start_weights(b);
-  start_latent(b);
-  read_inputs(b, 0);
+__device__ __forceinline__ void roll_out(const TileJob& job) {
+  const Block start(job);
+  clear_memory(start);
+  typename Block::Weights weights = start_weights(start);
+  start_latent(start);
+  read_inputs(start, 0);
   __syncthreads();
-  const RolloutArguments& arguments = b.job.arguments;
   double weight = 1.0;
-  int now = 0;
-  const int horizon = static_cast<int>(arguments.horizon);
+  const int horizon = static_cast<int>(job.rollout.arguments.horizon);
+#pragma unroll 1
   for (int t = 0; t < horizon; ++t) {
-    for (int layer = 0; layer < b.job.layout.layers; ++layer) {
+#pragma unroll 1
+    for (int layer = 0; layer < job.rollout.layout.layers; ++layer) {
+      const Block b(job);  // anew: nothing that it is made of need stay in registers
+      const int now = (layer > kGruLayer ? t + 1 : t) & 1;
       if (layer == kGruLayer) {
-        if (b.job.sizes.belief == 0) continue;
         gru_layer(b, weights, now);
-        now ^= 1;
       } else {
         linear_layer(b, weights, layer, now, t);
       }
       if (layer == kPriorLayer && t + 1 < horizon) read_inputs(b, t + 1);
       __syncthreads();
     }
-    add_reward(b, static_cast<float>(weight));  // its next terms come after a barrier
-    weight *= arguments.discount;
+    add_reward(start, static_cast<float>(weight));  // its next terms come after a barrier
+    weight *= job.rollout.arguments.discount;
   }
 }
 
@@ -42,12 +43,13 @@ template <class Products, int kRowTiles>
 __global__ void __launch_bounds__(kRowTiles == 4 ? 256 : 512, 1)
     rollout_tiles(const __grid_constant__ TileJob job) {
   const RolloutBlock<Products, kRowTiles> block(job);
-  roll_out(block);
+  if (block.problem() >= job.rollout.arguments.batch) return;
+  roll_out<RolloutBlock<Products, kRowTiles>>(job);
   const uint32_t* flagged = write_returns(block);
   const int count = static_cast<int>(flagged[0]);
   for (int i = 0; i < count; i += kExactCandidates) {
     const int left = count - i;
-    ExactRollout(job.rollout, block.problem, flagged + 1 + i,
+    ExactRollout(job.rollout, block.problem(), flagged + 1 + i,
                  left < kExactCandidates ? left : kExactCandidates, block.template at<float>(0))
         .run();
   }
@@ -56,8 +58,9 @@ __global__ void __launch_bounds__(kRowTiles == 4 ? 256 : 512, 1)
 // Enqueues the rollout in blocks of job.shape.rows.
 template <class Products>
 const char* launch_tiles(const TileJob& job, void* stream) {
-  const auto blocks = static_cast<uint32_t>(job.rollout.arguments.batch) * job.tiles;
-  const Launch how{dim3(blocks), dim3(static_cast<unsigned int>(job.shape.warps) * 32),
+  const RolloutArguments& arguments = job.rollout.arguments;
+  const Launch how{rollout_grid(arguments, job.shape.rows),
+                   dim3(static_cast<unsigned int>(job.shape.warps) * 32),
                    static_cast<size_t>(job.shape.shared.bytes), stream};
   if (job.shape.rows == 16) return launch(how, rollout_tiles<Products, 1>, job);
   if (job.shape.rows == 32) return launch(how, rollout_tiles<Products, 2>, job);

@@ -43,14 +43,14 @@ __device__ void start_latent(const Block& b) {
   const int d = b.job.sizes.belief, s = b.job.sizes.state;
   for (int i = b.thread(); i < Block::kRows * d; i += b.threads()) {
     const int row = i / d, unit = i % d;
-    const int64_t from = start_row(arguments, b.problem, b.candidate(row)) * d;
+    const int64_t from = start_row(arguments, b.problem(), b.candidate(row)) * d;
     const float value = arguments.latent.belief[from + unit];
     b.store_operand(b.shared.belief[0], row, unit, value);
     *b.belief_exact(row, unit) = value;
   }
   for (int i = b.thread(); i < Block::kRows * s; i += b.threads()) {
     const int row = i / s, j = i % s;
-    const int64_t from = start_row(arguments, b.problem, b.candidate(row)) * s;
+    const int64_t from = start_row(arguments, b.problem(), b.candidate(row)) * s;
     b.store_operand(b.shared.state, row, j, arguments.latent.state[from + j]);
   }
 }
@@ -62,7 +62,7 @@ __device__ void copy_actions(const Block& b, int t) {
   const int a = b.job.sizes.action;
   for (int i = b.thread_from_last(); i < Block::kRows * a; i += b.threads()) {
     const int row = i / a, dim = i % a;
-    const int64_t from = step_index(arguments, t, b.problem, b.candidate(row), a);
+    const int64_t from = step_index(arguments, t, b.problem(), b.candidate(row), a);
     b.store_operand(b.shared.action, row, dim, arguments.actions.values[from + dim]);
   }
 }
@@ -73,7 +73,7 @@ template <class Block, class Body>
 __device__ void for_each_quad(const Block& b, int dims, const Body& body) {
   constexpr int kQuads = Block::kRows / 4;
   for (int i = b.thread_from_last(); i < kQuads * dims; i += b.threads()) {
-    body(i / kQuads, static_cast<uint32_t>(b.first / 4 + i % kQuads), i % kQuads * 4);
+    body(i / kQuads, static_cast<uint32_t>(b.first() / 4 + i % kQuads), i % kQuads * 4);
   }
 }
 
@@ -82,7 +82,7 @@ __device__ void draw_actions(const Block& b, int t) {
   const int a = b.job.sizes.action;
   for_each_quad(b, a, [&](int dim, uint32_t quad, int local) {
     float values[4];
-    draw_action_quad(b.job.arguments, a, t, b.problem, quad, dim, values);
+    draw_action_quad(b.job.arguments, a, t, b.problem(), quad, dim, values);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       b.store_operand(b.shared.action, row_of_candidate(Block::kRows, local + i), dim, values[i]);
@@ -96,7 +96,7 @@ __device__ void copy_noise(const Block& b, int t, float* noise) {
   const int s = b.job.sizes.state;
   for (int i = b.thread_from_last(); i < Block::kRows * s; i += b.threads()) {
     const int row = i / s, j = i % s;
-    const int64_t from = step_index(arguments, t, b.problem, b.candidate(row), s);
+    const int64_t from = step_index(arguments, t, b.problem(), b.candidate(row), s);
     noise[j * b.shared.noise_stride + row] = arguments.noise.values[from + j];
   }
 }
@@ -105,7 +105,7 @@ template <class Block>
 __device__ void draw_noise(const Block& b, int t, float* noise) {
   for_each_quad(b, b.job.sizes.state, [&](int j, uint32_t quad, int local) {
     float values[4];
-    draw_noise_quad(b.job.arguments, t, b.problem, quad, j, values);
+    draw_noise_quad(b.job.arguments, t, b.problem(), quad, j, values);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       noise[j * b.shared.noise_stride + row_of_candidate(Block::kRows, local + i)] = values[i];
@@ -155,16 +155,16 @@ __device__ const uint32_t* write_returns(const Block& b) {
   uint32_t* list = b.template at<uint32_t>(b.shared.flagged);
   __syncthreads();
   for (int row = b.thread_from_last(); row < Block::kRows; row += b.threads()) {
-    const int64_t j = b.first + candidate_of_row(Block::kRows, row);
+    const int64_t j = b.first() + candidate_of_row(Block::kRows, row);
     if (j < candidates && flags[row] == 0) {
-      b.job.arguments.returns[b.problem * candidates + j] =
+      b.job.arguments.returns[b.problem() * candidates + j] =
           b.template at<float>(b.shared.total)[row];
     }
   }
   if (b.thread() == 0) {
     uint32_t count = 0;
     for (int row = 0; row < Block::kRows; ++row) {
-      const int64_t j = b.first + candidate_of_row(Block::kRows, row);
+      const int64_t j = b.first() + candidate_of_row(Block::kRows, row);
       if (j < candidates && flags[row] != 0) list[++count] = static_cast<uint32_t>(j);
     }
     list[0] = count;

@@ -45,7 +45,6 @@ struct TileShape {
 struct TileJob {
   RolloutJob rollout;
   TileShape shape;
-  uint32_t tiles;  // blocks of candidates per problem
 };
 
 // The shape with this many rows.

@@ -84,8 +84,7 @@ class CudaRollout {
     const cuda::PackedLayout layout = cuda::packed_layout(model.sizes, model.precision);
     const cuda::RolloutJob job{model.sizes, model.min_stddev, layout,
                                static_cast<const unsigned char*>(model.packed), arguments};
-    const cuda::TileJob tiles{job, cuda::tile_shape(model.sizes, layout, rows),
-                              static_cast<uint32_t>((from_.candidates + rows - 1) / rows)};
+    const cuda::TileJob tiles{job, cuda::tile_shape(model.sizes, layout, rows)};
     switch (model.precision) {
       case Precision::kFloat16:
         return checked(cuda::launch_tiles_fp16(tiles, nullptr));
