@@ -24,7 +24,8 @@ void on_fault(int number, siginfo_t* info, void*) {
     raise(number);
     return;
   }
-  fail(describe_address(info->si_addr));
+  machine.failure = position(*current) + ": " + describe_address(info->si_addr);
+  switch_context(current->context, machine.host);
 }
 
 }  // namespace

@@ -112,6 +112,9 @@ void run_blocks(size_t first, size_t count);
 // What lies at an address that the current thread cannot access.
 std::string describe_address(const void* address);
 
+// Thrown by fail, so that nothing is left on the thread's stack; caught where it began.
+struct LaunchFailed {};
+
 // Ends the launch with this text and the current thread's position.
 [[noreturn]] void fail(const std::string& text);
 [[noreturn]] void fail(const char* call, Where where, const std::string& text);
@@ -143,7 +146,9 @@ uint32_t random_below(uint32_t count);
 void meet(const char* call, Where where, uint32_t mask, bool aligned,
           void (*perform)(Warp& warp, uint32_t mask), void* data);
 
-void leave_kernel();
+// At the end of the kernel: fails if others wait for the current thread; then never returns.
+void check_leaving();
+[[noreturn]] void leave_kernel();
 void schedule_until_done();  // all threads, from the host
 
 void synchronize_block(Where where);

@@ -49,7 +49,14 @@ void thread_main() {
   begin_context();
   acquire(&machine.started);
   acquire(&crew->ended[(crew->turns - 1) % 2]);
-  machine.body(machine.kernel);
+  bool failed = false;
+  try {
+    machine.body(machine.kernel);
+    check_leaving();
+  } catch (const LaunchFailed&) {
+    failed = true;  // leaving from here would leave the exception caught for ever
+  }
+  if (failed) switch_context(current->context, machine.host);
   release(&crew->ended[crew->turns % 2]);
   release(&machine.finished);
   leave_kernel();

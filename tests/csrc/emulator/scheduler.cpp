@@ -269,26 +269,33 @@ void synchronize_block(Where where) {
   acquire(&object);
 }
 
-void leave_kernel() {
-  Warp& warp = *current->warp;
-  Block& block = *warp.block;
-  const uint32_t bit = 1u << current->lane;
+void check_leaving() {
+  const Warp& warp = *current->warp;
   for (int i = 0; i < warp.meetings; ++i) {
-    if (warp.meeting[i].mask & bit) fail_meeting("the kernel's end", Where{}, warp.meeting[i]);
+    if (warp.meeting[i].mask >> current->lane & 1) {
+      fail_meeting("the kernel's end", Where{}, warp.meeting[i]);
+    }
   }
-  if (block.at_barrier > 0) {
+  if (warp.block->at_barrier > 0) {
     fail("left the kernel while other threads of the block wait at __syncthreads");
   }
   if (current->cluster_arrived) fail("left the kernel between cluster_arrive and cluster_wait");
+}
+
+void leave_kernel() {
+  Warp& warp = *current->warp;
+  const uint32_t bit = 1u << current->lane;
   warp.alive &= ~bit;
   warp.runnable &= ~bit;
-  ++block.exited;
+  ++warp.block->exited;
   ++machine.progress;
-  if (--machine.alive == 0) {
-    switch_context(current->context, machine.host);
-  } else {
-    hand_over();
+  if (--machine.alive > 0) {
+    try {
+      hand_over();
+    } catch (const LaunchFailed&) {  // all others wait
+    }
   }
+  switch_context(current->context, machine.host);
   __builtin_unreachable();
 }
 
