@@ -151,10 +151,10 @@ class CudaKernels:
         key = f"packed for cuda in {precision}"
         if key not in weights._cache:
             weights._cache[key] = self._pack(weights, precision)
-        packed, stream = weights._cache[key]
-        current = self._current_stream(weights.device)
-        if current != stream:
-            packed.record_stream(current)  # the allocator knows the other one only
+        packed, known = weights._cache[key]
+        stream = self._current_stream(weights.device)
+        if stream.cuda_stream != known:  # the allocator has to learn of this one
+            packed.record_stream(stream)
         kernel = VARIANTS.index(variant)
         return packed, sizes(weights), float(weights.min_stddev), kernel, _index(precision)
 
@@ -166,10 +166,11 @@ class CudaKernels:
         """Refuses plans that no free memory would hold."""
         _check_fits(mean, candidates, torch.cuda.get_device_properties(mean.device).total_memory)
 
-    def _pack(self, weights: RolloutWeights, precision: str) -> tuple[Tensor, Any]:
-        """Packs on the current stream and waits for it, so that every stream may read the result.
+    def _pack(self, weights: RolloutWeights, precision: str) -> tuple[Tensor, int]:
+        """Packs on the current stream, whose handle comes back, too.
 
-        That is once per snapshot and precision, and only then is anything waited for.
+        And waits for it, so that every stream may read the result. That is once per snapshot and
+        precision, and only then is anything waited for.
         """
         if self._capturing():
             raise RuntimeError(
@@ -180,7 +181,7 @@ class CudaKernels:
         packed = self.call("pack_weights", tensors(weights), sizes(weights), 0, _index(precision))
         stream = self._current_stream(weights.device)
         stream.synchronize()
-        return packed, stream
+        return packed, stream.cuda_stream
 
     @staticmethod
     def _capturing() -> bool:

@@ -28,7 +28,7 @@ PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH",
 CMAKE = shutil.which("cmake", path=PATH)
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
 
-_STREAM = SimpleNamespace(synchronize=lambda: None)
+_STREAM = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
 
 
 def missing() -> str | None:

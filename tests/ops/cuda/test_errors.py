@@ -88,6 +88,35 @@ def test_errors_of_the_binding_have_python_s_kinds(
     assert type(error.value) is kind
 
 
+def test_a_snapshot_is_packed_once_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed, waited, recorded = [], [], []
+    tensor = SimpleNamespace(record_stream=lambda stream: recorded.append(stream.cuda_stream))
+    kernels = CudaKernels(None)
+    kernels.ops = SimpleNamespace(pack_weights=lambda *_: packed.append(1) or tensor)
+    streams = {
+        handle: SimpleNamespace(cuda_stream=handle, synchronize=lambda: waited.append(1))
+        for handle in (1, 2)
+    }
+    current, capturing = [1], [False]
+    monkeypatch.setattr(kernels, "_current_stream", lambda device: streams[current[0]])
+    monkeypatch.setattr(kernels, "_capturing", lambda: capturing[0])
+    weights = make_problem(TINY, 1).weights
+    for handle, precision in ((1, "fp16"), (2, "fp16"), (1, "fp16"), (1, "bf16")):
+        current[0] = handle
+        assert kernels.model(weights, precision)[0] is tensor
+    assert (len(packed), len(waited), recorded) == (2, 2, [2])
+    capturing[0] = True
+    kernels.model(weights, "fp16")  # packed already
+    with pytest.raises(RuntimeError) as error:
+        kernels.model(weights, "fp32")
+    assert str(error.value) == (
+        "weights: a snapshot is packed when it is first used, which a CUDA graph cannot capture; "
+        "plan once with these weights and precision='fp32' before the capture"
+    )
+    with pytest.raises(ValueError, match=r"seed: expected an int64 tensor \[B=2\] on cuda:0 while"):
+        kernels.seeds(3, 2, CUDA)
+
+
 def test_int8_is_refused_by_name(device: Device) -> None:
     problem = device.move(make_problem(TINY, 1))
     with pytest.raises(ValueError) as error:
