@@ -25,6 +25,35 @@ class Limits:
 
 # The first row that matches a kernel holds for it.
 LIMITS = [
+    # Only what draws noise and actions spills, once per step. Weights come 16 bytes per lane, past
+    # the L1 cache; every matrix instruction of the inner loops is counted.
+    Limits(
+        r"\brollout_tiles<.*Float32Products, 1>",
+        registers=128,
+        local_bytes=96,
+        at_least={"HMMA": 108, "LDSM": 20, "LDG.128": 30},
+    ),
+    Limits(
+        r"\brollout_tiles<.*Float32Products, 2>",
+        registers=128,
+        local_bytes=96,
+        at_least={"HMMA": 216, "LDSM": 40, "LDG.128": 30},
+    ),
+    Limits(
+        r"\brollout_tiles<.*, 4>",
+        registers=255,
+        at_least={"HMMA": 576, "LDSM": 160, "LDG.128": 60},
+    ),
+    Limits(
+        r"\brollout_tiles<.*, [12]>",
+        registers=128,
+        local_bytes=64,
+        at_least={"HMMA": 144, "LDSM": 40, "LDG.128": 36},
+    ),
+    Limits(r"\bexact_rollouts\b", registers=128, local_bytes=0),
+    Limits(
+        r"\b(measure_layers|pack_tiles|pack_vectors|copy_arrays)\b", registers=64, local_bytes=0
+    ),
     Limits(r"\bselect_kernel\b", registers=128, local_bytes=0),
     Limits(r"\bfit_kernel\b", registers=64, local_bytes=0),
     Limits(r"\bplan_refit_kernel\b", registers=64, local_bytes=0),

@@ -102,6 +102,15 @@ __device__ __forceinline__ void store_one(const Panel& panel, int rows, int row,
 
 // ---- weights ----
 
+// Where a stream of tiles begins, in bytes from the start of the pack, and its tiles if they are
+// few: the offset is a multiple of 256.
+constexpr uint32_t kStreamTiles = 256;
+static_assert(kSectionAlignment % kStreamTiles == 0 && kTileBytes % kStreamTiles == 0);
+
+__device__ __forceinline__ uint32_t stream_entry(int offset, int tiles) {
+  return static_cast<uint32_t>(offset) + (tiles < 255 ? static_cast<uint32_t>(tiles) : 255u);
+}
+
 // The weights that one warp needs, in the order in which it needs them: streams of consecutive
 // tiles, step after step the same. The first kDepth tiles of the present stream are in registers or
 // on their way; every tile that was used makes room for a later one, at the end for one of the next
@@ -109,11 +118,11 @@ __device__ __forceinline__ void store_one(const Panel& panel, int rows, int row,
 template <int kDepth>
 class WeightStreams {
  public:
-  // offsets [count] in shared memory: of the streams, in bytes from `packed`.
-  __device__ WeightStreams(const unsigned char* packed, const uint32_t* offsets, int count,
+  // streams [count] in shared memory, each by stream_entry.
+  __device__ WeightStreams(const unsigned char* packed, const uint32_t* streams, int count,
                            int lane)
-      : packed_(packed + lane * sizeof(uint4)), offsets_(offsets), count_(count), position_(0) {
-    here_ = reinterpret_cast<const uint4*>(packed_ + offsets[0]);
+      : packed_(packed + lane * sizeof(uint4)), streams_(streams), count_(count), position_(0) {
+    here_ = begin(streams[0]);
 #pragma unroll
     for (int i = 0; i < kDepth; ++i) tiles_[i] = load_streaming(here_ + i * kLanes);
   }
@@ -129,7 +138,9 @@ class WeightStreams {
     static_assert(kSteps % (kAhead + 1) == 0);
     typename Operand::Fragments fragments[kAhead + 1];
     position_ = position_ + 1 == count_ ? 0 : position_ + 1;
-    const uint4* next = reinterpret_cast<const uint4*>(packed_ + offsets_[position_]);
+    const uint32_t entry = streams_[position_];
+    const int next_tiles = static_cast<int>(entry % kStreamTiles);
+    const uint4* next = begin(entry);
     const uint4* ahead = here_ + kDepth * kLanes;
     int left = steps;
     if (kAhead > 0) operand.read(0, fragments[0]);
@@ -151,7 +162,8 @@ class WeightStreams {
         if (i + kAhead < left) operand.read(i + kAhead, fragments[(i + kAhead) % (kAhead + 1)]);
         if (i < left) body(fragments[i % (kAhead + 1)], tiles_ + i * kTiles);
         // A stream of less than kSteps steps leaves registers that it never used.
-        if (i < left || first) load<kTiles>(i, i + kSteps < left ? ahead : next);
+        const bool same = i + kSteps < left, wanted = same || i * kTiles < next_tiles;
+        if ((i < left || first) && wanted) load<kTiles>(i, same ? ahead : next);
         __syncwarp();
       }
       operand.advance(kSteps);
@@ -161,6 +173,10 @@ class WeightStreams {
 
  private:
   static constexpr int kLanes = 32;
+
+  __device__ __forceinline__ const uint4* begin(uint32_t entry) const {
+    return reinterpret_cast<const uint4*>(packed_ + (entry - entry % kStreamTiles));
+  }
 
   // Reads the tiles of step i of those that begin at `from`.
   template <int kTiles>
@@ -172,7 +188,7 @@ class WeightStreams {
   }
 
   const unsigned char* packed_;
-  const uint32_t* offsets_;
+  const uint32_t* streams_;
   int count_, position_;
   const uint4* here_;
   uint4 tiles_[kDepth];

@@ -18,19 +18,22 @@ template <class Block>
 __device__ typename Block::Weights start_weights(const Block& b) {
   uint32_t* list = b.template at<uint32_t>(b.shared.streams) + b.warp * b.shared.streams_per_warp;
   int count = 0;
-  const auto add = [&](int offset) {
-    if (b.lane == 0) list[count] = static_cast<uint32_t>(offset);
+  const auto add = [&](int offset, int tiles) {
+    if (b.lane == 0) list[count] = stream_entry(offset, tiles);
     ++count;
   };
   for (int i = 0; i < b.job.layout.layers; ++i) {
     const LayerLayout& layer = b.job.layout.layer[i];
-    const int step_bytes = layer.gates * Block::kParts * kTileBytes;
-    const int block_bytes = (layer.steps[0] + layer.steps[1]) * step_bytes;
-    const bool contiguous = i == kInputLayer;  // its operands are one stream
+    const int step_tiles = layer.gates * Block::kParts;
+    const int first = layer.steps[0] * step_tiles, second = layer.steps[1] * step_tiles;
     for (int block = b.warp; block < layer.blocks; block += b.shape.warps) {
-      const int offset = layer.tiles + block * block_bytes;
-      if (layer.steps[0] > 0) add(offset);
-      if (layer.steps[1] > 0 && !contiguous) add(offset + layer.steps[0] * step_bytes);
+      const int offset = layer.tiles + block * (first + second) * kTileBytes;
+      if (i == kInputLayer) {
+        add(offset, first + second);  // its operands are one stream
+        continue;
+      }
+      if (first > 0) add(offset, first);
+      if (second > 0) add(offset + first * kTileBytes, second);
     }
   }
   __syncwarp();

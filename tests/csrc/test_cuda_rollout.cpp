@@ -271,6 +271,35 @@ TEST("cuda: huge and tiny weights are scaled") {
   }
 }
 
+TEST("cuda: a step reads every weight once per block and meets no bank conflicts") {
+  Random random(options().seed + 9);
+  const Shape shape{200, 30, 6, 200, {200, 200, 1}, false};
+  const RandomModel model(shape, random);
+  for (const Precision precision : kCudaPrecisions) {
+    const CudaModel packed(model, precision);
+    const cuda::PackedLayout layout = cuda::packed_layout(model.sizes, precision);
+    int64_t tiles = 0;
+    for (const cuda::LayerLayout& layer : layout.layer) {
+      tiles += layer.blocks * cuda::tiles_per_block(layer, layout.parts);
+    }
+    for (const int rows : all_rows(precision)) {
+      const Scope scope(precision_name(precision), ", rows ", rows);
+      cuda::emulator::Counters counters[2];
+      for (const int64_t horizon : {1, 2}) {
+        const Rollout rollout(model.sizes, horizon, 1, rows, NoiseKind::kSeeds, false, 1.0, random);
+        CudaRollout(rollout).in_tiles(packed.model, rows);
+        counters[horizon - 1] = cuda::emulator::last_launch();
+      }
+      const int64_t products = layout.parts == 2 ? 3 : 1;  // per weight and row tile
+      CHECK_EQUAL(counters[1].multiply_accumulates - counters[0].multiply_accumulates,
+                  tiles / layout.parts * products * 2 * (rows / 16));
+      CHECK_EQUAL(counters[1].streamed_bytes - counters[0].streamed_bytes,
+                  tiles * cuda::kTileBytes);
+      CHECK_EQUAL(counters[1].load_matrix_conflicts, int64_t{0});
+    }
+  }
+}
+
 TEST("cuda: the largest sizes work, on small devices by the exact path") {
   Random random(options().seed + 8);
   const Shape shape{512, 512, 512, 512, {512, 512, 512, 1}, false};
