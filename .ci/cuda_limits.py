@@ -25,6 +25,26 @@ class Limits:
 
 # The first row that matches a kernel holds for it.
 LIMITS = [
+    # The GRU's weights fill the registers. Its three loops (one before the steps, two in them) have
+    # 78 multiplications each and read activations alone: weights would be 39 more loads or more per
+    # loop, for which these limits have no room.
+    *(
+        Limits(
+            r"\bpersistent_kernel<.*, 13,",
+            registers=255,
+            at_least={"HMMA": 450, "LDSM": 180, "UBLKCP": 12},
+            at_most={"LDS": shared_loads, "LDG": 300, "LDL": 4},
+            archs=arch,
+        )
+        for arch, shared_loads in (("90a", 580), ("100a", 740))
+    ),
+    Limits(
+        r"\bpersistent_kernel<.*, 4,",
+        registers=255,
+        at_least={"HMMA": 140, "LDSM": 60, "UBLKCP": 12},
+        archs="90a|100a",
+    ),
+    Limits(r"\bpersistent_kernel<", registers=16, at_most={"HMMA": 0}),  # refused there: empty
     # Only what draws noise and actions spills, once per step. Weights come 16 bytes per lane, past
     # the L1 cache; every matrix instruction of the inner loops is counted.
     Limits(

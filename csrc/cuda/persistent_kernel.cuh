@@ -4,6 +4,8 @@
 // value by value, and the grid meets again.
 #pragma once
 
+#include <string.h>
+
 #include "cem_fit.cuh"
 #include "persistent_steps.cuh"
 
@@ -94,7 +96,7 @@ __device__ __forceinline__ uint32_t write_returns(const PersistentJob& p, const 
                                                   const Seat& seat) {
   const RolloutShare* shares = reinterpret_cast<const RolloutShare*>(seat.shared + p.at.shares);
   const int64_t candidates = tile.arguments.candidates;
-  const int64_t candidate = tile.first + candidate_of_row(kClusterRows, seat.lane);
+  const int64_t candidate = int64_t{tile.first} + candidate_of_row(kClusterRows, seat.lane);
   float sum = 0.0f;
   uint32_t flag = 0;
 #pragma unroll
@@ -109,24 +111,34 @@ __device__ __forceinline__ uint32_t write_returns(const PersistentJob& p, const 
   return __ballot_sync(kFullWarp, present && flag != 0);
 }
 
-// Rollouts of flagged rows by the exact path, each by one of the cluster's blocks. Uses the panels.
-__device__ __forceinline__ void run_exactly(const PersistentJob& p, const Tile& tile,
-                                            uint32_t flagged, const Seat& seat) {
+// Rollouts of flagged rows of a tile by the exact path, each by one of the cluster's blocks. Uses
+// the panels. A function of its own: what it computes must not take registers from the kernel.
+inline __device__ __attribute__((noinline)) void run_exactly(const PersistentJob& p,
+                                                             uint32_t iteration, int problem,
+                                                             uint32_t first, uint32_t flagged,
+                                                             int rank) {
   static_assert(kClusterRows / kClusterBlocks <= kExactCandidates);
-  ExactScratch& scratch = *reinterpret_cast<ExactScratch*>(seat.shared + p.at.panels);
-  const bool mine = flagged >> seat.lane & 1 && seat.lane % kClusterBlocks == seat.rank;
+  ExactScratch& scratch = *reinterpret_cast<ExactScratch*>(shared_memory() + p.at.panels);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const bool mine = flagged >> lane & 1 && lane % kClusterBlocks == rank;
   const uint32_t of_block = __ballot_sync(kFullWarp, mine);
-  if (threadIdx.x == 0) {
-    scratch.job = p.job;
-    scratch.job.arguments = tile.arguments;
+  constexpr int kWords = sizeof(RolloutJob) / 4;
+  for (int i = static_cast<int>(threadIdx.x); i < kWords; i += kPersistentThreads) {
+    memcpy(reinterpret_cast<unsigned char*>(&scratch.job) + 4 * i,
+           reinterpret_cast<const unsigned char*>(&p.job) + 4 * i, 4);
   }
-  if (seat.warp == 0 && mine) {
-    scratch.list[__popc(of_block & ((1u << seat.lane) - 1))] =
-        static_cast<uint32_t>(tile.first + candidate_of_row(kClusterRows, seat.lane));
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    scratch.job.arguments.actions.iteration = iteration;
+    scratch.job.arguments.noise.iteration = iteration;
+  }
+  if (threadIdx.x < 32 && mine) {
+    scratch.list[__popc(of_block & ((1u << lane) - 1))] =
+        first + static_cast<uint32_t>(candidate_of_row(kClusterRows, lane));
   }
   __syncthreads();
   if (of_block != 0) {
-    ExactRollout(scratch.job, tile.problem, scratch.list, __popc(of_block), scratch.memory).run();
+    ExactRollout(scratch.job, problem, scratch.list, __popc(of_block), scratch.memory).run();
   }
   // The others send to the panels in their next rollout.
   bulk_copy_fence();
@@ -147,14 +159,17 @@ __device__ __forceinline__ void meet(uint32_t* arrivals, uint32_t round) {
   __syncthreads();
 }
 
-// Parts 0 .. parts - 1 of problem 0, of problem 1, ..., dealt out in turn. Without divisions, which
-// are long in 64 bits.
+// Parts 0 .. parts - 1 of problem 0, of problem 1, ..., dealt out in turn to `players`, of which
+// this is one. Without divisions.
 struct Turn {
-  int64_t problem, part, parts;
+  int problem, part, parts;
 
-  __device__ Turn(int64_t first, int64_t parts) : problem(0), part(first), parts(parts) { carry(); }
-  __device__ void next(int64_t players) {
-    part += players;
+  __device__ Turn(unsigned int player, int64_t parts)
+      : problem(0), part(static_cast<int>(player)), parts(static_cast<int>(parts)) {
+    carry();
+  }
+  __device__ void next(unsigned int players) {
+    part += static_cast<int>(players);
     carry();
   }
 
@@ -172,7 +187,7 @@ __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch&
   const int64_t values = fit.horizon * fit.action_size, groups = (values + kGroups - 1) / kGroups;
   int64_t selected = -1;
   for (Turn turn(blockIdx.x, groups); turn.problem < fit.batch; turn.next(gridDim.x)) {
-    const int64_t problem = turn.problem, index = turn.part * kGroups + group;
+    const int64_t problem = turn.problem, index = int64_t{turn.part} * kGroups + group;
     const float* returns = fit.returns + problem * fit.candidates;
     __syncthreads();  // the scratch is free again
     if (problem != selected) {
@@ -194,7 +209,8 @@ __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch&
 // Blocks of kPersistentThreads in clusters of kClusterBlocks, all resident at once; shared memory
 // of p.rollout.at.bytes. Steps: of 16 features, in the panels of the wide layers.
 template <class Type, int Steps, bool kElu>
-__global__ void __launch_bounds__(kPersistentThreads, 1) persistent_kernel(const PlanJob plan) {
+__global__ void __launch_bounds__(kPersistentThreads, 1)
+    persistent_kernel(const __grid_constant__ PlanJob plan) {
 #if !defined(__CUDA_ARCH__) || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200)
   const PersistentJob& p = plan.rollout;
   const int thread = static_cast<int>(threadIdx.x), rank = static_cast<int>(cluster_rank());
@@ -216,13 +232,14 @@ __global__ void __launch_bounds__(kPersistentThreads, 1) persistent_kernel(const
   RolloutArguments arguments = p.job.arguments;
   PlanFit fit = plan.fit;
   const int64_t tiles = (arguments.candidates + kClusterRows - 1) / kClusterRows;
+  const uint32_t iterations = static_cast<uint32_t>(plan.iterations);
   uint32_t rollouts = 0;
-  for (int64_t i = 0; i < plan.iterations; ++i) {
+  for (uint32_t i = 0; i < iterations; ++i) {
     arguments.actions.iteration = arguments.noise.iteration = fit.actions.iteration =
-        plan.fit.actions.iteration + static_cast<uint32_t>(i);
+        plan.fit.actions.iteration + i;
     Turn turn(blockIdx.x / kClusterBlocks, tiles);
     for (; turn.problem < arguments.batch; turn.next(gridDim.x / kClusterBlocks)) {
-      const Tile tile{arguments, turn.problem, turn.part * kClusterRows};
+      const Tile tile{arguments, turn.problem, static_cast<uint32_t>(turn.part) * kClusterRows};
       begin_rollout<Type, Steps>(p, tile, take());
       begin_belief<Type, Steps>(p, 0, take(), weights, now);
       run_steps<Type, Steps, kElu>(p, tile, thread, rank, weights, now);
@@ -230,15 +247,13 @@ __global__ void __launch_bounds__(kPersistentThreads, 1) persistent_kernel(const
       barrier_wait(take().barrier(kReturnsBarrier), rollouts++ & 1);
       const uint32_t flagged = write_returns(p, tile, take());
       if (flagged != 0) {
-        run_exactly(p, tile, flagged, take());
+        run_exactly(p, arguments.actions.iteration, tile.problem, tile.first, flagged, rank);
         load_weights(take());  // so that they need no registers meanwhile
       }
     }
-    const uint32_t round = static_cast<uint32_t>(2 * i);
-    meet(plan.arrivals, round + 1);
-    refit(fit, i + 1 == plan.iterations,
-          *reinterpret_cast<FitScratch*>(shared_memory() + p.at.panels));
-    if (i + 1 < plan.iterations) meet(plan.arrivals, round + 2);
+    meet(plan.arrivals, 2 * i + 1);
+    refit(fit, i + 1 == iterations, *reinterpret_cast<FitScratch*>(shared_memory() + p.at.panels));
+    if (i + 1 < iterations) meet(plan.arrivals, 2 * i + 2);
   }
   cluster_arrive();  // nobody leaves while others may still send to it
   cluster_wait();

@@ -142,7 +142,7 @@ __device__ __forceinline__ void store_hidden(const Sums& sums, int which, float 
   }
 }
 
-// rewards[i] += the part of the last layer's row (`weights`) that these outputs make; i as in
+// rewards[i] += the part of the last layer's row (`weights`) that these outputs make, for
 // row_of(lane, i / 2, i % 2). Nothing is rounded to an operand.
 template <bool kElu>
 __device__ __forceinline__ void add_rewards(const Sums& sums, int which, float unscale, float2 bias,

@@ -125,7 +125,8 @@ __device__ __forceinline__ void store_one(unsigned char* panel, int row, int fea
 // The candidates that a cluster works on, and the arguments of this iteration.
 struct Tile {
   const RolloutArguments& arguments;
-  int64_t problem, first;  // first candidate, a multiple of 32
+  int problem;
+  uint32_t first;  // candidate, a multiple of 32
 };
 
 // The actions of time t, by `workers` threads of which this one is `worker`.
@@ -138,8 +139,7 @@ __device__ __forceinline__ void draw_actions(const PersistentJob& p, const Tile&
   for (int i = worker; i < size * kQuads; i += workers) {
     const int quad = i % kQuads, dim = i / kQuads;
     float actions[4];
-    draw_action_quad(tile.arguments, size, t, tile.problem,
-                     static_cast<uint32_t>(tile.first / 4) + quad, dim, actions);
+    draw_action_quad(tile.arguments, size, t, tile.problem, tile.first / 4 + quad, dim, actions);
 #pragma unroll
     for (int c = 0; c < 4; ++c) {
       store_one<Type>(seat.shared + p.at.action, row_of_candidate(kClusterRows, 4 * quad + c), dim,

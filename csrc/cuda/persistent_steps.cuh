@@ -40,7 +40,7 @@ __device__ __forceinline__ int in_turn(const int (&panels)[2], int64_t t) {
 // The row of the latent's arrays where the candidate of `row` starts; rows beyond the last
 // candidate repeat it.
 __device__ __forceinline__ int64_t start_of(const Tile& tile, int row) {
-  const int64_t candidate = tile.first + candidate_of_row(kClusterRows, row);
+  const int64_t candidate = int64_t{tile.first} + candidate_of_row(kClusterRows, row);
   const int64_t last = tile.arguments.candidates - 1;
   return start_row(tile.arguments, tile.problem, candidate < last ? candidate : last);
 }
@@ -138,8 +138,8 @@ __device__ __forceinline__ void advance(const PersistentJob& p, const Tile& tile
     for (int half = 0; half < 2; ++half) {
       const int dim = 8 * seat.warp + 4 * half + seat.lane % 4;
       float normals[4];
-      draw_noise_quad(tile.arguments, t, tile.problem,
-                      static_cast<uint32_t>(tile.first / 4) + seat.lane / 4, dim, normals);
+      draw_noise_quad(tile.arguments, t, tile.problem, tile.first / 4 + seat.lane / 4, dim,
+                      normals);
       noise_of(p, seat, half) = make_float4(normals[0], normals[1], normals[2], normals[3]);
     }
   }

@@ -5,6 +5,7 @@
 
 #include "calls.h"
 #include "cuda/persistent.h"
+#include "cuda/rollout_kernel.h"
 #include "emulator.h"
 #include "harness.h"
 #include "normals.h"
@@ -78,6 +79,30 @@ Planned run(const cuda::Model& model, const Plan& p) {
       mean.values(), stddev.values(), best.values(), {returns, returns + p.batch * p.candidates}};
 }
 
+// The returns of the plan's first iteration by the portable rollout.
+std::vector<float> portable_returns(const cuda::Model& model, const Plan& p) {
+  Fenced<float> belief(p.belief), state(p.state), low(p.low), high(p.high);
+  Fenced<float> mean(p.mean), stddev(p.stddev), returns(p.batch * p.candidates);
+  Fenced<int64_t> seeds(p.seeds);
+  const uint32_t iteration = static_cast<uint32_t>(p.first_iteration);
+  const cuda::ActionSource actions{nullptr,     mean.data(),  stddev.data(), low.data(),
+                                   high.data(), seeds.data(), iteration};
+  const StateNoise noise{nullptr, p.state_noise ? seeds.data() : nullptr, iteration, 0};
+  Fenced<unsigned char> workspace(cuda::rollout_workspace(model, p.batch, p.candidates), 256);
+  const char* error = cuda::launch_rollout(model,
+                                           {{belief.data(), state.data(), p.per_candidate},
+                                            p.horizon,
+                                            p.batch,
+                                            p.candidates,
+                                            actions,
+                                            noise,
+                                            p.discount,
+                                            returns.data()},
+                                           workspace.data(), nullptr);
+  if (error != nullptr) report_failure(__FILE__, __LINE__, error);
+  return returns.values();
+}
+
 // The normals [B, J, dims] of one time.
 std::vector<float> normals(const Plan& p, Stream stream, int64_t t, int64_t dims) {
   const NormalsCounter counter{stream, static_cast<uint32_t>(t),
@@ -141,6 +166,8 @@ double check_iteration(const RandomModel& source, Precision precision, const Pla
   const double error =
       relative_error(got.returns, oracle_returns(source, Precision::kFloat32, rollout));
   CHECK_AT_MOST(error, bound);
+  const std::vector<float> portable = portable_returns(model.model, plan);
+  CHECK_AT_MOST(relative_error(got.returns, {{portable.begin(), portable.end()}, 1.0, 1.0}), bound);
   const FitResult fit =
       run_refit({plan.horizon, plan.batch, plan.candidates, plan.topk, source.sizes.action,
                  plan.spread, plan.epsilon, rollout.actions, got.returns},
@@ -273,7 +300,7 @@ TEST("CUDA: the persistent planner's results do not depend on the order in which
     Plan plan = random_plan(source.sizes, 4, 1, 70, 8, random);
     plan.iterations = 2;
     const Planned once = run(model.model, plan);
-    const uint64_t seeds = options().quick ? 2 : shape.belief == kPaper.belief ? 10 : 50;
+    const uint64_t seeds = options().quick ? 2 : shape.belief == kPaper.belief ? 4 : 50;
     for (uint64_t seed = 1; seed <= seeds; ++seed) {
       const Scope scope("jitter ", seed);
       const cuda::emulator::JitterScope jitter(seed);
@@ -295,6 +322,102 @@ TEST("CUDA: the persistent planner's problems do not depend on their batch") {
     CHECK(same_bits(one.mean, problem_values(all.mean, plan, source.sizes, b)));
     CHECK(same_bits(one.stddev, problem_values(all.stddev, plan, source.sizes, b)));
   }
+}
+
+TEST("CUDA: the persistent planner computes what leaves fp16's range exactly, the rest as always") {
+  Random random(options().seed + 207);
+  const RandomModel source(kSmall, random);
+  const DeviceModel model(source, Precision::kFloat16);
+  Plan plan = random_plan(source.sizes, 3, 2, 75, 6, random);
+  plan.per_candidate = true;
+  const int64_t d = source.sizes.belief, s = source.sizes.state, rows = 2 * plan.candidates;
+  plan.belief = random.uniforms(rows * d, -0.9, 0.9);
+  plan.state = random.normals(rows * s);
+  const Planned ordinary = run(model.model, plan);
+  const std::vector<int64_t> beyond{0, 3, 31, 32, 33, 34, 35, 74, 80, 149};
+  for (const int64_t row : beyond) plan.state[static_cast<size_t>(row * s + row % s)] = 7e4f;
+  for (int64_t row = 64; row < 74; ++row) plan.belief[static_cast<size_t>(row * d)] = -1e6f;
+  plan.belief[static_cast<size_t>(100 * d + 5)] = NAN;
+  const Planned got = run(model.model, plan);
+  // The exact path is the portable rollout's, and does not depend on who shares it.
+  const std::vector<float> portable = portable_returns(model.model, plan);
+  for (int64_t row = 0; row < rows; ++row) {
+    const Scope scope("candidate ", row);
+    const size_t i = static_cast<size_t>(row);
+    const bool exact = std::count(beyond.begin(), beyond.end(), row) > 0 || (row > 63 && row < 74);
+    if (row == 100) {
+      CHECK(std::isnan(got.returns[i]));
+    } else {
+      CHECK(std::isfinite(got.returns[i]));
+      CHECK_EQUAL(got.returns[i], exact ? portable[i] : ordinary.returns[i]);
+    }
+  }
+}
+
+TEST("CUDA: the persistent planner goes on after candidates that left fp16's range") {
+  Random random(options().seed + 208);
+  const RandomModel source(kSmall, random);
+  const DeviceModel model(source, Precision::kFloat16);
+  Plan plan = random_plan(source.sizes, 2, 1, 100, 6, random);
+  plan.iterations = 2;
+  plan.state[0] = 1e5f;  // of all candidates
+  const Planned all = run(model.model, plan);
+  cuda::emulator::Device device = cuda::emulator::Device::sm_90();
+  device.active_clusters = 1;
+  const cuda::emulator::DeviceScope scope(device);
+  CHECK(run(model.model, plan) == all);
+  for (const float x : all.returns) CHECK(std::isfinite(x));
+}
+
+namespace {
+
+// The refusal of a plan with J 100 and K `topk` on the present device, or "".
+std::string refusal(const Shape& shape, Precision precision, int64_t topk = 10) {
+  cuda::Model model{};
+  model.sizes = shape.sizes();
+  model.precision = precision;
+  PlanProblem problem{};
+  problem.batch = 1;
+  problem.candidates = std::max<int64_t>(100, topk);
+  problem.topk = topk;
+  const char* text = cuda::persistent_refusal(model, problem);
+  return text ? text : "";
+}
+
+bool contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST("CUDA: the persistent planner says why it refuses a plan") {
+  using cuda::emulator::Device;
+  using cuda::emulator::DeviceScope;
+  const Precision fp16 = Precision::kFloat16;
+  CHECK_EQUAL(refusal(kPaper, fp16), "");
+  CHECK_EQUAL(refusal(kPaper, Precision::kBfloat16), "");
+  CHECK_EQUAL(refusal({200, 30, 32, 200, {200, 200, 1}, true}, fp16), "");
+  CHECK(contains(refusal(kPaper, Precision::kFloat32), "fp16 or bf16"));
+  CHECK(contains(refusal({0, 30, 6, 200, {200, 200, 1}, false}, fp16), "belief"));
+  CHECK(contains(refusal({200, 30, 6, 200, {200, 1}, false}, fp16), "three layers"));
+  CHECK(contains(refusal({200, 30, 6, 200, {200, 300, 1}, false}, fp16), "one width"));
+  CHECK(contains(refusal({216, 30, 6, 216, {216, 216, 1}, false}, fp16), "25 to 208"));
+  CHECK(contains(refusal({24, 30, 6, 24, {24, 24, 1}, false}, fp16), "25 to 208"));
+  CHECK(contains(refusal({200, 33, 6, 200, {200, 200, 1}, false}, fp16), "state"));
+  CHECK(contains(refusal({200, 30, 64, 200, {200, 200, 1}, false}, fp16), "shared memory"));
+  CHECK(contains(refusal(kPaper, fp16, int64_t{1} << 40), "shared memory"));
+  for (const Device& device : {Device::sm_80(), Device::sm_120()}) {
+    const DeviceScope scope(device);
+    CHECK(contains(refusal(kPaper, fp16), "compute capability"));
+  }
+  {
+    const DeviceScope scope(Device::sm_100());
+    CHECK_EQUAL(refusal(kPaper, fp16), "");
+  }
+  Device full = Device::sm_90();
+  full.multiprocessors = 3;
+  const DeviceScope scope(full);
+  CHECK(contains(refusal(kPaper, fp16), "no room for a cluster"));
 }
 
 }  // namespace planet::tests
