@@ -48,12 +48,12 @@ __device__ float power_of_two(int exponent) {
   return __uint_as_float(static_cast<uint32_t>(exponent + 127) << 23);
 }
 
-// e with 256 <= largest * 2^e < 512, 0 without weights; within +-100, so that 2^e and its inverse
-// are normal numbers.
+// e with 256 <= largest * 2^e < 512, 0 without weights; within [-119, 100], so that 2^e and its
+// inverse are normal numbers.
 __device__ int scale_exponent(uint32_t largest_bits) {
   if (largest_bits == 0) return 0;
   const int exponent = 135 - static_cast<int>(largest_bits >> 23);
-  return exponent > 100 ? 100 : exponent < -100 ? -100 : exponent;
+  return exponent > 100 ? 100 : exponent;
 }
 
 // One block per layer: the largest magnitude, and from it the scale.

@@ -101,7 +101,7 @@ class HalfModel:
         """The matrices times 2^e, rounded; and 2^-e, float32 []."""
         largest = max(float(matrix.abs().max()) for matrix in matrices)
         exponent = _BITS - math.frexp(largest)[1] if largest else 0
-        exponent = max(-_LARGEST_EXPONENT, min(exponent, _LARGEST_EXPONENT))
+        exponent = min(exponent, _LARGEST_EXPONENT)
         scaled = [(matrix * 2.0**exponent).to(self._format).float() for matrix in matrices]
         return *scaled, matrices[0].new_full((), 2.0**-exponent)
 

@@ -131,7 +131,8 @@ TEST("cuda: a layer of zeros, of huge and of tiny weights has a finite scale") {
     const auto* header = reinterpret_cast<const cuda::PackedHeader*>(packed.packed());
     const Scope scope("factor ", factor);
     const float scale = header->scale[cuda::kPriorHiddenLayer];
-    CHECK(scale >= 0x1p-100f && scale <= 0x1p100f);
+    CHECK(scale >= 0x1p-119f && scale <= 0x1p100f);
+    if (factor > 1e-20f) CHECK(factor * scale >= 256.0f && factor * scale < 512.0f);
     CHECK(scale * header->unscale[cuda::kPriorHiddenLayer] == 1.0f);
     if (factor == 0.0f) CHECK(scale == 1.0f);
   }

@@ -48,7 +48,7 @@ def exponent(*matrices: Array) -> int:
         found += 1
     while largest * 2.0**found >= 512:
         found -= 1
-    return max(-100, min(found, 100))
+    return min(found, 100)
 
 
 class Oracle:
