@@ -6,7 +6,7 @@ Only products of weights and activations are affected; everything between them i
 
 - `round` is to the format's nearest number, ties to even. Products of two such numbers are exact in
   float32; how their float32 sum is ordered is free.
-- e is a layer's own: 256 <= 2^e max |W| < 512, within [-100, 100], 0 for weights that are all zero.
+- e is a layer's own: 256 <= 2^e max |W| < 512, at most 100, 0 for weights that are all zero.
   The largest weights are then far from the end of fp16's range, and the small ones far from its
   subnormal numbers. The GRU's two matrices are one layer: their sums for r and z are added.
 - Activations x are rounded as they are: start belief and state, actions, and the outputs of the
