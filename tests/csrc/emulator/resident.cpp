@@ -144,7 +144,9 @@ void check_after_blocks() {
 void run_blocks(size_t first, size_t count) {
   const size_t threads = volume(machine.configuration.block), warps = (threads + 31) / 32;
   const Unseen unseen;
-  crew = &crews[first / count % (count * threads > 512 ? (kCrews + 1) / 2 : kCrews)];
+  // Its clocks have an entry per fiber: large groups get fewer crews.
+  const size_t in_turn = count * threads <= 64 ? kCrews : count * threads <= 256 ? 2 : 1;
+  crew = &crews[first / count % std::min(kCrews, in_turn)];
   ++crew->turns;
   require_fibers(count * threads);
   crew->stacks.require(count * threads);
