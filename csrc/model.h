@@ -27,8 +27,8 @@ struct ModelSizes {
   bool elu;  // activation: ELU (alpha 1), otherwise ReLU
 };
 
-// How the products are computed; everything else is float32. int8 is for CPUs and needs isa_has_int8;
-// fp16 and bf16 are for CUDA devices.
+// How the products are computed; everything else is float32. int8 is for CPUs and needs
+// isa_has_int8; fp16 and bf16 are for CUDA devices.
 enum class Precision : int { kFloat32 = 0, kInt8 = 1, kFloat16 = 2, kBfloat16 = 3 };
 
 // Row-major float32 matrices and vectors as PyTorch holds them; read only, needed during `pack`.

@@ -1,5 +1,5 @@
-// Where matrix elements live: in lanes and registers, in shared memory, in packed weights; and which
-// candidate sits in which row. C++17, host and device: the kernels and the tests of the maps
+// Where matrix elements live: in lanes and registers, in shared memory, in packed weights; and
+// which candidate sits in which row. C++17, host and device: the kernels and the tests of the maps
 // compile the same functions.
 //
 // Candidates are rows (M of the matrix units' m16n8k16), features are columns.
@@ -78,9 +78,8 @@ PLANET_HOST_DEVICE constexpr int candidate_of_row(int rows, int row) {
 }
 
 PLANET_HOST_DEVICE constexpr int row_of_candidate(int rows, int candidate) {
-  return rows == 16
-             ? candidate % 2 * 8 + candidate / 2
-             : candidate / 32 * 32 + candidate % 4 * 8 + candidate % 32 / 4;
+  return rows == 16 ? candidate % 2 * 8 + candidate / 2
+                    : candidate / 32 * 32 + candidate % 4 * 8 + candidate % 32 / 4;
 }
 
 }  // namespace planet::cuda

@@ -129,7 +129,9 @@ def test_a_rounding_left_out_would_be_seen(
 
 
 @PRECISIONS
-@pytest.mark.parametrize("largest", [1.0, 0.999, 2.0**-20, 1.5 * 2.0**40, 511.9, 256.0, 3e38, 1e-44])
+@pytest.mark.parametrize(
+    "largest", [1.0, 0.999, 2.0**-20, 1.5 * 2.0**40, 511.9, 256.0, 3e38, 1e-44]
+)
 def test_the_largest_scaled_weight_lies_between_256_and_512(largest: float, precision: str) -> None:
     matrix = torch.linspace(-1, 0.5, 35).reshape(7, 5) * largest
     model = HalfModel(make_problem(TINY, 1).weights, precision)
