@@ -120,6 +120,10 @@ void prepare(Context& context, void* stack, size_t stack_bytes, void (*entry)())
   context.stack_pointer = frame;
   context.stack = stack;
   context.stack_bytes = stack_bytes;
+  context.ends = false;
+#if PLANET_ASAN
+  __asan_unpoison_memory_region(stack, stack_bytes);  // of frames that a failure has left there
+#endif
   context.fake_stack = nullptr;
 }
 
@@ -132,7 +136,7 @@ void begin_context() {
 void switch_context(Context& from, Context& to) {
   left = &from;
 #if PLANET_ASAN
-  __sanitizer_start_switch_fiber(&from.fake_stack, to.stack, to.stack_bytes);
+  __sanitizer_start_switch_fiber(from.ends ? nullptr : &from.fake_stack, to.stack, to.stack_bytes);
 #endif
 #if PLANET_TSAN
   constexpr unsigned kNoSync = 1;

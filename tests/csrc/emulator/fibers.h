@@ -9,6 +9,7 @@ struct Context {
   void* stack_pointer = nullptr;  // where it stands while others run
   void* stack = nullptr;          // lowest address; null: the host's own
   size_t stack_bytes = 0;
+  bool ends = false;           // the next switch away from it is its last
   void* fake_stack = nullptr;  // AddressSanitizer's
   void* tsan_fiber = nullptr;  // ThreadSanitizer's
 };

@@ -288,6 +288,7 @@ void leave_kernel() {
   warp.alive &= ~bit;
   warp.runnable &= ~bit;
   ++warp.block->exited;
+  current->context.ends = true;
   ++machine.progress;
   if (--machine.alive > 0) {
     try {
