@@ -27,9 +27,10 @@ Tensor new_workspace(const Tensor& like, int64_t bytes) {
 }
 
 ModelSizes model_sizes(const std::vector<int64_t>& sizes) {
-  const int64_t layers = static_cast<int64_t>(sizes.size()) - 5;
+  const int64_t layers = static_cast<int64_t>(sizes.size()) - 6;
   if (layers < 1 || layers > kMaxRewardLayers) {
-    fail("sizes: expected [D, S, A, M, elu, reward widths...], got ", list_text(sizes));
+    fail("sizes: expected [D, S, A, M, elu, clamp_stddev, reward widths...], got ",
+         list_text(sizes));
   }
   ModelSizes out{};
   int* const fields[] = {&out.belief, &out.state, &out.action, &out.hidden};
@@ -39,10 +40,12 @@ ModelSizes model_sizes(const std::vector<int64_t>& sizes) {
   }
   check_range("sizes (elu)", sizes[4], 0, 1);
   out.elu = sizes[4] != 0;
+  check_range("sizes (clamp_stddev)", sizes[5], 0, 1);
+  out.clamp_stddev = sizes[5] != 0;
   out.reward_layers = static_cast<int>(layers);
   for (int i = 0; i < layers; ++i) {
-    check_range("sizes (reward widths)", sizes[5 + i], 1, i + 1 == layers ? 1 : kMaxSize);
-    out.reward_widths[i] = static_cast<int>(sizes[5 + i]);
+    check_range("sizes (reward widths)", sizes[6 + i], 1, i + 1 == layers ? 1 : kMaxSize);
+    out.reward_widths[i] = static_cast<int>(sizes[6 + i]);
   }
   return out;
 }

@@ -23,7 +23,7 @@ Tensor new_floats(const Tensor& like, std::initializer_list<int64_t> shape);
 // So many bytes of workspace, where `like` is.
 Tensor new_workspace(const Tensor& like, int64_t bytes);
 
-// From sizes = [D, S, A, M, elu, reward widths...].
+// From sizes = [D, S, A, M, elu, clamp_stddev, reward widths...].
 ModelSizes model_sizes(const std::vector<int64_t>& sizes);
 
 // From the tensors in the order of ModelWeights, without the GRU's if there is none.

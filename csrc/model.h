@@ -3,8 +3,9 @@
 // RSSM prior of Hafner et al. (ICML 2019), Section 3, with the GRU of torch.nn.GRUCell:
 //   x = act(W_in [s, a] + b_in)                         prior hidden p = act(W_p h' + b_p)
 //   r, z = sigmoid(W_i x + b_i + W_h h + b_h)           mean, raw = W_s p + b_s
-//   n = tanh(W_in x + b_in + r (W_hn h + b_hn))         s' = mean + (softplus(raw) + min) * eps
+//   n = tanh(W_in x + b_in + r (W_hn h + b_hn))         s' = mean + stddev(raw) * eps
 //   h' = n + z (h - n)                                  reward = MLP([h', s']), linear at the end
+// with stddev(raw) = softplus(raw) + min, or max(softplus(raw), min).
 // Without a belief (D = 0) it is the paper's stochastic ablation, SSM: no GRU, p = act(W_p x + b_p)
 // and reward = MLP(s').
 #pragma once
@@ -24,8 +25,19 @@ struct ModelSizes {
   int belief, state, action, hidden;  // D, S, A, M
   int reward_layers;
   int reward_widths[kMaxRewardLayers];
-  bool elu;  // activation: ELU (alpha 1), otherwise ReLU
+  bool elu;           // activation: ELU (alpha 1), otherwise ReLU
+  bool clamp_stddev;  // stddev = max(softplus(raw), min_stddev), otherwise their sum
 };
+
+// Both forms of the stddev in one expression, max(softplus(raw) + added, least), so that kernels
+// need no branch: {min, 0} adds the minimum, {0, min} clamps to it. NaN has to pass the maximum.
+struct StddevForm {
+  float added, least;
+};
+
+inline StddevForm stddev_form(const ModelSizes& sizes, float min_stddev) {
+  return sizes.clamp_stddev ? StddevForm{0.0f, min_stddev} : StddevForm{min_stddev, 0.0f};
+}
 
 // How the products are computed; everything else is float32. int8 is for CPUs and needs
 // isa_has_int8; fp16 and bf16 are for CUDA devices.

@@ -39,8 +39,12 @@ class TransitionParameters(Protocol):
         """Of the hidden layers: "relu" or "elu"."""
 
     @property
+    def stddev(self) -> str:
+        """How the smallest stddev enters: "add" or "clamp"."""
+
+    @property
     def min_stddev(self) -> float:
-        """Added to every stddev."""
+        """Smallest stddev; what "add" adds."""
 
 
 class RecurrentParameters(TransitionParameters, Protocol):

@@ -13,6 +13,7 @@ MAX_SIZE = 512
 MAX_REWARD_LAYERS = 4
 _TRANSITIONS = ("rssm", "ssm")
 _ACTIVATIONS = ("relu", "elu")
+_STDDEVS = ("add", "clamp")
 _GRU = ("gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh")
 _TENSORS = (
     "input_weight",
@@ -32,6 +33,7 @@ class RolloutWeights:
     The model is the RSSM prior of Hafner et al. (ICML 2019), Section 3, with PyTorch's GRU:
     x = act(W_in [state, action] + b_in), h' = GRU(x, h), p = act(W_p h' + b_p),
     [mean, raw] = W_s p + b_s, stddev = softplus(raw) + min_stddev, reward = MLP([h', s']).
+    `activation`, `stddev` and `min_stddev` name what published models do otherwise.
 
     transition="ssm" is the paper's purely stochastic model (Section 3, Figure 2b): no GRU and no
     belief, D = 0. p = act(W_p x + b_p) reads the input layer's output and reward = MLP(s') the
@@ -56,7 +58,8 @@ class RolloutWeights:
       reward_biases: one vector per matrix.
       activation: "relu" or "elu", after the input, prior hidden and reward hidden layers.
       gru_reset: "after": the reset gate multiplies the hidden product (`torch.nn.GRUCell`).
-      min_stddev: added to every predicted stddev.
+      stddev: "add": softplus(raw) + min_stddev; "clamp": max(softplus(raw), min_stddev).
+      min_stddev: smallest stddev; what stddev="add" adds.
 
     Raises:
       TypeError: an argument is not a floating point tensor.
@@ -79,6 +82,7 @@ class RolloutWeights:
     reward_biases: Sequence[Tensor]
     activation: str = "relu"
     gru_reset: str = "after"
+    stddev: str = "add"
     min_stddev: float = 0.1
     # Backends keep the layout that they packed for this snapshot here; it lives as long as we do.
     _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
@@ -149,10 +153,10 @@ class RolloutWeights:
             raise ValueError(
                 f"gru_reset: {self.gru_reset!r} is not available yet; expected 'after'"
             )
-        if self.activation not in _ACTIVATIONS:
-            raise ValueError(
-                f"activation: expected one of {list(_ACTIVATIONS)}, got {self.activation!r}"
-            )
+        for name, choices in (("activation", _ACTIVATIONS), ("stddev", _STDDEVS)):
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name}: expected one of {list(choices)}, got {value!r}")
         if isinstance(self.min_stddev, bool) or not isinstance(self.min_stddev, (int, float)):
             raise TypeError(f"min_stddev: expected a float, got {type(self.min_stddev).__name__}")
         if not 0.0 <= self.min_stddev <= torch.finfo(torch.float32).max:

@@ -107,15 +107,17 @@ def make_weights(
     seed: int = 0,
     scale: float = 1.0,
     activation: str = "relu",
-    min_stddev: float = 0.1,
+    stddev: str = "add",
+    min_stddev: float | None = None,
 ) -> RolloutWeights:
-    """A random snapshot."""
+    """A random snapshot; a clamped stddev is clamped at 0.7, near softplus of these weights."""
     tensors = weight_tensors(sizes, torch.Generator().manual_seed(seed), scale)
     return RolloutWeights(
         transition="rssm" if sizes.belief else "ssm",
         **tensors,
         activation=activation,
-        min_stddev=min_stddev,
+        stddev=stddev,
+        min_stddev=(0.7 if stddev == "clamp" else 0.1) if min_stddev is None else min_stddev,
     )
 
 
@@ -126,6 +128,7 @@ def make_problem(
     seed: int = 0,
     scale: float = 1.0,
     activation: str = "relu",
+    stddev: str = "add",
     candidates: int | None = None,
 ) -> Problem:
     """A random snapshot and starts [B, D], [B, S]; with `candidates` [B, J, D], [B, J, S]."""
@@ -133,5 +136,5 @@ def make_problem(
     rows = (batch,) if candidates is None else (batch, candidates)
     belief = torch.rand(*rows, sizes.belief, generator=generator) * 1.6 - 0.8
     state = torch.randn(*rows, sizes.state, generator=generator)
-    weights = make_weights(sizes, seed=seed, scale=scale, activation=activation)
+    weights = make_weights(sizes, seed=seed, scale=scale, activation=activation, stddev=stddev)
     return Problem(weights, LatentState(belief, state), generator)

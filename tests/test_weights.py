@@ -32,6 +32,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert weights.transition == "rssm"
     assert weights.activation == "relu"
     assert weights.gru_reset == "after"
+    assert weights.stddev == "add"
     assert weights.min_stddev == 0.1
 
 
@@ -92,12 +93,12 @@ def test_to_the_same_device_returns_the_snapshot_itself() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_to_another_device_and_back_keeps_every_value() -> None:
-    weights = make_weights(activation="elu", min_stddev=0.25)
+    weights = make_weights(activation="elu", stddev="clamp", min_stddev=0.25)
     there = weights.to("cuda")
     assert there.device.type == "cuda"
     assert there.to("cuda") is there
     back = there.to("cpu")
-    assert (back.activation, back.min_stddev) == ("elu", 0.25)
+    assert (back.activation, back.stddev, back.min_stddev) == ("elu", "clamp", 0.25)
     assert all(map(torch.equal, all_tensors(weights), all_tensors(back)))
 
 
@@ -181,6 +182,8 @@ REFUSED = [
      "gru_reset: 'before' is not available yet; expected 'after'"),
     ({"activation": "tanh"}, ValueError,
      "activation: expected one of ['relu', 'elu'], got 'tanh'"),
+    ({"stddev": "exp"}, ValueError, "stddev: expected one of ['add', 'clamp'], got 'exp'"),
+    ({"stddev": 0.1}, ValueError, "stddev: expected one of ['add', 'clamp'], got 0.1"),
     ({"min_stddev": "0.1"}, TypeError, "min_stddev: expected a float, got str"),
     ({"min_stddev": -0.1}, ValueError,
      "min_stddev: expected a finite float32 value >= 0, got -0.1"),

@@ -41,7 +41,7 @@ struct RolloutJob {
   ModelSizes sizes;
   PackedLayout layout;
   const float* packed;
-  float min_stddev;
+  StddevForm state_stddev;
   int64_t horizon, batch, candidates;
   Latent latent;
   const float* prefix;          // [B, prefix_total]; null when every candidate has its own start

@@ -2,6 +2,7 @@
 // through every function unless it says otherwise.
 #pragma once
 
+#include "../model.h"
 #include "intrinsics.cuh"
 
 namespace planet::cuda {
@@ -25,6 +26,11 @@ __device__ __forceinline__ float tanh_of(float x) {
 
 __device__ __forceinline__ float softplus(float x) {
   return (x < 0.0f ? 0.0f : x) + log1pf(fast_exp(-fabsf(x)));
+}
+
+__device__ __forceinline__ float stddev_of(float raw, StddevForm form) {
+  const float x = __fadd_rn(softplus(raw), form.added);
+  return x < form.least ? form.least : x;  // fmaxf would lose a NaN
 }
 
 __device__ __forceinline__ float relu(float x) {

@@ -16,7 +16,7 @@ constexpr int kExactCandidates = 8;  // that share every weight read
 // What the kernels of a rollout are given.
 struct RolloutJob {
   ModelSizes sizes;
-  float min_stddev;
+  StddevForm state_stddev;
   PackedLayout layout;
   const unsigned char* packed;
   RolloutArguments arguments;

@@ -195,7 +195,7 @@ __device__ void gru_layer(const Block& b, typename Block::Weights& weights, int 
   }
 }
 
-// One block of s' = mean + (softplus(raw) + min_stddev) noise: 8 states.
+// One block of s' = mean + stddev(raw) noise: 8 states.
 template <class Block>
 __device__ __forceinline__ void finish_prior(const Block& b, int block,
                                              const typename Block::Sums& sums, const float* noise) {
@@ -211,7 +211,7 @@ __device__ __forceinline__ void finish_prior(const Block& b, int block,
     for_each_row(b, [&](int row, int tile, int i) {
       const float mean = fmaf(sums[tile][half][i], unscale, bias.x);
       const float raw = fmaf(sums[tile][half][i + 1], unscale, bias.y);
-      const float stddev = __fadd_rn(softplus(raw), b.job.min_stddev);
+      const float stddev = stddev_of(raw, b.job.state_stddev);
       const float value = fmaf(stddev, noise[j * b.shared.noise_stride + row], mean);
       b.store_operand(b.shared.state, row, j, value);
       if (last) leave_term(b, belief_groups + block * 2 + half, row, __fmul_rn(value, factor));

@@ -54,6 +54,7 @@ class RSSM(nn.Module):
         state, belief, hidden = config.state_size, config.belief_size, config.hidden_size
         self.state_size, self.belief_size, self.action_size = state, belief, action_size
         self.activation: str = config.activation
+        self.stddev = "add"  # min_stddev is added
         self.min_stddev = config.min_stddev
         self.input = nn.Linear(state + action_size, hidden)
         self.gru = nn.GRUCell(hidden, belief)  # only its parameters are used
@@ -132,7 +133,7 @@ class RSSM(nn.Module):
 
     def _posterior(self, hidden: Tensor) -> Gaussian:
         head = self.posterior_head
-        return reference.gaussian_head(hidden, head.weight, head.bias, self.min_stddev)
+        return reference.gaussian_head(hidden, head.weight, head.bias, self.min_stddev, self.stddev)
 
     def filter(
         self, latent: LatentState, action: Tensor, embedding: Tensor, noise: Tensor

@@ -79,6 +79,7 @@ class WorldModel(nn.Module):
             reward_weights=self.reward.weights,
             reward_biases=self.reward.biases,
             activation=rssm.activation,
+            stddev=rssm.stddev,
             min_stddev=rssm.min_stddev,
         )
 

@@ -84,25 +84,34 @@ def gru_blend(
     return new + torch.sigmoid(update) * (belief - new)
 
 
-def gaussian_head(hidden: Tensor, weight: Tensor, bias: Tensor, min_stddev: float) -> Gaussian:
-    """[mean, raw] = W hidden + b; stddev = softplus(raw) + min_stddev.
+def gaussian_head(
+    hidden: Tensor, weight: Tensor, bias: Tensor, min_stddev: float, stddev: str = "add"
+) -> Gaussian:
+    """[mean, raw] = W hidden + b; the stddev is made of raw as `gaussian` says.
 
     Args:
       hidden: [..., M].
       weight: W, [2S, M], rows of the mean first.
       bias: b, [2S].
-      min_stddev: floor of the stddev.
+      min_stddev: smallest stddev.
+      stddev: "add" or "clamp", see `gaussian`.
 
     Returns:
       Gaussian over [..., S].
     """
-    return gaussian(F.linear(hidden, weight, bias), min_stddev)
+    return gaussian(F.linear(hidden, weight, bias), min_stddev, stddev)
 
 
-def gaussian(output: Tensor, min_stddev: float) -> Gaussian:
-    """The Gaussian [..., S] whose mean and raw stddev are `output` [..., 2S]."""
+def gaussian(output: Tensor, min_stddev: float, stddev: str = "add") -> Gaussian:
+    """The Gaussian [..., S] whose mean and raw stddev are `output` [..., 2S].
+
+    stddev="add": softplus(raw) + min_stddev; "clamp": max(softplus(raw), min_stddev). NaN stays NaN.
+    """
     mean, raw = output.chunk(2, dim=-1)
-    return Gaussian(mean, F.softplus(raw) + min_stddev)
+    positive = F.softplus(raw)
+    if stddev == "clamp":
+        return Gaussian(mean, positive.clamp(min=min_stddev))
+    return Gaussian(mean, positive + min_stddev)
 
 
 def input_layer(parameters: TransitionParameters, state: Tensor, action: Tensor) -> Tensor:
@@ -156,7 +165,11 @@ def prior(parameters: TransitionParameters, belief: Tensor) -> Gaussian:
     hidden = F.linear(belief, parameters.prior_hidden_weight, parameters.prior_hidden_bias)
     hidden = activate(hidden, parameters.activation)
     return gaussian_head(
-        hidden, parameters.prior_weight, parameters.prior_bias, parameters.min_stddev
+        hidden,
+        parameters.prior_weight,
+        parameters.prior_bias,
+        parameters.min_stddev,
+        parameters.stddev,
     )
 
 

@@ -71,9 +71,8 @@ class HalfModel:
             source = belief = self._next_belief(source, belief)
         hidden = self._linear(self._prior_hidden, source, weights.prior_hidden_bias)
         hidden = activate(hidden, weights.activation)
-        return belief, gaussian(
-            self._linear(self._prior, hidden, weights.prior_bias), weights.min_stddev
-        )
+        output = self._linear(self._prior, hidden, weights.prior_bias)
+        return belief, gaussian(output, weights.min_stddev, weights.stddev)
 
     def reward(self, latent: LatentState) -> Tensor:
         """Mean reward [B, J] of latents, per model step."""

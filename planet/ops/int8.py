@@ -70,7 +70,7 @@ class Int8Model:
             source = quantise_signed(belief)
         hidden = product(self._prior_hidden, source) + weights.prior_hidden_bias
         output = product(self._prior, self._quantise_hidden(hidden)) + weights.prior_bias
-        return belief, gaussian(output, weights.min_stddev)
+        return belief, gaussian(output, weights.min_stddev, weights.stddev)
 
     def reward(self, latent: LatentState) -> Tensor:
         """Mean reward [B, J] of latents, per model step."""

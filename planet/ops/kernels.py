@@ -193,13 +193,14 @@ class CudaKernels:
 
 
 def sizes(weights: RolloutWeights) -> list[int]:
-    """[D, S, A, M, elu, reward widths...]."""
+    """[D, S, A, M, elu, clamp_stddev, reward widths...]."""
     return [
         weights.belief_size,
         weights.state_size,
         weights.action_size,
         weights.hidden_size,
         int(weights.activation == "elu"),
+        int(weights.stddev == "clamp"),
         *(weight.shape[0] for weight in weights.reward_weights),
     ]
 

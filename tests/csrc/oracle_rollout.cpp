@@ -161,7 +161,10 @@ class Simulation {
               int8_, false);
     const size_t s = state_.size();
     for (size_t i = 0; i < s; ++i) {
-      const double stddev = softplus(prior[s + i]) + static_cast<double>(model_.min_stddev);
+      const double positive = softplus(prior[s + i]);
+      const double least = static_cast<double>(model_.min_stddev);
+      const double stddev =
+          model_.sizes.clamp_stddev ? std::max(positive, least) : positive + least;
       state_[i] = prior[i] + (noise ? stddev * static_cast<double>(noise[i]) : 0.0);
     }
   }

@@ -56,7 +56,8 @@ std::vector<float> Random::normals(int64_t count) {
 }
 
 ModelSizes Shape::sizes() const {
-  ModelSizes out{belief, state, action, hidden, static_cast<int>(reward.size()), {}, elu};
+  ModelSizes out{belief, state, action,      hidden, static_cast<int>(reward.size()),
+                 {},     elu,   clamp_stddev};
   for (size_t i = 0; i < reward.size(); ++i) out.reward_widths[i] = reward[i];
   return out;
 }
@@ -65,10 +66,11 @@ std::string Shape::name() const {
   std::string text = "D " + show(belief) + ", S " + show(state) + ", A " + show(action) + ", M " +
                      show(hidden) + ", reward";
   for (const int width : reward) text += " " + show(width);
-  return text + (elu ? ", elu" : ", relu");
+  return text + (elu ? ", elu" : ", relu") + (clamp_stddev ? ", clamp" : "");
 }
 
 RandomModel::RandomModel(const Shape& shape, Random& random, double scale) : sizes(shape.sizes()) {
+  if (shape.clamp_stddev) min_stddev = 0.7f;
   const int64_t d = shape.belief, s = shape.state, a = shape.action, m = shape.hidden;
   const auto matrix = [&](int64_t rows, int64_t inputs, int64_t fan) {
     const double bound = scale / std::sqrt(static_cast<double>(fan));

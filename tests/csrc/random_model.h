@@ -30,6 +30,7 @@ struct Shape {
   int belief, state, action, hidden;
   std::vector<int> reward;  // rows of the reward matrices, the last one 1
   bool elu;
+  bool clamp_stddev = false;
 
   ModelSizes sizes() const;
   std::string name() const;
@@ -38,7 +39,7 @@ struct Shape {
 // Weights and biases uniform in +-scale / sqrt(inputs), as torch.nn initialises them for scale 1.
 struct RandomModel {
   ModelSizes sizes;
-  float min_stddev = 0.1f;
+  float min_stddev = 0.1f;  // clamped: 0.7, near softplus of what these weights give
   std::vector<float> input_weight, input_bias, gru_weight_ih, gru_weight_hh, gru_bias_ih,
       gru_bias_hh, prior_hidden_weight, prior_hidden_bias, prior_weight, prior_bias;
   std::vector<std::vector<float>> reward_weights, reward_biases;

@@ -17,7 +17,7 @@ namespace planet::tests {
 namespace {
 
 const Shape kPaper{200, 30, 6, 200, {200, 200, 1}, false};
-const Shape kSmall{32, 3, 2, 30, {25, 31, 1}, true};
+const Shape kSmall{32, 3, 2, 30, {25, 31, 1}, true, true};
 
 // A model packed for CUDA devices.
 class DeviceModel {

@@ -13,7 +13,7 @@
 namespace planet::tests {
 namespace {
 
-const Shape kShapes[] = {{15, 4, 3, 12, {9, 1}, false}, {0, 5, 2, 11, {6, 5, 1}, true}};
+const Shape kShapes[] = {{15, 4, 3, 12, {9, 1}, false}, {0, 5, 2, 11, {6, 5, 1}, true, true}};
 
 PlanResult run_cuda_plan(const cuda::Model& model, const Plan& p) {
   Fenced<float> belief(p.belief), state(p.state), low(p.low), high(p.high);

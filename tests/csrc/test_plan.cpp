@@ -11,7 +11,7 @@
 namespace planet::tests {
 namespace {
 
-const Shape kShapes[] = {{15, 4, 3, 12, {9, 1}, false}, {0, 5, 2, 11, {6, 5, 1}, true}};
+const Shape kShapes[] = {{15, 4, 3, 12, {9, 1}, false}, {0, 5, 2, 11, {6, 5, 1}, true, true}};
 
 // clip(mean + stddev * normal, low, high), rounded to float32 after each step.
 std::vector<float> draw(cpu::Isa isa, const ModelSizes& sizes, const Plan& p, int64_t iteration) {

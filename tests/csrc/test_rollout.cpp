@@ -26,10 +26,14 @@ std::vector<int64_t> candidate_counts() {
 }
 
 std::vector<Shape> small_shapes() {
-  return {{1, 1, 1, 1, {1}, false},         {7, 3, 2, 9, {5, 1}, false},
-          {20, 6, 1, 17, {16, 8, 1}, true}, {33, 5, 3, 30, {12, 9, 7, 1}, false},
-          {16, 4, 6, 64, {1}, true},        {1, 30, 21, 3, {64, 2, 1}, false},
-          {0, 6, 2, 20, {9, 1}, false},     {0, 3, 1, 5, {4, 11, 1}, true}};
+  return {{1, 1, 1, 1, {1}, false},
+          {7, 3, 2, 9, {5, 1}, false},
+          {20, 6, 1, 17, {16, 8, 1}, true, true},
+          {33, 5, 3, 30, {12, 9, 7, 1}, false, true},
+          {16, 4, 6, 64, {1}, true},
+          {1, 30, 21, 3, {64, 2, 1}, false},
+          {0, 6, 2, 20, {9, 1}, false, true},
+          {0, 3, 1, 5, {4, 11, 1}, true}};
 }
 
 // Largest error of all variants on the first columns of one set of inputs.
@@ -84,7 +88,7 @@ TEST("returns agree with double precision at the sizes of the presets") {
   Random random(options().seed + 1);
   const Shape paper{200, 30, 6, 200, {200, 200, 1}, false};
   const Shape official{200, 30, 6, 200, {100, 1}, true};
-  const Shape small{64, 16, 6, 64, {64, 64, 1}, false};
+  const Shape small{64, 16, 6, 64, {64, 64, 1}, false, true};
   double largest = 0.0;
   for (const Shape& shape : {small, paper, official}) {
     const Scope scope(shape.name());
@@ -146,6 +150,26 @@ TEST("an action that is not finite, huge or tiny stays with its candidate") {
         if (std::isnan(value)) CHECK(std::isnan(after[kBroken]));
         after[kBroken] = before[kBroken];
         CHECK(same_bits(after, before));
+      }
+    }
+  }
+}
+
+TEST("a raw stddev that is no number gives none, in either form") {
+  Random random(options().seed + 5);
+  for (const bool clamp : {false, true}) {
+    RandomModel model({0, 1, 2, 2, {1}, false, clamp}, random);
+    // The hidden layer is infinite, and so is the mean; the raw stddev is inf - inf.
+    model.input_weight.assign(2 * 3, 0.0f);
+    model.input_bias.assign(2, 1.0f);
+    model.prior_hidden_weight.assign(2 * 2, 3e38f);
+    model.prior_weight = {1.0f, 1.0f, 1.0f, -1.0f};
+    const Rollout rollout(model.sizes, 1, 1, 19, NoiseKind::kValues, false, 1.0, random);
+    for (const Variant& variant : float32_variants()) {
+      const Scope scope(variant.name(), clamp ? ", clamp" : ", add");
+      const PackedModel packed(model, variant);
+      for (const float value : run_rollout(packed.model, rollout, serial(1))) {
+        CHECK(std::isnan(value));
       }
     }
   }

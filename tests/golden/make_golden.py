@@ -45,6 +45,7 @@ CASES: dict[str, Case] = {
     "small_per_candidate": Case(seed=11, **SMALL, per_candidate=True),
     "tiny_linear_reward": Case(seed=12, **TINY, reward=(), topk=4, iterations=3, batch=1),
     "tiny_uneven_reward": Case(seed=13, **TINY, reward=(9, 4, 17), topk=1, batch=5, scale=2.0),
+    "small_clamp": Case(seed=22, **SMALL, activation="elu", stddev="clamp", min_stddev=0.7),
     "ssm": Case(seed=14, **SSM, candidates=200, topk=20),
     "ssm_elu_discount": Case(
         seed=15, **SSM, state=20, hidden=100, reward=(100, 50, 25), activation="elu", discount=0.9,

@@ -24,6 +24,7 @@ class Case:
     reward: tuple[int, ...] = (200, 200)  # hidden widths of the reward head
     activation: str = "relu"
     scale: float = 1.0  # of all weights, 1: uniform within 1 / sqrt(fan in)
+    stddev: str = "add"
     min_stddev: float = 0.1
     batch: int = 2  # B
     horizon: int = 12  # H
@@ -116,7 +117,10 @@ def transition(
         p = hidden_product(case, w["prior_hidden_weight"], x)
     p = activate(p + w["prior_hidden_bias"], case.activation)
     out = hidden_product(case, w["prior_weight"], p) + w["prior_bias"]
-    return belief, out[:, :s], softplus(out[:, s:]) + case.min_stddev
+    stddev = softplus(out[:, s:])
+    if case.stddev == "clamp":
+        return belief, out[:, :s], np.maximum(stddev, case.min_stddev)
+    return belief, out[:, :s], stddev + case.min_stddev
 
 
 def reward(

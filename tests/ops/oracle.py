@@ -58,6 +58,7 @@ class Oracle:
         self.precision = precision
         self.sizes = weights.belief_size, weights.state_size, weights.action_size
         self.elu, self.least = weights.activation == "elu", weights.min_stddev
+        self.clamp = weights.stddev == "clamp"
         names = (
             "input_weight", "input_bias", "gru_weight_ih", "gru_weight_hh", "gru_bias_ih",
             "gru_bias_hh", "prior_hidden_weight", "prior_hidden_bias", "prior_weight", "prior_bias",
@@ -108,7 +109,9 @@ class Oracle:
         p = self.linear(x, w["prior_hidden_weight"], w["prior_hidden_bias"])
         out = self.linear(self.activate(p), w["prior_weight"], w["prior_bias"])
         size = self.sizes[1]
-        return belief, out[:, :size], softplus(out[:, size:]) + self.least
+        stddev = softplus(out[:, size:])
+        stddev = np.maximum(stddev, self.least) if self.clamp else stddev + self.least
+        return belief, out[:, :size], stddev
 
     def reward(self, belief: Array, state: Array) -> Array:
         x = np.hstack([belief, state])

@@ -92,6 +92,7 @@ def test_rollout_gives_the_right_answer_or_names_the_argument(data: st.DataObjec
         batch,
         seed=data.draw(st.integers(0, 99)),
         activation=data.draw(st.sampled_from(["relu", "elu"])),
+        stddev=data.draw(st.sampled_from(["add", "clamp"])),
         candidates=starts,
     )
     latent = LatentState(

@@ -34,11 +34,11 @@ EDGE_CANDIDATES = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 33, 47, 48, 49, 63, 
 
 @pytest.mark.parametrize("name", ISAS)
 @pytest.mark.parametrize("sizes", EDGE_SIZES, ids=str)
-@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 def test_returns_equal_the_reference_for_edge_sizes(
-    name: str, sizes: Sizes, activation: str
+    name: str, sizes: Sizes, activation: str, stddev: str
 ) -> None:
-    problem = make_problem(sizes, batch=2, activation=activation)
+    problem = make_problem(sizes, batch=2, activation=activation, stddev=stddev)
     actions = problem.actions(3, 21)
     for noise in (None, problem.noise(3, 21), Noise(7, iteration=3, particle=1)):
         expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)

@@ -59,6 +59,7 @@ def snapshot(case: Case) -> RolloutWeights:
         reward_weights=[tensors[f"reward_weights.{i}"] for i in layers],
         reward_biases=[tensors[f"reward_biases.{i}"] for i in layers],
         activation=case.activation,
+        stddev=case.stddev,
         min_stddev=case.min_stddev,
     )
 

@@ -30,6 +30,8 @@ cases = st.builds(
     hidden=st.integers(1, 40),
     reward=st.lists(st.integers(1, 30), max_size=3).map(tuple),
     activation=st.sampled_from(["relu", "elu"]),
+    stddev=st.sampled_from(["add", "clamp"]),
+    min_stddev=st.sampled_from([0.1, 0.7]),
     batch=st.integers(1, 2),
     horizon=st.integers(1, 5),
     candidates=st.integers(9, 40),

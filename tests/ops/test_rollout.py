@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from planet.latent import LatentState
 from planet.noise import STREAM_STATE, Noise, normals, row_seeds
 from planet.ops import reference
+from planet.weights import RolloutWeights
 
 ONE_HIDDEN = Sizes(belief=16, state=9, action=4, hidden=24, reward=(20,))
 EACH_TRANSITION = pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
@@ -63,7 +64,12 @@ def oracle_returns(problem: Problem, actions: Tensor, noise: Tensor | None) -> T
                 out = weights.prior_weight.double() @ act(p) + weights.prior_bias.double()
                 s, raw = out[: weights.state_size], out[weights.state_size :]
                 if noise is not None:
-                    normal = torch.distributions.Normal(s, F.softplus(raw) + weights.min_stddev)
+                    stddev = F.softplus(raw)
+                    if weights.stddev == "clamp":
+                        stddev = torch.maximum(stddev, torch.tensor(weights.min_stddev))
+                    else:
+                        stddev = stddev + weights.min_stddev
+                    normal = torch.distributions.Normal(s, stddev)
                     # The quantile of a standard normal's probability: mean + stddev * noise.
                     s = normal.icdf(torch.special.ndtr(noise[t, b, j].double()))
                 returns[b, j] += head(torch.cat([h, s])).item()
@@ -77,21 +83,25 @@ def test_gru_cell_is_torch_nn_grucell() -> None:
     assert close(got, cell(x, h), 2e-7)
 
 
-def test_gaussian_head_samples_torch_distributions_normal() -> None:
+@pytest.mark.parametrize("stddev", ["add", "clamp"])
+def test_gaussian_head_samples_torch_distributions_normal(stddev: str) -> None:
     generator = torch.Generator().manual_seed(0)
     hidden, weight = torch.randn(4, 7, generator=generator), torch.randn(6, 7, generator=generator)
     bias, noise = torch.randn(6, generator=generator), torch.randn(4, 3, generator=generator)
-    got = reference.gaussian_head(hidden, weight, bias, 0.25)
     out = hidden @ weight.T + bias
-    expected = torch.distributions.Normal(out[:, :3], F.softplus(out[:, 3:]) + 0.25)
+    positive = F.softplus(out[:, 3:])
+    least = positive.median().item() if stddev == "clamp" else 0.25
+    got = reference.gaussian_head(hidden, weight, bias, least, stddev)
+    scale = positive.maximum(torch.tensor(least)) if stddev == "clamp" else positive + least
+    expected = torch.distributions.Normal(out[:, :3], scale)
     assert close(got.mean, expected.loc, 1e-6)
     assert close(got.stddev, expected.scale, 1e-6)
     quantile = expected.icdf(torch.special.ndtr(noise.double()))
     assert close(got.sample(noise), quantile, 1e-5, 1e-5)
-    assert got.stddev.min() > 0.25
+    assert got.stddev.min() >= least
 
 
-@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 @pytest.mark.parametrize(
     "sizes",
     [TINY, ONE_HIDDEN, Sizes(1, 1, 1, 1, ()), TINY_SSM, Sizes(0, 9, 4, 24, ()), Sizes(0, 1, 1, 1)],
@@ -99,9 +109,9 @@ def test_gaussian_head_samples_torch_distributions_normal() -> None:
 )
 @pytest.mark.parametrize("noisy", [True, False], ids=["sampled", "mean"])
 def test_returns_equal_torch_modules_one_candidate_at_a_time(
-    ops: ModuleType, sizes: Sizes, activation: str, noisy: bool
+    ops: ModuleType, sizes: Sizes, activation: str, stddev: str, noisy: bool
 ) -> None:
-    problem = make_problem(sizes, 2, activation=activation, scale=2.0)
+    problem = make_problem(sizes, 2, activation=activation, stddev=stddev, scale=2.0)
     actions, noise = problem.actions(4, 5), problem.noise(4, 5) if noisy else None
     got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
     assert got.shape == (2, 5)
@@ -145,23 +155,41 @@ def test_no_noise_follows_the_prior_mean(ops: ModuleType, sizes: Sizes) -> None:
     assert returns_error(got, expected) <= RETURNS[1.0]
 
 
-def test_the_stddev_floor_is_added(ops: ModuleType) -> None:
-    # With weights 0 and raw stddev -100 a sample is min_stddev * noise; reward = its first number.
-    sizes = Sizes(belief=2, state=2, action=1, hidden=2, reward=())
+def sampling_weights(**values: Tensor | str | float) -> RolloutWeights:
+    """Of a model of zeros, but for `values`; its reward is the sum of the two states."""
     tensors = {
         name: torch.zeros_like(value)
-        for name, value in vars(make_weights(sizes)).items()
+        for name, value in vars(make_weights(Sizes(2, 2, 1, 2, ()))).items()
         if isinstance(value, Tensor)
     }
-    tensors["prior_bias"] = torch.tensor([0.0, 0.0, -100.0, -100.0])
-    head = {"reward_weights": [torch.tensor([[0.0, 0.0, 1.0, 0.0]])]}
-    weights = type(make_weights())(
-        **tensors, **head, reward_biases=[torch.zeros(1)], min_stddev=0.25
-    )
+    head = {"reward_weights": [torch.tensor([[0.0, 0.0, 1.0, 1.0]])]}
+    return RolloutWeights(**{**tensors, **head, **values}, reward_biases=[torch.zeros(1)])
+
+
+@pytest.mark.parametrize(("stddev", "one"), [("add", math.log(2) + 0.25), ("clamp", math.log(2))])
+def test_the_smallest_stddev_is_added_or_clamped_at(
+    ops: ModuleType, stddev: str, one: float
+) -> None:
+    # softplus of the raw stddevs is 0 and ln 2.
+    raw = torch.tensor([0.0, 0.0, -100.0, 0.0])
+    weights = sampling_weights(prior_bias=raw, stddev=stddev, min_stddev=0.25)
     noise = torch.randn(3, 1, 5, 2, generator=torch.Generator().manual_seed(0))
     latent = LatentState(torch.zeros(1, 2), torch.zeros(1, 2))
     got = ops.rollout_returns(weights, latent, torch.zeros(3, 1, 5, 1), noise)
-    assert close(got[0], 0.25 * noise[:, 0, :, 0].sum(dim=0), 1e-6)
+    assert close(got[0], (torch.tensor([0.25, one]) * noise[:, 0]).sum(dim=(0, 2)), 1e-6)
+
+
+@pytest.mark.parametrize("stddev", ["add", "clamp"])
+def test_a_raw_stddev_that_is_nan_gives_nan(ops: ModuleType, stddev: str) -> None:
+    # The hidden layer is infinite, and so are the means; a raw stddev is inf - inf.
+    weights = sampling_weights(
+        prior_hidden_weight=torch.full((2, 2), 3e38),
+        prior_hidden_bias=torch.full((2,), 3e38),
+        prior_weight=torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, -1.0], [1.0, -1.0]]),
+        stddev=stddev,
+    )
+    latent = LatentState(torch.ones(1, 2), torch.zeros(1, 2))
+    assert ops.rollout_returns(weights, latent, torch.zeros(1, 1, 5, 1), Noise(1)).isnan().all()
 
 
 @EACH_TRANSITION

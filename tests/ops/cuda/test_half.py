@@ -32,12 +32,14 @@ MODELS = {
 
 
 @PRECISIONS
-@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 @pytest.mark.parametrize("name", MODELS)
 def test_small_models_agree_with_the_specification(
-    device: Device, name: str, activation: str, precision: str, fresh_seed: int
+    device: Device, name: str, activation: str, stddev: str, precision: str, fresh_seed: int
 ) -> None:
-    problem = make_problem(MODELS[name], 2, seed=fresh_seed, scale=2.0, activation=activation)
+    problem = make_problem(
+        MODELS[name], 2, seed=fresh_seed, scale=2.0, activation=activation, stddev=stddev
+    )
     actions, noise = problem.actions(3, 33), problem.noise(3, 33)
     got = rollout(device, problem, actions, noise, precision=precision)
     oracle = exact_returns(problem.weights, problem.latent, actions, noise, precision=precision)

@@ -44,12 +44,12 @@ def bound(precision: str, scale: float) -> float:
 
 @PRECISIONS
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 def test_small_models(
-    device: Device, model: str, activation: str, precision: str, fresh_seed: int,
+    device: Device, model: str, activation: str, stddev: str, precision: str, fresh_seed: int,
     report_error: Callable[[str, float, float], None],
 ) -> None:  # fmt: skip
-    problem = make_problem(MODELS[model], 2, seed=fresh_seed, activation=activation)
+    problem = make_problem(MODELS[model], 2, seed=fresh_seed, activation=activation, stddev=stddev)
     actions, noise = problem.actions(3, 19), problem.noise(3, 19)
     exact = exact_returns(problem.weights, problem.latent, actions, noise, discount=0.9)
     got = rollout(device, problem, actions, noise, discount=0.9, precision=precision)
