@@ -105,7 +105,8 @@ def gaussian_head(
 def gaussian(output: Tensor, min_stddev: float, stddev: str = "add") -> Gaussian:
     """The Gaussian [..., S] whose mean and raw stddev are `output` [..., 2S].
 
-    stddev="add": softplus(raw) + min_stddev; "clamp": max(softplus(raw), min_stddev). NaN stays NaN.
+    stddev="add": softplus(raw) + min_stddev; "clamp": max(softplus(raw), min_stddev), where NaN
+    stays NaN.
     """
     mean, raw = output.chunk(2, dim=-1)
     positive = F.softplus(raw)

@@ -1,0 +1,361 @@
+"""`RolloutWeights.verify`, and models of other code bases brought over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from foreign_models import BELIEF, STATE, DreamerPrior, PlaNetReward, PlaNetTransition, reward_mlp
+from ops.tolerances import returns_error
+from random_weights import TINY, TINY_SSM, Sizes, make_weights
+from torch import Tensor, nn
+
+from planet.latent import LatentState
+from planet.ops import reference
+from planet.verification import OUTPUTS, Step
+from planet.weights import RolloutWeights
+
+MATRICES = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+# --- Models of other code bases -------------------------------------------------------------------
+
+
+def planet_model() -> tuple[RolloutWeights, nn.Module, nn.Module, Step]:
+    """Kaixhin/PlaNet's: nothing but names."""
+    torch.manual_seed(1)
+    transition, reward = PlaNetTransition(), PlaNetReward()
+    layers = reward.fc1, reward.fc2, reward.fc3
+    weights = RolloutWeights(
+        input_weight=transition.fc_embed_state_action.weight,
+        input_bias=transition.fc_embed_state_action.bias,
+        **gru_of(transition.rnn),
+        prior_hidden_weight=transition.fc_embed_belief_prior.weight,
+        prior_hidden_bias=transition.fc_embed_belief_prior.bias,
+        prior_weight=transition.fc_state_prior.weight,
+        prior_bias=transition.fc_state_prior.bias,
+        reward_weights=[layer.weight for layer in layers],
+        reward_biases=[layer.bias for layer in layers],
+    )
+
+    def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
+        beliefs, _, means, stddevs = transition(state, action[None], belief)
+        return beliefs[0], means[0], stddevs[0], reward(beliefs[0], means[0])
+
+    return weights, transition, reward, step
+
+
+def dreamer_model(
+    mapping: str = "softplus", scale_lb: float = 0.1
+) -> tuple[RolloutWeights, nn.Module, nn.Module, Step]:
+    """TorchRL's: ELU, a clamped stddev or a biased one, and a reward that reads the state first."""
+    torch.manual_seed(2)
+    prior, reward = DreamerPrior(mapping, scale_lb), reward_mlp()
+    entry, hidden, out = prior.action_state_projector[0], *prior.rnn_to_prior_projector[::2]
+    first, *others = reward[::2]
+    bias, form = out.bias, {"stddev": "clamp", "min_stddev": scale_lb}
+    if prior.biased:  # the minimum, 0.01, is added and never below scale_lb: that has no effect
+        bias = bias + torch.cat([torch.zeros(STATE), torch.full((STATE,), prior.bias)])
+        form = {"stddev": "add", "min_stddev": 0.01}
+    belief_first = torch.cat([first.weight[:, STATE:], first.weight[:, :STATE]], dim=1)
+    weights = RolloutWeights(
+        input_weight=entry.weight,
+        input_bias=entry.bias,
+        **gru_of(prior.rnn),
+        prior_hidden_weight=hidden.weight,
+        prior_hidden_bias=hidden.bias,
+        prior_weight=out.weight,
+        prior_bias=bias,
+        reward_weights=[belief_first, *(layer.weight for layer in others)],
+        reward_biases=[layer.bias for layer in reward[::2]],
+        activation="elu",
+        **form,
+    )
+
+    def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
+        mean, stddev, _, belief = prior(state, belief, action)
+        return belief, mean, stddev, reward(torch.cat([mean, belief], dim=-1)).squeeze(-1)
+
+    return weights, prior, reward, step
+
+
+def gru_of(cell: nn.GRUCell) -> dict[str, Tensor]:
+    names = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
+    return {f"gru_{name}": getattr(cell, name) for name in names}
+
+
+FOREIGN: dict[str, Callable[[], tuple[RolloutWeights, nn.Module, nn.Module, Step]]] = {
+    "planet": planet_model,
+    "dreamer": dreamer_model,
+    "dreamer, stddev at its bound": lambda: dreamer_model(scale_lb=0.7),
+    "dreamer, biased": lambda: dreamer_model("biased_softplus_1.0", 1e-4),
+}
+
+
+@pytest.mark.parametrize("name", list(FOREIGN))
+def test_models_of_other_code_bases_come_over(ops: ModuleType, name: str) -> None:
+    weights, transition, reward, step = FOREIGN[name]()
+    weights.verify(step, tolerance=1e-6)
+    transition.double()
+    reward.double()
+    generator = torch.Generator().manual_seed(3)
+    belief, state = torch.rand(2, BELIEF, generator=generator), torch.randn(2, STATE)
+    actions = torch.rand(6, 2, 9, 6, generator=generator) * 2 - 1
+    noise = torch.randn(6, 2, 9, STATE, generator=generator)
+    here = [x.double()[:, None].expand(-1, 9, -1).reshape(18, -1) for x in (belief, state)]
+    total = torch.zeros(18, dtype=torch.float64)
+    for action, draw in zip(actions.double(), noise.double(), strict=True):
+        found, mean, stddev, _ = step(here[0], here[1], action.reshape(18, -1))
+        here = [found, mean + stddev * draw.reshape(18, -1)]
+        of_reward = here if isinstance(reward, PlaNetReward) else [torch.cat(here[::-1], dim=1)]
+        total += reward(*of_reward).reshape(18)
+    got = ops.rollout_returns(weights, LatentState(belief, state), actions, noise)
+    assert returns_error(got, total.reshape(2, 9).detach()) <= 1e-6
+
+
+# --- What agrees ----------------------------------------------------------------------------------
+
+
+def step_of(weights: RolloutWeights) -> Step:
+    """The reference's own equations as a step."""
+
+    def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
+        latent = LatentState(belief, state)
+        belief, prior = reference._Float32Model(weights).advance(latent, action)
+        return (
+            belief,
+            prior.mean,
+            prior.stddev,
+            reference._Float32Model(weights).reward(LatentState(belief, prior.mean)),
+        )
+
+    return step
+
+
+SIZES = [TINY, TINY_SSM, Sizes(1, 1, 1, 1, ()), Sizes(33, 7, 3, 20, (31, 16, 5)), Sizes()]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
+def test_the_second_writing_is_the_reference(sizes: Sizes, activation: str, stddev: str) -> None:
+    weights = make_weights(sizes, activation=activation, stddev=stddev)
+    weights.verify(step_of(weights), samples=np.int64(30), tolerance=1e-6, seed=np.int64(5))
+    weights.verify(lambda *x: [y.double() for y in step_of(weights)(*x)])
+
+
+def test_a_step_may_be_a_module_change_its_inputs_and_need_gradients() -> None:
+    weights = make_weights()
+
+    def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
+        outputs = step_of(weights)(belief, state, action)
+        for x in (belief, state, action):
+            x.zero_()
+        a, b, c, d = (x.clone().requires_grad_() for x in outputs)
+        return a, b, c, d
+
+    weights.verify(step)
+
+
+# --- What differs ---------------------------------------------------------------------------------
+
+
+def swapped(matrix: Tensor, first: int) -> Tensor:
+    """The matrix whose first columns became its last."""
+    return torch.cat([matrix[:, first:], matrix[:, :first]], dim=1)
+
+
+def rows(value: Tensor, order: list[int]) -> Tensor:
+    """Gates or halves in another order."""
+    parts = value.chunk(len(order))
+    return torch.cat([parts[i] for i in order])
+
+
+GRU = ("gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh")
+
+
+def changed(weights: RolloutWeights, **functions: Callable[[Any], Any]) -> RolloutWeights:
+    return replace(weights, **{k: f(getattr(weights, k)) for k, f in functions.items()})
+
+
+def residual(weights: RolloutWeights) -> Step:
+    def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
+        belief, mean, stddev, _ = step_of(weights)(belief, state, action)
+        mean = state + mean
+        model = reference._Float32Model(weights)
+        return belief, mean, stddev, model.reward(LatentState(belief, mean))
+
+    return step
+
+
+def reset_before(weights: RolloutWeights) -> Step:
+    def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
+        x = reference.activate(
+            F.linear(torch.cat([state, action], 1), weights.input_weight, weights.input_bias),
+            weights.activation,
+        )
+        of_x = F.linear(x, weights.gru_weight_ih, weights.gru_bias_ih).chunk(3, 1)
+        of_h = F.linear(belief, weights.gru_weight_hh, weights.gru_bias_hh).chunk(3, 1)
+        reset, update = (torch.sigmoid(a + b) for a, b in zip(of_x[:2], of_h[:2], strict=True))
+        new = torch.tanh(
+            of_x[2]
+            + F.linear(
+                reset * belief, weights.gru_weight_hh.chunk(3)[2], weights.gru_bias_hh.chunk(3)[2]
+            )
+        )
+        belief = (1 - update) * new + update * belief
+        prior = reference.prior(weights, belief)
+        model = reference._Float32Model(weights)
+        return belief, prior.mean, prior.stddev, model.reward(LatentState(belief, prior.mean))
+
+    return step
+
+
+# How a user got it wrong: the step's true model, what was snapshot, the first output that differs
+# and what the message says.
+W = make_weights(TINY, scale=2.0)
+CLAMPED = make_weights(TINY, scale=2.0, activation="elu", stddev="clamp")
+SSM = make_weights(TINY_SSM, scale=2.0)
+WRONG: dict[str, tuple[Step, RolloutWeights, str, str]] = {
+    "clamp for add": (
+        step_of(replace(W, stddev="clamp")), W, "prior stddev", "step has stddev 'clamp'"),
+    "add for clamp": (
+        step_of(replace(W, stddev="add")), replace(W, stddev="clamp"), "prior stddev",
+        "step has stddev 'add'"),
+    "minimum": (
+        step_of(replace(W, min_stddev=0.01)), W, "prior stddev", "step has min_stddev 0.01"),
+    "bias": (
+        step_of(changed(W, prior_bias=lambda b: b + torch.tensor([0.0] * 3 + [0.5254] * 3))), W,
+        "prior stddev", "step adds 0.5254 to the raw stddev (add it to the last S of prior_bias)"),
+    "activation": (step_of(replace(W, activation="elu")), W, "belief", "step has activation 'elu'"),
+    "activation, form and minimum": (
+        step_of(CLAMPED), replace(W, min_stddev=0.01), "belief",
+        "step has activation 'elu'; step has stddev 'clamp'; step has min_stddev 0.7"),
+    "gates": (
+        step_of(W), changed(W, **dict.fromkeys(GRU, lambda x: rows(x, [1, 0, 2]))), "belief",
+        "step has the GRU's gates in the order z, r, n (reorder the rows to r, z, n)"),
+    "reset": (reset_before(W), W, "belief", "gru_reset 'before', which is not available"),
+    "action first": (
+        step_of(W), changed(W, input_weight=lambda x: swapped(x, 3)), "belief",
+        "reads the action first (move input_weight's state columns first)"),
+    "stddev first": (
+        step_of(W),
+        changed(W, prior_weight=lambda x: rows(x, [1, 0]), prior_bias=lambda x: rows(x, [1, 0])),
+        "prior mean", "the raw stddev first (move the rows of the mean first)"),
+    "residual": (residual(W), W, "prior mean", "(residual), which is not available"),
+    "reward": (
+        step_of(W), changed(W, reward_weights=lambda x: [swapped(x[0], 5), *x[1:]]), "reward",
+        "reads the state first (move reward_weights[0]'s belief columns first)"),
+    "all that relu hides": (
+        step_of(CLAMPED),
+        changed(replace(CLAMPED, activation="relu", stddev="add"),
+                reward_weights=lambda x: [swapped(x[0], 5), *x[1:]]), "belief",
+        "step has activation 'elu'; step has stddev 'clamp'; step's reward reads the state first"),
+    "ssm": (
+        step_of(SSM), changed(replace(SSM, activation="elu"),
+                              input_weight=lambda x: swapped(x, 3)),
+        "prior mean", "step has activation 'relu'; step's input layer reads the action first"),
+    "unknown": (
+        step_of(W), changed(W, gru_bias_ih=lambda x: x + 0.01), "belief",
+        "no cause of a difference in belief is recognised"),
+    "half known": (
+        step_of(replace(W, activation="elu")), changed(W, prior_bias=lambda x: x + 0.1), "belief",
+        "step has activation 'elu'; what remains, in prior mean, is not recognised"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_the_first_difference_is_named_with_its_likely_cause(name: str) -> None:
+    step, weights, output, cause = WRONG[name]
+    with pytest.raises(ValueError) as caught:
+        weights.verify(step)
+    message = str(caught.value)
+    assert message.startswith(f"{output}[")
+    assert "from these weights, got" in message
+    assert cause in message
+
+
+def test_the_message_shows_place_and_numbers() -> None:
+    weights = make_weights()
+
+    def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
+        belief, mean, stddev, reward = step_of(weights)(belief, state, action)
+        mean[2, 1] = 7.0
+        mean[5, 0] = float("nan")
+        return belief, mean, stddev, reward
+
+    with pytest.raises(ValueError, match=(
+        r"^prior mean\[2, 1\]: expected -?0\.\d+ from these weights, got 7 from step \(2 of 48 "
+        r"numbers differ, tolerance 0\.0001\); no cause of a difference in prior mean is recognised"
+    )):  # fmt: skip
+        weights.verify(step)
+
+
+def broken(i: int, change: Callable[[Tensor], Any]) -> Step:
+    def step(*start: Tensor) -> Any:
+        outputs: list[Any] = list(step_of(make_weights())(*start))
+        outputs[i] = change(outputs[i])
+        return outputs
+
+    return step
+
+
+REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"step": "model"}, TypeError, "step: expected a function of belief"),
+    (
+        {"step": lambda *x: x[0]},
+        TypeError,
+        "step: expected to return (belief, prior mean, prior stddev, reward), got Tensor",
+    ),
+    ({"step": lambda *x: x}, TypeError, "got tuple of 3"),
+    (
+        {"step": broken(0, lambda x: x.tolist())},
+        TypeError,
+        "step's belief: expected a tensor, got list",
+    ),
+    (
+        {"step": broken(1, lambda x: x.long())},
+        TypeError,
+        "step's prior mean: expected a floating point tensor, got torch.int64",
+    ),
+    (
+        {"step": broken(2, lambda x: x[:, :1])},
+        ValueError,
+        "step's prior stddev: expected shape [16, 3] ([N, S]), got [16, 1]",
+    ),
+    (
+        {"step": broken(3, lambda x: x[:, None])},
+        ValueError,
+        "step's reward: expected shape [16] ([N]), got [16, 1]",
+    ),
+    ({"samples": 0}, ValueError, "samples: expected a value >= 1, got 0"),
+    ({"samples": 2.0}, TypeError, "samples: expected an int, got float"),
+    ({"seed": "one"}, TypeError, "seed: expected an int, got str"),
+    ({"tolerance": "tight"}, TypeError, "tolerance: expected a float, got str"),
+    ({"tolerance": 0.0}, ValueError, "tolerance: expected a finite value > 0, got 0.0"),
+    ({"tolerance": math.nan}, ValueError, "tolerance: expected a finite value > 0, got nan"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), REFUSED)
+def test_wrong_arguments_and_outputs_are_refused_by_name(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    weights = make_weights()
+    with pytest.raises(error) as caught:
+        weights.verify(**{"step": step_of(weights)} | arguments)
+    assert message in str(caught.value)
+
+
+def test_every_output_is_compared() -> None:
+    weights = make_weights()
+    for i, name in enumerate(OUTPUTS):
+        with pytest.raises(ValueError) as caught:
+            weights.verify(broken(i, lambda x: x + 1e-3))
+        assert str(caught.value).startswith(f"{name}[0")
