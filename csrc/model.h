@@ -29,14 +29,11 @@ struct ModelSizes {
   bool clamp_stddev;  // stddev = max(softplus(raw), min_stddev), otherwise their sum
 };
 
-// Both forms of the stddev in one expression, max(softplus(raw) + added, least), so that kernels
-// need no branch: {min, 0} adds the minimum, {0, min} clamps to it. NaN has to pass the maximum.
-struct StddevForm {
-  float added, least;
-};
-
-inline StddevForm stddev_form(const ModelSizes& sizes, float min_stddev) {
-  return sizes.clamp_stddev ? StddevForm{0.0f, min_stddev} : StddevForm{min_stddev, 0.0f};
+// min_stddev, with a minus where it clamps. Kernels carry this one number, and both forms are one
+// expression, in which NaN has to pass the maxima:
+//   stddev = max(softplus(raw) + max(floor, 0), -floor)
+inline float stddev_floor(const ModelSizes& sizes, float min_stddev) {
+  return sizes.clamp_stddev ? -min_stddev : min_stddev;
 }
 
 // How the products are computed; everything else is float32. int8 is for CPUs and needs

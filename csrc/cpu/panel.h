@@ -41,7 +41,7 @@ struct RolloutJob {
   ModelSizes sizes;
   PackedLayout layout;
   const float* packed;
-  StddevForm state_stddev;
+  float stddev_floor;  // as the function of this name gives it
   int64_t horizon, batch, candidates;
   Latent latent;
   const float* prefix;          // [B, prefix_total]; null when every candidate has its own start

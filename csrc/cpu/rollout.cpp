@@ -94,7 +94,7 @@ RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, i
   job.sizes = model.sizes;
   job.layout = packed_layout(model.sizes, kernel_set(model).rows, model.precision);
   job.packed = static_cast<const float*>(model.packed);
-  job.state_stddev = stddev_form(model.sizes, model.min_stddev);
+  job.stddev_floor = stddev_floor(model.sizes, model.min_stddev);
   job.horizon = horizon;
   job.batch = batch;
   job.candidates = candidates;

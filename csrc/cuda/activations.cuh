@@ -2,7 +2,6 @@
 // through every function unless it says otherwise.
 #pragma once
 
-#include "../model.h"
 #include "intrinsics.cuh"
 
 namespace planet::cuda {
@@ -28,9 +27,9 @@ __device__ __forceinline__ float softplus(float x) {
   return (x < 0.0f ? 0.0f : x) + log1pf(fast_exp(-fabsf(x)));
 }
 
-__device__ __forceinline__ float stddev_of(float raw, StddevForm form) {
-  const float x = __fadd_rn(softplus(raw), form.added);
-  return x < form.least ? form.least : x;  // fmaxf would lose a NaN
+// floor: stddev_floor(...).
+__device__ __forceinline__ float stddev_of(float raw, float floor) {
+  return maximum(__fadd_rn(softplus(raw), fmaxf(floor, 0.0f)), -floor);
 }
 
 __device__ __forceinline__ float relu(float x) {

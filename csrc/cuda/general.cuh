@@ -259,7 +259,7 @@ class ExactRollout {
       const float raw = __fadd_rn(reduce(raw_sums), bias[s + j]);
       if (lane_ % 4 > 0) continue;
       if (noisy) {
-        const float stddev = stddev_of(raw, job_.state_stddev);
+        const float stddev = stddev_of(raw, job_.stddev_floor);
         value = fmaf(stddev, noise(t, candidate(lane_ / 4), j), value);
       }
       arrays_.state[j * kExactCandidates + lane_ / 4] = value;

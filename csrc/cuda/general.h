@@ -16,7 +16,7 @@ constexpr int kExactCandidates = 8;  // that share every weight read
 // What the kernels of a rollout are given.
 struct RolloutJob {
   ModelSizes sizes;
-  StddevForm state_stddev;
+  float stddev_floor;  // as the function of this name gives it
   PackedLayout layout;
   const unsigned char* packed;
   RolloutArguments arguments;

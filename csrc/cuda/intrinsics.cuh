@@ -125,6 +125,13 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
   return out;
 }
 
+// The larger one, or NaN if either is, which fmaxf would lose.
+__device__ __forceinline__ float maximum(float x, float y) {
+  float out;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(out) : "f"(x), "f"(y));
+  return out;
+}
+
 // ---- global memory ----
 
 // 16 bytes that no kernel writes meanwhile, kept out of the L1 cache. (Without .nc, so that the

@@ -157,7 +157,7 @@ const char* persistent_plan(const Model& model, const PlanProblem& problem, void
   PlanJob job{};
   job.rollout.at = layout;
   job.rollout.job = {model.sizes,
-                     stddev_form(model.sizes, model.min_stddev),
+                     stddev_floor(model.sizes, model.min_stddev),
                      packed_layout(model.sizes, model.precision),
                      static_cast<const unsigned char*>(model.packed),
                      {problem.latent, problem.horizon, problem.batch, problem.candidates, actions,

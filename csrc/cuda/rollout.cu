@@ -63,7 +63,7 @@ const char* launch_rollout(const Model& model, const RolloutArguments& arguments
   const char* error = device_limits(limits);
   if (error != nullptr) return error;
   const PackedLayout layout = packed_layout(model.sizes, model.precision);
-  const RolloutJob job{model.sizes, stddev_form(model.sizes, model.min_stddev), layout,
+  const RolloutJob job{model.sizes, stddev_floor(model.sizes, model.min_stddev), layout,
                        static_cast<const unsigned char*>(model.packed), arguments};
   const int rows = choose_rows(model.sizes, layout, arguments.batch, arguments.candidates, limits);
   if (rows == 0) return launch_exact(job, stream);

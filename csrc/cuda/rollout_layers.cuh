@@ -211,7 +211,7 @@ __device__ __forceinline__ void finish_prior(const Block& b, int block,
     for_each_row(b, [&](int row, int tile, int i) {
       const float mean = fmaf(sums[tile][half][i], unscale, bias.x);
       const float raw = fmaf(sums[tile][half][i + 1], unscale, bias.y);
-      const float stddev = stddev_of(raw, b.job.state_stddev);
+      const float stddev = stddev_of(raw, b.job.stddev_floor);
       const float value = fmaf(stddev, noise[j * b.shared.noise_stride + row], mean);
       b.store_operand(b.shared.state, row, j, value);
       if (last) leave_term(b, belief_groups + block * 2 + half, row, __fmul_rn(value, factor));

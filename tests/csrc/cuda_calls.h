@@ -82,7 +82,7 @@ class CudaRollout {
   // In blocks of this many rows.
   std::vector<float> in_tiles(const cuda::Model& model, int rows) {
     const cuda::PackedLayout layout = cuda::packed_layout(model.sizes, model.precision);
-    const cuda::RolloutJob job{model.sizes, stddev_form(model.sizes, model.min_stddev), layout,
+    const cuda::RolloutJob job{model.sizes, stddev_floor(model.sizes, model.min_stddev), layout,
                                static_cast<const unsigned char*>(model.packed), arguments};
     const cuda::TileJob tiles{job, cuda::tile_shape(model.sizes, layout, rows)};
     switch (model.precision) {

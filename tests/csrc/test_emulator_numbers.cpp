@@ -263,13 +263,13 @@ TEST("CUDA: normal_pair agrees with double precision for words at the edges") {
 }
 
 TEST("cuda: a stddev has its minimum added or is clamped at it, and NaN stays NaN") {
-  constexpr StddevForm kAdd{0.5f, 0.0f}, kClamp{0.0f, 0.5f};
+  constexpr float kAdd = 0.5f, kClamp = -0.5f;
   for (const float raw : {-200.0f, -3.0f, -0.4f, 0.0f, 2.0f, 90.0f}) {
     const Scope scope("raw ", raw);
     CHECK_EQUAL(stddev_of(raw, kAdd), softplus(raw) + 0.5f);
     CHECK_EQUAL(stddev_of(raw, kClamp), std::max(softplus(raw), 0.5f));
   }
-  for (const StddevForm form : {kAdd, kClamp}) CHECK(std::isnan(stddev_of(NAN, form)));
+  for (const float floor : {kAdd, kClamp, 0.0f, -0.0f}) CHECK(std::isnan(stddev_of(NAN, floor)));
 }
 
 }  // namespace planet::tests

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bit>
+#include <limits>
 #include <source_location>
 
 #include "machine.h"
@@ -81,6 +82,10 @@ inline float fast_reciprocal(float x) {
   if (fabsf(x) < 0x1p-126f) x = copysignf(0.0f, x);
   const float out = 1.0f / x;
   return fabsf(out) < 0x1p-126f ? copysignf(0.0f, out) : out;
+}
+
+inline float maximum(float x, float y) {
+  return x != x || y != y ? std::numeric_limits<float>::quiet_NaN() : x < y ? y : x;
 }
 
 // ---- global memory ----
