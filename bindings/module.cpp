@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cuda/device.h"
@@ -24,6 +25,7 @@ namespace py = pybind11;
 namespace planet {
 
 extern const int kTorchHeaders[3];
+extern const char kSources[];  // "planet-sources:" and a hash
 
 namespace {
 
@@ -96,6 +98,7 @@ py::dict build_info() {
   info["int8"] = cpu::isa_has_int8(isa_in_use);
   info["torch_headers"] = std::to_string(kTorchHeaders[0]) + "." +
                           std::to_string(kTorchHeaders[1]) + "." + std::to_string(kTorchHeaders[2]);
+  info["fingerprint"] = std::string_view(kSources).substr(std::string_view(kSources).find(':') + 1);
   info["cuda"] = cuda_info();
   return info;
 }

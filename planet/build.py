@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from planet.ops import fused
+from planet.ops import extension, fused
 from planet.ops.variants import VARIANTS
 
 _INT8 = "avx512vnni"  # the only set with kernels for int8; those for fp32 are avx512's
@@ -17,8 +17,11 @@ def build_info() -> dict[str, Any]:
     """Facts for bug reports and `planet doctor`.
 
     Returns:
-      extension: whether the compiled planner is there; if not, `reason` says why.
-      version, compiler, torch_headers: of the extension's build.
+      extension: whether the compiled planner is there; if not, `reason` says why and `remedy` what
+        helps.
+      version, compiler, torch_headers, fingerprint: of the extension's build; the fingerprint is a
+        hash of its sources.
+      file: of the extension; `stale` says when it lies in a source folder that has changed since.
       isa, isas: instruction set in use, and all that this processor runs.
       isa_cap: value of the environment variable PLANET_CPU_ISA; None where it is not set.
       fp32, int8: instruction set of plans with that precision. int8 is None where it is not
@@ -29,8 +32,10 @@ def build_info() -> dict[str, Any]:
     """
     facts: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     if fused._C is None:
-        return {"extension": False, "reason": str(fused._IMPORT_ERROR), **facts}
+        why = extension.missing()
+        return {"extension": False, "reason": why.cause, "remedy": why.remedy, **facts}
     info: dict[str, Any] = {"extension": True, **fused._C.build_info()}
+    info |= {"file": str(extension.path()), "stale": extension.stale()}
     info["isa_cap"] = os.environ.get("PLANET_CPU_ISA") or None
     info["fp32"] = "avx512" if info["isa"] == _INT8 else info["isa"]
     info["int8"] = info["isa"] if info["int8"] else None
@@ -45,10 +50,9 @@ def extension_path() -> str:
     """File of the compiled extension.
 
     Raises:
-      ImportError: there is none.
+      ImportError: there is none; the message says why and what helps.
     """
-    fused._require_extension()
-    return str(fused._C.__file__)
+    return str(extension.path())
 
 
 def _why_no_int8(info: dict[str, Any]) -> str:

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from planet import __version__
+from planet import __version__, advice
 from planet.build import build_info
 from planet.config import ModelConfig
 from planet.machine import machine_facts
+from planet.packages import (
+    EXTRA,
+    OPTIONAL,
+    broken_packages,
+    missing_packages,
+    python_environment,
+    version,
+)
 from planet.random_weights import random_weights
 from planet.self_test import Agreement, compare, served_variants
 
-EXTRA = {
-    "gymnasium": "gymnasium",
-    "dm_control": "dm_control",
-    "mujoco": "mujoco",
-    "OpenGL": "PyOpenGL",
-    "tyro": "tyro",
-    "tensorboard": "tensorboard",
-    "imageio": "imageio",
-    "imageio_ffmpeg": "imageio-ffmpeg",
-    "matplotlib": "matplotlib",
-    "tqdm": "tqdm",
-}
-"""Modules of the `train` extra and the distributions that bring them."""
-
 _RENDER_SECONDS = 120.0
+_IMPORT_SECONDS = 120.0
 _FRAMES = {"fast": 30, "faithful": 30, "reference": 5}  # the last takes 30 to 120 ms per frame
 _RENDER_TEST = f"""
 import json
@@ -45,9 +39,11 @@ from planet.envs.measure import measure_frame_ms, renderer_info
 try:
     out = renderer_info()
     out["frames"] = {{q: measure_frame_ms(quality=q, frames=n) for q, n in {_FRAMES!r}.items()}}
-except (RenderingUnavailable, ImportError, OSError) as error:
+except RenderingUnavailable as error:
     out = {{"error": str(error)}}
-print(json.dumps(out))
+except Exception as error:
+    out = {{"error": f"{{type(error).__name__}}: {{error}}"}}
+print("\\n" + json.dumps(out))
 """
 
 
@@ -100,19 +96,42 @@ def examine(render_seconds: float = _RENDER_SECONDS) -> Report:
       render_seconds: how long the rendering test, a process of its own, may take.
     """
     report = Report()
+    _guard(report, "machine", _examine_machine)
+    _guard(report, "torch", _examine_torch)
+    _guard(report, "extension", _examine_extension)
+    _guard(report, "packages", _examine_packages)
+    _guard(report, "rendering", lambda report: _examine_rendering(report, render_seconds))
+    return report
+
+
+def _guard(report: Report, title: str, part: Callable[[Report], None]) -> None:
+    """Examines one part; what it raises, whatever that is, becomes a finding."""
+    try:
+        part(report)
+    except Exception as error:
+        if os.environ.get("PLANET_TRACEBACK"):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        report.facts.append((title, f"FAILED: {what}"))
+        report.problems.append(
+            Problem(
+                f"{title} could not be examined ({what})",
+                f"PLANET_TRACEBACK=1 {advice.program()} doctor   (shows where it fails)",
+            )
+        )
+
+
+def _examine_machine(report: Report) -> None:
     machine = machine_facts()
     report.facts.append(
         ("planet", f"{__version__}, Python {platform.python_version()}, {machine['system']}, "
          f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}")
     )  # fmt: skip
-    _examine_torch(report)
-    _examine_extension(report)
-    missing = _examine_packages(report)
-    if missing & {"gymnasium", "dm_control", "mujoco", "OpenGL"}:
-        report.facts.append(("rendering", "not tried: packages are missing"))
-    else:
-        _examine_rendering(report, render_seconds)
-    return report
+    root = advice.source_folder()
+    runs = (
+        f"installed in {advice.PACKAGE}" if root is None else f"runs from the source folder {root}"
+    )
+    report.facts.append(("", f"{runs}; Python is {sys.executable}"))
 
 
 def _examine_torch(report: Report) -> None:
@@ -130,14 +149,15 @@ def _examine_extension(report: Report) -> None:
     if not info["extension"]:
         report.facts.append(("extension", f"missing: {info['reason']}"))
         what = f"the compiled planner (backend fused) cannot be loaded: {info['reason']}"
-        report.problems.append(
-            Problem(what, "pip install --force-reinstall --no-deps .   (in the source folder)")
-        )
+        report.problems.append(Problem(what, info["remedy"]))
         return
     report.facts.append(
         ("extension", f"{info['version']}, {info['compiler']}, torch headers "
          f"{info['torch_headers']}, {info['threads']} threads")
     )  # fmt: skip
+    report.facts.append(("", f"file {info['file']}"))
+    if info["stale"]:
+        report.warnings.append(f"{info['stale']}; build it anew: {advice.rebuild()}")
     cap = f", capped by PLANET_CPU_ISA={info['isa_cap']}" if info["isa_cap"] else ""
     int8 = info["int8"] or f"not available ({info['int8_reason']})"
     report.facts.append(("", f"instruction sets: fp32 {info['fp32']}, int8 {int8}"))
@@ -148,7 +168,7 @@ def _examine_extension(report: Report) -> None:
     if torch.cuda.is_available() and not cuda["compiled"]:
         report.warnings.append(
             "torch sees a CUDA device, but planet was built without CUDA; with the CUDA toolkit on "
-            "PATH reinstall from source: PLANET_CUDA=ON pip install --force-reinstall --no-deps ."
+            f"PATH reinstall from source: {advice.rebuild(cuda=True)}"
         )
     _try_planner(report, info)
     if cuda["compiled"] and cuda["devices"] and torch.version.cuda:
@@ -187,42 +207,55 @@ def _judge(report: Report, name: str, agreement: Agreement, retreat: str) -> Non
         report.problems.append(
             Problem(
                 f"the compiled planner disagrees with the reference ({verdict})",
-                f"reinstall; if it stays, {retreat}",
+                f"{advice.rebuild()}   (if it stays, {retreat})",
             )
         )
     report.facts.append(("self-test", verdict))
 
 
-def _examine_packages(report: Report) -> set[str]:
-    """Versions of what the extra brings; returns the modules that are missing."""
-    missing = {module for module in EXTRA if not _installed(module)}
-    versions = {"numpy": _version("numpy")}
-    versions |= {name: _version(name) for module, name in EXTRA.items() if module not in missing}
-    pairs = [f"{name} {version}" for name, version in versions.items()]
+def _examine_packages(report: Report) -> None:
+    """Versions of what the extra brings, and whether it can be imported."""
+    missing = missing_packages()
+    present = [module for module in EXTRA if module not in missing]
+    versions = {name: version(name) for name in ("numpy", *(EXTRA[m] for m in present))}
+    pairs = [f"{name} {number}" for name, number in versions.items()]
     for start in range(0, len(pairs), 5):
         report.facts.append(("" if start else "packages", ", ".join(pairs[start : start + 5])))
-    if missing:
-        names = ", ".join(EXTRA[module] for module in EXTRA if module in missing)
-        report.problems.append(
-            Problem(f"training needs packages that are missing: {names}",
-                    "pip install 'planet-rl[train]'")
-        )  # fmt: skip
+    if needed := [EXTRA[m] for m in EXTRA if m in missing and m not in OPTIONAL]:
+        what = f"training needs packages that are missing: {', '.join(needed)}"
+        report.problems.append(Problem(what, advice.install_extra()))
     elif not _fits_mujoco(versions["mujoco"]):
-        report.problems.append(
-            Problem(f"dm_control does not work with mujoco {versions['mujoco']}",
-                    "pip install 'mujoco>=3.17,<4'")
-        )  # fmt: skip
-    return missing
+        what = f"dm_control does not work with mujoco {versions['mujoco']}"
+        report.problems.append(Problem(what, advice.install_extra()))
+    for name in (EXTRA[module] for module in EXTRA if module in missing and module in OPTIONAL):
+        report.warnings.append(
+            f"{name} is missing: metrics are written as JSON alone; install it with: "
+            f"{advice.install_extra()}"
+        )
+    for broken in broken_packages(present, _IMPORT_SECONDS):
+        fix = advice.upgrade(EXTRA[broken.module])
+        if broken.module in OPTIONAL:
+            report.warnings.append(
+                f"{broken} cannot be used: metrics are written as JSON alone; repair it with: {fix}"
+            )
+        else:
+            report.problems.append(Problem(f"{broken} cannot be used", fix))
 
 
 def _examine_rendering(report: Report, seconds: float) -> None:
+    names = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID")
+    given = [f"{name}={os.environ[name]!r}" for name in names if name in os.environ]
+    settings = f" ({', '.join(given)})" if given else ""
+    if missing_packages() & {"gymnasium", "dm_control", "mujoco", "OpenGL"}:
+        report.facts.append(("rendering", "not tried: packages are missing"))
+        return
     found = render_test(seconds)
     if "error" in found:
         what, _, fix = str(found["error"]).strip().partition("\n")
-        report.facts.append(("rendering", f"FAILED: {what}"))
+        report.facts.append(("rendering", f"FAILED{settings}: {what}"))
         report.problems.append(Problem(f"rendering does not work: {what}", fix.strip() or what))
         return
-    report.facts.append(("rendering", f"{found['backend']}, {found['renderer']}"))
+    report.facts.append(("rendering", f"{found['backend']}, {found['renderer']}{settings}"))
     times = [
         f"{quality} {frame['median']:.2f} (p95 {frame['p95']:.2f}, CPU {frame['cpu']:.2f})"
         for quality, frame in found["frames"].items()
@@ -246,37 +279,37 @@ def render_test(seconds: float = _RENDER_SECONDS) -> dict[str, Any]:
       `backend`, `renderer` and, by quality, `frames` with milliseconds; or `error`, whose first
       line is the finding and whose second is the fix.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
-    osmesa = "try OSMesa: apt-get install -y libosmesa6 && MUJOCO_GL=osmesa planet doctor"
+    other = f"try the other library: {_other_library()}"
     try:
         done = subprocess.run(
             [sys.executable, "-c", _RENDER_TEST],
-            capture_output=True, text=True, timeout=seconds, env=environment, check=False,
+            capture_output=True, text=True, timeout=seconds, env=python_environment(), check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {"error": f"it did not end within {seconds:.0f} s\n{osmesa}"}
+        return {"error": f"it did not end within {seconds:.0f} s\n{other}"}
     if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        return {"error": f"the process was ended by {name}\n{osmesa}"}
+        return {"error": f"the process was ended by {_signal_name(-done.returncode)}\n{other}"}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"error": f"{last}\n{osmesa}"}
+        return {"error": f"{last}\n{other}"}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+def _other_library() -> str:
+    """The command that installs the library which is not in use, and tries it."""
+    used = os.environ.get("MUJOCO_GL", "").strip().lower() or "egl"
+    name, packages = (
+        ("egl", ("libegl1", "libgl1")) if used == "osmesa" else ("osmesa", ("libosmesa6",))
+    )
+    return f"{advice.system_packages(*packages)} && MUJOCO_GL={name} {advice.program()} doctor"
 
 
-def _version(distribution: str) -> str:
+def _signal_name(number: int) -> str:
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "(version unknown)"
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
 
 
 def _fits_mujoco(version: str) -> bool:

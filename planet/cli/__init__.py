@@ -7,19 +7,20 @@ is reported as such. Nothing but these modules prints.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
 
-from planet import __version__
+from planet import __version__, advice
 from planet.envs import RenderingUnavailable
+from planet.packages import EXTRA, is_installed
 from planet.training.learner import NonFiniteError
 
 HELP = """\
 planet: learn a latent world model from pixels, and act by planning in it.
 
-usage: planet COMMAND [options]      planet COMMAND --help shows all options
+usage: planet COMMAND [options]
+       planet COMMAND --help   shows all options of a command
 
 commands:
   train      train an agent into a run directory, or continue a run
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help", "help"):
-        print(HELP)
+        print(advice.with_program(HELP))
         return 0
     if name in ("-V", "--version"):
         print(f"planet {__version__}")
@@ -89,16 +90,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _require(*modules: str) -> None:
-    """Raises ImportError naming the packages that are missing and the command that brings them."""
-    missing = [module for module in modules if not _installed(module)]
+    """Imports the packages that a command needs.
+
+    Raises:
+      ImportError: naming those that are missing or broken, and the command that brings them.
+    """
+    missing = [module for module in modules if not is_installed(module)]
     if missing:
-        raise ImportError(
-            f"needs {', '.join(missing)}; install it with: pip install 'planet-rl[train]'"
-        )
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ImportError:
-        return False
+        raise ImportError(f"needs {', '.join(missing)}; install it with: {advice.install_extra()}")
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # versions that do not fit one another raise anything
+            raise ImportError(
+                f"needs {module}, which cannot be imported ({type(error).__name__}: {error}); "
+                f"repair it with: {advice.upgrade(EXTRA[module])}"
+            ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from planet import advice
 from planet.doctor import examine
 
 HELP = """\
@@ -19,7 +20,8 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     if arguments:
         wrong = [argument for argument in arguments if argument not in ("-h", "--help")]
-        print(f"planet doctor: expected no options, got {' '.join(wrong)}" if wrong else HELP,
+        print(f"planet doctor: expected no options, got {' '.join(wrong)}" if wrong
+              else advice.with_program(HELP),
               file=sys.stderr if wrong else sys.stdout)  # fmt: skip
         return 2 if wrong else 0
     report = examine()

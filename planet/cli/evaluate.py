@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from planet import advice
 from planet.cli.progress import make_progress
 from planet.replay import Episode
 from planet.training.collect import Environment
@@ -58,7 +59,7 @@ class EvaluateOptions:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
-    options = tyro.cli(EvaluateOptions, prog="planet evaluate", args=arguments)
+    options = tyro.cli(EvaluateOptions, prog=f"{advice.program()} evaluate", args=arguments)
     trained = open_run(
         options.run_dir, options.device, options.backend, options.precision, options.budget_ms,
         options.variant,

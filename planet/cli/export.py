@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from planet import advice
 from planet.training.run import open_run
 from planet.weight_file import save_weights
 from planet.weights import RolloutWeights
@@ -37,7 +38,7 @@ class ExportOptions:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
-    options = tyro.cli(ExportOptions, prog="planet export", args=arguments)
+    options = tyro.cli(ExportOptions, prog=f"{advice.program()} export", args=arguments)
     if not options.file.parent.is_dir():
         raise FileNotFoundError(
             f"file: expected a path in an existing directory, got {options.file}"

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from planet import advice
 from planet.config import Config, ModelConfig, PlannerConfig, TrainConfig
 from planet.planning import CEMPlanner
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
@@ -108,7 +109,7 @@ class ProfileOptions:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
-    options = tyro.cli(ProfileOptions, prog="planet profile", args=arguments)
+    options = tyro.cli(ProfileOptions, prog=f"{advice.program()} profile", args=arguments)
     _check(options)
     directory = options.run_dir
     comparison = _bare(options) if directory is None else _trained(options, directory)
@@ -202,9 +203,7 @@ def _check(options: ProfileOptions) -> None:
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise ImportError(
-            "--plot needs matplotlib; install it with: pip install 'planet-rl[train]'"
-        )
+        raise ImportError(f"--plot needs matplotlib; install it with: {advice.install_extra()}")
 
 
 def _given(options: ProfileOptions, names: Sequence[str]) -> dict[str, Any]:

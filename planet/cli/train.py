@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 import tyro
 
-from planet import __version__
+from planet import __version__, advice
 from planet.cli.progress import duration, make_progress
 from planet.config import Config
 from planet.presets import PRESETS
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         try:
             trainer.run()
         except KeyboardInterrupt:
-            command = shlex.join(["planet", "train", *arguments])
+            command = f"{advice.program()} {shlex.join(['train', *arguments])}"
             progress.message(
                 f"stopped and saved: {_counters(trainer)}; continue with:\n  {command}"
             )
@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         environment.close()
     progress.message(
         f"done in {duration(time.perf_counter() - began)}: {_counters(trainer)}; look at it with:\n"
-        f"  planet evaluate {shlex.quote(str(options.directory))} --baselines"
+        f"  {advice.program()} evaluate {shlex.quote(str(options.directory))} --baselines"
     )
     return 0
 
@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
         preset=known.preset if known.preset in PRESETS else TrainOptions.preset,
         task=base.environment.task,
     )
-    return tyro.cli(TrainOptions, prog="planet train", args=arguments, default=default)
+    return tyro.cli(TrainOptions, prog=f"{advice.program()} train", args=arguments, default=default)
 
 
 def _summary(config: Config, trainer: Trainer) -> str:

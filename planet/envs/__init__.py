@@ -5,6 +5,7 @@ after it, and `gymnasium.make("planet.envs:planet/CheetahRun-v0")` without it.
 """
 
 import importlib.util
+import warnings
 
 from planet.envs._gl import RenderingUnavailable
 from planet.envs.make import make
@@ -12,7 +13,13 @@ from planet.envs.registration import register_environments
 from planet.envs.tasks import ACTION_REPEAT, task_names
 
 if importlib.util.find_spec("gymnasium") is not None:  # names can be listed without the extra
-    register_environments()
+    try:
+        register_environments()
+    except Exception as error:  # a broken Gymnasium must not take the command line along
+        warnings.warn(
+            f"no ids are registered, Gymnasium is broken ({type(error).__name__}: {error})",
+            stacklevel=2,
+        )
 
 __all__ = [
     "ACTION_REPEAT",

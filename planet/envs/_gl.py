@@ -17,9 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from planet import advice
+
 BACKENDS = ("egl", "osmesa")
-APT_LINE = "apt-get install -y --no-install-recommends libegl1 libgl1"
-APT_LINE_OSMESA = "apt-get install -y --no-install-recommends libosmesa6"
+APT_LINE = advice.system_packages("libegl1", "libgl1")
+APT_LINE_OSMESA = advice.system_packages("libosmesa6")
 
 _rendering_pid: int | None = None
 _open: weakref.WeakSet[Closable] = weakref.WeakSet()

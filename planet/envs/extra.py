@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from planet import advice
+
 
 def import_extra(module: str) -> Any:
     """Imports a module that needs the extra.
@@ -19,5 +21,5 @@ def import_extra(module: str) -> Any:
         if package == "planet":
             raise
         raise ImportError(
-            f"environments need {package}; install it with: pip install 'planet-rl[train]'"
+            f"environments need {package}; install it with: {advice.install_extra()}"
         ) from error

@@ -1,7 +1,7 @@
 """The three ops in the compiled core: the reference's signatures, its results within a tolerance.
 
-The only module that loads `planet._C`. It can be imported without the extension; every function
-then raises ImportError and says how to build it. A snapshot's weights are packed on first use and
+It can be imported without the extension; every function then raises ImportError and says why it is
+missing and what helps (`planet.ops.extension`). A snapshot's weights are packed on first use and
 kept with the snapshot (`planet.ops.kernels`).
 
 On the CPU threads are torch's (`torch.set_num_threads`); results do not depend on their number. A
@@ -14,7 +14,6 @@ same weights; `planet.ops.variants.cuda_variant` chooses how a plan is computed.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import Noise
+from planet.ops import extension
 from planet.ops.checks import (
     SPREADS,
     bounds,
@@ -33,12 +33,7 @@ from planet.ops.kernels import CpuKernels, CudaKernels
 from planet.ops.results import Plan, Refit
 from planet.weights import RolloutWeights
 
-_C: Any = None
-_IMPORT_ERROR: ImportError | None = None
-try:
-    _C = importlib.import_module("planet._C")
-except ImportError as error:
-    _IMPORT_ERROR = error
+_C: Any = extension.module
 
 _KERNELS: dict[str, CpuKernels | CudaKernels] = {"cpu": CpuKernels(_C), "cuda": CudaKernels(_C)}
 
@@ -175,10 +170,9 @@ def cem_plan(
 def _require_extension() -> None:
     if _C is None:
         raise ImportError(
-            f"backend='fused' needs planet's compiled extension ({_IMPORT_ERROR}). Build it with "
-            "`pip install .` in the source folder (a C++20 compiler is needed), or use "
-            "backend='reference'."
-        ) from _IMPORT_ERROR
+            f"backend='fused' needs planet's compiled extension: {extension.missing()}, or use "
+            "backend='reference'"
+        )
 
 
 def _kernels(name: str, op: str, device: torch.device) -> CpuKernels | CudaKernels:

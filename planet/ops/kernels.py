@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from planet import advice
 from planet.noise import resolve_seeds
 from planet.ops.checks import PRECISIONS
 from planet.ops.variants import VARIANTS, chosen_variant
@@ -115,8 +116,8 @@ class CudaKernels:
         if not info["compiled"]:
             raise ValueError(
                 f"{name}: backend='fused' was built without CUDA, got tensors on {device}; "
-                "reinstall planet from source with the CUDA toolkit on PATH (PLANET_CUDA=ON pip "
-                f"install --force-reinstall --no-deps .), {_OTHER_BACKEND}"
+                "reinstall planet from source with the CUDA toolkit on PATH "
+                f"({advice.rebuild(cuda=True)}), {_OTHER_BACKEND}"
             )
         if not info["devices"]:
             raise ValueError(

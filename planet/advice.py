@@ -1,0 +1,214 @@
+"""Writes the commands that messages propose, as they work where the user stands.
+
+Which planet runs, how it was installed, who installs packages into this Python and whether a
+command is on the PATH are looked up when a message is written. Needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+PROJECT = "planet-rl"
+PACKAGE = Path(__file__).parent
+"""The folder of the planet that runs."""
+
+_ELSEWHERE = "in planet's source folder: "
+
+
+@dataclass(frozen=True)
+class Origin:
+    """From where this planet can be installed again.
+
+    Attributes:
+      requirement: for pip: a folder, a file, a URL or the project's name; "" where it is not known.
+      kind: "folder", "editable", "file", "url", "name" or "unknown".
+    """
+
+    requirement: str
+    kind: str
+
+
+def source_folder() -> Path | None:
+    """Returns the source folder that the running planet lies in; None where it is installed."""
+    root = PACKAGE.parent
+    whole = all(os.path.exists(root / name) for name in ("pyproject.toml", "csrc", "bindings"))
+    return root if whole else None
+
+
+def origin() -> Origin:
+    """Finds out from where this planet can be installed again.
+
+    That is the source folder it runs from; else what the installer has noted (`direct_url.json`).
+    """
+    noted = _noted_origin()
+    root = source_folder()
+    if root is None:
+        return noted
+    same = noted.kind == "editable" and Path(noted.requirement) == root.absolute()
+    return Origin(str(root.absolute()), "editable" if same else "folder")
+
+
+def install(*requirements: str) -> str:
+    """Returns the command that installs packages into this Python."""
+    return _command(map(shlex.quote, requirements))
+
+
+def upgrade(package: str) -> str:
+    """Returns the command that installs the newest fitting version of a package of the extras.
+
+    TensorBoard breaks by what it depends on, which comes along.
+    """
+    fitting = [r for r in packages_of("train") if re.fullmatch(rf"{package}\b(?!-).*", r)]
+    more = ["protobuf"] if package == "tensorboard" else []
+    return _command(map(shlex.quote, ["--upgrade", *(fitting or [package]), *more]))
+
+
+def install_extra(extra: str = "train") -> str:
+    """Returns the command that installs what an extra of planet brings."""
+    found = origin()
+    if found.kind == "url":
+        return install(f"{PROJECT}[{extra}] @ {found.requirement}")
+    if found.kind == "unknown":
+        packages = packages_of(extra)
+        return install(*packages) if packages else _ELSEWHERE + install(f".[{extra}]")
+    return _command([*_editable(found), shlex.quote(f"{_short(found)}[{extra}]")])
+
+
+def rebuild(*, cuda: bool = False) -> str:
+    """Returns the command that builds and installs planet's compiled extension (anew).
+
+    Args:
+      cuda: with the CUDA kernels.
+    """
+    setting = "PLANET_CUDA=ON" if cuda else ""
+    found = origin()
+    # A wheel that was built elsewhere cannot be built anew, but put back.
+    if found.kind == "unknown" or (found.kind == "file" and cuda):
+        return _ELSEWHERE + _command(["--force-reinstall", "--no-deps", "."], setting)
+    words = ["--force-reinstall", "--no-deps"] if _distribution() else []
+    if found.kind == "name":
+        words += ["--no-binary", PROJECT]
+    requirement = f"{PROJECT} @ {found.requirement}" if found.kind == "url" else _short(found)
+    return _command([*words, *_editable(found), shlex.quote(requirement)], setting)
+
+
+def system_packages(*names: str) -> str:
+    """Returns the command that installs packages of Debian or Ubuntu."""
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    return (
+        f"{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends "
+        f"{' '.join(names)}"
+    )
+
+
+def python() -> str:
+    """Returns how a shell calls this interpreter."""
+    names = [name for name in ("python", "python3") if shutil.which(name) == sys.executable]
+    return names[0] if names else shlex.quote(sys.executable)
+
+
+def program() -> str:
+    """Returns how a shell calls planet's command line: `planet`, where that is this planet's."""
+    found = shutil.which("planet")
+    started = Path(sys.argv[0])  # `__main__.py` where `python -m planet` was given
+    if found is not None and started.name != "__main__.py":
+        ours = {sysconfig.get_path("scripts"), os.path.dirname(sys.executable)}
+        if os.path.dirname(found) in ours or (started.exists() and started.samefile(found)):
+            return "planet"
+    if started.name == "planet" and started.exists():  # a script that is not on the PATH
+        return shlex.quote(str(started))
+    return f"{python()} -m planet"
+
+
+def with_program(text: str) -> str:
+    """Returns a help text whose lines call planet's command line as this shell does."""
+    return re.sub(r"^(usage: | +)planet(?= )", lambda line: line[1] + program(), text, flags=re.M)
+
+
+def _command(words: Any, setting: str = "") -> str:
+    """The installer of this Python with `words`; `setting` is an environment variable for it."""
+    before, installer = _installer()
+    return " ".join([*before, *([setting] if setting else []), installer, *words])
+
+
+def _installer() -> tuple[list[str], str]:
+    """What has to run before, and the command that installs into this Python."""
+    own = sys.prefix != sys.base_prefix  # a virtual environment
+    if not own and os.path.exists(Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"):
+        return [python(), "-m venv .venv &&"], ".venv/bin/pip install"
+    if importlib.util.find_spec("pip") is not None:
+        pip = shutil.which("pip")
+        if own and pip is not None and os.path.dirname(pip) == os.path.dirname(sys.executable):
+            return [], "pip install"
+        return [], f"{python()} -m pip install"
+    if shutil.which("uv"):
+        return [], f"uv pip install --python {shlex.quote(sys.executable)}"
+    return [python(), "-m ensurepip &&"], f"{python()} -m pip install"
+
+
+def _distribution() -> importlib.metadata.Distribution | None:
+    try:
+        return importlib.metadata.distribution(PROJECT)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _noted_origin() -> Origin:
+    distribution = _distribution()
+    if distribution is None:
+        return Origin("", "unknown")
+    text = distribution.read_text("direct_url.json")
+    if not text:  # installed by name, from whichever index the user has
+        return Origin(PROJECT, "name")
+    noted: dict[str, Any] = json.loads(text)
+    url = str(noted["url"])
+    if "vcs_info" in noted:
+        vcs = noted["vcs_info"]
+        return Origin(f"{vcs['vcs']}+{url}@{vcs['commit_id']}", "url")
+    if not url.startswith("file:"):
+        return Origin(url, "url")
+    path = Path(url2pathname(urlsplit(url).path))
+    if "dir_info" not in noted:
+        return Origin(str(path), "file") if path.exists() else Origin("", "unknown")
+    if not (path / "pyproject.toml").exists():  # such as a clone that was removed since
+        return Origin("", "unknown")
+    return Origin(str(path), "editable" if noted["dir_info"].get("editable") else "folder")
+
+
+def packages_of(extra: str) -> list[str]:
+    """The packages of an extra, as the installed metadata name them."""
+    distribution = _distribution()
+    requires = (distribution.requires if distribution else None) or []
+    packages = []
+    for requirement in requires:
+        package, _, marker = (part.strip() for part in requirement.partition(";"))
+        wanted = re.fullmatch(rf"(.*?)(?: and )?extra == ['\"]{extra}['\"]", marker)
+        if wanted:
+            condition = wanted[1].strip().removeprefix("(").removesuffix(")")
+            packages.append(f"{package}; {condition}" if condition else package)
+    return packages
+
+
+def _short(found: Origin) -> str:
+    """The requirement, or "." where the user stands in that folder."""
+    inside = (
+        found.kind in ("folder", "editable") and os.path.abspath(os.curdir) == found.requirement
+    )
+    return "." if inside else found.requirement
+
+
+def _editable(found: Origin) -> list[str]:
+    return ["-e"] if found.kind == "editable" else []
