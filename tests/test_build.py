@@ -10,6 +10,7 @@ import torch
 
 import planet
 from planet.build import build_info
+from planet.ops.extension import Missing
 
 X86 = ["baseline", "avx2", "avx512", "avx512vnni"]
 
@@ -19,6 +20,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the extension says of itself; the test changes it."""
     facts: dict[str, Any] = {"isa": "avx512vnni", "isas": X86, "int8": True}
     monkeypatch.setattr("planet.ops.fused._C", SimpleNamespace(build_info=lambda: dict(facts)))
+    monkeypatch.setattr("planet.build.extension", SimpleNamespace(path=str, stale=str))
     monkeypatch.delenv("PLANET_CPU_ISA", raising=False)
     return facts
 
@@ -60,7 +62,8 @@ def test_the_reason_is_given_where_int8_is_not_available(
 
 def test_without_the_extension_the_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("planet.ops.fused._C", None)
-    monkeypatch.setattr("planet.ops.fused._IMPORT_ERROR", ImportError("no module _C"))
+    why = Missing("it is not built", "pip install .")
+    monkeypatch.setattr("planet.ops.extension.missing", lambda: why)
     info = build_info()
     assert info["extension"] is False
-    assert info["reason"] == "no module _C"
+    assert (info["reason"], info["remedy"]) == (why.cause, why.remedy)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
 
-from planet import build_info, doctor, self_test
+from planet import advice, build_info, doctor, self_test
 from planet.cli import main
 from planet.doctor import Problem, Report, examine, render_test
 from planet.ops import fused
+from planet.ops.extension import Missing
+from planet.packages import Broken, broken_packages
 
 needs_fused = pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)
 RENDERED = {
@@ -28,8 +31,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """A machine where everything is installed and renders; the test changes what it finds."""
     found = dict(RENDERED)
     monkeypatch.setattr(doctor, "render_test", lambda seconds: found)
-    monkeypatch.setattr(doctor, "_installed", lambda module: True)
-    monkeypatch.setattr(doctor, "_version", lambda name: "3.17.0")
+    monkeypatch.setattr(doctor, "missing_packages", set)
+    monkeypatch.setattr(doctor, "broken_packages", lambda modules, seconds: [])
+    monkeypatch.setattr(doctor, "version", lambda name: "3.17.0")
     yield found
 
 
@@ -74,10 +78,11 @@ def test_missing_extension_is_a_problem(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("planet.ops.fused._C", None)
-    monkeypatch.setattr("planet.ops.fused._IMPORT_ERROR", ImportError("no module _C"))
+    why = Missing("it is not built", "pip install .")
+    monkeypatch.setattr("planet.ops.extension.missing", lambda: why)
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
-    assert "cannot be loaded: no module _C" in text and "pip install" in text
+    assert "cannot be loaded: it is not built\n  fix:\n    pip install .\n" in text
 
 
 @needs_fused
@@ -177,16 +182,93 @@ def test_every_precision_has_its_tolerance(precision: str, error: float) -> None
 def test_missing_package_is_a_problem_with_the_extra(
     rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_installed", lambda module: module != "imageio_ffmpeg")
+    monkeypatch.setattr(doctor, "missing_packages", lambda: {"imageio_ffmpeg"})
     problem = examine().problems[-1]
-    assert "imageio-ffmpeg" in problem.what and problem.fix == "pip install 'planet-rl[train]'"
+    assert "imageio-ffmpeg" in problem.what and problem.fix == advice.install_extra()
+
+
+def test_missing_tensorboard_is_a_warning(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "missing_packages", lambda: {"tensorboard"})
+    report = examine()
+    assert not [problem for problem in report.problems if "tensorboard" in problem.what]
+    assert any("tensorboard is missing: metrics are written as JSON" in w for w in report.warnings)
 
 
 def test_rendering_is_not_tried_without_mujoco(
     rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_installed", lambda module: module != "mujoco")
+    monkeypatch.setattr(doctor, "missing_packages", lambda: {"mujoco"})
     assert ("rendering", "not tried: packages are missing") in examine().facts
+
+
+# How a package that is installed fails when it is imported.
+BROKEN = {
+    "tensorboard": ("raise TypeError('Descriptors cannot be created directly')",
+                    "TypeError: Descriptors cannot be created directly"),
+    "tyro": ("import absent_from_everywhere", "ModuleNotFoundError: No module named 'absent_from"),
+    "imageio": ("raise SystemExit(3)", "SystemExit: 3"),
+    "OpenGL": ("import os; os.abort()", "importing it ended the process with -6"),
+    "gymnasium": ("print('noise'); numpy = 1 / 0", "ZeroDivisionError: division by zero"),
+}  # fmt: skip
+
+
+def test_packages_that_cannot_be_imported_are_named_whatever_they_raise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, (program, _) in BROKEN.items():
+        (tmp_path / f"{module}.py").write_text(program)
+    (tmp_path / "tqdm.py").write_text("sound = True")
+    monkeypatch.syspath_prepend(tmp_path)
+    statements = {"tensorboard": "import tensorboard"}  # without torch, which takes its time
+    monkeypatch.setattr("planet.packages._USED", statements)
+    found = {b.module: str(b) for b in broken_packages([*BROKEN, "tqdm"], 300)}
+    assert set(found) == set(BROKEN)
+    for module, (_, error) in BROKEN.items():
+        assert f"({error}" in found[module]
+
+
+def test_an_import_that_does_not_end_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tqdm.py").write_text("import time; time.sleep(600)")
+    monkeypatch.syspath_prepend(tmp_path)
+    (broken,) = broken_packages(["tqdm"], 3)
+    assert broken.error == "importing it did not end within 3 s"
+
+
+def test_a_broken_package_is_a_problem_and_a_broken_tensorboard_a_warning(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [Broken("tensorboard", "TypeError: x"), Broken("tyro", "KeyError: y")]
+    monkeypatch.setattr(doctor, "broken_packages", lambda modules, seconds: broken)
+    report = examine()
+    assert any(
+        "tensorboard" in w and "TypeError: x" in w and w.endswith(advice.upgrade("tensorboard"))
+        for w in report.warnings
+    )
+    problem = report.problems[-1]
+    assert "KeyError: y" in problem.what and problem.fix == advice.upgrade("tyro")
+
+
+@pytest.mark.parametrize(
+    "part", ["machine_facts", "build_info", "missing_packages", "render_test", "compare"]
+)
+def test_the_doctor_reports_what_it_cannot_examine(
+    part: str, rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*arguments: Any) -> Any:
+        raise LookupError("nobody expects this")
+
+    monkeypatch.setattr(doctor, part, fail)
+    if part == "compare" and not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "could not be examined (LookupError: nobody expects this)" in text
+    assert "PLANET_TRACEBACK=1 " in text
 
 
 @pytest.mark.parametrize(
@@ -196,9 +278,9 @@ def test_rendering_is_not_tried_without_mujoco(
 def test_mujoco_must_suit_dm_control(
     version: str, fits: bool, rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: version)
-    fixes = [problem.fix for problem in examine().problems]
-    assert ("pip install 'mujoco>=3.17,<4'" in fixes) is not fits
+    monkeypatch.setattr(doctor, "version", lambda name: version)
+    found = [problem for problem in examine().problems if "mujoco" in problem.what]
+    assert [problem.fix for problem in found] == ([] if fits else [advice.install_extra()])
 
 
 def test_missing_opengl_gives_the_apt_line(rendered: dict[str, Any]) -> None:
@@ -223,16 +305,29 @@ def test_software_rendering_beside_a_gpu_is_a_warning(
     ("program", "finding"),
     [
         ("import os; os.abort()", "ended by SIGABRT"),
-        ("import time; time.sleep(60)", "did not end within 1 s"),
+        ("import os; os.kill(os.getpid(), 40)", "ended by signal 40"),
+        ("import time; time.sleep(600)", "did not end within 1 s"),
         ("raise RuntimeError('no driver')", "RuntimeError: no driver"),
     ],
 )
-def test_crash_or_hang_of_the_driver_is_reported(
-    program: str, finding: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("used", "other"), [(None, "osmesa"), (" OSMesa ", "egl")])
+def test_crash_or_hang_of_the_driver_is_reported_with_the_other_library(
+    program: str, finding: str, used: str | None, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    if used is not None:
+        monkeypatch.setenv("MUJOCO_GL", used)
     monkeypatch.setattr(doctor, "_RENDER_TEST", program)
-    what, _, fix = render_test(seconds=1 if "sleep" in program else 30)["error"].partition("\n")
-    assert finding in what and "MUJOCO_GL=osmesa" in fix
+    what, _, fix = render_test(seconds=1 if "sleep" in program else 300)["error"].partition("\n")
+    assert finding in what and f"MUJOCO_GL={other} {advice.program()} doctor" in fix
+
+
+def test_settings_of_the_rendering_are_shown(
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "EGL")
+    monkeypatch.setenv("MUJOCO_EGL_DEVICE_ID", "3")
+    assert any("MUJOCO_GL='EGL', MUJOCO_EGL_DEVICE_ID='3'" in text for _, text in examine().facts)
 
 
 def test_render_test_measures_every_quality() -> None:

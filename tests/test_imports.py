@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ LIGHT = (
     "planet", "planet.ops", "planet.models", "planet.planning", "planet.agent", "planet.presets",
     "planet.replay", "planet.checkpoint", "planet.training.trainer", "planet.profiling",
     "planet.doctor", "planet.build", "planet.machine", "planet.random_weights",
+    "planet.advice", "planet.packages",
 )  # fmt: skip
 # torch and numpy with what they themselves need.
 ALLOWED = (
@@ -33,16 +35,14 @@ class Allowed(importlib.machinery.PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
         top = name.partition(".")[0]
-        known = top in sys.stdlib_module_names or top in {allowed!r}
-        if not known or (name == "planet._C" and {without_extension}):
-            return None
-        return super().find_spec(name, path, target)
+        if top in sys.stdlib_module_names or top in {allowed!r}:
+            return super().find_spec(name, path, target)
+        return None
 
 kept = [f for f in sys.meta_path if f is not importlib.machinery.PathFinder]
-if {without_extension}:
-    # The finder of an editable install knows the extension's place; the path finds the rest.
-    kept = [f for f in kept if isinstance(f, type)]
 sys.meta_path[:] = [*kept, Allowed]
+if {without_extension}:
+    sys.modules["planet._C"] = None
 """
 
 
@@ -89,9 +89,9 @@ except ImportError as error:
 print(planet.build_info())
 """
     message, info = run_blocked(code, without_extension=True).splitlines()
-    assert info.startswith("{'extension': False, 'reason': \"No module named 'planet._C'\"")
+    assert info.startswith("{'extension': False, 'reason': 'its import is blocked")
     assert "backend='fused'" in message
-    assert "pip install" in message
+    assert "its import is blocked" in message
     assert "backend='reference'" in message
 
 
@@ -117,10 +117,7 @@ def imports_of(module: str) -> set[str]:
             base = node.module or ""
             for alias in node.names:
                 name = f"{base}.{alias.name}"
-                found.add(name if name in MODULES or name == "planet._C" else base)
-        elif isinstance(node, ast.Call):  # importlib.import_module("planet._C")
-            arguments = [a.value for a in node.args if isinstance(a, ast.Constant)]
-            found |= {a for a in arguments if isinstance(a, str) and a == "planet._C"}
+                found.add(name if name in MODULES else base)
     return {name for name in found if name == "planet" or name.startswith("planet.")} - {module}
 
 
@@ -144,9 +141,10 @@ NEVER = [
     (("agent",), ("training", "envs", "replay", "cli")),
     (("training",), ("cli", "profiling", "doctor")),
     (("doctor",), ("models", "planning", "agent", "training", "profiling", "replay", "cli")),
+    (("advice", "ops.fingerprint"), ("latent", "config", "weights", "noise", "machine")),
     (("build",), ("models", "planning", "agent", "training", "profiling", "envs", "replay", "cli")),
     (
-        ("config", "latent", "weights", "noise", "machine", "random_weights"),
+        ("config", "latent", "weights", "noise", "machine", "random_weights", "advice", "packages"),
         (
             "ops",
             "models",
@@ -177,10 +175,11 @@ def test_dependencies_have_the_directions_of_the_architecture(
     assert wrong == []
 
 
-def test_only_fused_imports_the_extension() -> None:
-    assert [module for module, names in GRAPH.items() if "planet._C" in names] == [
-        "planet.ops.fused"
+def test_only_one_module_loads_the_extension() -> None:
+    named = [
+        m for m, path in MODULES.items() if re.search(r"[\"']planet\._C[\"']", path.read_text())
     ]
+    assert named == ["planet.ops.extension"]
 
 
 def test_there_are_no_import_cycles() -> None:

@@ -164,5 +164,5 @@ print("mujoco" in sys.modules)
     )
     message, line, imported = result.stdout.strip().split("\n")
     assert "neither EGL nor OSMesa was found" in message, result.stderr
-    assert line.strip() == "apt-get install -y --no-install-recommends libegl1 libgl1"
+    assert line.strip().endswith("apt-get install -y --no-install-recommends libegl1 libgl1")
     assert imported == "False"
