@@ -60,7 +60,12 @@ def missing() -> Missing:
     if stale is not None and root is not None:
         return Missing(_other_sources(stale, root), advice.rebuild())
     hidden = _hidden_packages()
-    foreign = [file for folder in (package, *hidden) for file in _extensions_in(folder)]
+    if root is None and hidden:
+        cause = (
+            f"{package}, which is no source folder, has none and hides the installed {hidden[0]}"
+        )
+        return Missing(cause, f"remove {package} or start Python where it is not on the path")
+    foreign = [file for folder in (package, *hidden) for file in _foreign_extensions(folder)]
     if foreign:
         cause = (
             f"{foreign[0]} was built for another Python or platform; {sys.executable} needs "
@@ -71,9 +76,6 @@ def missing() -> Missing:
             f"it is not built: planet runs from the source folder {root} and is not installed for "
             f"{sys.executable}"
         )
-    elif hidden:
-        cause = f"{package} has none and hides the installed {hidden[0]}"
-        return Missing(cause, f"remove {package} or start Python where it is not on the path")
     else:
         cause = f"the planet installed in {package} came without it"
     return Missing(cause, advice.rebuild())
@@ -153,9 +155,10 @@ def _hidden_packages() -> list[Path]:
     return [f.absolute() for f in present if not os.path.samefile(f, advice.PACKAGE)]
 
 
-def _extensions_in(folder: Path) -> list[Path]:
-    """Lists the extensions in a package's folder, for whichever Python."""
-    return sorted(file for file in folder.glob("_C.*") if file.suffix in (".so", ".pyd", ".dylib"))
+def _foreign_extensions(folder: Path) -> list[Path]:
+    """Lists the extensions in a package's folder that this Python does not load."""
+    built = [file for file in folder.glob("_C.*") if file.suffix in (".so", ".pyd", ".dylib")]
+    return sorted(file for file in built if file.name[2:] not in EXTENSION_SUFFIXES)
 
 
 def _other_sources(file: Path, root: Path) -> str:
