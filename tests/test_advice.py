@@ -1,0 +1,400 @@
+"""The commands that messages propose: each is run, by stubs, where it would be printed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from planet import advice
+from planet.envs import _gl
+
+EXTRA = "Provides-Extra: train\nRequires-Dist: tyro; extra == 'train'\n"
+METADATA = f"Metadata-Version: 2.1\nName: planet-rl\nVersion: 0.1.0\n{EXTRA}"
+# A project that pip can look at without a network: its metadata are there.
+PYPROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "planet-rl"
+version = "0.1.0"
+[project.optional-dependencies]
+train = ["tyro"]
+"""
+BACKEND = f"""\
+import pathlib
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    info = pathlib.Path(folder) / "planet_rl-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text({METADATA!r})
+    (info / "WHEEL").write_text("Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+    return info.name
+prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
+build_wheel = build_editable = None
+"""
+STUB = """\
+#!/bin/bash
+printf '%s\\n' "$(basename "$0")" "PLANET_CUDA=$PLANET_CUDA" "$@" -- >> "$CALLS"
+"""
+
+
+class Place:
+    """Where a user stands: a Python, what is on the PATH, how planet was installed."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch = folder, monkeypatch
+        self.bin = folder / "env" / "bin"
+        self.bin.mkdir(parents=True)
+        self.stub("python", "planet")
+        monkeypatch.setattr(sys, "executable", str(self.bin / "python"))
+        monkeypatch.setattr(sys, "prefix", str(folder / "env"))
+        monkeypatch.setattr(sys, "base_prefix", "/usr")
+        monkeypatch.setattr(sys, "argv", [str(self.bin / "planet")])
+        self.finds("pip")
+        self.path(self.bin)
+        self.installed(None)
+        self.runs_from(folder / "site")
+
+    def stub(self, *names: str, into: Path | None = None) -> None:
+        for name in names:
+            file = (into or self.bin) / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(STUB)
+            file.chmod(0o755)
+
+    def path(self, *folders: Path) -> None:
+        self.patch.setenv("PATH", os.pathsep.join([*map(str, folders), "/usr/bin", "/bin"]))
+
+    def finds(self, *modules: str) -> None:
+        self.patch.setattr(advice.importlib.util, "find_spec", lambda name: name in modules or None)
+
+    def installed(self, direct_url: dict[str, Any] | None, name: bool = False) -> None:
+        """By an installer that noted `direct_url`, or by name, or not at all."""
+        text = json.dumps(direct_url) if direct_url else None
+        found = SimpleNamespace(
+            read_text=lambda name: text,
+            requires=["torch>=2.11", "tyro; extra == 'train'", "pytest>=8; extra == 'test'",
+                      'mujoco<4,>=3.17; python_version < "3.20" and extra == "train"'],
+        )  # fmt: skip
+        self.patch.setattr(advice, "_distribution", lambda: found if direct_url or name else None)
+
+    def runs_from(self, root: Path) -> None:
+        self.patch.setattr(advice, "PACKAGE", root / "planet")
+
+    def source(self, name: str) -> Path:
+        """A source folder of planet."""
+        root = self.folder / name
+        for part in ("planet", "csrc", "bindings"):
+            (root / part).mkdir(parents=True)
+        (root / "pyproject.toml").write_text(PYPROJECT)
+        (root / "backend.py").write_text(BACKEND)
+        return root
+
+    def run(self, command: str) -> list[list[str]]:
+        """What a shell calls when the command is pasted into it."""
+        calls = self.folder / "calls"
+        calls.write_text("")
+        subprocess.run(
+            ["bash", "-euc", command],
+            check=True,
+            timeout=300,
+            env=os.environ | {"CALLS": str(calls)},
+        )
+        return [call.split("\n") for call in calls.read_text().split("\n--\n")[:-1]]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, monkeypatch)
+
+
+# --- from where ---------------------------------------------------------------------------------
+
+
+def clone(place: Place) -> tuple[str, list[str]]:
+    """Runs from the source folder, which is not installed."""
+    root = place.source("a clone, später")
+    place.runs_from(root)
+    return str(root), []
+
+
+def inside_clone(place: Place) -> tuple[str, list[str]]:
+    root = place.source("clone")
+    place.runs_from(root)
+    place.patch.chdir(root)
+    return ".", []
+
+
+def installed_folder(place: Place) -> tuple[str, list[str]]:
+    root = place.source("a b ü")
+    place.installed({"url": root.as_uri(), "dir_info": {}})
+    return str(root), ["--force-reinstall", "--no-deps"]
+
+
+def editable(place: Place) -> tuple[str, list[str]]:
+    root = place.source("clone")
+    place.runs_from(root)
+    place.installed({"url": root.as_uri(), "dir_info": {"editable": True}})
+    return str(root), ["--force-reinstall", "--no-deps", "-e"]
+
+
+def wheel_file(place: Place) -> tuple[str, list[str]]:
+    wheel = place.folder / "planet_rl-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("planet_rl-0.1.0.dist-info/METADATA", METADATA)
+        archive.writestr("planet_rl-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+    place.installed({"url": wheel.as_uri(), "archive_info": {}})
+    return str(wheel), ["--force-reinstall", "--no-deps"]
+
+
+def repository(place: Place) -> tuple[str, list[str]]:
+    vcs = {"vcs": "git", "commit_id": "0123abc"}
+    place.installed({"url": "https://example.org/p.git", "vcs_info": vcs})
+    return "planet-rl @ git+https://example.org/p.git@0123abc", ["--force-reinstall", "--no-deps"]
+
+
+def by_name(place: Place) -> tuple[str, list[str]]:
+    place.installed(None, name=True)
+    return "planet-rl", ["--force-reinstall", "--no-deps", "--no-binary", "planet-rl"]
+
+
+KNOWN = [clone, inside_clone, installed_folder, editable, wheel_file, repository, by_name]
+
+
+@pytest.mark.parametrize("stand", KNOWN)
+def test_commands_name_what_can_be_installed_where_the_user_stands(
+    stand: Callable[[Place], tuple[str, list[str]]], place: Place
+) -> None:
+    requirement, options = stand(place)
+    place.stub("pip")
+    with_extra = (
+        requirement.replace("planet-rl @", "planet-rl[train] @")
+        if stand is repository
+        else f"{requirement}[train]"
+    )
+    editing = ["-e"] if stand is editable else []
+    assert place.run(advice.install_extra()) == [
+        ["pip", "PLANET_CUDA=", "install", *editing, with_extra]
+    ]
+    assert place.run(advice.rebuild()) == [
+        ["pip", "PLANET_CUDA=", "install", *options, requirement]
+    ]
+    if stand is not wheel_file:
+        assert place.run(advice.rebuild(cuda=True)) == [
+            ["pip", "PLANET_CUDA=ON", "install", *options, requirement]
+        ]
+
+
+@pytest.mark.parametrize("stand", [clone, inside_clone, editable, wheel_file])
+def test_pip_itself_takes_the_commands(
+    stand: Callable[[Place], tuple[str, list[str]]], place: Place
+) -> None:
+    stand(place)
+    command, inside = advice.install_extra(), os.getcwd()
+    place.patch.undo()  # so that this interpreter stands for the stub
+    if importlib.util.find_spec("pip") is None:
+        pytest.skip("this Python has no pip")
+    assert command.startswith("python -m pip install ")
+    flags = "--dry-run --no-deps --no-index --force-reinstall"
+    command = command.replace("python -m pip install", f"'{sys.executable}' -m pip install {flags}")
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=600, cwd=inside, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Would install planet-rl-0.1.0" in done.stdout
+    assert "does not provide the extra" not in done.stderr
+
+
+@pytest.mark.parametrize("gone", ["folder", "wheel", "never installed"])
+def test_without_the_source_the_extra_s_packages_are_named(gone: str, place: Place) -> None:
+    place.stub("pip")
+    noted: dict[str, Any] = {"url": (place.folder / "gone").as_uri()}
+    if gone == "never installed":
+        wanted = ".[train]"
+    else:
+        place.installed(noted | ({"dir_info": {}} if gone == "folder" else {"archive_info": {}}))
+        wanted = ""
+        assert place.run(advice.install_extra()) == [
+            ["pip", "PLANET_CUDA=", "install", "tyro", 'mujoco<4,>=3.17; python_version < "3.20"']
+        ]
+    where, _, command = advice.rebuild(cuda=True).partition(": ")
+    assert where == "in planet's source folder"
+    root = place.source("clone")
+    place.patch.chdir(root)
+    assert place.run(command)[0][1:3] == ["PLANET_CUDA=ON", "install"]
+    if wanted:
+        where, _, command = advice.install_extra().partition(": ")
+        assert place.run(command)[0][-1] == wanted
+
+
+# --- by whom ------------------------------------------------------------------------------------
+
+
+def test_pip_is_called_by_name_only_where_it_is_this_environment_s(place: Place) -> None:
+    assert advice.install("x") == "python -m pip install x"
+    place.stub("pip", into=place.folder / "other")
+    place.path(place.folder / "other", place.bin)
+    assert place.run(advice.install("tyro>=1", "a b")) == [
+        ["python", "PLANET_CUDA=", "-m", "pip", "install", "tyro>=1", "a b"]
+    ]
+    place.stub("pip")
+    place.path(place.bin)
+    assert place.run(advice.install("x")) == [["pip", "PLANET_CUDA=", "install", "x"]]
+
+
+def test_an_environment_that_is_not_active_is_named(place: Place) -> None:
+    place.path()
+    place.stub("pip")
+    assert advice.install("x") == f"{place.bin}/python -m pip install x"
+    assert place.run(advice.install("x")) == [
+        ["python", "PLANET_CUDA=", "-m", "pip", "install", "x"]
+    ]
+
+
+def test_uv_installs_where_there_is_no_pip(place: Place) -> None:
+    place.finds()
+    assert place.run(advice.rebuild().partition(": ")[2])[0][2:] == ["-m", "ensurepip"]
+    place.stub("uv", into=place.folder / "home")
+    place.path(place.bin, place.folder / "home")
+    assert place.run(advice.install("x")) == [
+        ["uv", "PLANET_CUDA=", "pip", "install", "--python", sys.executable, "x"]
+    ]
+
+
+def test_a_python_of_the_system_gets_an_environment_first(place: Place) -> None:
+    place.patch.setattr(sys, "base_prefix", sys.prefix)
+    place.patch.setattr(advice.sysconfig, "get_path", lambda name: str(place.folder))
+    assert advice.install("x") == "python -m pip install x"
+    (place.folder / "EXTERNALLY-MANAGED").touch()
+    place.patch.chdir(place.folder)
+    place.stub("pip", into=place.folder / ".venv" / "bin")
+    calls = place.run(advice.install("x"))
+    assert calls == [["python", "PLANET_CUDA=", "-m", "venv", ".venv"],
+                     ["pip", "PLANET_CUDA=", "install", "x"]]  # fmt: skip
+
+
+def test_packages_are_upgraded_within_the_extra_s_bounds(place: Place) -> None:
+    place.stub("pip")
+    place.installed(None, name=True)
+    bounded = 'mujoco<4,>=3.17; python_version < "3.20"'
+    assert place.run(advice.upgrade("mujoco"))[0][2:] == ["install", "--upgrade", bounded]
+    assert place.run(advice.upgrade("tqdm"))[0][2:] == ["install", "--upgrade", "tqdm"]
+    more = place.run(advice.upgrade("tensorboard"))[0][2:]
+    assert more == ["install", "--upgrade", "tensorboard", "protobuf"]
+
+
+@pytest.mark.parametrize(("user", "words"), [(0, ["apt-get"]), (1000, ["sudo", "apt-get"])])
+def test_system_packages_are_installed_as_root(user: int, words: list[str], place: Place) -> None:
+    place.stub("sudo", "apt-get")
+    place.patch.setattr(os, "geteuid", lambda: user)
+    update, install = place.run(advice.system_packages("libegl1", "libgl1"))
+    assert [word for word in update if "=" not in word] == [*words, "update"]
+    assert [word for word in install if "=" not in word] == [
+        *words, "install", "-y", "--no-install-recommends", "libegl1", "libgl1",
+    ]  # fmt: skip
+
+
+def test_rendering_s_advice_is_this_module_s() -> None:
+    assert advice.system_packages("libegl1", "libgl1") == _gl.APT_LINE
+    assert advice.system_packages("libosmesa6") == _gl.APT_LINE_OSMESA
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def test_the_program_is_named_as_the_shell_finds_it(place: Place) -> None:
+    assert advice.program() == "planet"
+    assert place.run(f"{advice.program()} doctor") == [["planet", "PLANET_CUDA=", "doctor"]]
+    place.path()  # the environment is not active
+    assert place.run(f"{advice.program()} doctor")[0][0] == "planet"
+    assert advice.program() == str(place.bin / "planet")
+    place.patch.setattr(sys, "argv", [str(place.folder / "planet" / "__main__.py")])
+    assert advice.program() == f"{place.bin}/python -m planet"
+    place.path(place.bin)
+    assert advice.program() == "python -m planet"
+
+
+def test_a_link_to_the_program_is_the_program(place: Place) -> None:
+    """As pipx and `uv tool` make it."""
+    home = place.folder / "home"
+    home.mkdir()
+    (home / "planet").symlink_to(place.bin / "planet")
+    place.path(home)
+    place.patch.setattr(sys, "argv", [str(home / "planet")])
+    assert advice.program() == "planet"
+    place.patch.setattr(sys, "argv", ["script.py"])
+    assert advice.program() == f"{place.bin}/python -m planet"
+
+
+def test_a_module_s_usage_names_the_module(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tyro", reason="the command line needs the train extra")
+    code = f"""
+import sys
+from planet.cli import main
+sys.argv = [{str(advice.PACKAGE / "__main__.py")!r}]
+for command in ("train", "evaluate", "profile", "export", "doctor"):
+    main([command, "--help"])
+main([])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)},
+    )  # fmt: skip
+    for command in ("train", "evaluate", "profile", "export", "doctor", "COMMAND"):
+        assert re.search(rf"usage: \S*python3? -m planet {command}", done.stdout), command
+
+
+# --- nobody else writes such commands -----------------------------------------------------------
+
+
+def strings(path: Path) -> list[str]:
+    """Literals of a module but for docstrings."""
+    tree = ast.parse(path.read_text())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+    ]
+
+
+def test_commands_that_install_are_written_in_one_module() -> None:
+    package = Path(advice.__file__).parent
+    wrong = [
+        f"{path.relative_to(package)}: {text}"
+        for path in package.rglob("*.py")
+        if path.name != "advice.py"
+        for text in strings(path)
+        if re.search(r"pip install|apt-get|-m pip|uv pip|planet-rl\[", text)
+    ]
+    assert wrong == []
+
+
+def test_the_distribution_is_found_by_its_name() -> None:
+    found = advice._distribution()
+    if found is None:
+        pytest.skip("planet-rl is not installed")
+    assert found.name == importlib.metadata.distribution(advice.PROJECT).name
+    assert advice.packages_of("train") and not advice.packages_of("absent")
+    assert all("extra" not in package for package in advice.packages_of("train"))
