@@ -1,0 +1,266 @@
+"""The documents' examples run as printed, and the commands they name exist with those options."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FUSED_MISSING, fused_is_built
+from small_run import train
+
+from planet import cli
+from planet.cli import main
+from planet.packages import is_installed
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/cpp/README.md")
+# What the examples expect of `make demo`'s run: its task and its pictures.
+DEMO = ["--task", "cheetah-run", "--environment.image-size", "32", "--environment.render-size", "64",
+        "--environment.control-steps", "40", "--planner.backend", "fused", "--train.episodes", "2",
+        "--train.evaluation-interval", "0"]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(
+    not all((ROOT / name).exists() for name in (*DOCUMENTS, "csrc")), reason="no source folder"
+)
+needs_extra = pytest.mark.skipif(
+    not all(map(is_installed, ("tyro", "gymnasium", "dm_control"))),
+    reason="these examples need the train extra",
+)
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """Fenced blocks of a language; "" is that of shell commands."""
+    text = (ROOT / document).read_text()
+    return [
+        match[2]
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        if match[1] == language
+    ]
+
+
+# --- Python --------------------------------------------------------------------------------------
+
+PYTHON = [block for block in blocks("README.md", "python") if '"cuda"' not in block]
+ON_CUDA = [block for block in blocks("README.md", "python") if '"cuda"' in block]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source folder without an extension of its own, with a run as `make demo` leaves it."""
+    if not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    folder = tmp_path_factory.mktemp("a clone") / "planet, später"
+    folder.mkdir()
+    for name in ("pyproject.toml", "CMakeLists.txt", "csrc", "bindings", "cmake"):
+        (folder / name).symlink_to(ROOT / name)
+    package = folder / "planet"
+    for path in (ROOT / "planet").rglob("*.py"):
+        target = package / path.relative_to(ROOT / "planet")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    assert main(train(folder / "runs" / "demo", *DEMO)) == 0
+    return folder
+
+
+def run_in(folder: Path, *arguments: str, typed: str | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        input=typed, capture_output=True, text=True, timeout=600, cwd=folder, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0 and "Error" not in done.stderr, done.stderr
+    return done.stdout
+
+
+@needs_extra
+def test_the_examples_run_as_a_script(clone: Path) -> None:
+    (clone / "example.py").write_text("\n".join(PYTHON))
+    output = run_in(clone, "example.py")
+    assert re.search(r"^return \d+\.\d$", output, re.MULTILINE)
+    assert re.search(r"^tensor\(\[\[.*\]\]\) tensor\(\[.*\]\)$", output, re.MULTILINE | re.DOTALL)
+
+
+@needs_extra
+def test_the_examples_run_when_they_are_pasted_into_a_repl(clone: Path) -> None:
+    output = run_in(clone, "-i", "-q", typed="\n".join(PYTHON))
+    assert re.search(r"^return \d+\.\d$", output, re.MULTILINE)
+    assert "tensor([[" in output
+
+
+@needs_extra
+def test_the_source_folder_runs_itself_with_the_installed_extension(clone: Path) -> None:
+    example = "\n".join(
+        [*PYTHON[1:], "import planet.build as b; print(b.__file__, b.extension_path())"]
+    )
+    package, file = run_in(clone, "-c", example).splitlines()[-1].rsplit(" ", 1)
+    assert package == str(clone / "planet" / "build.py")
+    assert not file.startswith(str(clone))
+
+
+@needs_extra
+def test_the_command_runs_as_a_module(clone: Path) -> None:
+    sizes = ["--horizon", "2", "--candidates", "8", "--iterations", "1", "--steps", "2"]
+    assert "horizon 2, candidates 8" in run_in(clone, "-m", "planet", "profile", *sizes)
+
+
+def test_changed_sources_are_noticed_and_both_places_named(clone: Path) -> None:
+    changed = clone.parent / "changed"
+    changed.mkdir()
+    for path in clone.iterdir():
+        (changed / path.name).symlink_to(path)
+    (changed / "CMakeLists.txt").unlink()
+    (changed / "CMakeLists.txt").write_text("# another\n")
+    example = "\n".join([*PYTHON[1:]])
+    done = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, timeout=600, cwd=changed
+    )
+    message = done.stderr.splitlines()[-1]
+    assert f"the source folder {changed} hides the planet installed in" in message
+    assert "built from other sources" in message and "pip install" in message
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_examples_for_cuda_run(clone: Path) -> None:
+    run_in(clone, "-c", "\n".join([*PYTHON[1:], *ON_CUDA]))
+
+
+def test_the_examples_for_cuda_compile() -> None:
+    assert ON_CUDA and all(compile(block, "README.md", "exec") for block in ON_CUDA)
+
+
+# --- shell ---------------------------------------------------------------------------------------
+
+
+def commands_of(text: str) -> Iterator[list[str]]:
+    """The commands in lines of a shell, without comments and placeholders."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        command: list[str] = []
+        for word in [*words, "&&"]:
+            if word in ("&&", "|"):
+                if command:
+                    yield command
+                command = []
+            elif not (re.fullmatch(r"\[\w+\]|\.\.\.", word) or (not command and "=" in word)):
+                command.append(word)
+
+
+def named_commands() -> list[tuple[str, list[str]]]:
+    """All that the documents and the help propose: in blocks, and as code within a sentence."""
+    found = []
+    for document in DOCUMENTS:
+        for block in blocks(document, ""):
+            found += [(document, command) for command in commands_of(block)]
+        prose = re.sub(r"^```.*?^```$", "", (ROOT / document).read_text(), flags=re.M | re.S)
+        for code in re.findall(r"`([^`]+)`", prose):
+            program = code.split()[0]
+            if program in KNOWN and (" " in code or program == "planet doctor"):
+                found += [(document, command) for command in commands_of(" ".join(code.split()))]
+    for line in re.findall(r"^ +(planet .*)$", cli.HELP, re.MULTILINE):
+        if "COMMAND" not in line:
+            found += [("--help", command) for command in commands_of(line)]
+    return found
+
+
+def options_parse(arguments: list[str]) -> None:
+    """`planet COMMAND ...`: its options are those of the command."""
+    tyro = pytest.importorskip("tyro", reason="the command line needs the train extra")
+    command, *rest = arguments
+    assert command in cli.COMMANDS
+    if command == "doctor":
+        assert rest == []
+    elif command == "train":
+        from planet.cli.train import parse
+
+        parse(rest if "--directory" in rest else [*rest, "--directory", "runs/a"])
+    else:
+        module = __import__(f"planet.cli.{command}", fromlist=[command])
+        options = getattr(module, f"{command.title()}Options")
+        tyro.cli(options, args=[word.replace("RUN_DIR", "runs/a") for word in rest])
+
+
+def target_exists(arguments: list[str]) -> None:
+    """`make TARGET`."""
+    done = subprocess.run(
+        ["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def pip_takes(arguments: list[str]) -> None:
+    """`pip install ...`: options are pip's, extras are the project's."""
+    pytest.importorskip("pip", reason="this Python has no pip")
+    from pip._internal.commands import create_command
+
+    name, *rest = arguments
+    _, requirements = create_command(name).parse_args(rest)
+    declared = (ROOT / "pyproject.toml").read_text()
+    for extras in re.findall(r"^\.\[(.*)\]$", "\n".join(requirements), re.MULTILINE):
+        for extra in extras.split(","):
+            assert re.search(rf"^{extra} = \[", declared, re.MULTILINE), extra
+
+
+def definitions_exist(arguments: list[str]) -> None:
+    """`cmake ...`: what -D defines is an option of the project or CMake's own."""
+    options = "".join((ROOT / name).read_text() for name in CMAKE_FILES)
+    for name in re.findall(r"-D(\w+)", " ".join(arguments)):
+        assert name.startswith("CMAKE_") or re.search(
+            rf"\((?:option|set)?\(?{name}|{name}", options
+        )
+    for folder in re.findall(r"-S (\S+)", " ".join(arguments)):
+        assert (ROOT / folder / "CMakeLists.txt").exists()
+
+
+def python_runs(arguments: list[str]) -> None:
+    """`python FILE ...` or `python -m MODULE`."""
+    assert arguments[0] in ("-m", "-c") or (ROOT / arguments[0]).is_file()
+
+
+def is_present(arguments: list[str]) -> None:
+    """Tools of others, whose commands need no check."""
+
+
+CMAKE_FILES = ("CMakeLists.txt", "bindings/CMakeLists.txt", "examples/cpp/CMakeLists.txt")
+KNOWN: dict[str, Callable[[list[str]], None]] = {
+    "planet": options_parse,
+    "make": target_exists,
+    "pip": pip_takes,
+    "cmake": definitions_exist,
+    "python": python_runs,
+    "python3": python_runs,
+    **dict.fromkeys(("git", "cd", "pytest", ".", "uv", "pipx"), is_present),
+}
+
+
+def check(command: list[str]) -> None:
+    program, *arguments = command
+    name = program.rpartition("/")[2] if program.startswith(".venv/bin/") else program
+    if name in KNOWN:
+        KNOWN[name](arguments)
+    elif name.startswith("build/"):
+        cmake = "".join(path.read_text() for path in ROOT.glob("*/**/CMakeLists.txt"))
+        assert f"add_executable({name.rpartition('/')[2]}" in cmake
+    else:
+        assert os.access(ROOT / name, os.X_OK), f"{name} is no program of this folder"
+
+
+COMMANDS = named_commands()
+
+
+def test_commands_are_found_in_every_document() -> None:
+    assert {document for document, _ in COMMANDS} == {*DOCUMENTS, "--help"}
+    assert len(COMMANDS) > 40
+
+
+@pytest.mark.parametrize(
+    "command", sorted({tuple(command) for _, command in COMMANDS}), ids=lambda c: shlex.join(c)[:60]
+)
+def test_a_command_of_the_documents_exists_with_its_options(command: tuple[str, ...]) -> None:
+    check(list(command))
