@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <limits>
 
 #include "seeds.h"
 
@@ -45,8 +46,8 @@ std::string check_options(const PlannerOptions& o, Isa isa) {
   if (!(finite(o.initial_stddev) && o.initial_stddev >= 0.0f)) {
     return "initial_stddev: expected a finite value >= 0, got " + std::to_string(o.initial_stddev);
   }
-  if (!(finite(o.low) && finite(o.high) && o.low < o.high)) {
-    return "low, high: expected finite values, low below high, got " + std::to_string(o.low) +
+  if (!(finite(o.low) && finite(o.high) && o.low <= o.high)) {
+    return "low, high: expected finite values, low <= high, got " + std::to_string(o.low) +
            " and " + std::to_string(o.high);
   }
   if (!(finite(o.epsilon) && o.epsilon >= 0.0)) {
@@ -63,6 +64,17 @@ std::string check_options(const PlannerOptions& o, Isa isa) {
     return std::string("precision: int8 has no kernels for ") + isa_name(isa);
   }
   return {};
+}
+
+// The middle of the box and half its width, in double precision: neither sum nor difference
+// overflows, and a box of no width has exactly its only action in the middle.
+float middle(const PlannerOptions& o) {
+  return static_cast<float>((static_cast<double>(o.low) + o.high) / 2);
+}
+
+float first_stddev(const PlannerOptions& o) {
+  const auto half = static_cast<float>((static_cast<double>(o.high) - o.low) / 2);
+  return std::min(half * o.initial_stddev, std::numeric_limits<float>::max());
 }
 
 }  // namespace
@@ -83,7 +95,8 @@ std::unique_ptr<Planner> Planner::make(const WeightView& weights, const PlannerO
 Planner::Planner(const WeightView& weights, const PlannerOptions& options, Isa isa)
     : model_{weights.sizes, weights.min_stddev, isa, options.precision, nullptr},
       pool_(options.threads),
-      initial_stddev_(options.initial_stddev) {
+      first_mean_(middle(options)),
+      first_stddev_(first_stddev(options)) {
   const auto lines = [](int64_t bytes) {
     if (bytes < 0) throw std::bad_alloc();
     return static_cast<size_t>(bytes) / sizeof(CacheLine) + 1;
@@ -121,8 +134,8 @@ Planner::Planner(const WeightView& weights, const PlannerOptions& options, Isa i
 }
 
 Plan Planner::plan(const float* belief, const float* state, const int64_t* seeds) {
-  std::fill(mean_.begin(), mean_.end(), 0.0f);
-  std::fill(stddev_.begin(), stddev_.end(), initial_stddev_);
+  std::fill(mean_.begin(), mean_.end(), first_mean_);
+  std::fill(stddev_.begin(), stddev_.end(), first_stddev_);
   PlanProblem problem = problem_;
   problem.latent = {belief, state, false};
   problem.seeds = seeds;

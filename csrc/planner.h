@@ -21,9 +21,10 @@ struct PlannerOptions {
   int64_t candidates = 1000;    // J, action sequences per iteration
   int64_t topk = 100;           // K, elites
   int64_t iterations = 10;      // I
-  float initial_stddev = 1.0f;  // of the first iteration's actions; their mean is 0
+  float initial_stddev = 1.0f;  // of the first iteration's actions, in units of (high - low) / 2;
+                                // their mean is the middle, (low + high) / 2
   float low = -1.0f;            // smallest action
-  float high = 1.0f;            // largest action
+  float high = 1.0f;            // largest action, low <= high
   Spread spread = Spread::kPopulation;
   double epsilon = 1e-6;
   bool state_noise = true;  // sample the prior, otherwise follow its mean
@@ -76,7 +77,7 @@ class Planner {
   Model model_;
   PlanProblem problem_{};
   ThreadPool pool_;
-  float initial_stddev_;
+  float first_mean_, first_stddev_;
   std::vector<CacheLine> packed_, workspace_;
   std::vector<float> low_, high_, mean_, stddev_, best_return_;
   std::vector<int64_t> seeds_;

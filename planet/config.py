@@ -99,7 +99,7 @@ class PlannerConfig:
     candidates: int = 1000  # J, action sequences per iteration [P; G configs.py:294]
     iterations: int = 10  # I [P; G configs.py:293]
     topk: int = 100  # K, elites [P; G configs.py:295]
-    initial_stddev: float = 1.0  # of the first iteration's actions [P Alg. 2; G planning.py:56]
+    initial_stddev: float = 1.0  # of the first actions, in half widths of the box [P Alg. 2; G]
     spread: Literal["population", "mean_absolute"] = "population"  # of the refit [G planning.py]
     epsilon: float = 1e-6  # added to the refit's variance [G control/planning.py:60]
     low: float = -1.0  # smallest action [G planning.py:44]
@@ -132,8 +132,8 @@ class PlannerConfig:
             raise ValueError(f"topk: expected K >= 2 for spread='mean_absolute', got {self.topk}")
         if not isinstance(self.state_noise, bool):
             raise TypeError(f"state_noise: expected a bool, got {self.state_noise!r}")
-        if not self.low < self.high:
-            raise ValueError(f"low: expected a value below high={self.high}, got {self.low}")
+        if not self.low <= self.high:
+            raise ValueError(f"low: expected a value <= high={self.high}, got {self.low}")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class TrainConfig:
     overshooting_distance: int = 0  # D, steps of latent overshooting; 0 or 1: none [P Eq. 7]
     overshooting_weight: float = 0.0  # of the overshooting KL, mean over distances [P Eq. 7]
     overshooting_reward_weight: float = 0.0  # reward loss on overshot states [G first commit: 100]
-    exploration_stddev: float = 0.3  # of Normal noise on actions while collecting [P Alg. 1]
+    exploration_stddev: float = 0.3  # of noise while collecting, in half widths of the box [P]
     exploration_ramp: int = 0  # episodes until the noise reaches its minimum; 0: constant [G]
     exploration_min_stddev: float = 0.0  # where the ramp ends [G configs.py:256]
     evaluation_interval: int = 25  # collected episodes between two evaluations; 0: never [O]

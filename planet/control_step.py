@@ -29,7 +29,8 @@ class StepInputs:
       frames: the newest observations, uint8 [B, h, w, 3].
       seeds: of the step, int64 [B].
       action: executed before it, [B, A].
-      exploration_stddev: of the noise on the planned action, float32 [].
+      exploration_stddev: of the noise on the planned action, in units of half the width of the
+        box, float32 [].
     """
 
     frames: Tensor
@@ -97,10 +98,13 @@ class ControlStep:
 
     @torch.no_grad()
     def explore(self, action: Tensor, inputs: StepInputs) -> Tensor:
-        """Adds Normal noise to planned actions [B, A] and clips to the planner's bounds."""
+        """Adds Normal noise to planned actions [B, A] and clips to the planner's box.
+
+        Its stddev is `inputs.exploration_stddev` times half the width of the box.
+        """
+        box = self.planner.box(action.device)
         noise = draws.normals(inputs.seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
-        noisy = action + inputs.exploration_stddev * noise
-        return _clip(noisy, self.planner.low, self.planner.high)
+        return box.clip(action + inputs.exploration_stddev * noise * box.half_width)
 
 
 class EagerStep:
@@ -129,14 +133,3 @@ class EagerStep:
         plan = self._step.plan(latent, inputs.seeds)
         action = self._step.explore(plan.action, inputs) if explore else plan.action
         return StepOutcome(latent, plan, action.cpu())
-
-
-def _clip(action: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
-    """Numbers are arguments of a kernel; tensors of them would be copied from the host."""
-    if isinstance(low, Tensor):
-        action = torch.maximum(action, low.to(action.device))
-    else:
-        action = action.clamp(min=low)
-    if isinstance(high, Tensor):
-        return torch.minimum(action, high.to(action.device))
-    return action.clamp(max=high)

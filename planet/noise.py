@@ -14,6 +14,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from planet.scalars import whole_number
+
 STREAM_ACTIONS: Final = 0
 STREAM_STATE: Final = 1
 STREAM_EXPLORATION: Final = 2
@@ -36,11 +38,10 @@ def check_seed(seed: int, kinds: str = "an int") -> int:
       kinds: what the caller takes, for the message.
 
     Raises:
-      TypeError: `seed` is not an int.
+      TypeError: `seed` is neither an int nor a numpy integer.
       ValueError: `seed` lies outside [-2**63, 2**64).
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed: expected {kinds}, got {type(seed).__name__}")
+    seed = whole_number("seed", seed, kinds)
     if not -(1 << 63) <= seed < (1 << 64):
         raise ValueError(f"seed: expected a value in [-2**63, 2**64), got {seed}")
     return seed & _MASK64
@@ -85,7 +86,7 @@ def mix_seed(seed: int, word: int) -> int:
       TypeError: `seed` or `word` is not an int.
       ValueError: `seed` or `word` is out of range.
     """
-    _check_range("word", word, 64)
+    word = _check_range("word", word, 64)
     z = (check_seed(seed) + (word + 1) * _GOLDEN) & _MASK64
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
@@ -106,7 +107,7 @@ def row_seeds(seed: int, rows: int, device: torch.device | str = "cpu") -> Tenso
       TypeError: `seed` or `rows` is not an int.
       ValueError: `seed` or `rows` is out of range.
     """
-    _check_range("rows", rows, 31)
+    rows = _check_range("rows", rows, 31)
     return torch.tensor([mix_seed(seed, row) for row in range(rows)], dtype=torch.int64).to(device)
 
 
@@ -129,8 +130,8 @@ class Noise:
             check_seeds(self.seed)
         else:
             check_seed(self.seed, kinds="an int or an int64 tensor [B]")
-        _check_range("iteration", self.iteration, 16)
-        _check_range("particle", self.particle, 32)
+        for name, bits in (("iteration", 16), ("particle", 32)):
+            object.__setattr__(self, name, _check_range(name, getattr(self, name), bits))
 
     def seeds(self, rows: int, device: torch.device | str) -> Tensor:
         """The seed of every problem, int64 [rows]."""
@@ -254,8 +255,8 @@ def normals(
     return both.reshape(len(seeds), padded, dims)[:, :candidates].float()
 
 
-def _check_range(name: str, value: int, bits: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+def _check_range(name: str, value: int, bits: int) -> int:
+    value = whole_number(name, value)
     if not 0 <= value < 1 << bits:
         raise ValueError(f"{name}: expected a value in [0, 2**{bits}), got {value}")
+    return value

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from planet import verification
+from planet.scalars import check_not_negative
 
 MAX_SIZE = 512
 MAX_REWARD_LAYERS = 4
@@ -191,12 +192,8 @@ class RolloutWeights:
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name}: expected one of {list(choices)}, got {value!r}")
-        if isinstance(self.min_stddev, bool) or not isinstance(self.min_stddev, (int, float)):
-            raise TypeError(f"min_stddev: expected a float, got {type(self.min_stddev).__name__}")
-        if not 0.0 <= self.min_stddev <= torch.finfo(torch.float32).max:
-            raise ValueError(
-                f"min_stddev: expected a finite float32 value >= 0, got {self.min_stddev}"
-            )
+        min_stddev = check_not_negative("min_stddev", self.min_stddev)
+        object.__setattr__(self, "min_stddev", float(min_stddev))
 
     def _tensor_names(self) -> list[str]:
         """The tensors that this transition has, without the reward layers."""

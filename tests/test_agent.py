@@ -403,7 +403,9 @@ def test_pictures_with_other_strides_are_taken() -> None:
 
 def test_exploration_noise_has_its_stddev_and_no_bias() -> None:
     rows = 4000
-    agent = make_agent(0.3, candidates=2, topk=1, iterations=1, low=-1e3, high=1e3)
+    agent = make_agent(
+        0.3e-3, candidates=2, topk=1, iterations=1, low=-1e3, high=1e3, initial_stddev=1e-3
+    )  # in units of half the width of the box, so that nothing is clipped
     pictures = np.broadcast_to(frame(0), (rows, SIZE, SIZE, 3))
     actions = {}
     for explore in (False, True):

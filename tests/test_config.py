@@ -437,7 +437,7 @@ REFUSED: dict[str, list[object]] = {
     "planner.initial_stddev": [0.0, -1.0, float("nan")],
     "planner.spread": ["range"],
     "planner.epsilon": [-1e-6, float("nan")],
-    "planner.low": [1.0, float("nan"), float("-inf"), "0"],
+    "planner.low": [1.5, float("nan"), float("-inf"), "0"],
     "planner.high": [float("nan"), float("inf"), None],
     "planner.state_noise": [1, None, "yes"],
     "planner.discount": [0.0, -1.0, float("inf")],

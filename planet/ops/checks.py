@@ -5,14 +5,15 @@ Only sizes, dtypes and devices are looked at: data is never scanned, no device i
 
 from __future__ import annotations
 
-import math
-import sys
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import Noise, check_seeds
+from planet.ops.bounds import Bound, expand_bounds
+from planet.scalars import check_bool, check_float, check_int, whole_number
 from planet.weights import RolloutWeights
 
 MAX_HORIZON = (1 << 16) - 1
@@ -29,8 +30,8 @@ def check_rollout(
     noise: Noise | Tensor | None,
     discount: float,
     precision: str,
-) -> None:
-    """Checks the arguments of `rollout_returns`."""
+) -> float:
+    """Checks the arguments of `rollout_returns`, and returns the discount as a float."""
     _check_type("weights", weights, RolloutWeights)
     _check_tensor("actions", actions, 4, "[H, B, J, A]")
     horizon, batch, candidates, _ = actions.shape
@@ -51,19 +52,37 @@ def check_rollout(
         raise TypeError(
             f"noise: expected Noise, a tensor [H, B, J, S] or None, got {type(noise).__name__}"
         )
-    _check_float("discount", discount)
     check_precision(precision)
+    return float(check_float("discount", discount))
 
 
-def check_refit(actions: Tensor, returns: Tensor, topk: int, spread: str, epsilon: float) -> None:
-    """Checks the arguments of `refit`."""
+def check_refit(
+    actions: Tensor, returns: Tensor, topk: int, spread: str, epsilon: float
+) -> tuple[int, float]:
+    """Checks the arguments of `refit`, and returns topk and epsilon in Python's types."""
     _check_tensor("actions", actions, 4, "[H, B, J, A]")
     _check_positive("actions", actions, "[H, B, J, A]")
     _check_tensor("returns", returns, 2, "[B, J]")
     _check_shape("returns", returns, tuple(actions.shape[1:3]), "[B, J]")
     _check_device("returns", returns, actions.device)
-    _check_topk(topk, actions.shape[2])
-    _check_spread(spread, topk, epsilon)
+    topk = _check_topk(topk, actions.shape[2])
+    return topk, _check_spread(spread, topk, epsilon)
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """Numbers of a `cem_plan` that were checked, in Python's types; bounds [B, A]."""
+
+    candidates: int
+    topk: int
+    iterations: int
+    first_iteration: int
+    low: Tensor
+    high: Tensor
+    epsilon: float
+    state_noise: bool
+    discount: float
+    budget_ms: float | None
 
 
 def check_cem_plan(
@@ -75,15 +94,15 @@ def check_cem_plan(
     topk: int,
     iterations: int,
     first_iteration: int,
-    low: float | Tensor,
-    high: float | Tensor,
+    low: Bound,
+    high: Bound,
     spread: str,
     epsilon: float,
     state_noise: bool,
     discount: float,
     precision: str,
     budget_ms: float | None,
-) -> None:
+) -> PlanSettings:
     """Checks the arguments of `cem_plan` (its seed is checked where it is resolved)."""
     _check_type("weights", weights, RolloutWeights)
     _check_tensor("mean", mean, 3, "[H, B, A]")
@@ -95,27 +114,37 @@ def check_cem_plan(
     _check_tensor("stddev", stddev, 3, "[H, B, A]")
     _check_shape("stddev", stddev, tuple(mean.shape), "[H, B, A]")
     _check_device("stddev", stddev, weights.device)
-    check_int("candidates", candidates, 1, MAX_CANDIDATES)
+    candidates = check_int("candidates", candidates, 1, MAX_CANDIDATES)
     check_latent(weights, latent, batch, candidates)
-    _check_topk(topk, candidates)
-    check_int("iterations", iterations, 1, MAX_ITERATIONS)
-    check_int("first_iteration", first_iteration, 0, MAX_ITERATIONS)
+    topk = _check_topk(topk, candidates)
+    iterations = check_int("iterations", iterations, 1, MAX_ITERATIONS)
+    first_iteration = check_int("first_iteration", first_iteration, 0, MAX_ITERATIONS)
     if first_iteration + iterations > MAX_ITERATIONS:
         raise ValueError(
             f"first_iteration: expected first_iteration + iterations <= {MAX_ITERATIONS}, "
             f"got {first_iteration} + {iterations}"
         )
-    _check_bounds(low, high, mean)
-    _check_spread(spread, topk, epsilon)
-    _check_type("state_noise", state_noise, bool)
-    _check_float("discount", discount)
+    lower, upper = expand_bounds(low, high, mean)
+    epsilon = _check_spread(spread, topk, epsilon)
+    state_noise = check_bool("state_noise", state_noise)
+    discount = float(check_float("discount", discount))
     check_precision(precision)
     if budget_ms is not None:
-        _check_float("budget_ms", budget_ms)
-        if budget_ms <= 0:
-            raise ValueError(f"budget_ms: expected a value > 0 or None, got {budget_ms}")
+        budget_ms = check_budget(budget_ms)
         if mean.device.type != "cpu":
             raise ValueError(f"budget_ms: only available on cpu, got tensors on {mean.device}")
+    return PlanSettings(
+        candidates, topk, iterations, first_iteration, lower, upper, epsilon, state_noise,
+        discount, budget_ms,
+    )  # fmt: skip
+
+
+def check_budget(budget_ms: float) -> float:
+    """Checks a plan's milliseconds."""
+    budget_ms = check_float("budget_ms", budget_ms)
+    if budget_ms <= 0:
+        raise ValueError(f"budget_ms: expected a value > 0 or None, got {budget_ms}")
+    return float(budget_ms)
 
 
 def check_start(weights: RolloutWeights, latent: LatentState) -> int:
@@ -158,81 +187,22 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"precision: expected one of {list(PRECISIONS)}, got {precision!r}")
 
 
-def check_int(name: str, value: int, least: int, most: int) -> None:
-    """Checks least <= value <= most."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name}: expected a value >= {least}, got {value}")
-    if value > most:
-        raise ValueError(f"{name}: expected a value <= {most}, got {value}")
-
-
-def bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Action bounds, which `check_cem_plan` has checked, as tensors.
-
-    Args:
-      low: float, [A] or [B, A].
-      high: likewise.
-      mean: [H, B, A], for sizes, dtype and device.
-
-    Returns:
-      Two float32 tensors [B, A] (views where possible).
-    """
-    _, batch, size = mean.shape
-    # Filled where they are: a copy from the host would wait, and no CUDA graph could capture it.
-    lower, upper = (
-        value.expand(batch, size)
-        if isinstance(value, Tensor)
-        else mean.new_full((batch, size), float(value))
-        for value in (low, high)
-    )
-    return lower, upper
-
-
-def _check_bounds(low: float | Tensor, high: float | Tensor, mean: Tensor) -> None:
-    _, batch, size = mean.shape
-    for name, value in (("low", low), ("high", high)):
-        if isinstance(value, Tensor):
-            shape = tuple(value.shape)
-            if shape not in ((size,), (batch, size)):
-                raise ValueError(
-                    f"{name}: expected a float or shape [A={size}] or [B={batch}, A={size}], "
-                    f"got {list(shape)}"
-                )
-            _check_tensor(name, value, (1, 2), "[A] or [B, A]")
-            _check_device(name, value, mean.device)
-        else:
-            _check_float(name, value, "a float or a tensor [A] or [B, A]")
-    if not isinstance(low, Tensor) and not isinstance(high, Tensor) and not low < high:
-        raise ValueError(f"low: expected a value below high={high}, got {low}")
-
-
-def _check_topk(topk: int, candidates: int) -> None:
-    if isinstance(topk, bool) or not isinstance(topk, int):
-        raise TypeError(f"topk: expected an int, got {type(topk).__name__}")
+def _check_topk(topk: int, candidates: int) -> int:
+    topk = whole_number("topk", topk)
     if not 1 <= topk <= candidates:
         raise ValueError(f"topk: expected 1 <= K <= J={candidates}, got {topk}")
+    return topk
 
 
-def _check_spread(spread: str, topk: int, epsilon: float) -> None:
+def _check_spread(spread: str, topk: int, epsilon: float) -> float:
     if spread not in SPREADS:
         raise ValueError(f"spread: expected one of {list(SPREADS)}, got {spread!r}")
     if spread == "mean_absolute" and topk < 2:
         raise ValueError(f"topk: expected K >= 2 for spread='mean_absolute', got {topk}")
-    _check_float("epsilon", epsilon)
+    epsilon = check_float("epsilon", epsilon)
     if epsilon < 0:
         raise ValueError(f"epsilon: expected a value >= 0, got {epsilon}")
-
-
-def _check_float(name: str, value: float, kinds: str = "a float") -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name}: expected {kinds}, got {type(value).__name__}")
-    if isinstance(value, int) and abs(value) > sys.float_info.max:
-        bits = value.bit_length()
-        raise ValueError(f"{name}: expected a finite value, got an int of {bits} bits")
-    if not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite value, got {value}")
+    return float(epsilon)
 
 
 def _check_horizon(name: str, horizon: int) -> None:

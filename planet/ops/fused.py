@@ -22,13 +22,8 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import extension
-from planet.ops.checks import (
-    SPREADS,
-    bounds,
-    check_cem_plan,
-    check_refit,
-    check_rollout,
-)
+from planet.ops.bounds import Bound
+from planet.ops.checks import SPREADS, check_cem_plan, check_refit, check_rollout
 from planet.ops.kernels import CpuKernels, CudaKernels
 from planet.ops.results import Plan, Refit
 from planet.weights import RolloutWeights
@@ -58,7 +53,7 @@ def rollout_returns(
         "fp16" and "bf16" are for CUDA devices.
     """
     _require_extension()
-    check_rollout(weights, latent, actions, noise, discount, precision)
+    discount = check_rollout(weights, latent, actions, noise, discount, precision)
     kernels = _kernels("weights", "rollout_returns", weights.device)
     seeds, iteration, particle = None, 0, 0
     if isinstance(noise, Noise):
@@ -74,7 +69,7 @@ def rollout_returns(
         seeds,
         iteration,
         particle,
-        float(discount),
+        discount,
     )
     return returns
 
@@ -96,10 +91,10 @@ def refit(
       ImportError: the extension is missing.
     """
     _require_extension()
-    check_refit(actions, returns, topk, spread, epsilon)
+    topk, epsilon = check_refit(actions, returns, topk, spread, epsilon)
     mean, stddev, elites, best = _kernels("actions", "refit", actions.device).call(
         "refit",
-        actions.contiguous(), returns.contiguous(), topk, SPREADS.index(spread), float(epsilon),
+        actions.contiguous(), returns.contiguous(), topk, SPREADS.index(spread), epsilon,
     )  # fmt: skip
     return Refit(mean, stddev, elites, best)
 
@@ -116,8 +111,8 @@ def cem_plan(
     topk: int,
     iterations: int,
     first_iteration: int = 0,
-    low: float | Tensor = -1.0,
-    high: float | Tensor = 1.0,
+    low: Bound = -1.0,
+    high: Bound = 1.0,
     spread: str = "population",
     epsilon: float = 1e-6,
     state_noise: bool = True,
@@ -137,13 +132,12 @@ def cem_plan(
       KeyboardInterrupt: Ctrl-C came during a plan on the CPU; it is noticed between iterations.
     """
     _require_extension()
-    check_cem_plan(
+    given = check_cem_plan(
         weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
         low, high, spread, epsilon, state_noise, discount, precision, budget_ms,
     )  # fmt: skip
     kernels = _kernels("weights", "cem_plan", weights.device)
-    lower, upper = bounds(low, high, mean)
-    kernels.check_memory(mean, candidates)
+    kernels.check_memory(mean, given.candidates)
     mean, stddev, best, done = kernels.call(
         "cem_plan",
         *kernels.plan_model(weights, precision),
@@ -152,19 +146,20 @@ def cem_plan(
         mean.contiguous(),
         stddev.contiguous(),
         kernels.seeds(seed, mean.shape[1], mean.device),
-        lower.contiguous(),
-        upper.contiguous(),
-        candidates,
-        topk,
-        iterations,
-        first_iteration,
+        given.low.contiguous(),
+        given.high.contiguous(),
+        given.candidates,
+        given.topk,
+        given.iterations,
+        given.first_iteration,
         SPREADS.index(spread),
-        float(epsilon),
-        bool(state_noise),
-        float(discount),
-        budget_ms,
+        given.epsilon,
+        given.state_noise,
+        given.discount,
+        given.budget_ms,
     )
-    return Plan(mean[0].clone(), mean, stddev, best, iterations if budget_ms is None else int(done))
+    iterations = given.iterations if given.budget_ms is None else int(done)
+    return Plan(mean[0].clone(), mean, stddev, best, iterations)
 
 
 def _require_extension() -> None:

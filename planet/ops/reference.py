@@ -16,7 +16,8 @@ from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, normals, resolve_seeds
-from planet.ops.checks import bounds, check_cem_plan, check_refit, check_rollout
+from planet.ops.bounds import Bound
+from planet.ops.checks import check_cem_plan, check_refit, check_rollout
 from planet.ops.equations import (
     activate,
     gaussian_head,
@@ -76,7 +77,7 @@ def rollout_returns(
       TypeError, ValueError: a type, shape, dtype, device or value disagrees; the message names the
         argument, what was expected and what came.
     """
-    check_rollout(weights, latent, actions, noise, discount, precision)
+    discount = check_rollout(weights, latent, actions, noise, discount, precision)
     # Inside a caller's autocast the products would silently be bfloat16 or float16.
     with torch.autocast(actions.device.type, enabled=False):
         candidates = actions.shape[2]
@@ -186,7 +187,7 @@ def refit(
     Raises:
       TypeError, ValueError: as `rollout_returns`.
     """
-    check_refit(actions, returns, topk, spread, epsilon)
+    topk, epsilon = check_refit(actions, returns, topk, spread, epsilon)
     # Ascending order of the negated return puts NaN last, and a stable sort keeps ties by index.
     elites = torch.sort(-returns, dim=-1, stable=True).indices[:, :topk]
     horizon, _, _, size = actions.shape
@@ -214,8 +215,8 @@ def cem_plan(
     topk: int,
     iterations: int,
     first_iteration: int = 0,
-    low: float | Tensor = -1.0,
-    high: float | Tensor = 1.0,
+    low: Bound = -1.0,
+    high: Bound = 1.0,
     spread: str = "population",
     epsilon: float = 1e-6,
     state_noise: bool = True,
@@ -240,8 +241,10 @@ def cem_plan(
       topk: K, 1 to J.
       iterations: I, 1 or more.
       first_iteration: number of the first iteration; only the random numbers depend on it.
-      low: smallest action: float, [A] or [B, A].
-      high: largest action, likewise.
+      low: smallest action: a float, or [A] or [B, A] as a list, a numpy array or a tensor (which
+        must be where the weights are); of any real dtype, rounded to the nearest float32. Checked
+        element by element unless on another device than the CPU, which is not waited for.
+      high: largest action, likewise; low = high fixes an action.
       spread: see `refit`.
       epsilon: see `refit`.
       state_noise: sample the prior (True) or follow its mean.
@@ -256,32 +259,39 @@ def cem_plan(
     Raises:
       TypeError, ValueError: as `rollout_returns`.
     """
-    check_cem_plan(
+    given = check_cem_plan(
         weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
         low, high, spread, epsilon, state_noise, discount, precision, budget_ms,
     )  # fmt: skip
     horizon, batch, size = mean.shape
     seeds = resolve_seeds(seed, batch, mean.device)
-    lower, upper = bounds(low, high, mean)
+    budget_ms = given.budget_ms
     started = time.perf_counter()
     longest, done, best = 0.0, 0, mean.new_empty(batch)
-    for iteration in range(first_iteration, first_iteration + iterations):
+    for iteration in range(given.first_iteration, given.first_iteration + given.iterations):
         began = time.perf_counter()
         if done and budget_ms is not None and (began - started + longest) * 1e3 > budget_ms:
             break
         draw = torch.stack(
             [
-                normals(seeds, candidates, size, stream=STREAM_ACTIONS, time=t, iteration=iteration)
+                normals(
+                    seeds,
+                    given.candidates,
+                    size,
+                    stream=STREAM_ACTIONS,
+                    time=t,
+                    iteration=iteration,
+                )
                 for t in range(horizon)
             ]
         )
         actions = mean[:, :, None] + stddev[:, :, None] * draw
-        actions = actions.clamp(lower[None, :, None], upper[None, :, None])
-        noise = Noise(seeds, iteration) if state_noise else None
+        actions = actions.clamp(given.low[None, :, None], given.high[None, :, None])
+        noise = Noise(seeds, iteration) if given.state_noise else None
         returns = rollout_returns(
-            weights, latent, actions, noise, discount=discount, precision=precision
+            weights, latent, actions, noise, discount=given.discount, precision=precision
         )
-        fitted = refit(actions, returns, topk=topk, spread=spread, epsilon=epsilon)
+        fitted = refit(actions, returns, topk=given.topk, spread=spread, epsilon=given.epsilon)
         mean, stddev, best = fitted.mean, fitted.stddev, fitted.best
         longest, done = max(longest, time.perf_counter() - began), done + 1
     return Plan(mean[0].clone(), mean, stddev, best, done)

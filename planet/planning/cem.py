@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,15 +11,21 @@ from torch import Tensor
 from planet.config import PlannerConfig
 from planet.latent import LatentState
 from planet.ops import backend
-from planet.ops.checks import MAX_HORIZON, check_int, check_start
+from planet.ops.bounds import Bound, CheckedBound
+from planet.ops.checks import MAX_HORIZON, check_start
 from planet.ops.results import Plan
 from planet.ops.variants import check_variant, cuda_variant
+from planet.planning.box import Box
+from planet.scalars import check_int, check_not_negative
 from planet.weights import RolloutWeights
 
 
 @dataclass(frozen=True)
 class CEMPlanner:
-    """Plans from mean 0 and stddev `initial_stddev` at every call (Hafner et al., 2019, Alg. 2).
+    """Plans from the middle of the box of actions at every call (Hafner et al., 2019, Alg. 2).
+
+    The first candidates have the middle of the box as mean, and half its width times
+    `initial_stddev` as stddev: 0 and 1 in [-1, 1], as the paper has them.
 
     Attributes:
       horizon: H, model steps.
@@ -27,10 +33,13 @@ class CEMPlanner:
       iterations: I.
       topk: K, elites.
       backend: "fused" (compiled core) or "reference" (plain PyTorch).
-      initial_stddev: of the first iteration's actions.
-      low: smallest action: float, [A] or [B, A].
-      high: largest action, likewise.
-      spread, epsilon: see `planet.ops.reference.refit`.
+      initial_stddev: of the first iteration's actions, in units of half the width of the box.
+      low: smallest action: a float, or [A] or [B, A] as a list, a numpy array or a tensor on any
+        device; of any real dtype, rounded to the nearest float32. Copied and checked here, element
+        by element unless on another device than the CPU.
+      high: largest action, likewise; low = high fixes an action.
+      spread, epsilon: see `planet.ops.reference.refit`. The default epsilon keeps every stddev
+        above 1e-3; a box that is not wide against that needs a smaller one.
       state_noise, discount, precision, budget_ms: see `planet.ops.reference.cem_plan`.
       variant: of the fused backend's CUDA kernels (`planet.ops.variants`); None: as a `with
         cuda_variant(...)` around the call says, else "portable".
@@ -42,8 +51,8 @@ class CEMPlanner:
     topk: int = 100
     backend: str = "fused"
     initial_stddev: float = 1.0
-    low: float | Tensor = -1.0
-    high: float | Tensor = 1.0
+    low: Bound = -1.0
+    high: Bound = 1.0
     spread: str = "population"
     epsilon: float = 1e-6
     state_noise: bool = True
@@ -51,6 +60,9 @@ class CEMPlanner:
     precision: str = "fp32"
     budget_ms: float | None = None
     variant: str | None = None
+    _boxes: dict[torch.device, Box] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         backend(self.backend)
@@ -60,12 +72,15 @@ class CEMPlanner:
                 raise ValueError(
                     f"variant: expected None with backend={self.backend!r}, got {self.variant!r}"
                 )
-        check_int("horizon", self.horizon, 1, MAX_HORIZON)
-        stddev = self.initial_stddev
-        if isinstance(stddev, bool) or not isinstance(stddev, (int, float)):
-            raise TypeError(f"initial_stddev: expected a float, got {type(stddev).__name__}")
-        if not 0.0 <= stddev < float("inf"):
-            raise ValueError(f"initial_stddev: expected a finite value >= 0, got {stddev}")
+        # Frozen, so what was checked is set as dataclasses themselves do it.
+        horizon = check_int("horizon", self.horizon, 1, MAX_HORIZON)
+        object.__setattr__(self, "horizon", horizon)
+        stddev = check_not_negative("initial_stddev", self.initial_stddev)
+        object.__setattr__(self, "initial_stddev", stddev)
+        box = Box.between(self.low, self.high)
+        object.__setattr__(self, "low", box.low)
+        object.__setattr__(self, "high", box.high)
+        self._boxes[_home(box)] = box
 
     @staticmethod
     def from_config(config: PlannerConfig) -> CEMPlanner:
@@ -85,7 +100,7 @@ class CEMPlanner:
         Args:
           weights: snapshot of the model.
           latent: belief [B, D] and state [B, S].
-          seed: int, or int64 tensor [B]; the same seed gives the same plan.
+          seed: int (numpy's too), or int64 tensor [B]; the same seed gives the same plan.
           budget_ms: milliseconds that this plan may take; None: those of the planner.
 
         Returns:
@@ -95,20 +110,22 @@ class CEMPlanner:
         Raises:
           TypeError, ValueError: see `planet.ops.reference.cem_plan`.
         """
-        shape = (self.horizon, check_start(weights, latent), weights.action_size)
-        mean = torch.zeros(shape, dtype=torch.float32, device=weights.device)
+        batch, size, device = check_start(weights, latent), weights.action_size, weights.device
+        box = self.box(device)
+        box.check_shapes(batch, size)
+        mean, stddev = box.distribution((self.horizon, batch, size), self.initial_stddev, device)
         with cuda_variant(self.variant) if self.variant else nullcontext():
             plan: Plan = backend(self.backend).cem_plan(
                 weights,
                 latent,
                 mean,
-                torch.full_like(mean, self.initial_stddev),
+                stddev,
                 seed=seed,
                 candidates=self.candidates,
                 topk=self.topk,
                 iterations=self.iterations,
-                low=self.low,
-                high=self.high,
+                low=CheckedBound(box.low),
+                high=CheckedBound(box.high),
                 spread=self.spread,
                 epsilon=self.epsilon,
                 state_noise=self.state_noise,
@@ -117,6 +134,12 @@ class CEMPlanner:
                 budget_ms=self.budget_ms if budget_ms is None else budget_ms,
             )
         return plan
+
+    def box(self, device: torch.device) -> Box:
+        """The box of actions on `device`, where its tensors are copied once."""
+        if device not in self._boxes:
+            self._boxes[device] = next(iter(self._boxes.values())).to(device)
+        return self._boxes[device]
 
     def try_out(self, weights: RolloutWeights) -> None:
         """Plans once with a small plan, so that what is missing is found before any work.
@@ -128,8 +151,11 @@ class CEMPlanner:
           ImportError: the backend is missing.
           TypeError, ValueError: a setting, or the backend does not serve the device or precision.
         """
-        latent = LatentState(
-            torch.zeros(1, weights.belief_size, device=weights.device),
-            torch.zeros(1, weights.state_size, device=weights.device),
-        )
+        zeros = weights.input_weight.new_zeros
+        latent = LatentState(zeros(1, weights.belief_size), zeros(1, weights.state_size))
         replace(self, horizon=1, candidates=self.topk, iterations=1).plan(weights, latent)
+
+
+def _home(box: Box) -> torch.device:
+    middle = box.middle
+    return middle.device if isinstance(middle, Tensor) else torch.device("cpu")

@@ -2,6 +2,7 @@
 #include "planner.h"
 
 #include <cmath>
+#include <limits>
 
 #include "harness.h"
 #include "memory.h"
@@ -51,8 +52,10 @@ std::vector<float> plan_below(const RandomModel& source, Variant variant,
                               const PlannerOptions& options, const Start& start, int64_t seed) {
   const PackedModel packed(source, variant);
   const int64_t row = options.batch * source.sizes.action;
-  std::vector<float> low(row, options.low), high(row, options.high), mean(options.horizon * row),
-      stddev(options.horizon * row, options.initial_stddev), best(options.batch);
+  const float middle = (options.low + options.high) / 2, half = (options.high - options.low) / 2;
+  std::vector<float> low(row, options.low), high(row, options.high),
+      mean(options.horizon * row, middle),
+      stddev(options.horizon * row, half * options.initial_stddev), best(options.batch);
   std::vector<int64_t> seeds;
   for (int64_t b = 0; b < options.batch; ++b) {
     seeds.push_back(row_seed(seed, static_cast<uint32_t>(b)));
@@ -107,6 +110,8 @@ TEST("a planner's plans are those of cem_plan, for any number of threads") {
         options.threads = threads;
         options.discount = 0.9;
         options.low = -0.5f;
+        options.high = 2.0f;
+        options.initial_stddev = 0.75f;
         std::string error;
         const auto planner = Planner::make(view_of(model), options, error);
         CHECK_EQUAL(error, std::string());
@@ -122,6 +127,52 @@ TEST("a planner's plans are those of cem_plan, for any number of threads") {
         }
       }
     }
+  }
+}
+
+// One action, one step: reward -|action - 15|.
+RandomModel distance_to_15(Random& random) {
+  RandomModel model(Shape{0, 1, 1, 2, {2, 1}, false}, random);
+  model.input_weight = {0, 1, 0, -1};  // of state and action: the action's two signs
+  model.input_bias = {0, 0};
+  model.prior_hidden_weight = {1, 0, 0, 1};
+  model.prior_hidden_bias = {0, 0};
+  model.prior_weight = {1, -1, 0, 0};  // the state is the action
+  model.prior_bias = {0, -100};
+  model.reward_weights = {{1, -1}, {-1, -1}};
+  model.reward_biases = {{-15, 15}, {0}};
+  model.min_stddev = 0.0f;
+  return model;
+}
+
+TEST("a planner finds what lies anywhere in its box") {
+  Random random(options().seed);
+  const RandomModel model = distance_to_15(random);
+  constexpr float kMost = std::numeric_limits<float>::max();
+  const struct {
+    float low, high, expected, tolerance;
+  } boxes[] = {
+      {10, 20, 15, 0.05f},         {0, 30, 15, 0.05f},
+      {14, 16, 15, 0.05f},         {-3000, 3000, 15, 3},
+      {16, 20, 16, 0.0f},          {17, 17, 17, 0.0f},
+      {0.1f, 0.1f, 0.1f, 0.0f},    {1e-45f, 1e-45f, 1e-45f, 0.0f},
+      {kMost, kMost, kMost, 0.0f}, {-kMost, kMost, 0, kMost},
+  };
+  for (const auto& box : boxes) {
+    const Scope scope("box ", box.low, " to ", box.high);
+    PlannerOptions options;
+    options.horizon = 1;
+    options.low = box.low;
+    options.high = box.high;
+    std::string error;
+    const auto planner = Planner::make(view_of(model), options, error);
+    CHECK_EQUAL(error, std::string());
+    if (planner == nullptr) return;
+    const float start = 0;
+    const Plan plan = planner->plan(nullptr, &start, int64_t{1});
+    const float action = plan.action[0];
+    CHECK(std::isfinite(action) && action >= box.low && action <= box.high);
+    CHECK(std::abs(action - box.expected) <= box.tolerance);
   }
 }
 
@@ -148,8 +199,8 @@ TEST("wrong options of a planner are explained") {
       {with([](auto& o) { o.threads = 0; }), "threads: expected 1 to 1024, got 0"},
       {with([](auto& o) { o.initial_stddev = -1; }),
        "initial_stddev: expected a finite value >= 0"},
-      {with([](auto& o) { o.low = 1.0f; }), "low, high: expected finite values, low below high"},
-      {with([](auto& o) { o.high = NAN; }), "low, high: expected finite values, low below high"},
+      {with([](auto& o) { o.low = 1.5f; }), "low, high: expected finite values, low <= high"},
+      {with([](auto& o) { o.high = NAN; }), "low, high: expected finite values, low <= high"},
       {with([](auto& o) { o.epsilon = -1.0; }), "epsilon: expected a finite value >= 0"},
       {with([](auto& o) { o.discount = INFINITY; }), "discount: expected a finite value"},
       {with([](auto& o) { o.budget_ms = 0.0; }), "budget_ms: expected a value > 0"},

@@ -125,7 +125,7 @@ def calls() -> dict[str, tuple[Call, type[Exception], str]]:
         "seed type": (plan(seed=1.0), kind, "seed: expected an int"),
         "seed tensor": (plan(seed=torch.zeros(2)), kind, "seed: expected an int64 tensor"),
         "low": (plan(low=torch.zeros(3)), value, r"low: .*\[A=2\].*got \[3\]"),
-        "bounds": (plan(low=1.0, high=-1.0), value, "low: expected a value below"),
+        "bounds": (plan(low=1.0, high=-1.0), value, "low: expected a value <= high"),
         "budget": (plan(budget_ms=0.0), value, "budget_ms: expected a value > 0"),
     }
 

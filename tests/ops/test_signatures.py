@@ -6,6 +6,7 @@ import inspect
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from random_weights import TINY, make_problem, make_weights
@@ -225,15 +226,34 @@ REFUSED: dict[str, list[Any]] = {
         ({"first_iteration": 65536}, ValueError,
          "first_iteration: expected first_iteration + iterations <= 65536, got 65536 + 1"),
         ({"first_iteration": 0.0}, TypeError, "first_iteration: expected an int, got float"),
-        ({"low": "-1"}, TypeError, "low: expected a float or a tensor [A] or [B, A], got str"),
+        ({"low": "-1"}, TypeError, "low: expected a float or values [A] or [B, A], got str"),
         ({"low": float("-inf")}, ValueError, "low: expected a finite value, got -inf"),
-        ({"low": 1.0}, ValueError, "low: expected a value below high=1.0, got 1.0"),
+        ({"low": 1.5}, ValueError, "low: expected a value <= high=1.0, got 1.5"),
+        ({"low": True}, TypeError, "low: expected a float or values [A] or [B, A], got bool"),
+        ({"high": 1e39}, ValueError, "high: expected a finite float32 value, got 1e+39"),
+        ({"low": np.array([0.0, np.nan])}, ValueError,
+         "low: expected finite float32 values, got nan at [1]"),
+        ({"high": [[1.0, 1.0], [1.0, 1e39]]}, ValueError,
+         "high: expected finite float32 values, got inf at [1, 1]"),
+        ({"low": zeros(2), "high": torch.tensor([0.0, -1.0])}, ValueError,
+         "low: expected values <= high, got 0.0 above -1.0 at [1]"),
+        ({"low": [0, 2]}, ValueError, "low: expected values <= high, got 2.0 above 1.0 at [1]"),
+        ({"low": [0.0, "1"]}, TypeError, "low: expected real numbers, got dtype <U32"),
+        ({"low": np.zeros(2, bool)}, TypeError, "low: expected real numbers, got dtype bool"),
+        ({"low": [[0.0], [0.0, 0.0]]}, ValueError,
+         "low: expected rows of one length, got [[0.0], [0.0, 0.0]]"),
+        ({"low": np.array(0.0)}, ValueError,
+         "low: expected a float or shape [A] or [B, A], got []"),
+        ({"low": zeros(2), "high": zeros(1, 3)}, ValueError,
+         "low, high: expected shapes that agree, got [2] and [1, 3]"),
         ({"high": zeros(3)}, ValueError,
          "high: expected a float or shape [A=2] or [B=2, A=2], got [3]"),
         ({"high": zeros(1, 2)}, ValueError,
          "high: expected a float or shape [A=2] or [B=2, A=2], got [1, 2]"),
-        ({"high": zeros(2).double()}, TypeError,
-         "high: expected torch.float32, got torch.float64"),
+        ({"high": zeros(2, dtype=torch.complex64)}, TypeError,
+         "high: expected real numbers, got torch.complex64"),
+        ({"high": zeros(2).to_sparse()}, TypeError,
+         "high: expected a dense tensor, got torch.sparse_coo"),
         ({"high": zeros(2, device="meta")}, ValueError, "high: expected device cpu, got meta"),
         ({"state_noise": None}, TypeError, "state_noise: expected bool, got NoneType"),
         ({"state_noise": 1}, TypeError, "state_noise: expected bool, got int"),
@@ -254,6 +274,57 @@ def test_a_mistake_is_refused_with_argument_expected_and_received(
     with pytest.raises(kind) as error:
         getattr(ops, op)(**(GOOD[op] | change))
     assert str(error.value) == message
+
+
+def test_numpy_s_numbers_are_taken_as_python_s(ops: ModuleType) -> None:
+    given = {
+        "seed": np.int64(3), "candidates": np.int32(8), "topk": np.uint8(3),
+        "iterations": np.int64(2), "first_iteration": np.int16(1), "low": np.float32(-0.5),
+        "high": np.float64(0.75), "epsilon": np.float64(0.25), "state_noise": np.bool_(True),
+        "discount": np.float32(0.5), "budget_ms": np.float32(1e6),
+    }  # fmt: skip
+    plain = {name: value.item() for name, value in given.items()}
+    plans = [ops.cem_plan(**(GOOD["cem_plan"] | numbers)) for numbers in (given, plain)]
+    assert torch.equal(plans[0].mean, plans[1].mean)
+    assert torch.equal(plans[0].best_return, plans[1].best_return)
+    returns = [
+        ops.rollout_returns(
+            **GOOD["rollout_returns"] | {"discount": discount, "noise": Noise(*noise)}
+        )
+        for discount, noise in (
+            (np.float32(0.5), (np.int64(3), np.int8(1), np.uint32(2**31))), (0.5, (3, 1, 2**31))
+        )
+    ]  # fmt: skip
+    assert torch.equal(*returns)
+    refits = [
+        ops.refit(**GOOD["refit"] | {"topk": topk, "epsilon": epsilon})
+        for topk, epsilon in ((np.int64(2), np.float32(0.5)), (2, 0.5))
+    ]
+    assert torch.equal(refits[0].stddev, refits[1].stddev)
+
+
+@pytest.mark.parametrize("kind", ["float64", "float16", "int64", "uint8", "longdouble"])
+def test_bounds_are_taken_in_every_form_and_type(ops: ModuleType, kind: str) -> None:
+    low, high = [[0, 1], [2, 1]], [4, 2]
+    forms: list[tuple[Any, Any]] = [
+        (low, high), (tuple(low), np.array(high, kind)),
+        (np.array(low, kind)[:, ::-1][:, ::-1], np.array(high, f">{np.dtype(kind).str[1:]}")),
+    ]  # fmt: skip
+    if kind != "longdouble":
+        forms.append((torch.tensor(low, dtype=getattr(torch, kind)), high))
+    expected = ops.cem_plan(
+        **GOOD["cem_plan"] | {"low": torch.tensor(low).float(), "high": torch.tensor(high).float()}
+    )
+    for lower, upper in forms:
+        plan = ops.cem_plan(**GOOD["cem_plan"] | {"low": lower, "high": upper})
+        assert torch.equal(plan.mean, expected.mean)
+
+
+def test_bounds_are_rounded_to_the_nearest_float32(ops: ModuleType) -> None:
+    """As Gymnasium's boxes are; a fixed action is that number."""
+    fixed = [0.1, 1.0 / 3.0]
+    plan = ops.cem_plan(**GOOD["cem_plan"] | {"low": fixed, "high": np.array(fixed)})
+    assert torch.equal(plan.mean, torch.tensor(fixed).expand_as(plan.mean))
 
 
 @pytest.mark.parametrize("op", OPS)

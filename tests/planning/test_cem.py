@@ -1,4 +1,4 @@
-"""`CEMPlanner`: the op with settings, from mean 0 at every call."""
+"""`CEMPlanner`: the op with settings, from the middle of its box at every call."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from linear_model import best_plan, linear_latent, linear_weights
+from linear_model import GAIN, best_plan, linear_latent, linear_weights
 from ops.fused_support import needs_extension
 from random_weights import TINY, make_problem
 
@@ -21,6 +22,7 @@ from planet.ops import backend
 from planet.ops.results import Plan
 from planet.ops.variants import cuda_variant
 from planet.planning import CEMPlanner
+from planet.weights import RolloutWeights
 
 SETTINGS: dict[str, Any] = {"horizon": 4, "candidates": 30, "topk": 5, "iterations": 2}
 
@@ -93,6 +95,8 @@ def test_a_plan_keeps_nothing_for_the_next_call(make_planner: Callable[..., CEMP
 def test_seeds_are_an_int_or_one_per_problem(make_planner: Callable[..., CEMPlanner]) -> None:
     problem, planner = make_problem(TINY, 2), make_planner()
     by_int = planner.plan(problem.weights, problem.latent, seed=3)
+    for seed in (np.int64(3), np.uint8(3)):
+        assert equal(planner.plan(problem.weights, problem.latent, seed=seed), by_int)
     assert equal(planner.plan(problem.weights, problem.latent, seed=row_seeds(3, 2)), by_int)
     assert equal(
         planner.plan(problem.weights, problem.latent),
@@ -105,6 +109,95 @@ def test_the_paper_s_planner_solves_a_linear_model(make_planner: Callable[..., C
     planner = make_planner(horizon=4, candidates=400, topk=40, iterations=10)
     plan = planner.plan(linear_weights(dims=2), linear_latent(start, goal))
     assert (plan.mean - best_plan(start, goal, 4)).abs().max() < 0.1
+
+
+# ---- The box of actions ------------------------------------------------------------------------
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def distance_to(goal: float) -> tuple[RolloutWeights, LatentState]:
+    """One action, one step: reward -|action - goal|."""
+    start = torch.tensor([[0.0]]), torch.tensor([[goal * GAIN]])
+    weights = linear_weights(dims=1, transition="ssm")
+    scaled = [weights.reward_weights[0], weights.reward_weights[1] / GAIN]
+    return replace(weights, reward_weights=scaled), linear_latent(*start, transition="ssm")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "goal"),
+    [
+        (10.0, 20.0, 15.0), (0.0, 30.0, 15.0), (14.0, 16.0, 15.0), (-1.0, 1.0, 0.3),
+        (-300, -100, -150.0), (np.float64(14), [16], 15.0), (torch.tensor([10.0]), 20.0, 15.0),
+        (np.array([[10]]), torch.tensor([20], dtype=torch.int32), 15.0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_plan_reaches_a_goal_anywhere_in_its_box(
+    ops: Any, low: Any, high: Any, goal: float
+) -> None:
+    planner = CEMPlanner(horizon=1, backend=ops.__name__.rpartition(".")[2], low=low, high=high)
+    for seed in range(3):
+        plan = planner.plan(*distance_to(goal), seed=seed)
+        assert abs(plan.action.item() - goal) < 0.05
+        assert plan.stddev.item() < 0.05
+
+
+def test_the_first_candidates_fill_the_box(make_planner: Callable[..., CEMPlanner]) -> None:
+    """Of a dimension's uniform elites, mean and stddev are those of the clipped distribution."""
+    low, high = torch.tensor([[10.0, -4.0], [0.0, 3.0]]), torch.tensor([[20.0, 4.0], [2.0, 3.0]])
+    middle, half = (low + high) / 2, (high - low) / 2
+    mean, stddev = (
+        CEMPlanner(low=low, high=high)
+        .box(torch.device("cpu"))
+        .distribution((3, 2, 2), 0.5, torch.device("cpu"))
+    )
+    assert torch.equal(mean, middle.expand(3, 2, 2))
+    assert torch.equal(stddev, (half * 0.5).expand(3, 2, 2))
+    problem, settings = make_problem(TINY, 2), {"candidates": 2000, "topk": 2000, "iterations": 1}
+    plan = make_planner(low=low, high=high, **settings).plan(problem.weights, problem.latent)
+    assert ((plan.mean - middle).abs() <= 0.1 * half).all()
+    assert ((plan.stddev - 0.72 * half).abs() <= 0.05 * half + 1.1e-3).all()  # clipped at 1 sigma
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (-LARGEST, LARGEST), (LARGEST, LARGEST), (0.99 * LARGEST, LARGEST), (1e-45, 1e-45),
+        (0.0, 1e-45), (0.1, 0.1), (1.0, np.nextafter(np.float32(1.0), np.float32(2.0))),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tensors", [False, True])
+def test_huge_and_tiny_boxes_hold_their_plans(
+    make_planner: Callable[..., CEMPlanner], low: float, high: float, tensors: bool
+) -> None:
+    problem = make_problem(TINY, 1)
+    bounds = {"low": low, "high": [high] * 2} if tensors else {"low": low, "high": high}
+    planner = make_planner(initial_stddev=2.0, **bounds)
+    mean = planner.plan(problem.weights, problem.latent).mean.numpy()
+    assert (np.float32(low) <= mean).all()
+    assert (mean <= np.float32(high)).all()
+    if low == high:
+        assert (mean == np.float32(low)).all()
+
+
+def test_a_planner_keeps_its_own_copy_of_bounds(make_planner: Callable[..., CEMPlanner]) -> None:
+    problem = make_problem(TINY, 1)
+    for bound in (np.array([0.5, 0.1], np.float32), torch.tensor([0.5, 0.1])):
+        planner = make_planner(high=bound)
+        before = planner.plan(problem.weights, problem.latent)
+        bound[:] = float("nan")
+        assert equal(planner.plan(problem.weights, problem.latent), before)
+
+
+def test_bounds_of_another_size_are_named(make_planner: Callable[..., CEMPlanner]) -> None:
+    problem = make_problem(TINY, 2)
+    for high in ([1.0] * 3, [[1.0, 1.0]] * 3, [1.0]):
+        with pytest.raises(ValueError, match=r"^high: expected a float or shape \[A=2\] or \[B=2"):
+            make_planner(high=high).plan(problem.weights, problem.latent)
+
+
+# ---- What is passed on -------------------------------------------------------------------------
 
 
 def test_a_budget_is_passed_on(make_planner: Callable[..., CEMPlanner]) -> None:
@@ -183,13 +276,18 @@ def test_settings_become_a_planner_field_by_field() -> None:
         ({"horizon": 65536}, ValueError, "horizon: expected a value <= 65535, got 65536"),
         ({"horizon": 2.0}, TypeError, "horizon: expected an int, got float"),
         ({"initial_stddev": -1.0}, ValueError,
-         "initial_stddev: expected a finite value >= 0, got -1.0"),
+         "initial_stddev: expected a finite float32 value >= 0, got -1.0"),
         ({"initial_stddev": float("nan")}, ValueError,
-         "initial_stddev: expected a finite value >= 0, got nan"),
+         "initial_stddev: expected a finite float32 value >= 0, got nan"),
         ({"variant": "fast"}, ValueError,
          "variant: expected one of ['portable', 'persistent'], got 'fast'"),
         ({"variant": "portable", "backend": "reference"}, ValueError,
          "variant: expected None with backend='reference', got 'portable'"),
+        ({"low": 1.0, "high": 0.0}, ValueError, "low: expected a value <= high=0.0, got 1.0"),
+        ({"low": np.array([0.0, np.nan])}, ValueError,
+         "low: expected finite float32 values, got nan at [1]"),
+        ({"low": [0.0, 2.0]}, ValueError,
+         "low: expected values <= high, got 2.0 above 1.0 at [1]"),
         ({"initial_stddev": None}, TypeError, "initial_stddev: expected a float, got NoneType"),
     ],
 )  # fmt: skip
@@ -213,6 +311,8 @@ def test_bad_arguments_of_plan_are_named(make_planner: Callable[..., CEMPlanner]
          "latent.belief: expected shape [B, D] or [B, J, D], got []"),
         ((problem.weights, LatentState(latent.belief[:0], latent.state[:0])), ValueError,
          "latent.belief: expected sizes >= 1 in [B, D] or [B, J, D], got [0, 5]"),
+        ((problem.weights, latent, True), TypeError,
+         "seed: expected an int or an int64 tensor [B=2], got bool"),
         ((problem.weights, latent, "0"), TypeError,
          "seed: expected an int or an int64 tensor [B=2], got str"),
     ):  # fmt: skip
