@@ -81,8 +81,9 @@ def run(*command: str, stdin: str | None = None) -> str:
 
 
 def architectures() -> list[str]:
-    """The architectures that wheels carry machine code for: their one home is pyproject.toml."""
-    line = re.search(r"PLANET_CUDA_ARCHS = .*", (ROOT / "pyproject.toml").read_text())
+    """The architectures that wheels carry machine code for: their one home is cmake/cuda.cmake."""
+    file = ROOT / "cmake" / "cuda.cmake"
+    line = re.search(r"PLANET_CUDA_DEFAULT_ARCHS .*", file.read_text(encoding="utf-8"))
     assert line
     return re.findall(r"(\w+)-real", line[0])
 

@@ -1,27 +1,78 @@
 """PEP 517 backend: scikit-build-core, plus torch as a build requirement where it is not at hand.
 
-An isolated `pip install .` into an environment that has torch builds against that torch's headers
-and downloads none; only a build environment that can see no torch at all asks for one.
+A build beside a torch uses that torch's headers and downloads none (`torch_headers.py`); only where
+no torch is in sight one is asked for. What the system lacks is said in a sentence before CMake runs.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 from scikit_build_core import build as _core
-from scikit_build_core.build import *  # noqa: F403  (every hook; two are extended below)
+from scikit_build_core.build import *  # noqa: F403  (every hook; four are extended below)
+from system import check_system
 from torch_headers import find
 
 _Settings = dict[str, "list[str] | str"]
 
 
-def _torch() -> list[str]:
-    return [] if find() else ["torch>=2.11"]
-
-
 def get_requires_for_build_wheel(config_settings: _Settings | None = None) -> list[str]:
     """What scikit-build-core needs (CMake and Ninja if the system has none), and torch headers."""
-    return [*_core.get_requires_for_build_wheel(config_settings), *_torch()]
+    return [*_core.get_requires_for_build_wheel(config_settings), *_torch(config_settings)]
 
 
 def get_requires_for_build_editable(config_settings: _Settings | None = None) -> list[str]:
     """As for a wheel."""
-    return [*_core.get_requires_for_build_editable(config_settings), *_torch()]
+    requires = _core.get_requires_for_build_editable(config_settings)
+    return [*requires, *_torch(config_settings)]
+
+
+def build_wheel(
+    wheel_directory: str,
+    config_settings: _Settings | None = None,
+    metadata_directory: str | None = None,
+) -> str:
+    """Builds with the headers that were found."""
+    _prepare(config_settings)
+    return _core.build_wheel(wheel_directory, config_settings, metadata_directory)
+
+
+def build_editable(
+    wheel_directory: str,
+    config_settings: _Settings | None = None,
+    metadata_directory: str | None = None,
+) -> str:
+    """As for a wheel."""
+    _prepare(config_settings)
+    return _core.build_editable(wheel_directory, config_settings, metadata_directory)
+
+
+def _torch(config_settings: _Settings | None) -> list[str]:
+    _prepare(config_settings)
+    if "PLANET_TORCH_INCLUDE" in os.environ:
+        return []
+    print(
+        "planet: no torch was found to build against, so one is downloaded for the build alone; "
+        "install torch first, or set PLANET_TORCH_INCLUDE=.../torch/include, to avoid that",
+        file=sys.stderr,
+    )
+    return ["torch>=2.11"]
+
+
+def _prepare(config_settings: _Settings | None) -> None:
+    """Checks the system, and tells CMake where torch is: it cannot see the installer."""
+    if "CMAKE_CXX_COMPILER" not in f"{config_settings} {os.environ.get('CMAKE_ARGS')}":
+        _or_exit(check_system)
+    if found := _or_exit(find):
+        os.environ["PLANET_TORCH_INCLUDE"] = str(found)
+
+
+def _or_exit(check: Callable[[], Path | None]) -> Path | None:
+    """Installers show what a hook printed last: one sentence, and no traceback."""
+    try:
+        return check()
+    except (RuntimeError, ValueError) as error:
+        sys.exit(f"planet: {error}")

@@ -1,8 +1,14 @@
 """Finds the torch headers to build against, without importing torch.
 
-In order: PLANET_TORCH_INCLUDE, a torch that this interpreter can import, and the torch of the
-environment that is being installed into (in pip's isolated builds `platlib` still names it).
-The extension uses torch's stable ABI only, so headers and run time may differ in version.
+The extension uses torch's stable ABI only, so that headers and run time may differ in version. So
+where an installer builds in an environment of its own (pip, uv, pipx, `python -m build`), the torch
+of the environment that it installs into will do, or the one beside the installer. In order:
+
+1. PLANET_TORCH_INCLUDE, a folder;
+2. the torch that this interpreter can import;
+3. the torch in its `platlib`, which pip's build environments leave as it was;
+4. the torch where the installer installs to (`installation.py`).
+
 Run as a script it prints the folder, or nothing.
 """
 
@@ -10,24 +16,76 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
-_PROBE = Path("torch/csrc/stable/library.h")
+import installation
+
+OLDEST = (2, 11)
+_STABLE_ABI = Path("torch/csrc/stable/library.h")
+_VERSION_HEADERS = ("torch/headeronly/version.h", "torch/csrc/api/include/torch/version.h")
 
 
 def find() -> Path | None:
-    """The include folder of a torch with stable-ABI headers, or None."""
-    candidates = []
+    """The include folder of a torch that is new enough, or None where there is no torch at all.
+
+    Raises:
+      ValueError: PLANET_TORCH_INCLUDE is wrong, or every torch that was found is too old.
+    """
     if override := os.environ.get("PLANET_TORCH_INCLUDE"):
-        candidates.append(Path(override))
+        path = Path(override)
+        if (path / _STABLE_ABI).is_file() and _version(path) >= OLDEST:
+            return path
+        raise ValueError(
+            "PLANET_TORCH_INCLUDE: expected the `include` folder of a torch >= 2.11, got "
+            f"'{override}', {_what(path)}"
+        )
+    old = None
+    for path in _candidates():
+        if (path / _STABLE_ABI).is_file() and _version(path) >= OLDEST:
+            return path
+        if path.is_dir():
+            old = old or path
+    if old:
+        raise ValueError(
+            f"expected torch >= 2.11, got '{old.parent}', {_what(old)}; upgrade it first, or give "
+            "the headers of another torch: PLANET_TORCH_INCLUDE=.../torch/include"
+        )
+    return None
+
+
+def _candidates() -> Iterator[Path]:
     spec = importlib.util.find_spec("torch")
     if spec is not None and spec.origin is not None:
-        candidates.append(Path(spec.origin).parent / "include")
+        yield Path(spec.origin).parent / "include"
     for key in ("platlib", "purelib"):
-        candidates.append(Path(sysconfig.get_path(key)) / "torch" / "include")
-    return next((path for path in candidates if (path / _PROBE).is_file()), None)
+        yield Path(sysconfig.get_path(key)) / "torch" / "include"
+    yield from installation.torch_folders()
+
+
+def _version(include: Path) -> tuple[int, int]:
+    """Major and minor version of the headers; (0, 0) where they do not say."""
+    for name in _VERSION_HEADERS:
+        if (include / name).is_file():
+            text = (include / name).read_text(encoding="utf-8", errors="replace")
+            parts = dict(re.findall(r"define TORCH_VERSION_(MAJOR|MINOR) (\d+)", text))
+            if len(parts) == 2:
+                return int(parts["MAJOR"]), int(parts["MINOR"])
+    return 0, 0
+
+
+def _what(include: Path) -> str:
+    version = _version(include)
+    if version == (0, 0):
+        return "which has none" if include.is_dir() else "which is not there"
+    return f"which is torch {version[0]}.{version[1]}"
 
 
 if __name__ == "__main__":
-    print(find() or "")
+    try:
+        print(find() or "")
+    except ValueError as error:
+        sys.exit(f"planet: {error}")

@@ -80,7 +80,7 @@ py::dict cuda_info() {
 #else
   info["compiled"] = false;
   info["devices"] = 0;
-  info["status"] = "planet was built without CUDA";
+  info["status"] = PLANET_CUDA_STATUS;
 #endif
   return info;
 }

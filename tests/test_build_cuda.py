@@ -1,0 +1,148 @@
+"""Which nvcc builds the CUDA kernels, and for what; scripts stand for the nvccs of this world."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CMAKE = shutil.which("cmake")
+MODULE = Path(__file__).resolve().parents[1] / "cmake" / "cuda.cmake"
+pytestmark = [
+    pytest.mark.skipif(CMAKE is None, reason="no cmake"),
+    pytest.mark.skipif(not MODULE.is_file(), reason="no source tree"),
+]
+
+ALL = "80-real 90a-real 100a-real 120-real 120-virtual"
+NEW = "compiles everything"
+OLD = "refuses what came after it"
+HOST = "refuses the host compiler"
+BROKEN = "does not run"
+
+
+def write_nvcc(folder: Path, kind: str) -> Path:
+    """A script that answers as an nvcc of this kind does; a line per call goes into `calls`."""
+    script = {
+        NEW: "",
+        OLD: "case \"$*\" in *compute_1[02]0*) echo \"nvcc fatal   : Unsupported gpu architecture "
+        "'compute_100a'\" >&2; exit 1;; esac",
+        HOST: 'case "$*" in *-std*) echo "In file included from x.cu:"; echo "host_config.h:132:2: '
+        'error: #error -- unsupported GNU version! gcc versions later than 10"; exit 1;; esac',
+        BROKEN: "echo 'nvcc: error while loading shared libraries: libx.so' >&2; exit 127",
+    }[kind]  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    nvcc = folder / "nvcc"
+    nvcc.write_text(
+        f'#!/bin/sh\necho "$*" >> {shlex.quote(str(folder / "calls"))}\n{script}\n'
+        'case "$*" in *--version*) echo "Cuda compilation tools, release 12.4, V12.4.131";; esac\n'
+    )
+    nvcc.chmod(0o755)
+    return nvcc
+
+
+def choose(
+    tmp_path: Path, path: Path, cuda: str = "AUTO", archs: str = "", **environment: str
+) -> tuple[str, str, str]:
+    """The chosen targets and status, and what CMake said if it refused."""
+    script = tmp_path / "choose.cmake"
+    script.write_text(
+        f'include("{MODULE}")\nset(PLANET_CUDA "{cuda}")\nset(PLANET_CUDA_ARCHS "{archs}")\n'
+        "planet_choose_cuda()\n"
+        'message(STATUS "targets=${PLANET_CUDA_TARGETS}")\n'
+        'message(STATUS "status=${PLANET_CUDA_STATUS}")\n'
+    )
+    work = tmp_path / "build"
+    work.mkdir(exist_ok=True)
+    assert CMAKE is not None
+    done = subprocess.run(
+        [CMAKE, "-P", script],
+        cwd=work,
+        env={"PATH": f"{path}:/usr/bin:/bin", "LANG": "C", **environment},
+        capture_output=True, encoding="utf-8", timeout=300, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        return "", "", " ".join(done.stderr.split())
+    lines = dict(line[3:].split("=", 1) for line in done.stdout.splitlines())
+    return lines["targets"].replace(";", " "), lines["status"], ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "cuda", "targets", "status"),
+    [
+        (NEW, "AUTO", ALL, f"CUDA kernels for {ALL}, by nvcc 12.4"),
+        (NEW, "on", ALL, f"CUDA kernels for {ALL}, by nvcc 12.4"),
+        (OLD, "AUTO", "80-real 90a-real 90-virtual",
+         "which does not compile for 100a-real 120-real 120-virtual"),
+        (OLD, "ON", "80-real 90a-real 90-virtual", "CUDA kernels for 80-real 90a-real 90-virtual"),
+        (HOST, "AUTO", "", "built without CUDA: nvcc 12.4"),
+        (HOST, "", "", "cannot build the kernels: host_config.h:132:2: error"),
+        (BROKEN, "AUTO", "", "does not run: nvcc: error while loading shared libraries: libx.so"),
+        (NEW, "OFF", "", "planet was built without CUDA (PLANET_CUDA=OFF)"),
+    ],
+)  # fmt: skip
+def test_kernels_are_built_for_what_the_nvcc_really_compiles(
+    kind: str, cuda: str, targets: str, status: str, tmp_path: Path
+) -> None:
+    write_nvcc(tmp_path / "bin", kind)
+    found, said, refused = choose(tmp_path, tmp_path / "bin", cuda)
+    assert refused == ""
+    assert found == targets
+    assert status in said
+
+
+@pytest.mark.parametrize("kind", [HOST, BROKEN, None])
+def test_on_is_refused_by_an_nvcc_that_does_not_work(kind: str | None, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    if kind:
+        write_nvcc(folder, kind)
+    environment = {} if kind else {"CUDACXX": str(folder / "nvcc")}
+    *_, refused = choose(tmp_path, folder, "ON", **environment)
+    assert "PLANET_CUDA=ON, but" in refused
+    assert "build without the CUDA kernels: PLANET_CUDA=OFF" in refused
+    assert (str(folder / "nvcc")) in refused.replace(" ", "") or kind == HOST
+
+
+def test_an_architecture_that_was_asked_for_is_never_dropped(tmp_path: Path) -> None:
+    write_nvcc(tmp_path / "bin", OLD)
+    assert choose(tmp_path, tmp_path / "bin", archs="80-real;90a")[0] == "80-real 90a"
+    *_, refused = choose(tmp_path, tmp_path / "bin", archs="90a-real;100a-real")
+    assert "PLANET_CUDA_ARCHS: nvcc 12.4" in refused
+    assert "does not compile for 100a-real" in refused
+
+
+@pytest.mark.parametrize(
+    ("cuda", "archs", "message"),
+    [
+        ("yes", "", "PLANET_CUDA: expected AUTO, ON or OFF, got 'yes'"),
+        ("OFF", "sm_90", "PLANET_CUDA_ARCHS: expected architectures as 90a-real;120-virtual, got "
+         "'sm_90'"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_refused(cuda: str, archs: str, message: str, tmp_path: Path) -> None:
+    assert message in choose(tmp_path, tmp_path, cuda, archs)[2]
+
+
+def test_cudacxx_comes_before_path_and_paths_may_have_spaces(tmp_path: Path) -> None:
+    write_nvcc(tmp_path / "bin", BROKEN)
+    other = write_nvcc(tmp_path / "zwei Räume", NEW)
+    targets, status, _ = choose(
+        tmp_path, tmp_path / "bin", CUDACXX=str(other), CUDAHOSTCXX="/x/c++"
+    )
+    assert targets == ALL
+    assert "-ccbin=/x/c++" in (other.parent / "calls").read_text(encoding="utf-8")
+    assert status.startswith("CUDA kernels for")
+
+
+def test_the_probe_holds_what_the_kernels_need() -> None:
+    """It includes the wrappers of machine instructions and of launches that kernels are made of."""
+    probe = (MODULE.parent / "cuda_probe.cu").read_text(encoding="utf-8")
+    assert '#include "cuda/intrinsics.cuh"' in probe
+    assert '#include "cuda/launch.h"' in probe
+    if nvcc := shutil.which("nvcc"):
+        command = [nvcc, "-std=c++17", "-arch=sm_90a", "-c", "-o", os.devnull]
+        command += ["-I", str(MODULE.parents[1] / "csrc"), str(MODULE.parent / "cuda_probe.cu")]
+        subprocess.run(command, check=True, timeout=300)
