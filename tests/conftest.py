@@ -3,16 +3,84 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 import sys
 from collections.abc import Callable
 from types import ModuleType
 
+import hypothesis
+import numpy as np
 import pytest
 import torch
 
 from planet.ops import backend, extension
 
 torch.set_num_threads(1)  # the models of tests are so small that threads cost more than they bring
+
+
+# ---- Random inputs -------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("random inputs")
+    group.addoption(
+        "--seed",
+        default="0",
+        help="of the random inputs; 'fresh' draws one and shows it at the end",
+    )
+    group.addoption(
+        "--examples", type=int, default=100, help="that hypothesis tries in each of its tests"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Decides the seed before workers and hypothesis's own plugin read it."""
+    config.addinivalue_line("markers", "random: its inputs come from --seed")
+    option = config.option
+    if option.seed == "fresh":
+        option.seed = str(random.SystemRandom().randrange(1, 2**31))
+    option.hypothesis_seed = option.seed
+    hypothesis.settings.register_profile(
+        "planet",
+        max_examples=option.examples,
+        deadline=None,  # a busy machine is no mistake
+        database=None,  # what failed before does not decide what is tried now
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("planet")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what depends on --seed, so that `-m random` runs it alone."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "seed" in fixtures or item.get_closest_marker("hypothesis"):
+            item.add_marker("random")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    seed, examples = config.option.seed, config.option.examples
+    terminalreporter.write_line(f"random inputs: --seed {seed} --examples {examples}")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of random inputs for which a test's bound holds whatever they are."""
+    return int(request.config.option.seed)
+
+
+@pytest.fixture(autouse=True)
+def same_beginning() -> None:
+    """Global generators, which modules are made with, start equal for every test."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+
+
+# ---- Backends ------------------------------------------------------------------------------------
 
 FUSED_MISSING = "the compiled core is not built; see README, Install"
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -126,7 +126,6 @@ def test_file_cut_anywhere_is_named(tmp_path: Path, content: bytes) -> None:
         assert f"({size} bytes)" in caught.value.reason
 
 
-@settings(max_examples=150, deadline=None)
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_flipped_bit_is_found(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, position: float, bit: int

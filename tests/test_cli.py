@@ -185,7 +185,7 @@ def test_interrupted_run_continues_to_the_metrics_of_an_uninterrupted_one(
         if line.startswith("seed episodes"):
             process.send_signal(signal.SIGINT)
             break
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert f"planet train --directory {tmp_path}" in output

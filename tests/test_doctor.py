@@ -318,7 +318,7 @@ def test_crash_or_hang_of_the_driver_is_reported_with_the_other_library(
     if used is not None:
         monkeypatch.setenv("MUJOCO_GL", used)
     monkeypatch.setattr(doctor, "_RENDER_TEST", program)
-    what, _, fix = render_test(seconds=1 if "sleep" in program else 300)["error"].partition("\n")
+    what, _, fix = render_test(seconds=1 if "sleep" in program else 600)["error"].partition("\n")
     assert finding in what and f"MUJOCO_GL={other} {advice.program()} doctor" in fix
 
 

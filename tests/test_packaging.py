@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ for name in {extras + ["matplotlib", "tqdm"]}:
     sys.modules[name] = None
 import planet, planet.ops, planet.models, planet.planning, planet.training, planet.replay
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 @needs_extension
@@ -79,7 +80,7 @@ def test_the_instruction_set_can_be_capped_from_outside() -> None:
         return subprocess.run(
             [sys.executable, "-c", code],
             env={"PLANET_CPU_ISA": cap, "PATH": "/usr/bin:/bin"},
-            capture_output=True, text=True, timeout=120,
+            capture_output=True, text=True, timeout=600,
         )  # fmt: skip
 
     first = build_info()["isas"][0]
@@ -88,7 +89,7 @@ def test_the_instruction_set_can_be_capped_from_outside() -> None:
     wrong = subprocess.run(
         [sys.executable, "-c", "import torch, planet._C"],
         env={"PLANET_CPU_ISA": "mmx", "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert wrong.returncode != 0
     assert "PLANET_CPU_ISA: expected one of" in wrong.stderr
@@ -123,7 +124,9 @@ def test_the_extension_exports_its_entry_alone() -> None:
     importlib.util.find_spec("torch_abi_audit") is None, reason="torch-abi-audit is in extra dev"
 )
 def test_the_extension_uses_the_stable_abi_of_torch_2_11() -> None:
-    tool = Path(sys.executable).parent / "torch-abi-audit"
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    tool = shutil.which("torch-abi-audit", path=beside)
+    assert tool is not None, "pip installs it beside the interpreter, or on PATH"
     text = subprocess.run(
         [tool, extension_path()], check=True, capture_output=True, text=True
     ).stdout

@@ -6,16 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from random_weights import Sizes, weight_tensors
 from torch import Tensor
 
 from planet.weights import RolloutWeights
 
-PROFILE = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
 GRU = ("gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh")
 LISTS = ("reward_weights", "reward_biases")
 
@@ -34,7 +31,6 @@ def arguments(size: Sizes) -> dict[str, object]:
     return {"transition": "rssm" if size.belief else "ssm", **tensors}
 
 
-@PROFILE
 @given(sizes)
 def test_right_shapes_are_taken_and_sizes_read_off_them(size: Sizes) -> None:
     weights = RolloutWeights(**arguments(size))
@@ -49,7 +45,6 @@ def test_right_shapes_are_taken_and_sizes_read_off_them(size: Sizes) -> None:
     assert replace(weights, activation="elu").belief_size == size.belief
 
 
-@PROFILE
 @given(st.data(), sizes)
 def test_a_tensor_of_another_shape_is_refused_by_name(data: st.DataObject, size: Sizes) -> None:
     good = arguments(size)
@@ -83,7 +78,6 @@ def test_a_tensor_of_another_shape_is_refused_by_name(data: st.DataObject, size:
         assert named == name
 
 
-@PROFILE
 @given(st.data(), sizes)
 def test_the_other_transition_s_tensors_are_refused(data: st.DataObject, size: Sizes) -> None:
     good = arguments(size)

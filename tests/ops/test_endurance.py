@@ -1,12 +1,11 @@
-"""Ten thousand plans of a small problem, and a thousand snapshots: the process does not grow."""
+"""Thousands of plans of a small problem, and hundreds of snapshots: no memory is lost."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
-import resource
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from ops.fused_support import KERNELS, isa, needs_extension, threads
@@ -14,31 +13,45 @@ from random_weights import PRESET_SIZES, TINY, Problem, make_problem
 
 from planet.ops import fused
 
-STATM = Path("/proc/self/statm")
-# What allocator and interpreter may still take after the warm-up; 64 bytes lost by each of 10,000
-# plans, or a few snapshots, would be more.
-ALLOWED = 512 * 1024
+
+class MallInfo(ctypes.Structure):
+    """What glibc says of its allocator: bytes lent to the program by heaps, and by mmap."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks"]
+        + ["keepcost"]
+    ]
+
+
+MALLINFO = getattr(ctypes.CDLL(None), "mallinfo2", None)
+if MALLINFO is not None:
+    MALLINFO.restype = MallInfo
+# What Python may still take after the warm-up; 64 bytes lost by each of 2,000 plans, or a snapshot,
+# would be more.
+ALLOWED = 64 * 1024
 
 pytestmark = [
     needs_extension,
-    pytest.mark.skipif(not STATM.exists(), reason="no /proc"),
+    pytest.mark.skipif(MALLINFO is None, reason="no allocator that counts"),
 ]
 
 
-def resident_bytes() -> int:
-    return int(STATM.read_text().split()[1]) * resource.getpagesize()
+def lent_bytes() -> int:
+    """What is allocated and not yet freed: a count, which no other program changes."""
+    gc.collect()
+    info = MALLINFO()  # type: ignore[misc]
+    return int(info.uordblks + info.hblkhd)
 
 
 def growth(step: Callable[[int], None], count: int) -> int:
-    """Bytes by which the process grows in `count` steps after a tenth as many."""
+    """Bytes that are lent after `count` steps and were not after a tenth as many."""
     for i in range(count // 10):
         step(i)
-    gc.collect()
-    before = resident_bytes()
+    before = lent_bytes()
     for i in range(count // 10, count):
         step(i)
-    gc.collect()
-    return resident_bytes() - before
+    return lent_bytes() - before
 
 
 def plan(problem: Problem, precision: str, seed: int) -> None:
@@ -49,18 +62,16 @@ def plan(problem: Problem, precision: str, seed: int) -> None:
     )  # fmt: skip
 
 
-# Two threads that wait for each other are slow where other programs keep the cores busy.
-@pytest.mark.parametrize(("count", "plans"), [(1, 10_000), (2, 1_000), (3, 10_000)])
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("precision", sorted({precision for _, precision in KERNELS}))
-def test_many_plans_do_not_make_the_process_larger(precision: str, count: int, plans: int) -> None:
+def test_many_plans_lose_no_memory(precision: str, count: int) -> None:
     problem = make_problem(TINY, batch=1)
     with threads(count):
-        grown = growth(lambda seed: plan(problem, precision, seed), plans)
-    assert grown <= ALLOWED
+        assert growth(lambda seed: plan(problem, precision, seed), 2200) <= ALLOWED
 
 
 @pytest.mark.parametrize(("name", "precision"), KERNELS)
-def test_a_thousand_snapshots_do_not_make_the_process_larger(name: str, precision: str) -> None:
+def test_many_snapshots_lose_no_memory(name: str, precision: str) -> None:
     problem = make_problem(PRESET_SIZES["small"], batch=1)
 
     def snapshot_and_plan(seed: int) -> None:
@@ -68,4 +79,4 @@ def test_a_thousand_snapshots_do_not_make_the_process_larger(name: str, precisio
         plan(replace(problem, weights=replace(problem.weights, prior_bias=bias)), precision, seed)
 
     with isa(name):
-        assert growth(snapshot_and_plan, 1000) <= ALLOWED
+        assert growth(snapshot_and_plan, 100) <= ALLOWED

@@ -8,7 +8,7 @@ import pytest
 import torch
 from golden.make_golden import evaluate
 from golden.model import Case
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from ops.test_golden import inputs, snapshot
 from ops.tolerances import INT8_MEDIAN, int8_errors
@@ -16,9 +16,6 @@ from ops.tolerances import INT8_MEDIAN, int8_errors
 from planet.noise import Noise
 from planet.ops import backend, fused
 
-PROFILE = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
 HAS_INT8 = ["reference", *(["fused"] if fused._C is not None and fused._C.has_int8() else [])]
 
 cases = st.builds(
@@ -47,7 +44,6 @@ def each(request: pytest.FixtureRequest) -> ModuleType:
     return backend(request.param)
 
 
-@PROFILE
 @given(case=cases)
 def test_int8_returns_are_those_of_the_golden_program(each: ModuleType, case: Case) -> None:
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +25,7 @@ pytestmark = needs_extension
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
 INT8 = bool(fused._C and fused._C.has_int8())
 ENDLESS = 1 << 16  # iterations; far more than a test has time for
+GUARD = 600.0  # seconds; ends what hangs, however busy the machine
 FOLDER = Path(__file__).parents[1]
 
 
@@ -59,15 +61,17 @@ def run(body: str, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
 def answer(process: subprocess.Popen[str]) -> list[str]:
-    """Its lines, once it has ended well; a hang ends after a minute."""
+    """Its lines, once it has ended well; a hang ends, that of a forked child, too."""
     try:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=GUARD)
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, errors
     return output.splitlines()
 
@@ -75,25 +79,52 @@ def answer(process: subprocess.Popen[str]) -> list[str]:
 # ---- Python's threads ----------------------------------------------------------------------------
 
 
+class Alarm(Exception):
+    """What the handlers of these tests raise."""
+
+
+@contextmanager
+def handler(ring: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """A handler of SIGALRM; no alarm is left behind."""
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_other_python_threads_run_during_a_plan() -> None:
-    problem = make_problem(PRESET_SIZES["small"], batch=1)
-    ticks: list[float] = []
-    span: list[float] = []
+    """Another thread ends the plan: it sends signals until three have come in the same call."""
+    problem, main = make_problem(PRESET_SIZES["small"], batch=1), threading.get_ident()
+    places: list[tuple[int, int]] = []
+    rung, done = threading.Event(), threading.Event()
 
-    def work() -> None:
-        span.append(time.perf_counter())
-        plan(problem, iterations=ENDLESS, budget_ms=500.0)
-        span.append(time.perf_counter())
+    def ring(number: int, frame: FrameType | None) -> None:
+        assert frame is not None
+        places.append((id(frame), frame.f_lasti))
+        if places[-3:] == [places[-1]] * 3:
+            done.set()
+        rung.set()
+        if done.is_set():
+            raise Alarm
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    while worker.is_alive():
-        ticks.append(time.perf_counter())
-        time.sleep(0.002)
-    began, ended = span
-    quarter = (ended - began) / 4
-    within = [tick for tick in ticks if began + quarter < tick < ended - quarter]
-    assert len(within) >= 3, "the plan held the GIL"
+    def send() -> None:
+        while not done.is_set():
+            rung.clear()
+            signal.pthread_kill(main, signal.SIGALRM)
+            rung.wait()
+
+    other = threading.Thread(target=send)
+    with handler(ring):
+        other.start()
+        try:
+            with pytest.raises(Alarm):  # where the plan holds the GIL, it comes to its end
+                plan(problem, iterations=1000)
+        finally:
+            done.set()
+            rung.set()
+            other.join()
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -111,7 +142,7 @@ def test_first_plans_of_a_snapshot_at_once_have_the_bits_of_one_alone(
     barrier = threading.Barrier(together)
 
     def first_plan(_: int) -> Plan:
-        barrier.wait(timeout=60)
+        barrier.wait(GUARD)
         return plan(problem, precision=precision)
 
     with threads(count), ThreadPoolExecutor(together) as pool:
@@ -134,15 +165,15 @@ def test_one_snapshot_serves_both_precisions_at_once() -> None:
 
 
 @linux
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_plan_has_as_many_threads_as_torch(count: int) -> None:
-    body = f"""
-torch.set_num_threads({count})
+def test_a_plan_has_as_many_threads_as_torch() -> None:
+    body = """
 before = len(os.listdir("/proc/self/task"))
-plan(make_problem(TINY, batch=1), candidates=2000)
-say(len(os.listdir("/proc/self/task")) - before)
+for count in (1, 3):
+    torch.set_num_threads(count)
+    plan(make_problem(TINY, batch=1), candidates=2000)
+    say(len(os.listdir("/proc/self/task")) - before)
 """
-    assert answer(run(body)) == [str(count - 1)]
+    assert answer(run(body)) == ["0", "2"]
 
 
 # ---- Forks ---------------------------------------------------------------------------------------
@@ -155,13 +186,7 @@ def forked(work):
             work()
         finally:
             os._exit(3)
-    for _ in range(400):
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    say("the child hung")
 """
 
 
@@ -204,29 +229,29 @@ for worker in workers: worker.join()
 # ---- Signals -------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_ends_a_plan_within_an_iteration_and_the_next_plan_is_whole() -> None:
+def test_ctrl_c_ends_a_plan_and_the_next_plan_is_whole() -> None:
+    """The whole plan takes hours; the signal is repeated if it comes before the plan begins."""
     process = run("""
 problem = make_problem(PRESET_SIZES["paper"], batch=1)
 expected = plan(problem)
-began = time.perf_counter()
-plan(problem, candidates=4000, iterations=1)
-say(time.perf_counter() - began)
-try:
-    plan(problem, candidates=4000, iterations=ENDLESS)
-except KeyboardInterrupt:
-    say("interrupted")
+def within(trace):
+    while trace.tb_next: trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename
+place = ""
+while not place.endswith(("kernels.py", "_ops.py")):  # those that call the core
+    try:
+        say("planning")
+        plan(problem, candidates=4000, iterations=ENDLESS)
+    except KeyboardInterrupt as error:
+        place = within(error.__traceback__)
+say("interrupted")
 say(equal(plan(problem), expected))
 """)
     assert process.stdout is not None
-    iteration = float(process.stdout.readline())
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    sent = time.perf_counter()
-    line = process.stdout.readline()
-    waited = time.perf_counter() - sent
+    while (line := process.stdout.readline()) == "planning\n":
+        process.send_signal(signal.SIGINT)
     assert answer(process) == ["True"]
     assert line == "interrupted\n"
-    assert waited < 3 * iteration + 2.0  # the machine may be busy; the whole plan takes hours
 
 
 def test_ctrl_c_leaves_a_plan_of_another_thread_alone() -> None:
@@ -250,47 +275,30 @@ say(equal(got[0], expected))
     assert answer(process) == ["interrupted", "True"]
 
 
-class Alarm(Exception):
-    """What the handler of these tests raises."""
+def raise_alarm(number: int, frame: FrameType | None) -> None:
+    raise Alarm
 
 
-@pytest.fixture
-def alarm() -> Iterator[None]:
-    """A handler of SIGALRM that raises `Alarm`."""
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise Alarm
-
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def test_what_a_handler_raises_comes_out_of_the_plan(alarm: None) -> None:
+def test_what_a_handler_raises_comes_out_of_the_plan() -> None:
     problem = make_problem(TINY, batch=1)
     expected = plan(problem)
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
-    with pytest.raises(Alarm):
+    with handler(raise_alarm), pytest.raises(Alarm):
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
         plan(problem, iterations=ENDLESS)
     assert equal(plan(problem), expected)
 
 
 def test_a_handler_that_returns_does_not_end_the_plan() -> None:
     problem, rung = make_problem(TINY, batch=1), threading.Event()
-    before = signal.signal(signal.SIGALRM, lambda number, frame: rung.set())
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        expected = plan(problem, iterations=ENDLESS, budget_ms=300.0)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    undisturbed = plan(problem, iterations=2000)
+    with handler(lambda number, frame: rung.set()):
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        disturbed = plan(problem, iterations=2000)
     assert rung.is_set()
-    assert equal(plan(problem, iterations=expected.iterations), expected)
+    assert equal(disturbed, undisturbed)
 
 
-def test_a_signal_s_error_reaches_the_main_thread_alone(alarm: None) -> None:
+def test_a_signal_s_error_reaches_the_main_thread_alone() -> None:
     """Other threads end plans all the time, also between the main thread's stop and its raise."""
     problem = make_problem(TINY, batch=1)
     expected = plan(problem)
@@ -302,12 +310,12 @@ def test_a_signal_s_error_reaches_the_main_thread_alone(alarm: None) -> None:
             fine = fine and equal(plan(problem), expected)
         return fine
 
-    with ThreadPoolExecutor(8) as pool:
+    with handler(raise_alarm), ThreadPoolExecutor(8) as pool:
         others = pool.map(keep_planning, range(8))
         try:
-            for _ in range(100):
-                signal.setitimer(signal.ITIMER_REAL, 0.025)
+            for _ in range(25):
                 with pytest.raises(Alarm):
+                    signal.setitimer(signal.ITIMER_REAL, 0.005)
                     plan(problem, iterations=ENDLESS)
         finally:
             done.set()

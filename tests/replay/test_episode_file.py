@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planet.replay import (
@@ -117,7 +117,6 @@ def test_a_flipped_bit_in_any_byte_is_found(tmp_path: Path, content: bytes) -> N
                 read(path)
 
 
-@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_any_other_content_is_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, data: st.DataObject

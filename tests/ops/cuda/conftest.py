@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -28,14 +25,6 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> D
         pytest.skip("the compiled core is not built")
     monkeypatch.setitem(fused._KERNELS, "cpu", emulated.EmulatedKernels())
     return Device("emulated", "cpu")
-
-
-@pytest.fixture
-def fresh_seed() -> int:
-    """Another one in every session; PLANET_TEST_SEED repeats one."""
-    seed = int(os.environ.get("PLANET_TEST_SEED") or random.SystemRandom().randrange(2**31))
-    sys.stdout.write(f"PLANET_TEST_SEED={seed}\n")  # pytest shows it where a test fails
-    return seed
 
 
 @pytest.fixture(autouse=True)

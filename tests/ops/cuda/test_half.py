@@ -35,10 +35,10 @@ MODELS = {
 @pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 @pytest.mark.parametrize("name", MODELS)
 def test_small_models_agree_with_the_specification(
-    device: Device, name: str, activation: str, stddev: str, precision: str, fresh_seed: int
+    device: Device, name: str, activation: str, stddev: str, precision: str, seed: int
 ) -> None:
     problem = make_problem(
-        MODELS[name], 2, seed=fresh_seed, scale=2.0, activation=activation, stddev=stddev
+        MODELS[name], 2, seed=seed, scale=2.0, activation=activation, stddev=stddev
     )
     actions, noise = problem.actions(3, 33), problem.noise(3, 33)
     got = rollout(device, problem, actions, noise, precision=precision)
@@ -53,13 +53,13 @@ def test_small_models_agree_with_the_specification(
 @PRECISIONS
 @pytest.mark.parametrize("gain", [1.0, 2.0, 3.0])
 def test_the_paper_s_model_is_near_float64(
-    device: Device, gain: float, precision: str, fresh_seed: int,
+    device: Device, gain: float, precision: str, seed: int,
     report_error: Callable[[str, float, float], None],
 ) -> None:  # fmt: skip
     if device.emulated and gain != 1.0:
         pytest.skip("one is enough in the emulator")
     horizon, candidates = (2, 16) if device.emulated else (12, 1000)
-    problem = make_problem(PRESET_SIZES["paper"], 1, seed=fresh_seed, scale=gain)
+    problem = make_problem(PRESET_SIZES["paper"], 1, seed=seed, scale=gain)
     actions, noise = problem.actions(horizon, candidates), problem.noise(horizon, candidates)
     exact = exact_returns(problem.weights, problem.latent, actions, noise)
     got = rollout(device, problem, actions, noise, precision=precision)

@@ -33,9 +33,9 @@ def expected(place: tuple[int, ...], seeds: torch.Tensor) -> dict[str, torch.Ten
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
 def test_tables_are_those_of_the_specification(
-    device: Device, place: tuple[int, ...], fresh_seed: int
+    device: Device, place: tuple[int, ...], seed: int
 ) -> None:
-    generator = torch.Generator().manual_seed(fresh_seed)
+    generator = torch.Generator().manual_seed(seed)
     fresh = torch.randint(-(2**63), 2**63 - 1, (1,), generator=generator)
     seeds = SEEDS if place[0] * place[1] < 10_000 else fresh
     known = expected(place, seeds)

@@ -141,14 +141,14 @@ def test_nan_returns_are_never_chosen(device: Device) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_fp32_plans_are_those_of_float64(device: Device, variant: str, fresh_seed: int) -> None:
+def test_fp32_plans_are_those_of_float64(device: Device, variant: str, seed: int) -> None:
     skip_unless_served(device, variant, "fp32")
     small = device.emulated
     sizes = TINY if small else PRESET_SIZES["paper"]
     horizon, candidates, topk = (3, 60, 9) if small else (12, 1000, 100)
     tried = 0
-    for seed in range(fresh_seed, fresh_seed + (4 if small else 20)):
-        problem, seeds = make_problem(sizes, 1, seed=seed), row_seeds(seed, 1)
+    for each in range(seed, seed + (4 if small else 20)):
+        problem, seeds = make_problem(sizes, 1, seed=each), row_seeds(each, 1)
         mean, stddev = problem.distribution(horizon)
         settings = {"candidates": candidates, "topk": topk, "iterations": 1}
         # One iteration from the same distribution: top-K is discontinuous.
@@ -177,16 +177,16 @@ def plan_loss(problem: Problem, value: Tensor, best: Tensor, horizon: int) -> fl
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_half_precision_plans_are_as_good_as_float64_s(
-    device: Device, precision: str, fresh_seed: int
+    device: Device, precision: str, seed: int
 ) -> None:
     # Judged by the float64 model: what the plans' means return without noise.
     small = device.emulated
     sizes = TINY if small else PRESET_SIZES["paper"]
     horizon, candidates, topk, iterations = (3, 60, 9, 2) if small else (12, 1000, 100, 10)
     regrets = []
-    first, count = (0, 3) if small else (fresh_seed, 100)
-    for seed in range(first, first + count):
-        problem, seeds = make_problem(sizes, 1, seed=seed), row_seeds(seed, 1)
+    first, count = (0, 3) if small else (seed, 100)
+    for each in range(first, first + count):
+        problem, seeds = make_problem(sizes, 1, seed=each), row_seeds(each, 1)
         got = plan(
             device, problem, *problem.distribution(horizon), seed=seeds, candidates=candidates,
             topk=topk, iterations=iterations, precision=precision,

@@ -52,14 +52,14 @@ def check(device: Device, actions: Tensor, returns: Tensor, topk: int, spread: s
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("kind", RETURNS)
 def test_elites_are_those_of_a_stable_sort(
-    device: Device, size: tuple[int, ...], kind: str, fresh_seed: int
+    device: Device, size: tuple[int, ...], kind: str, seed: int
 ) -> None:
     candidates, topk, batch, horizon, action = size
     if device.emulated and (
         candidates > 5000 or (candidates > 300 and kind not in list(RETURNS)[:5])
     ):
         pytest.skip("too large for the emulator")
-    generator = torch.Generator().manual_seed(fresh_seed)
+    generator = torch.Generator().manual_seed(seed)
     actions = torch.rand(horizon, batch, candidates, action, generator=generator) * 2 - 1
     returns = RETURNS[kind](torch.randn(batch, candidates, generator=generator))
     check(device, actions, returns, topk, "population")
@@ -67,8 +67,8 @@ def test_elites_are_those_of_a_stable_sort(
         check(device, actions, returns, topk, "mean_absolute")
 
 
-def test_the_mean_absolute_spread(device: Device, fresh_seed: int) -> None:
-    generator = torch.Generator().manual_seed(fresh_seed)
+def test_the_mean_absolute_spread(device: Device, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
     actions = torch.rand(3, 2, 40, 2, generator=generator)
     check(device, actions, torch.randn(2, 40, generator=generator), 7, "mean_absolute")
 

@@ -46,10 +46,10 @@ def bound(precision: str, scale: float) -> float:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 def test_small_models(
-    device: Device, model: str, activation: str, stddev: str, precision: str, fresh_seed: int,
+    device: Device, model: str, activation: str, stddev: str, precision: str, seed: int,
     report_error: Callable[[str, float, float], None],
 ) -> None:  # fmt: skip
-    problem = make_problem(MODELS[model], 2, seed=fresh_seed, activation=activation, stddev=stddev)
+    problem = make_problem(MODELS[model], 2, seed=seed, activation=activation, stddev=stddev)
     actions, noise = problem.actions(3, 19), problem.noise(3, 19)
     exact = exact_returns(problem.weights, problem.latent, actions, noise, discount=0.9)
     got = rollout(device, problem, actions, noise, discount=0.9, precision=precision)
@@ -60,7 +60,7 @@ def test_small_models(
 @pytest.mark.parametrize("model", LARGE)
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_large_models(
-    device: Device, model: str, scale: float, precision: str, fresh_seed: int,
+    device: Device, model: str, scale: float, precision: str, seed: int,
     report_error: Callable[[str, float, float], None],
 ) -> None:  # fmt: skip
     if device.emulated and (model not in ("64/16", "200/30") or scale > 1):
@@ -68,7 +68,7 @@ def test_large_models(
     horizon, candidates = (2, 17) if device.emulated else (12, 1001)
     if model == "512":
         candidates = 100
-    problem = make_problem(LARGE[model], 1, seed=fresh_seed, scale=scale)
+    problem = make_problem(LARGE[model], 1, seed=seed, scale=scale)
     actions, noise = problem.actions(horizon, candidates), problem.noise(horizon, candidates)
     exact = exact_returns(problem.weights, problem.latent, actions, noise)
     got = rollout(device, problem, actions, noise, precision=precision)
@@ -81,12 +81,12 @@ def test_large_models(
 @pytest.mark.parametrize("candidates", [1, 15, 16, 17, 31, 32, 33, 63, 65, 1000, 1001, 10_000])
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_candidates_and_batches_of_any_number(
-    device: Device, candidates: int, batch: int, precision: str, fresh_seed: int
+    device: Device, candidates: int, batch: int, precision: str, seed: int
 ) -> None:
     if device.emulated and (candidates * batch > 100 or precision == "bf16"):
         pytest.skip("too large for the emulator")
     # Among others they are compared with float64: the return of a single one may be almost 0.
-    problem, wide = make_problem(MODELS["past tile edges"], batch, seed=fresh_seed), candidates + 30
+    problem, wide = make_problem(MODELS["past tile edges"], batch, seed=seed), candidates + 30
     actions, noise = problem.actions(2, wide), problem.noise(2, wide)
     exact = exact_returns(problem.weights, problem.latent, actions, noise)
     got = rollout(device, problem, actions, noise, precision=precision)
