@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import os
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import hypothesis
@@ -78,6 +83,37 @@ def same_beginning() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
+
+
+# ---- What is built once --------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+# Also those that pip put beside the interpreter.
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+@pytest.fixture(scope="session")
+def built_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build folder of the C++ core as examples/cpp/README.md builds it, for all workers."""
+    cmake = shutil.which("cmake", path=PATH)
+    if cmake is None or shutil.which("c++", path=PATH) is None or not (ROOT / "csrc").is_dir():
+        pytest.skip("needs the source tree, cmake and a C++ compiler")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    build = shared / "planet-core"
+    with open(shared / "planet-core-lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one worker builds, the others wait
+        if not (shared / "planet-core-done").exists():
+            for words in (["-S", ROOT, "-B", build, "-DPLANET_PYTHON=OFF"],
+                          ["--build", build, "--parallel", "2"]):  # fmt: skip
+                done = subprocess.run(
+                    [cmake, *map(str, words)],
+                    capture_output=True, text=True, env=os.environ | {"PATH": PATH},
+                )  # fmt: skip
+                assert done.returncode == 0, done.stdout + done.stderr
+            (shared / "planet-core-done").touch()
+    return build
 
 
 # ---- Backends ------------------------------------------------------------------------------------

@@ -60,19 +60,14 @@ def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(built_core: Path) -> Path:
     """Prefix of the installed package and the example, built as examples/cpp/README.md says."""
     assert CMAKE is not None, "cmake is in planet-rl[test]"
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    prefix, build, example = (shared / f"planet-cpp-{name}" for name in ("prefix", "core", "plan"))
-    with open(shared / "planet-cpp-lock", "w") as lock:
+    prefix, example = (built_core.with_name(f"planet-cpp-{name}") for name in ("prefix", "plan"))
+    with open(built_core.with_name("planet-cpp-lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one worker builds, the others wait
         if not (example / "plan").exists():
-            run(CMAKE, "-S", ROOT, "-B", build, "-DPLANET_PYTHON=OFF")
-            run(CMAKE, "--build", build, "--parallel", "2")
-            run(CMAKE, "--install", build, "--prefix", prefix)
+            run(CMAKE, "--install", built_core, "--prefix", prefix)
             source = ROOT / "examples" / "cpp"
             run(CMAKE, "-S", source, "-B", example, f"-DCMAKE_PREFIX_PATH={prefix}")
             run(CMAKE, "--build", example)

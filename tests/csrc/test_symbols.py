@@ -18,7 +18,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("c++") or shutil.which("g++")
-CMAKE = shutil.which("cmake")
 KERNELS = ("baseline", "avx2", "avx512", "avx512vnni")
 
 pytestmark = [
@@ -83,17 +82,8 @@ def compile_text(folder: Path, text: str, *flags: str) -> Path:
     return folder / "wrong.o"
 
 
-def built_objects(build: Path) -> dict[str, Path]:
-    """The core's objects as the build makes them, by the stem of their source."""
-    output(CMAKE, "-S", ROOT, "-B", build, "-DPLANET_PYTHON=OFF")
-    output(CMAKE, "--build", build, "--target", "planet_core", "--parallel", "2")
-    return {path.name.split(".")[0]: path for path in build.rglob("*.cpp.o")}
-
-
-# One test, so that the core is built once, however many processes share the tests.
-@pytest.mark.skipif(CMAKE is None, reason="no cmake")
-def test_objects_keep_to_their_set_and_kernels_export_one_symbol(tmp_path: Path) -> None:
-    objects = built_objects(tmp_path)
+def test_objects_keep_to_their_set_and_kernels_export_one_symbol(built_core: Path) -> None:
+    objects = {path.name.split(".")[0]: path for path in built_core.rglob("*.cpp.o")}
     for name in KERNELS:
         path = objects.pop(f"kernels_{name}")
         assert exported(path) == [f"D planet::cpu::kernels_{name}"]
