@@ -22,9 +22,11 @@ from planet.packages import is_installed
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/cpp/README.md")
 # What the examples expect of `make demo`'s run: its task and its pictures.
-DEMO = ["--task", "cheetah-run", "--environment.image-size", "32", "--environment.render-size", "64",
-        "--environment.control-steps", "40", "--planner.backend", "fused", "--train.episodes", "2",
-        "--train.evaluation-interval", "0"]  # fmt: skip
+DEMO = [
+    "--task", "cheetah-run", "--environment.image-size", "32", "--environment.render-size", "64",
+    "--environment.control-steps", "40", "--planner.backend", "fused", "--train.episodes", "2",
+    "--train.evaluation-interval", "0",
+]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(
     not all((ROOT / name).exists() for name in (*DOCUMENTS, "csrc")), reason="no source folder"
