@@ -25,7 +25,12 @@ PROJECT = "planet-rl"
 PACKAGE = Path(__file__).parent
 """The folder of the planet that runs."""
 
+DM_CONTROL = "dm_control>=1.0.50"
+"""As the `train` extra asks for it."""
+
 _ELSEWHERE = "in planet's source folder: "
+# There labmaze, which dm_control asks for and its suite does not use, cannot be installed.
+_WITHOUT_LABMAZE = sys.version_info[:2] >= (3, 13)
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,22 @@ def upgrade(package: str) -> str:
 
     TensorBoard breaks by what it depends on, which comes along.
     """
+    if package == "dm_control" and _WITHOUT_LABMAZE:
+        return install("--upgrade", "--no-deps", DM_CONTROL)
     fitting = [r for r in packages_of("train") if re.fullmatch(rf"{package}\b(?!-).*", r)]
     more = ["protobuf"] if package == "tensorboard" else []
-    return _command(map(shlex.quote, ["--upgrade", *(fitting or [package]), *more]))
+    return install("--upgrade", *(fitting or [package]), *more)
 
 
 def install_extra(extra: str = "train") -> str:
     """Returns the command that installs what an extra of planet brings."""
+    command = _install_extra(extra)
+    if extra == "train" and _WITHOUT_LABMAZE:
+        return f"{command} && {install('--no-deps', DM_CONTROL)}"
+    return command
+
+
+def _install_extra(extra: str) -> str:
     found = origin()
     if found.kind == "url":
         return install(f"{PROJECT}[{extra}] @ {found.requirement}")

@@ -40,9 +40,10 @@ try:
     out = renderer_info()
     out["frames"] = {{q: measure_frame_ms(quality=q, frames=n) for q, n in {_FRAMES!r}.items()}}
 except RenderingUnavailable as error:
-    out = {{"error": str(error)}}
+    what, _, fix = str(error).partition("\\n")
+    out = {{"error": what, "fix": fix.strip()}}
 except Exception as error:
-    out = {{"error": f"{{type(error).__name__}}: {{error}}"}}
+    out = {{"error": f"{{type(error).__name__}}: {{error}}", "fix": ""}}
 print("\\n" + json.dumps(out))
 """
 
@@ -251,9 +252,9 @@ def _examine_rendering(report: Report, seconds: float) -> None:
         return
     found = render_test(seconds)
     if "error" in found:
-        what, _, fix = str(found["error"]).strip().partition("\n")
+        what, fix = str(found["error"]), str(found["fix"])
         report.facts.append(("rendering", f"FAILED{settings}: {what}"))
-        report.problems.append(Problem(f"rendering does not work: {what}", fix.strip() or what))
+        report.problems.append(Problem(f"rendering does not work: {what}", fix or what))
         return
     report.facts.append(("rendering", f"{found['backend']}, {found['renderer']}{settings}"))
     times = [
@@ -276,22 +277,23 @@ def render_test(seconds: float = _RENDER_SECONDS) -> dict[str, Any]:
       seconds: how long it may take.
 
     Returns:
-      `backend`, `renderer` and, by quality, `frames` with milliseconds; or `error`, whose first
-      line is the finding and whose second is the fix.
+      `backend`, `renderer` and, by quality, `frames` with milliseconds; or `error`, the finding,
+      and `fix`.
     """
-    other = f"try the other library: {_other_library()}"
+    other = _other_library()
     try:
         done = subprocess.run(
             [sys.executable, "-c", _RENDER_TEST],
             capture_output=True, text=True, timeout=seconds, env=python_environment(), check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {"error": f"it did not end within {seconds:.0f} s\n{other}"}
+        return {"error": f"it did not end within {seconds:.0f} s", "fix": other}
     if done.returncode < 0:
-        return {"error": f"the process was ended by {_signal_name(-done.returncode)}\n{other}"}
+        name = _signal_name(-done.returncode)
+        return {"error": f"the process was ended by {name}", "fix": other}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"error": f"{last}\n{other}"}
+        return {"error": last, "fix": other}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

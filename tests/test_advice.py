@@ -64,6 +64,7 @@ class Place:
         monkeypatch.setattr(sys, "prefix", str(folder / "env"))
         monkeypatch.setattr(sys, "base_prefix", "/usr")
         monkeypatch.setattr(sys, "argv", [str(self.bin / "planet")])
+        monkeypatch.setattr(advice, "_WITHOUT_LABMAZE", False)
         self.finds("pip")
         self.path(self.bin)
         self.installed(None)
@@ -295,6 +296,21 @@ def test_packages_are_upgraded_within_the_extra_s_bounds(place: Place) -> None:
     assert place.run(advice.upgrade("tqdm"))[0][2:] == ["install", "--upgrade", "tqdm"]
     more = place.run(advice.upgrade("tensorboard"))[0][2:]
     assert more == ["install", "--upgrade", "tensorboard", "protobuf"]
+
+
+def test_dm_control_comes_without_labmaze_where_that_cannot_be_installed(place: Place) -> None:
+    root = place.source("clone")
+    place.runs_from(root)
+    place.stub("pip")
+    place.patch.setattr(advice, "_WITHOUT_LABMAZE", True)
+    first, second = place.run(advice.install_extra())
+    assert first[-1] == f"{root}[train]"
+    assert second[2:] == ["install", "--no-deps", advice.DM_CONTROL]
+    assert place.run(advice.upgrade("dm_control"))[0][2:] == [
+        "install", "--upgrade", "--no-deps", advice.DM_CONTROL
+    ]  # fmt: skip
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    assert not pyproject.exists() or f'"{advice.DM_CONTROL}' in pyproject.read_text()
 
 
 @pytest.mark.parametrize(("user", "words"), [(0, ["apt-get"]), (1000, ["sudo", "apt-get"])])
