@@ -1,5 +1,15 @@
 """PlaNet: a latent world model learned from pixels, and a compiled planner that plans in it."""
 
+try:
+    import torch as _torch  # noqa: F401
+except Exception as error:  # a broken one raises anything
+    from planet import advice
+
+    raise ImportError(
+        f"planet needs torch 2.11 or newer, which cannot be imported ({type(error).__name__}: "
+        f"{error}); install it with: {advice.install('torch>=2.11')}"
+    ) from None
+
 from planet.agent import Agent
 from planet.build import build_info
 from planet.latent import Gaussian, LatentState

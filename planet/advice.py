@@ -131,13 +131,13 @@ def system_packages(*names: str) -> str:
 def python() -> str:
     """Returns how a shell calls this interpreter."""
     names = [name for name in ("python", "python3") if shutil.which(name) == sys.executable]
-    return names[0] if names else shlex.quote(sys.executable)
+    return names[0] if names else shlex.quote(sys.executable or "python3")
 
 
 def program() -> str:
     """Returns how a shell calls planet's command line: `planet`, where that is this planet's."""
     found = shutil.which("planet")
-    started = Path(sys.argv[0])  # `__main__.py` where `python -m planet` was given
+    started = Path((sys.argv or [""])[0])  # `__main__.py` where `python -m planet` was given
     if found is not None and started.name != "__main__.py":
         ours = {sysconfig.get_path("scripts"), os.path.dirname(sys.executable)}
         if os.path.dirname(found) in ours or (started.exists() and started.samefile(found)):
@@ -187,7 +187,13 @@ def _noted_origin() -> Origin:
     text = distribution.read_text("direct_url.json")
     if not text:  # installed by name, from whichever index the user has
         return Origin(PROJECT, "name")
-    noted: dict[str, Any] = json.loads(text)
+    try:
+        return _read_origin(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):  # not as installers write it
+        return Origin("", "unknown")
+
+
+def _read_origin(noted: dict[str, Any]) -> Origin:
     url = str(noted["url"])
     if "vcs_info" in noted:
         vcs = noted["vcs_info"]
@@ -218,9 +224,10 @@ def packages_of(extra: str) -> list[str]:
 
 def _short(found: Origin) -> str:
     """The requirement, or "." where the user stands in that folder."""
-    inside = (
-        found.kind in ("folder", "editable") and os.path.abspath(os.curdir) == found.requirement
-    )
+    try:
+        inside = found.kind in ("folder", "editable") and os.getcwd() == found.requirement
+    except FileNotFoundError:  # the folder in which the user stands was removed
+        inside = False
     return "." if inside else found.requirement
 
 

@@ -242,6 +242,23 @@ def test_without_the_source_the_extra_s_packages_are_named(gone: str, place: Pla
         assert place.run(command)[0][-1] == wanted
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"url": "file:///x", "dir_info": 3}', "null"])
+def test_a_note_that_cannot_be_read_is_no_obstacle(text: str, place: Place) -> None:
+    place.patch.setattr(
+        advice, "_distribution", lambda: SimpleNamespace(read_text=lambda name: text, requires=None)
+    )
+    assert advice.install_extra().startswith("in planet's source folder: ")
+
+
+def test_a_folder_that_was_removed_is_no_obstacle(place: Place) -> None:
+    place.runs_from(place.source("clone"))
+    (place.folder / "left").mkdir()
+    place.patch.chdir(place.folder / "left")
+    (place.folder / "left").rmdir()
+    assert f"{place.folder / 'clone'}[train]" in advice.install_extra()
+    place.patch.chdir(place.folder)
+
+
 # --- by whom ------------------------------------------------------------------------------------
 
 
@@ -354,6 +371,20 @@ def test_a_link_to_the_program_is_the_program(place: Place) -> None:
     assert advice.program() == "planet"
     place.patch.setattr(sys, "argv", ["script.py"])
     assert advice.program() == f"{place.bin}/python -m planet"
+
+
+@pytest.mark.parametrize("torch", ["raise OSError('libcudart.so.13: no such file')", None])
+def test_a_missing_or_broken_torch_is_named(torch: str | None, tmp_path: Path) -> None:
+    block = "sys.modules['torch'] = None"
+    if torch is not None:
+        (tmp_path / "torch.py").write_text(torch)
+        block = f"sys.path.insert(0, {str(tmp_path)!r})"
+    code = f"import sys; sys.path[:0] = {[str(advice.PACKAGE.parent)]!r}; {block}; import planet"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("ImportError: planet needs torch 2.11 or newer, which cannot be")
+    assert ("libcudart.so.13" in message) is (torch is not None)
+    assert "install 'torch>=2.11'" in message
 
 
 def test_a_module_s_usage_names_the_module(capsys: pytest.CaptureFixture[str]) -> None:
