@@ -21,7 +21,7 @@ def build_info() -> dict[str, Any]:
         helps.
       version, compiler, torch_headers, fingerprint: of the extension's build; the fingerprint is a
         hash of its sources.
-      file: of the extension; `stale` says when it lies in a source folder that has changed since.
+      file: of the extension; `stale` says so where it lies in a source folder that has changed.
       isa, isas: instruction set in use, and all that this processor runs.
       isa_cap: value of the environment variable PLANET_CPU_ISA; None where it is not set.
       fp32, int8: instruction set of plans with that precision. int8 is None where it is not

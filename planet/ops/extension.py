@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,9 +94,9 @@ def path() -> Path:
 
 
 def stale() -> str:
-    """Says that the extension beside the package was built from other sources; "" where it was not.
+    """Says that the extension was built from other sources, and what helps; "" where it was not.
 
-    Only one that was put into a source folder by hand, or built there, can be.
+    Only one inside a source folder, put there by hand or built there, can be: it is used as it is.
 
     Raises:
       ImportError: there is no extension.
@@ -103,7 +104,7 @@ def stale() -> str:
     root, file = advice.source_folder(), path()
     if root is None or compiled_fingerprint(file) == fingerprint(root):
         return ""
-    return _other_sources(file, root)
+    return str(Missing(_other_sources(file, root), _replacement(file)))
 
 
 def _load() -> tuple[Any, tuple[Path | None, Exception] | None]:
@@ -134,7 +135,8 @@ def _candidates() -> Iterator[Path]:
     spec = importlib.util.find_spec(NAME)
     if spec is not None and spec.origin is not None:
         yield Path(spec.origin)
-    if sys.modules.get(NAME, advice) is not None and advice.source_folder() is not None:
+    blocked = NAME in sys.modules and sys.modules[NAME] is None
+    if advice.source_folder() is not None and not blocked:
         for folder in _hidden_packages():
             files = (folder / f"_C{suffix}" for suffix in EXTENSION_SUFFIXES)
             yield from (file for file in files if os.path.isfile(file))
@@ -182,7 +184,15 @@ def _not_loaded(file: Path | None, error: Exception) -> Missing:
     if "PLANET_CPU_ISA" in str(error):
         return Missing(str(error), "unset PLANET_CPU_ISA")
     what = "the extension" if file is None else str(file)
-    return Missing(f"{what} cannot be loaded ({type(error).__name__}: {error})", advice.rebuild())
+    cause = f"{what} cannot be loaded ({type(error).__name__}: {error})"
+    return Missing(cause, _replacement(file))
+
+
+def _replacement(file: Path | None) -> str:
+    """The command that puts another extension in the place of `file`."""
+    if file is None or advice.source_folder() is None or file.parent != advice.PACKAGE:
+        return advice.rebuild()
+    return f"rm {shlex.quote(str(file))} && {advice.rebuild()}"  # it would hide the new one
 
 
 module, _failure = _load()

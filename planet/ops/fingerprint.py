@@ -15,8 +15,8 @@ from pathlib import Path
 MARK = "planet-sources:"
 """Stands before the hash in the extension's file, so that it is found without loading the file."""
 
-_FOLDERS = ("csrc", "bindings", "cmake")
-_SUFFIXES = (".h", ".inc", ".cpp", ".cu", ".cuh", ".cmake", "CMakeLists.txt")
+_CODE = (".h", ".inc", ".cpp", ".cu", ".cuh", "CMakeLists.txt")
+_ENDINGS = {"csrc": _CODE, "bindings": _CODE, "cmake": (".cmake",)}
 
 
 def source_files(root: Path) -> list[str]:
@@ -25,10 +25,11 @@ def source_files(root: Path) -> list[str]:
     Whatever else lies beside them does not count: build products, caches, files of editors.
     """
     found = ["CMakeLists.txt"]
-    for folder in _FOLDERS:
+    for folder, endings in _ENDINGS.items():
         for place, _, names in os.walk(root / folder):
             relative = Path(place).relative_to(root)
-            found += [(relative / n).as_posix() for n in names if _is_source(n)]
+            sources = [n for n in names if n.endswith(endings) and not n.startswith((".", "#"))]
+            found += [(relative / name).as_posix() for name in sources]
     return sorted(found)
 
 
@@ -56,10 +57,6 @@ def compiled_fingerprint(extension: Path) -> str | None:
     """
     found = re.search(MARK.encode() + rb"([0-9a-f]{16})\0", extension.read_bytes())
     return None if found is None else found[1].decode()
-
-
-def _is_source(name: str) -> bool:
-    return name.endswith(_SUFFIXES) and not name.startswith((".", "#"))
 
 
 def _write_header(root: Path, header: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -156,6 +157,22 @@ def test_a_file_that_fails_to_load(
     assert why.remedy == advice.install("torch>=2.11")
 
 
+def test_a_file_inside_the_source_folder_goes_before_another_is_built(
+    tmp_path: Path, run_from: Callable[..., extension.Missing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = make_sources(tmp_path / "a clone")
+    file = make_extension(package, "0" * 16)
+    why = run_from(package)
+    assert why.cause.startswith(f"{file} cannot be loaded")
+    assert why.remedy == f"rm '{file}' && {advice.rebuild()}"
+    monkeypatch.setattr(extension, "module", SimpleNamespace(__file__=str(file)))
+    stale = extension.stale()
+    assert stale.startswith(f"{file} was built from other sources than those in {tmp_path}")
+    assert stale.endswith(why.remedy)
+    make_extension(package, fingerprint(tmp_path / "a clone"))
+    assert extension.stale() == ""
+
+
 def test_a_file_that_cannot_be_read(
     tmp_path: Path, run_from: Callable[..., extension.Missing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +244,8 @@ def test_copies_of_the_sources_have_one_fingerprint(tmp_path: Path) -> None:
     module.chmod(0o600)
     for name in ("csrc/__pycache__/a.cpython-311.pyc", "csrc/.cem.h.swp", "csrc/cem.h~",
                  "csrc/#cem.h#", "csrc/cem.h.orig", "csrc/a.o", "csrc/_C.so", "build/x.cpp",
-                 "bindings/notes.md", "tests/csrc/new.cpp"):  # fmt: skip
+                 "bindings/notes.md", "bindings/cmake_install.cmake", "CMakeFiles/x.cpp",
+                 "tests/csrc/new.cpp"):  # fmt: skip
         write(copy / name, "noise")
     (copy / "csrc" / ".#cem.h").symlink_to("someone@somewhere.4711")  # an editor's lock
     assert fingerprint(copy) == fingerprint(ROOT)
