@@ -1,7 +1,7 @@
 """PEP 517 backend: scikit-build-core, plus torch as a build requirement where it is not at hand.
 
-A build beside a torch uses that torch's headers and downloads none (`torch_headers.py`); only where
-no torch is in sight one is asked for. What the system lacks is said in a sentence before CMake runs.
+A build beside a torch uses that torch's headers and downloads none (`torch_headers.py`); where no
+torch is in sight one is asked for. What the system lacks is said in a sentence before CMake runs.
 """
 
 from __future__ import annotations

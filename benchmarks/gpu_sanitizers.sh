@@ -5,7 +5,7 @@
 #
 # Only planet's kernels are looked at; without torch's cache every tensor is an allocation of its own.
 set -uo pipefail
-smoke=$(cd "$(dirname "$0")" && pwd)/gpu_smoke.py
+smoke=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)/gpu_smoke.py
 logs=${1:?expected a folder for the logs}
 python=${PYTHON:-python3}
 command -v compute-sanitizer >/dev/null || {

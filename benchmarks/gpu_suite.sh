@@ -14,10 +14,11 @@
 # without a GPU the stages that need one are skipped, and it is not 0.
 set -uo pipefail
 
-REPO=$(cd "$(dirname "$0")/.." && pwd)
+export CDPATH= # cd goes where it is told
+REPO=$(cd -- "$(dirname -- "$0")/.." && pwd)
 PYTHON=${PYTHON:-python3}
 TOTAL=${TOTAL:-540} # seconds
-OUT=$(mkdir -p "${1:-${OUT:-gpu_results}}" && cd "${1:-${OUT:-gpu_results}}" && pwd)
+OUT=$(mkdir -p -- "${1:-${OUT:-gpu_results}}" && cd -- "${1:-${OUT:-gpu_results}}" && pwd)
 shift $(($# > 0))
 ONLY=" $* "
 WORK=$(mktemp -d)
@@ -88,7 +89,7 @@ stage facts 20 any "nvidia-smi || true; nvcc --version; g++ --version | head -1
   git -C '$REPO' log -1 --oneline || true; echo 'builds for $PLANET_CUDA_ARCHS'"
 # The jitter build runs beside the other stages; only timed stages wait for it.
 if wanted jitter && [ $GPU = yes ]; then
-  CUDAFLAGS="-include $REPO/benchmarks/jitter.cuh" timeout -k 5 200 \
+  CUDAFLAGS="-include \"$REPO/benchmarks/jitter.cuh\"" timeout -k 5 200 \
     bash -c "$(build "$WORK/jitter")" >"$WORK/jitter_build.log" 2>&1 &
   JITTER=$!
 fi
