@@ -17,6 +17,7 @@ import itertools
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGIN_PATH = "/usr/local/bin:/usr/bin:/bin"
-AWKWARD = "Müller & Söhne, it's a (test)"
+AWKWARD = "Müller & Söhne (a test)"
 USER = "planet-first-steps"
 DEMO = (
     "--train.episodes 3 --train.seed-episodes 2 --train.initial-updates 4 "
@@ -167,7 +168,7 @@ def make_environment(machine: Machine, case: Case, home: Path, cache: Path) -> d
     elif case.nvcc == "old":
         wrapper = home / "old nvcc" / "nvcc"
         wrapper.parent.mkdir()
-        wrapper.write_text(OLD_NVCC.format(nvcc=nvcc))
+        wrapper.write_text(OLD_NVCC.format(nvcc=shlex.quote(nvcc or "")))
         wrapper.chmod(0o755)
         folders.insert(0, str(wrapper.parent))
         environment["PLANET_CUDA"] = "AUTO"
@@ -210,6 +211,8 @@ def try_case(machine: Machine, case: Case, number: int) -> str:
         machine.base / f"home {number}" if case.folder == "awkward" else machine.base / f"{number}"
     )
     folder = home / (AWKWARD if case.folder == "awkward" else "planet")
+    if case.folder == "awkward" and case.nvcc == "none":
+        folder = home / f"{AWKWARD}, it's $HOME"  # which no nvcc can read
     cache = machine.base / f"downloads-{account.pw_name}"
     for new in (home, cache, home / "elsewhere"):
         new.mkdir(exist_ok=True)

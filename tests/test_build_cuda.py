@@ -45,12 +45,17 @@ def write_nvcc(folder: Path, kind: str) -> Path:
 
 
 def choose(
-    tmp_path: Path, path: Path, cuda: str = "AUTO", archs: str = "", **environment: str
+    tmp_path: Path,
+    path: Path,
+    cuda: str = "AUTO",
+    archs: str = "",
+    module: Path = MODULE,
+    **environment: str,
 ) -> tuple[str, str, str]:
     """The chosen targets and status, and what CMake said if it refused."""
     script = tmp_path / "choose.cmake"
     script.write_text(
-        f'include("{MODULE}")\nset(PLANET_CUDA "{cuda}")\nset(PLANET_CUDA_ARCHS "{archs}")\n'
+        f'include("{module}")\nset(PLANET_CUDA "{cuda}")\nset(PLANET_CUDA_ARCHS "{archs}")\n'
         "planet_choose_cuda()\n"
         'message(STATUS "targets=${PLANET_CUDA_TARGETS}")\n'
         'message(STATUS "status=${PLANET_CUDA_STATUS}")\n'
@@ -135,6 +140,18 @@ def test_cudacxx_comes_before_path_and_paths_may_have_spaces(tmp_path: Path) -> 
     assert targets == ALL
     assert "-ccbin=/x/c++" in (other.parent / "calls").read_text(encoding="utf-8")
     assert status.startswith("CUDA kernels for")
+
+
+def test_a_folder_that_no_nvcc_can_read_is_named(tmp_path: Path) -> None:
+    write_nvcc(tmp_path / "bin", NEW)
+    folder = tmp_path / "it's"
+    folder.mkdir()
+    module = shutil.copy(MODULE, folder)
+    _, status, _ = choose(tmp_path, tmp_path / "bin", module=module)
+    assert status.endswith("in a folder whose path has a quote, comma, dollar or backslash")
+    assert "PLANET_CUDA=ON, but nvcc cannot" in choose(
+        tmp_path, tmp_path / "bin", "ON", module=module
+    )[2]  # fmt: skip
 
 
 def test_the_probe_holds_what_the_kernels_need() -> None:
