@@ -9,7 +9,6 @@
 #include <atomic>
 #include <bit>
 #include <cstdlib>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,8 +23,12 @@ namespace py = pybind11;
 
 namespace planet {
 
-extern const int kTorchHeaders[3];
-extern const char kSources[];  // "planet-sources:" and a hash
+extern const int kTorchHeaders[3];  // cpu_support.cpp
+extern const char kSources[];       // fingerprint.cpp: "planet-sources:" and a hash
+
+// weights_ops.cpp
+int64_t packed_size(const std::vector<int64_t>& sizes, int64_t kernel, int64_t precision,
+                    bool on_cuda);
 
 namespace {
 
@@ -103,18 +106,15 @@ py::dict build_info() {
   return info;
 }
 
-// What a signal handler raised while a plan was computed; only the main thread runs handlers.
-std::unique_ptr<py::error_already_set> pending_error;
-
 bool on_main_thread() {
   return syscall(SYS_gettid) == getpid();
 }
 
-void raise_interrupt() {
-  if (pending_error && on_main_thread()) {
-    const std::unique_ptr<py::error_already_set> error = std::move(pending_error);
-    throw py::error_already_set(*error);
-  }
+// Called by the interpreter: raises the exception that `interrupted` handed to it.
+int raise_pending(void* raised) {
+  const py::object error = py::reinterpret_steal<py::object>(static_cast<PyObject*>(raised));
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+  return -1;
 }
 
 std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter,
@@ -126,14 +126,25 @@ std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter,
 
 }  // namespace
 
-// Whether a signal such as Ctrl-C asks the calling thread to stop. Its handler runs here; what it
-// raises is kept for `raise_interrupt`, since an exception of Python cannot pass through an op.
+// Whether a signal such as Ctrl-C asks the calling thread to stop. Its handler runs here. What it
+// raises cannot pass through an op, so the interpreter is asked to raise it as soon as the op is
+// back in Python, whoever called it; nothing of it is kept here.
 bool interrupted() {
-  if (!on_main_thread()) return false;  // spares other threads the GIL
+  if (!on_main_thread() || !Py_IsInitialized()) return false;  // spares other threads the GIL
   const py::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() == 0) return false;
-  pending_error = std::make_unique<py::error_already_set>();
-  return true;
+  PyObject *type, *value, *trace;
+  PyErr_Fetch(&type, &value, &trace);
+  PyErr_NormalizeException(&type, &value, &trace);
+  if (trace != nullptr) PyException_SetTraceback(value, trace);
+  Py_XDECREF(type);
+  Py_XDECREF(trace);
+  if (Py_AddPendingCall(raise_pending, value) == 0) return true;
+  // Its queue of 32 is full of others' calls: the plan goes on, the exception is at least shown.
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value)), value);
+  Py_DECREF(value);
+  PyErr_WriteUnraisable(nullptr);
+  return false;
 }
 
 }  // namespace planet
@@ -150,7 +161,8 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "has_int8", [] { return cpu::isa_has_int8(isa_in_use); },
       "Whether the instruction set in use has int8 kernels.");
-  m.def("raise_interrupt", &raise_interrupt, "Raises what a signal handler raised during a plan.");
+  m.def("packed_bytes", &packed_size, py::arg("sizes"), py::arg("kernel"), py::arg("precision"),
+        py::arg("cuda"), "How long the result of pack_weights is.");
   m.def("set_isa", &set_isa, py::arg("name"),
         "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA).");
   m.def("philox4x32", &philox, py::arg("counter"), py::arg("key"), "Philox4x32-10, four words.");

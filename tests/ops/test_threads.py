@@ -320,3 +320,42 @@ def test_a_signal_s_error_reaches_the_main_thread_alone() -> None:
         finally:
             done.set()
         assert list(others) == [True] * 8
+
+
+def test_a_signal_s_error_leaves_an_op_that_is_called_directly_as_it_leaves_python() -> None:
+    """Whole, at the call, and never again: nothing of it is kept in the extension."""
+    process = run("""
+problem = make_problem(TINY, batch=1)
+expected = plan(problem)
+mean, stddev = problem.distribution(4)
+model = fused._KERNELS["cpu"].plan_model(problem.weights, "fp32")
+bounds = torch.full((1, 2), -1.0), torch.full((1, 2), 1.0)
+start = problem.latent.belief, problem.latent.state, mean, stddev, torch.tensor([1])
+settings = 200, 20, ENDLESS, 0, 0, 1e-6, True, 1.0, None
+
+def interrupted_plan():
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    torch.ops.planet.cem_plan(*model, *start, *bounds, *settings)
+    say("went on")
+
+def ring(number, frame):
+    raise KeyboardInterrupt("rung by", number)
+
+signal.signal(signal.SIGALRM, ring)
+for _ in range(3):
+    try:
+        interrupted_plan()
+    except KeyboardInterrupt as error:
+        names = []
+        trace = error.__traceback__
+        while trace:
+            names.append(trace.tb_frame.f_code.co_name)
+            trace = trace.tb_next
+        say(error.args, "interrupted_plan" in names, "ring" in names)
+    say(equal(plan(problem), expected))
+interrupted_plan()
+""")
+    output, errors = process.communicate(timeout=300)
+    assert output.splitlines() == ["('rung by', 14) True True", "True"] * 3
+    assert errors.rstrip().endswith("KeyboardInterrupt: ('rung by', 14)")
+    assert process.returncode == -signal.SIGINT  # as Python itself ends, not by a fault
