@@ -37,6 +37,26 @@ Tensor pack_weights_cuda(std::vector<Tensor> tensors, std::vector<int64_t> sizes
 #endif
 
 }  // namespace
+
+// How long pack_weights' result is; module.cpp, which must not see torch's headers, asks.
+int64_t packed_size(const std::vector<int64_t>& sizes_list, int64_t kernel, int64_t precision,
+                    bool on_cuda) {
+  const ModelSizes sizes = model_sizes(sizes_list);
+  if (on_cuda) {
+#ifdef PLANET_WITH_CUDA
+    return cuda::packed_bytes(sizes, check_cuda_precision(precision));
+#else
+    fail("device: planet was built without CUDA");
+#endif
+  }
+#ifdef PLANET_WITH_CPU
+  const cpu::Isa isa = check_isa(kernel);
+  return cpu::packed_bytes(sizes, isa, check_precision(precision, isa));
+#else
+  fail("device: these kernels are CUDA's, got ", kernel);
+#endif
+}
+
 }  // namespace planet
 
 PLANET_SCHEMA(m) {

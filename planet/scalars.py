@@ -46,7 +46,7 @@ def check_float(name: str, value: object, kinds: str = "a float") -> float:
     if isinstance(number, int) and abs(number) > sys.float_info.max:
         bits = number.bit_length()
         raise ValueError(f"{name}: expected a finite value, got an int of {bits} bits")
-    if not math.isfinite(number):
+    if not -math.inf < number < math.inf:  # not math.isfinite, which cannot be traced
         raise ValueError(f"{name}: expected a finite value, got {number}")
     return number
 

@@ -153,10 +153,10 @@ def _check_sizes(low: Tensor, high: Tensor) -> None:
 
 def _check_order(low: float | Tensor, high: float | Tensor) -> None:
     lower, upper = (
-        value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float32)
-        for value in (low, high)
+        torch.as_tensor(bound, dtype=torch.float32, device="cpu") for bound in (low, high)
     )
-    lower, upper = torch.broadcast_tensors(lower.cpu(), upper.cpu())
+    shape = torch.broadcast_shapes(lower.shape, upper.shape)
+    lower, upper = lower.expand(shape), upper.expand(shape)
     swapped = ~(lower <= upper)
     if swapped.any():
         index = swapped.nonzero()[0].tolist()

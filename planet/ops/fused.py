@@ -10,6 +10,11 @@ process forked from one that has imported planet plans on a single thread.
 On CUDA devices the ops are enqueued on the tensors' device and its current stream and return at
 once. They can be captured into a CUDA graph, with seeds as tensors and after a first plan with the
 same weights; `planet.ops.variants.cuda_variant` chooses how a plan is computed.
+
+torch.compile and torch.export trace the ops without a graph break. What is known of the machine
+when they trace is fixed: instruction set, variant, and the packed weights if there are any. Without
+an earlier plan an exported program packs them at every call. An int seed fixes B; with a tensor of
+seeds it may be dynamic. Values of traced bounds are not checked.
 """
 
 from __future__ import annotations
@@ -184,6 +189,14 @@ def _kernels(name: str, op: str, device: torch.device) -> CpuKernels | CudaKerne
     return kernels
 
 
+def _fake_pack_weights(
+    tensors: list[Tensor], sizes: list[int], kernel: int, precision: int
+) -> Tensor:
+    cuda = tensors[0].device.type == "cuda"
+    size = _C.packed_bytes(sizes, kernel, precision, cuda)
+    return tensors[0].new_empty(size, dtype=torch.uint8)
+
+
 def _fake_rollout_returns(
     packed: Tensor, sizes: list[int], min_stddev: float, kernel: int, precision: int,
     belief: Tensor, state: Tensor,
@@ -211,6 +224,7 @@ def _fake_cem_plan(
 
 
 if _C is not None:  # the outputs' shapes, for torch.compile and torch.export
+    torch.library.register_fake("planet::pack_weights", _fake_pack_weights)
     torch.library.register_fake("planet::rollout_returns", _fake_rollout_returns)
     torch.library.register_fake("planet::refit", _fake_refit)
     torch.library.register_fake("planet::cem_plan", _fake_cem_plan)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from planet import advice
 from planet.noise import resolve_seeds
@@ -31,13 +32,11 @@ class CpuKernels:
     def __init__(self, extension: Any) -> None:
         """Of `planet._C`."""
         self._extension = extension
+        self._memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
     def call(self, op: str, *arguments: object) -> Any:
         """Runs an op of `torch.ops.planet`."""
-        out = getattr(torch.ops.planet, op)(*arguments)
-        if op == "cem_plan":
-            self._extension.raise_interrupt()
-        return out
+        return getattr(torch.ops.planet, op)(*arguments)
 
     def seeds(self, seed: int | Tensor, rows: int, device: torch.device) -> Tensor:
         """One seed per problem."""
@@ -53,19 +52,20 @@ class CpuKernels:
                 f"precision: {precision!r} needs tensors on a CUDA device, got cpu; use 'fp32' or "
                 f"'int8', {_OTHER_BACKEND}"
             )
-        isa: int = self._extension.isa()
-        if precision == "int8" and not self._extension.has_int8():
+        isa, name, has_int8 = _instruction_set(self._extension)
+        if precision == "int8" and not has_int8:
             raise ValueError(
-                "precision: 'int8' needs the instruction set 'avx512vnni', got "
-                f"{self._extension.isa_name()!r} (this processor runs "
-                f"{', '.join(self._extension.build_info()['isas'])}); use precision='fp32'"
+                f"precision: 'int8' needs the instruction set 'avx512vnni', got {name!r} (this "
+                f"processor runs {', '.join(self._extension.build_info()['isas'])}); use "
+                "precision='fp32'"
             )
         key, kind = f"packed for cpu instruction set {isa} in {precision}", _index(precision)
-        if key not in weights._cache:
-            weights._cache[key] = torch.ops.planet.pack_weights(
-                tensors(weights), sizes(weights), isa, kind
-            )
-        return weights._cache[key], sizes(weights), float(weights.min_stddev), isa, kind
+        packed = weights._cache.get(key)
+        if packed is None:
+            packed = torch.ops.planet.pack_weights(tensors(weights), sizes(weights), isa, kind)
+            if _is_real(packed):
+                weights._cache[key] = packed
+        return packed, sizes(weights), float(weights.min_stddev), isa, kind
 
     def plan_model(self, weights: RolloutWeights, precision: str) -> Model:
         """As `model`; variants of the plan are CUDA's."""
@@ -78,8 +78,7 @@ class CpuKernels:
 
     def check_memory(self, mean: Tensor, candidates: int) -> None:
         """Refuses plans that cannot be held: returns and ranks [B, J]; actions are not kept."""
-        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        _check_fits(mean, candidates, present)
+        _check_fits(mean, candidates, self._memory)
 
 
 class CudaKernels:
@@ -149,13 +148,7 @@ class CudaKernels:
                 f"precision: 'int8' needs tensors on the cpu, got {weights.device}; use 'fp32', "
                 f"'fp16' or 'bf16', {_OTHER_BACKEND}"
             )
-        key = f"packed for cuda in {precision}"
-        if key not in weights._cache:
-            weights._cache[key] = self._pack(weights, precision)
-        packed, known = weights._cache[key]
-        stream = self._current_stream(weights.device)
-        if stream.cuda_stream != known:  # the allocator has to learn of this one
-            packed.record_stream(stream)
+        packed = self._packed(weights, precision)
         kernel = VARIANTS.index(variant)
         return packed, sizes(weights), float(weights.min_stddev), kernel, _index(precision)
 
@@ -167,22 +160,37 @@ class CudaKernels:
         """Refuses plans that no free memory would hold."""
         _check_fits(mean, candidates, torch.cuda.get_device_properties(mean.device).total_memory)
 
-    def _pack(self, weights: RolloutWeights, precision: str) -> tuple[Tensor, int]:
-        """Packs on the current stream, whose handle comes back, too.
+    def _packed(self, weights: RolloutWeights, precision: str) -> Tensor:
+        """The packed snapshot, which the current stream may read.
 
-        And waits for it, so that every stream may read the result. That is once per snapshot and
-        precision, and only then is anything waited for.
+        It is packed on the current stream, which is waited for, so that every stream may read the
+        result. That is once per snapshot and precision, and only then is anything waited for.
         """
-        if self._capturing():
+        key = f"packed for cuda in {precision}"
+        tracing, found = torch.compiler.is_compiling(), weights._cache.get(key)
+        if tracing and found is not None:
+            packed, _ = found
+            return packed  # type: ignore[no-any-return]
+        if found is None and not tracing and self._capturing():
             raise RuntimeError(
                 "weights: a snapshot is packed when it is first used, which a CUDA graph cannot "
                 f"capture; plan once with these weights and precision={precision!r} before the "
                 "capture"
             )
-        packed = self.call("pack_weights", tensors(weights), sizes(weights), 0, _index(precision))
+        if found is None:
+            packed = self.call(
+                "pack_weights", tensors(weights), sizes(weights), 0, _index(precision)
+            )
+            if tracing or not _is_real(packed):
+                return packed  # type: ignore[no-any-return]
+            stream = self._current_stream(weights.device)
+            stream.synchronize()
+            found = weights._cache[key] = packed, stream.cuda_stream
+        packed, known = found
         stream = self._current_stream(weights.device)
-        stream.synchronize()
-        return packed, stream.cuda_stream
+        if stream.cuda_stream != known:  # the allocator has to learn of this one
+            packed.record_stream(stream)
+        return packed  # type: ignore[no-any-return]
 
     @staticmethod
     def _capturing() -> bool:
@@ -223,6 +231,17 @@ def tensors(weights: RolloutWeights) -> list[Tensor]:
         *(tensor for layer in reward for tensor in layer),
     ]
     return [tensor for tensor in found if tensor is not None]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _instruction_set(extension: Any) -> tuple[int, str, bool]:
+    """Number, name and whether it has int8 kernels; torch.compile keeps those of its trace."""
+    return extension.isa(), extension.isa_name(), extension.has_int8()
+
+
+def _is_real(packed: Tensor) -> bool:
+    """Whether a result may be kept: not what torch.export, or a mode of torch's, only traces."""
+    return not torch.compiler.is_exporting() and not isinstance(packed, FakeTensor)
 
 
 def _index(precision: str) -> int:

@@ -28,6 +28,9 @@ class Refit:
 class Plan:
     """The outcome of the cross-entropy method.
 
+    A plan from a latent or weights whose returns are NaN or infinite looks like any other: the
+    action lies in its box. `finite` tells them apart, at the cost of a look at the tensors.
+
     Attributes:
       action: the first action of the plan, `mean[0]`, [B, A].
       mean: [H, B, A].
@@ -41,3 +44,8 @@ class Plan:
     stddev: Tensor
     best_return: Tensor
     iterations: int
+
+    @property
+    def finite(self) -> Tensor:
+        """Whether mean and best return are finite, per problem: bool [B], on the plan's device."""
+        return self.mean.isfinite().all(dim=-1).all(dim=0) & self.best_return.isfinite()

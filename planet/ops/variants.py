@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
+
 VARIANTS = ("portable", "persistent")  # in the order of csrc/cem.h
 """portable: a rollout and a refit per iteration; every device and size.
 
@@ -37,8 +39,9 @@ def cuda_variant(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def chosen_variant() -> str:
-    """The variant of plans made here and now."""
+    """The variant of plans made here and now; torch.compile keeps that of its trace."""
     return _chosen.get()
 
 

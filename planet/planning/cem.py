@@ -14,7 +14,7 @@ from planet.ops import backend
 from planet.ops.bounds import Bound, CheckedBound
 from planet.ops.checks import MAX_HORIZON, check_start
 from planet.ops.results import Plan
-from planet.ops.variants import check_variant, cuda_variant
+from planet.ops.variants import check_variant, chosen_variant, cuda_variant
 from planet.planning.box import Box
 from planet.scalars import check_int, check_not_negative
 from planet.weights import RolloutWeights
@@ -114,7 +114,8 @@ class CEMPlanner:
         box = self.box(device)
         box.check_shapes(batch, size)
         mean, stddev = box.distribution((self.horizon, batch, size), self.initial_stddev, device)
-        with cuda_variant(self.variant) if self.variant else nullcontext():
+        other = self.variant is not None and self.variant != chosen_variant()
+        with cuda_variant(str(self.variant)) if other else nullcontext():
             plan: Plan = backend(self.backend).cem_plan(
                 weights,
                 latent,

@@ -1,0 +1,172 @@
+"""torch.compile and torch.export take the ops whole, also before a first plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from ops.fused_support import needs_extension
+from random_weights import TINY, make_problem
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from planet.latent import LatentState
+from planet.noise import Noise, row_seeds
+from planet.ops import fused, kernels
+from planet.planning import CEMPlanner
+from planet.weights import RolloutWeights
+
+H, J, PLAN = 1, 9, {"candidates": 9, "topk": 3, "iterations": 1}
+Outputs = tuple[Tensor, ...]
+
+
+class Calls:
+    """The ops as functions of tensors alone, of one backend."""
+
+    def __init__(self, ops: ModuleType) -> None:
+        self.ops = ops
+        name = ops.__name__.rpartition(".")[2]
+        self.planner = CEMPlanner(horizon=H, backend=name, low=[-1, -2], **PLAN)
+        self.other = {"backend": name, **({"variant": "portable"} if name == "fused" else {})}
+
+    def by_planner(self, w: RolloutWeights, belief: Tensor, state: Tensor) -> Outputs:
+        plan = self.planner.plan(w, LatentState(belief, state), seed=3)
+        return plan.action, plan.mean, plan.stddev, plan.best_return, plan.finite
+
+    def by_new_planner(
+        self, w: RolloutWeights, belief: Tensor, state: Tensor, seeds: Tensor
+    ) -> Outputs:
+        planner = CEMPlanner(horizon=H, **PLAN, **self.other)
+        plan = planner.plan(w, LatentState(belief, state), seeds)
+        return plan.mean, plan.best_return
+
+    def cem_plan(self, w: RolloutWeights, belief: Tensor, state: Tensor, low: Tensor) -> Outputs:
+        mean = torch.zeros(H, belief.shape[0], 2)
+        plan = self.ops.cem_plan(
+            w, LatentState(belief, state), mean, mean + 1, seed=1, low=low, **PLAN
+        )
+        return plan.mean, plan.best_return
+
+    def rollout_returns(
+        self, w: RolloutWeights, belief: Tensor, state: Tensor, actions: Tensor
+    ) -> Outputs:
+        return (self.ops.rollout_returns(w, LatentState(belief, state), actions, Noise(3, 1)),)
+
+    def refit(self, w: RolloutWeights, actions: Tensor, returns: Tensor) -> Outputs:
+        fitted = self.ops.refit(actions, returns, topk=3)
+        return fitted.mean, fitted.stddev, fitted.elites, fitted.best
+
+
+NAMES = [name for name in vars(Calls) if not name.startswith("_")]
+
+
+def inputs_of(name: str, batch: int = 2) -> tuple[RolloutWeights, Outputs]:
+    """A snapshot that was never planned with, and the tensors of a call."""
+    problem, generator = make_problem(TINY, batch), torch.Generator().manual_seed(1)
+    start = problem.latent.belief, problem.latent.state
+    actions = torch.rand(H, batch, J, 2, generator=generator)
+    more = {
+        "by_planner": (), "by_new_planner": (row_seeds(1, batch),),
+        "cem_plan": (torch.full((2,), -0.5),), "rollout_returns": (actions,),
+    }  # fmt: skip
+    inputs = (actions, torch.rand(batch, J)) if name == "refit" else (*start, *more[name])
+    return problem.weights, inputs
+
+
+class Program(nn.Module):
+    """A call as what torch.export takes."""
+
+    def __init__(self, call: Callable[..., Outputs], weights: RolloutWeights) -> None:
+        super().__init__()
+        self.call, self.weights = call, weights
+
+    def forward(self, *inputs: Tensor) -> Outputs:
+        return self.call(self.weights, *inputs)
+
+
+@pytest.fixture(autouse=True)
+def fresh_dynamo() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def same(got: Outputs, expected: Outputs) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_op_compiles_without_a_graph_break(ops: ModuleType, name: str) -> None:
+    call = getattr(Calls(ops), name)
+    weights, inputs = inputs_of(name)
+    backend = "aot_eager" if ops is fused else "eager"
+    compiled = torch.compile(call, fullgraph=True, backend=backend, dynamic=ops is fused)
+    assert same(compiled(weights, *inputs), call(*make_copy(weights), *inputs))
+    real(weights)
+
+
+def make_copy(weights: RolloutWeights) -> tuple[RolloutWeights]:
+    values = {name: v for name, v in vars(weights).items() if not name.startswith("_")}
+    return (RolloutWeights(**values),)
+
+
+def real(weights: RolloutWeights) -> None:
+    """What is kept with a snapshot is what was packed, not what was traced."""
+    assert all(type(kept) is Tensor for kept in weights._cache.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_op_is_exported_before_a_first_plan(ops: ModuleType, name: str) -> None:
+    call = getattr(Calls(ops), name)
+    weights, inputs = inputs_of(name)
+    program = torch.export.export(Program(call, weights), inputs, strict=False).module()
+    real(weights)
+    assert same(program(*inputs), call(weights, *inputs))
+    real(weights)
+
+
+@needs_extension
+def test_an_exported_plan_takes_any_batch_size_with_its_seeds() -> None:
+    call = Calls(fused).by_new_planner
+    weights, inputs = inputs_of("by_new_planner", 3)
+    batch = torch.export.Dim("B", min=2, max=64)
+    program = torch.export.export(
+        Program(call, weights), inputs, dynamic_shapes=(({0: batch},) * 3,), strict=False
+    ).module()
+    _, other = inputs_of("by_new_planner", 5)
+    assert same(program(*other), call(weights, *other))
+
+
+@needs_extension
+def test_a_compiled_plan_packs_once() -> None:
+    graphs: list[str] = []
+
+    def look(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., Any]:
+        graphs.append(graph.code)
+        return graph.forward
+
+    weights, inputs = inputs_of("by_planner")
+    compiled = torch.compile(Calls(fused).by_planner, fullgraph=True, backend=look)
+    for _ in range(4):
+        compiled(weights, *inputs)
+    assert ["pack_weights" in code for code in graphs] == [True, False]
+
+
+@needs_extension
+def test_a_traced_pack_is_as_long_as_a_real_one() -> None:
+    weights, inputs = inputs_of("by_planner")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        Calls(fused).by_planner(weights, *inputs)
+    assert weights._cache == {}
+    isa = fused._C.isa()
+    for precision in (0, 1) if fused._C.has_int8() else (0,):
+        given = kernels.tensors(weights), kernels.sizes(weights), isa, precision
+        torch.library.opcheck(torch.ops.planet.pack_weights, given)
+        assert torch.ops.planet.pack_weights(*given).numel() == fused._C.packed_bytes(
+            kernels.sizes(weights), isa, precision, False
+        )
+    with pytest.raises(RuntimeError, match=r"sizes: expected \[D, S, A, M"):
+        fused._C.packed_bytes([1], isa, 0, False)
