@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,10 @@ from planet.control_step import ControlStep, EagerStep, StepInputs
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import check_seed, mix_seed, row_seeds
+from planet.ops.checks import check_latent
 from planet.ops.results import Plan
 from planet.planning import CEMPlanner
+from planet.scalars import check_int, check_not_negative, whole_number
 from planet.weights import RolloutWeights
 
 Array = npt.NDArray[np.float32]
@@ -29,21 +32,21 @@ class Agent:
     so the same seed and the same observations give the same actions.
 
     Attributes:
-      latent: belief after the newest observation; None before the first `reset`. To change it,
-        assign another one.
       planned: the newest plan, with the number of iterations that were run; None before it.
 
     Args:
       world_model: the model; its device is where the agent computes.
       planner: decides on actions.
-      exploration_stddev: of the Normal noise that `act(explore=True)` adds to planned actions.
+      exploration_stddev: of the Normal noise that `act(explore=True)` adds to planned actions, in
+        units of half the width of the planner's box; 0 adds none.
       capture: run a step as one CUDA graph, which is captured at the first `act` and again after
         `update_weights`, another batch size or another planner; None: on CUDA with the fused
         backend. The actions are the same, bit for bit. On the CPU, True runs the same code on the
         same static buffers.
 
     Raises:
-      ValueError: `exploration_stddev` is negative, or what cannot be captured was asked for.
+      TypeError, ValueError: `exploration_stddev` is not a number, negative or not finite, or what
+        cannot be captured was asked for.
     """
 
     def __init__(
@@ -53,27 +56,49 @@ class Agent:
         exploration_stddev: float = 0.3,
         capture: bool | None = None,
     ) -> None:
-        if not exploration_stddev >= 0:
-            raise ValueError(f"exploration_stddev: expected a value >= 0, got {exploration_stddev}")
         self.world_model = world_model
         self.planner = planner
         self.exploration_stddev = exploration_stddev
         self.capture = capture
         self._captured: CapturedStep | None = None
         self._captures()
-        self.latent: LatentState | None = None
+        self._latent: LatentState | None = None
         self.planned: Plan | None = None
         self._row_seeds: list[int] = []
         self._episodes: list[int] = []
         self._episode_seeds: list[int] = []
         self._steps: list[int] = []
-        self._action = torch.zeros(0)
+        self._action = _zeros(0, 0)
         self.update_weights()
 
     @property
     def batch_size(self) -> int:
         """B, the number of environments acted in; 0 before the first `reset`."""
         return len(self._row_seeds)
+
+    @property
+    def exploration_stddev(self) -> float:
+        """Of the noise on actions, in units of half the width of the planner's box."""
+        return self._exploration_stddev
+
+    @exploration_stddev.setter
+    def exploration_stddev(self, stddev: float) -> None:
+        self._exploration_stddev = check_not_negative("exploration_stddev", stddev)
+
+    @property
+    def latent(self) -> LatentState | None:
+        """Belief after the newest observation; None before the first `reset`.
+
+        To change it, assign another one: belief [B, D] and state [B, S], finite.
+        """
+        return self._latent
+
+    @latent.setter
+    def latent(self, latent: LatentState) -> None:
+        self._require_reset()
+        check_latent(self._weights, latent, self.batch_size, None)
+        _check_finite_latent("latent", latent)
+        self._latent = latent
 
     @property
     def weights(self) -> RolloutWeights:
@@ -94,13 +119,13 @@ class Agent:
           rows: restart only these rows; the others go on.
 
         Raises:
-          ValueError: `batch_size` < 1, or a row that does not exist.
+          TypeError, ValueError: `batch_size` is not an int >= 1, a seed is none, or a row does not
+            exist.
         """
         if rows is not None:
             self._reset_rows(rows)
             return
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size: expected an int >= 1, got {batch_size!r}")
+        batch_size = check_int("batch_size", batch_size, 1)
         check_seed(seed)
         model = self.world_model
         if self._captured is not None and self._captured.moved():
@@ -110,17 +135,19 @@ class Agent:
         self._episode_seeds = [mix_seed(s, 0) for s in self._row_seeds]
         self._steps = [0] * batch_size
         with torch.no_grad():
-            self.latent = model.rssm.initial(batch_size)
-        self._action = torch.zeros(batch_size, model.action_size)
+            self._latent = model.rssm.initial(batch_size)
+        self._action = _zeros(batch_size, model.action_size)
 
     def act(self, observation: npt.NDArray[np.uint8], explore: bool = False) -> Array:
         """Filters the newest observation, plans, and returns the action to execute.
 
-        Whatever is raised, by the planner or by Ctrl-C, leaves the agent as it was.
+        Whatever is raised, by the planner or by Ctrl-C, leaves the agent as it was. Whether the
+        step is finite comes to the host with the action, so nothing more is waited for.
 
         Args:
           observation: uint8 [h, w, 3], or [B, h, w, 3], as the environment gives it.
-          explore: add Normal noise of `exploration_stddev` to the plan, then clip.
+          explore: add Normal noise of `exploration_stddev` half widths of the box to the plan,
+            then clip.
 
         Returns:
           float32 [A], or [B, A], within the planner's bounds.
@@ -129,10 +156,14 @@ class Agent:
           RuntimeError: `reset` was not called.
           TypeError, ValueError: the observation's dtype, shape or batch size is not what `reset`
             and the world model expect.
+          ValueError: the belief, or the plan from it, is NaN or infinite; the message says which
+            rows, and what was not finite before.
         """
-        inputs = self._inputs(observation)
-        outcome = self._step().act(self._require_reset(), inputs, explore)
-        self.latent, self.planned, self._action = outcome.latent, outcome.plan, outcome.action
+        inputs, before = self._inputs(observation), self._require_reset()
+        outcome = self._step().act(before, inputs, explore)
+        if not outcome.finite.all():
+            self._explain(before, outcome.latent, outcome.plan)
+        self._latent, self.planned, self._action = outcome.latent, outcome.plan, outcome.action
         self._steps = [step + 1 for step in self._steps]
         out: Array = outcome.action.numpy().copy()
         return out if np.ndim(observation) == 4 else out[0]
@@ -149,28 +180,41 @@ class Agent:
         Raises:
           RuntimeError, TypeError, ValueError: as `act`.
         """
-        inputs = self._inputs(observation)
-        self.latent = self._step().filter(self._require_reset(), inputs)
-        return self.latent
+        inputs, before = self._inputs(observation), self._require_reset()
+        latent = self._step().filter(before, inputs)
+        if not _finite_rows(latent).all():
+            self._explain(before, latent, None)
+        self._latent = latent
+        return latent
 
     def plan(self) -> Plan:
         """The second half of `act`: plans from the present latent, without exploration.
 
         Raises:
           RuntimeError: `reset` was not called.
+          ValueError: the latent, or the plan from it, is NaN or infinite.
         """
-        self.planned = self._step().plan(self._require_reset(), self._step_seeds())
-        return self.planned
+        latent = self._require_reset()
+        plan = self._step().plan(latent, self._step_seeds())
+        if not (_finite_rows(latent) & plan.finite).all():
+            self._explain(latent, latent, plan)
+        self.planned = plan
+        return plan
 
     def executed(self, action: npt.ArrayLike) -> None:
         """Says which action was really executed after the last `act`, [A] or [B, A].
 
         Raises:
           RuntimeError: `reset` was not called.
+          TypeError: `action` is not made of numbers.
           ValueError: the shape disagrees, or a value is not finite.
         """
         self._require_reset()
-        values = torch.as_tensor(np.asarray(action, dtype=np.float32))
+        given = np.asarray(action)
+        if given.dtype.kind not in "iuf":
+            raise TypeError(f"action: expected numbers, got dtype {given.dtype}")
+        with np.errstate(over="ignore"):  # infinity is refused
+            values = torch.from_numpy(np.array(given, np.float32, order="C"))
         expected = list(self._action.shape)
         if values.dim() == 1 and self.batch_size == 1:
             values = values[None]
@@ -178,7 +222,7 @@ class Agent:
             raise ValueError(f"action: expected shape {expected}, got {list(values.shape)}")
         if not torch.isfinite(values).all():
             raise ValueError("action: expected finite values, got NaN or infinite")
-        self._action = values.clone()
+        self._action = values
 
     def _step(self) -> EagerStep | CapturedStep:
         """What runs the tensors' part: the captured one is kept as long as it serves."""
@@ -221,6 +265,7 @@ class Agent:
 
     def _reset_rows(self, rows: Sequence[int]) -> None:
         latent = self._require_reset()
+        rows = [whole_number("rows", row) for row in rows]
         bad = [row for row in rows if not 0 <= row < self.batch_size]
         if bad:
             raise ValueError(f"rows: expected values in [0, {self.batch_size}), got {bad}")
@@ -231,12 +276,30 @@ class Agent:
             self._episodes[row] += 1
             self._episode_seeds[row] = mix_seed(self._row_seeds[row], self._episodes[row])
             self._steps[row] = 0
-        self.latent, self._action = LatentState(belief, state), action
+        self._latent, self._action = LatentState(belief, state), action
+
+    def _explain(self, before: LatentState, after: LatentState, plan: Plan | None) -> NoReturn:
+        """Raises for a step that is not finite, and says where that began."""
+        _check_finite_latent("latent", before)
+        named = self.world_model.named_parameters()
+        bad = [name for name, value in named if not value.isfinite().all()]
+        if bad:
+            raise ValueError(
+                f"world_model: expected finite parameters, got NaN or infinite in {bad[0]}"
+                + (f" and {len(bad) - 1} more" if bad[1:] else "")
+                + "; load a checkpoint from before"
+            )
+        _check_finite_latent("latent after the observation", after)
+        rows = [] if plan is None else (~plan.finite).nonzero().flatten().tolist()
+        raise ValueError(
+            f"plan: expected finite returns and actions, got NaN or infinite in rows {rows} from a "
+            "finite latent; the planner's weights overflow there"
+        )
 
     def _require_reset(self) -> LatentState:
-        if self.latent is None:
+        if self._latent is None:
             raise RuntimeError("agent: call reset() before the first observation")
-        return self.latent
+        return self._latent
 
     def _check_observation(self, observation: npt.NDArray[np.uint8]) -> Tensor:
         self._require_reset()
@@ -257,3 +320,22 @@ class Agent:
                 f"{len(array)}; call reset(batch_size={len(array)}) to change it"
             )
         return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _zeros(batch: int, size: int) -> Tensor:
+    return torch.zeros(batch, size, dtype=torch.float32, device="cpu")
+
+
+def _finite_rows(latent: LatentState) -> Tensor:
+    """Whether belief and state of a row are finite, bool [B]."""
+    return latent.belief.isfinite().all(dim=-1) & latent.state.isfinite().all(dim=-1)
+
+
+def _check_finite_latent(name: str, latent: LatentState) -> None:
+    for part, value in (("belief", latent.belief), ("state", latent.state)):
+        rows = (~value.isfinite().all(dim=-1)).nonzero().flatten().tolist()
+        if rows:
+            raise ValueError(
+                f"{name}: expected a finite {part}, got NaN or infinite in rows {rows}; reset() "
+                "the agent, or assign another latent"
+            )

@@ -5,7 +5,7 @@ lies in buffers that are allocated once:
 
     staged (pinned host memory) --1 copy--> inputs: seeds, action, stddev, frames
                                                |
-              results: belief, state ---> filter, plan, explore --1 copy--> action (pinned)
+              results: belief, state ---> filter, plan, explore --1 copy--> action, finite (pinned)
                          ^                     |
                          +------ 1 kernel -----+--> results: mean, stddev, best return
 
@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from planet.control_step import ControlStep, StepInputs, StepOutcome
+from planet.control_step import ControlStep, StepInputs, StepOutcome, read_report
 from planet.graphs import Graph, capture, on_device
 from planet.latent import LatentState
 from planet.models import WorldModel
@@ -51,7 +51,7 @@ class CapturedStep:
         inputs, results = _inputs_layout(step, batch_size), _results_layout(step, batch_size)
         cuda = self._device.type == "cuda"
         with torch.inference_mode(False):  # such tensors could not be written outside of it
-            host = torch.zeros(_size(inputs), dtype=torch.uint8, pin_memory=cuda)
+            host = torch.zeros(_size(inputs), dtype=torch.uint8, device="cpu", pin_memory=cuda)
             self._host_bytes, self._device_bytes = host, torch.zeros_like(host, device=self._device)
             self._staged = StepInputs(**_split(self._host_bytes, inputs))
             self._inputs = StepInputs(**_split(self._device_bytes, inputs))
@@ -59,7 +59,9 @@ class CapturedStep:
                 _size(results) // 4, dtype=torch.float32, device=self._device
             )
             self._layout, self._results = results, _split(self._buffer, results)
-            self._action = torch.zeros_like(self._staged.action, pin_memory=cuda)
+            shape = batch_size, step.model.action_size + 1
+            report = torch.zeros(shape, dtype=torch.float32, device="cpu")
+            self._report = report.pin_memory() if cuda else report
         self._latent = LatentState(self._results["belief"], self._results["state"])
         self._held: LatentState | None = None  # whose values `_latent` has
         self._iterations = 0
@@ -102,8 +104,8 @@ class CapturedStep:
         """The whole step: from frames on the host to an action on the host."""
         self._stage(latent, inputs)
         self._replay("explore" if explore else "act", partial(self._act, explore))
-        action = self._action.clone()
-        return StepOutcome(*self._snapshot(), action)
+        action, finite = read_report(self._report)
+        return StepOutcome(*self._snapshot(), action, finite)
 
     def _filter(self) -> None:
         self._upload()
@@ -122,7 +124,7 @@ class CapturedStep:
         latent = step.filter(self._latent, inputs)
         plan = step.plan(latent, inputs.seeds)
         action = step.explore(plan.action, inputs) if explore else plan.action
-        self._action.copy_(action, non_blocking=True)
+        self._report.copy_(step.report(latent, plan, action), non_blocking=True)
         self._iterations = plan.iterations
         self._keep(belief=latent.belief, state=latent.state, **_planned(plan))
 

@@ -52,11 +52,13 @@ class StepOutcome:
       latent: after the observation, on the model's device.
       plan: from there, on the model's device.
       action: to execute, float32 [B, A] on the host.
+      finite: whether latent, plan and action of a row are finite, bool [B] on the host.
     """
 
     latent: LatentState
     plan: Plan
     action: Tensor
+    finite: Tensor
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,17 @@ class ControlStep:
         noise = draws.normals(inputs.seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
         return box.clip(action + inputs.exploration_stddev * noise * box.half_width)
 
+    @torch.no_grad()
+    def report(self, latent: LatentState, plan: Plan, action: Tensor) -> Tensor:
+        """What the host needs of a step, in one tensor so that one copy brings it there.
+
+        Returns:
+          float32 [B, A+1]: the action, and 0 where latent, plan and action are finite, else NaN.
+        """
+        parts = latent.belief, latent.state, plan.best_return[:, None], action
+        seen = torch.cat([*parts, *plan.mean], dim=1)
+        return torch.cat([action, (seen * 0.0).sum(dim=1, keepdim=True)], dim=1)
+
 
 class EagerStep:
     """Runs a control step operator by operator; inputs come from the host.
@@ -132,4 +145,10 @@ class EagerStep:
         latent = self._step.filter(latent, inputs)
         plan = self._step.plan(latent, inputs.seeds)
         action = self._step.explore(plan.action, inputs) if explore else plan.action
-        return StepOutcome(latent, plan, action.cpu())
+        report = self._step.report(latent, plan, action).cpu()
+        return StepOutcome(latent, plan, *read_report(report))
+
+
+def read_report(report: Tensor) -> tuple[Tensor, Tensor]:
+    """Takes apart what `ControlStep.report` gave, on the host: action, and whether it is finite."""
+    return report[:, :-1].clone(), report[:, -1] == 0

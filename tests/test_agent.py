@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from planet.agent import Agent
 from planet.config import ModelConfig, TrainConfig
+from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.models.pixels import preprocess
 from planet.noise import row_seeds
@@ -337,8 +340,20 @@ def test_reset_of_rows_that_do_not_exist_is_refused(rows: list[int]) -> None:
 
 @pytest.mark.parametrize("batch_size", [0, -1, 1.0, True, None])
 def test_reset_refuses_other_batch_sizes(batch_size: Any) -> None:
-    with pytest.raises(ValueError, match="batch_size: expected an int >= 1, got"):
+    with pytest.raises((TypeError, ValueError), match="batch_size: expected (an int|a value >= 1)"):
         make_agent().reset(batch_size=batch_size)
+
+
+def test_numpy_s_numbers_are_taken() -> None:
+    plain, agent = make_agent(0.5), make_agent(np.float32(0.5))  # type: ignore[arg-type]
+    plain.reset(batch_size=2, seed=3)
+    agent.reset(batch_size=np.int64(2), seed=np.uint8(3))  # type: ignore[arg-type]
+    for one in (plain, agent):
+        one.act(frame(0, 2), explore=True)
+        one.reset(rows=[1] if one is plain else np.flatnonzero([False, True]))  # type: ignore[arg-type]
+    assert np.array_equal(plain.act(frame(1, 2), True), agent.act(frame(1, 2), True))
+    with pytest.raises(TypeError, match="rows: expected an int, got bool"):
+        agent.reset(rows=[False, True])
 
 
 # ---- Errors ------------------------------------------------------------------------------------
@@ -382,10 +397,126 @@ def test_other_observations_are_refused(
     agent.act(frame(0))  # still usable
 
 
-@pytest.mark.parametrize("stddev", [-0.1, float("nan")])
-def test_negative_exploration_is_refused(stddev: float) -> None:
-    with pytest.raises(ValueError, match="exploration_stddev: expected a value >= 0"):
-        make_agent(stddev)
+@pytest.mark.parametrize("stddev", [-0.1, float("nan"), float("inf"), 1e39])
+def test_exploration_that_is_negative_or_not_finite_is_refused(stddev: float) -> None:
+    agent = make_agent()
+    for refused in (make_agent, partial(setattr, agent, "exploration_stddev")):
+        with pytest.raises(ValueError, match="exploration_stddev: expected a finite float32 value"):
+            refused(stddev)
+    assert agent.exploration_stddev == 0.3
+
+
+# ---- What is not finite ------------------------------------------------------------------------
+
+
+def spoil(agent: Agent, what: str) -> None:
+    """Makes one number NaN or infinite, where nobody checks."""
+    assert agent.latent is not None
+    if what in ("belief", "state"):
+        spoilt = getattr(agent.latent, what).clone()
+        spoilt[1, 0] = float("nan")
+        agent._latent = replace(agent.latent, **{what: spoilt})
+    elif what == "parameter":
+        with torch.no_grad():
+            agent.world_model.encoder.layers[0].bias[0] = float("inf")
+    elif what == "weights":  # finite, but their returns are not
+        huge = [weight / weight.abs().max() * 3e38 for weight in agent.weights.reward_weights]
+        agent._weights = replace(agent.weights, reward_weights=huge)
+
+
+NOT_FINITE = {
+    "belief": r"^latent: expected a finite belief, got NaN or infinite in rows \[1\]; reset\(\)",
+    "state": r"^latent: expected a finite state, got NaN or infinite in rows \[1\]; reset\(\)",
+    "parameter": r"^world_model: expected finite parameters, got NaN or infinite in encoder\.",
+    "weights": r"^plan: expected finite returns and actions, got NaN or infinite in rows \[0, 1\]",
+}
+
+
+@pytest.mark.parametrize("what", NOT_FINITE)
+@pytest.mark.parametrize("backend", ["reference", "fused"])
+def test_a_step_that_is_not_finite_is_an_error_and_not_an_action(what: str, backend: str) -> None:
+    if backend == "fused" and not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    agent = make_agent(backend=backend)
+    agent.reset(batch_size=2)
+    agent.act(frame(0, 2))
+    spoil(agent, what)
+    latent, planned, steps = agent.latent, agent.planned, list(agent._steps)
+    calls = {
+        "act": lambda: agent.act(frame(1, 2)), "explore": lambda: agent.act(frame(1, 2), True),
+        "filter": lambda: agent.filter(frame(1, 2)), "plan": agent.plan,
+    }  # fmt: skip
+    silent = {"weights": "filter", "parameter": "plan"}.get(what)  # have no part in it
+    for name, call in calls.items():
+        if name != silent:
+            with pytest.raises(ValueError, match=NOT_FINITE[what]):
+                call()
+            assert agent.latent is latent
+            assert agent.planned is planned
+            assert agent._steps == steps
+
+
+def test_a_row_that_is_not_finite_can_be_restarted() -> None:
+    agent = make_agent()
+    agent.reset(batch_size=2)
+    agent.act(frame(0, 2))
+    spoil(agent, "belief")
+    with pytest.raises(ValueError, match="latent"):
+        agent.act(frame(1, 2))
+    agent.reset(rows=[1])
+    assert np.isfinite(agent.act(frame(1, 2))).all()
+
+
+def test_an_assigned_latent_is_checked() -> None:
+    agent = make_agent()
+    good = agent.world_model.rssm.initial(2)
+    with pytest.raises(RuntimeError, match="call reset"):
+        agent.latent = good
+    agent.reset(batch_size=2)
+    agent.latent = good
+    for bad, message in (
+        (None, "latent: expected LatentState, got NoneType"),
+        (LatentState(good.belief[:1], good.state), r"latent.belief: expected shape \[2, 5\]"),
+        (LatentState(good.belief.double(), good.state), "latent.belief: expected torch.float32"),
+        (LatentState(good.belief, good.state + float("inf")), "latent: expected a finite state"),
+        (LatentState(good.belief[:, None], good.state[:, None]),
+         r"latent.belief: expected shape \[B, D\], got \[2, 1, 5\]"),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, ValueError), match=message):
+            agent.latent = bad  # type: ignore[assignment]
+        assert agent.latent is good
+
+
+# ---- The box of actions ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+def test_noise_on_actions_is_in_half_widths_of_the_box(tensors: bool) -> None:
+    """A box of four times the width, elsewhere: the same draws, four times as far."""
+    model, noises = make_model(), []
+    for low, high in ((-1.0, 1.0), (6.0, 14.0)):
+        bounds = (
+            {"low": [low, -1.0], "high": torch.tensor([[high, 1.0]] * 50)}
+            if tensors else {"low": low, "high": high}
+        )  # fmt: skip
+        agent = make_agent(0.01, model, iterations=1, candidates=3, initial_stddev=0.1, **bounds)
+        actions = []
+        for explore in (False, True):
+            agent.reset(batch_size=50, seed=3)
+            actions.append(agent.act(frame(0, 50), explore))
+        noises.append(actions[1] - actions[0])
+    wide = [4.0, 1.0] if tensors else [4.0, 4.0]
+    assert np.abs(noises[1] - noises[0] * wide).max() < 1e-5
+    assert np.abs(noises[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("explore", [False, True])
+def test_a_masked_action_stays_where_it_is(explore: bool) -> None:
+    agent = make_agent(5.0, low=[0.1, -3.0], high=[0.1, 3.0])
+    agent.reset(batch_size=3)
+    actions = agent.act(frame(0, 3), explore)
+    assert (actions[:, 0] == np.float32(0.1)).all()
+    assert len(set(actions[:, 1])) > 1
 
 
 def test_pictures_with_other_strides_are_taken() -> None:

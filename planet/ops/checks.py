@@ -161,22 +161,31 @@ def check_start(weights: RolloutWeights, latent: LatentState) -> int:
     return latent.belief.shape[0]
 
 
-def check_latent(weights: RolloutWeights, latent: LatentState, batch: int, candidates: int) -> None:
-    """Checks a start latent: [B, D] and [B, S], or one per candidate [B, J, D] and [B, J, S]."""
+def check_latent(
+    weights: RolloutWeights, latent: LatentState, batch: int, candidates: int | None
+) -> None:
+    """Checks a start latent: [B, D] and [B, S], or one per candidate [B, J, D] and [B, J, S].
+
+    Without `candidates` it must be the former.
+    """
     _check_type("latent", latent, LatentState)
     parts = (
         ("latent.belief", latent.belief, weights.belief_size, "D"),
         ("latent.state", latent.state, weights.state_size, "S"),
     )
     for name, value, size, letter in parts:
-        layouts = {2: f"[B, {letter}]", 3: f"[B, J, {letter}]"}
-        _check_tensor(name, value, (2, 3), " or ".join(layouts.values()))
+        layouts = {2: f"[B, {letter}]"}
+        if candidates is not None:
+            layouts[3] = f"[B, J, {letter}]"
+        _check_tensor(name, value, tuple(layouts), " or ".join(layouts.values()))
         layout = layouts[latent.belief.dim()]
         if value.dim() != latent.belief.dim():
             raise ValueError(
                 f"{name}: expected shape {layout} like latent.belief, got {list(value.shape)}"
             )
-        shape = (batch, size) if value.dim() == 2 else (batch, candidates, size)
+        shape = (batch, size) if candidates is None or value.dim() == 2 else (
+            batch, candidates, size
+        )  # fmt: skip
         _check_shape(name, value, shape, layout)
         _check_device(name, value, weights.device)
 
