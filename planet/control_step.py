@@ -18,6 +18,7 @@ from planet.noise import STREAM_DITHER, STREAM_EXPLORATION, STREAM_POSTERIOR
 from planet.ops import draws
 from planet.ops.results import Plan
 from planet.planning import CEMPlanner
+from planet.short_repr import short_repr
 from planet.weights import RolloutWeights
 
 
@@ -37,6 +38,8 @@ class StepInputs:
     seeds: Tensor
     action: Tensor
     exploration_stddev: Tensor
+
+    __repr__ = short_repr
 
     def to(self, device: torch.device) -> StepInputs:
         """Returns the inputs on `device`."""
@@ -59,6 +62,8 @@ class StepOutcome:
     plan: Plan
     action: Tensor
     finite: Tensor
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)

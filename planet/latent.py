@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from planet.short_repr import short_repr
+
 
 @dataclass(frozen=True)
 class LatentState:
@@ -19,6 +21,8 @@ class LatentState:
 
     belief: Tensor
     state: Tensor
+
+    __repr__ = short_repr
 
     def to(self, device: torch.device | str) -> LatentState:
         """Returns the latent on `device`."""
@@ -41,6 +45,8 @@ class Gaussian:
 
     mean: Tensor
     stddev: Tensor
+
+    __repr__ = short_repr
 
     def sample(self, noise: Tensor) -> Tensor:
         """Reparametrised sample `mean + stddev * noise` from standard normal `noise` [..., S]."""

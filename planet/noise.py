@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from planet.scalars import whole_number
+from planet.short_repr import short_repr
 
 STREAM_ACTIONS: Final = 0
 STREAM_STATE: Final = 1
@@ -108,7 +109,8 @@ def row_seeds(seed: int, rows: int, device: torch.device | str = "cpu") -> Tenso
       ValueError: `seed` or `rows` is out of range.
     """
     rows = _check_range("rows", rows, 31)
-    return torch.tensor([mix_seed(seed, row) for row in range(rows)], dtype=torch.int64).to(device)
+    seeds = [mix_seed(seed, row) for row in range(rows)]
+    return torch.tensor(seeds, dtype=torch.int64, device="cpu").to(device)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class Noise:
     seed: int | Tensor
     iteration: int = 0
     particle: int = 0
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, Tensor):

@@ -105,6 +105,28 @@ class RolloutWeights:
         self._check_shapes()
         self._check_values()
 
+    def __repr__(self) -> str:
+        """By sizes; a snapshot has hundreds of thousands of values."""
+        sizes = [("D", self.belief_size), ("S", self.state_size), ("A", self.action_size)]
+        sizes += [("M", self.hidden_size)]
+        reward = [weight.shape[0] for weight in self.reward_weights]
+        plain = [(f.name, getattr(self, f.name)) for f in fields(self) if f.repr]
+        plain = [(name, value) for name, value in plain if isinstance(value, (str, int, float))]
+        parts = [*sizes, ("reward", reward), *plain, ("device", str(self.device))]
+        return f"RolloutWeights({', '.join(f'{name}={value!r}' for name, value in parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy takes along: not what a backend packed on this machine."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Checks what a pickle holds as a new snapshot's arguments are checked."""
+        names = {f.name for f in fields(self) if f.init}
+        given = {name: value for name, value in state.items() if name != "_cache"}
+        if unknown := sorted(set(given) - names):
+            raise ValueError(f"weights: expected a pickle with {sorted(names)}, got {unknown}")
+        RolloutWeights.__init__(self, **given)
+
     @property
     def state_size(self) -> int:
         """S, width of the stochastic state."""
@@ -134,7 +156,7 @@ class RolloutWeights:
         """Returns the snapshot on `device` (itself when it is there already)."""
         if torch.device(device) == self.device:
             return self
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        values = self.__getstate__()
         for name in self._tensor_names():
             values[name] = values[name].to(device)
         for name in ("reward_weights", "reward_biases"):

@@ -315,3 +315,47 @@ def test_a_bad_snapshot_of_an_ssm_is_refused_with_argument_expected_and_received
     with pytest.raises(kind) as error:
         RolloutWeights(**({"transition": "ssm"} | tensors(TINY_SSM) | change))
     assert str(error.value) == message
+
+
+# ---- Pickles and copies --------------------------------------------------------------------------
+
+
+def twins(weights: RolloutWeights) -> list[RolloutWeights]:
+    return [copy.copy(weights), copy.deepcopy(weights), pickle.loads(pickle.dumps(weights))]
+
+
+@pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
+def test_what_a_backend_packed_stays_with_its_snapshot(sizes: Sizes) -> None:
+    weights = make_weights(sizes)
+    weights._cache["packed"] = torch.zeros(3)
+    for twin in twins(weights):
+        assert twin._cache == {}
+        assert all(map(torch.equal, all_tensors(twin), all_tensors(weights)))
+    assert list(weights._cache) == ["packed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("input_bias", torch.zeros(M + 1), "input_weight: expected shape"),
+        ("prior_bias", INFINITE[: 2 * S], "prior_bias: expected finite values"),
+        ("reward_weights", (), "reward_weights: expected 1 to 4 layers, got 0"),
+        ("min_stddev", float("nan"), "min_stddev: expected a finite float32 value >= 0"),
+        ("activation", "tanh", "activation: expected one of"),
+    ],
+)
+def test_a_pickle_is_checked_as_new_weights_are(name: str, value: object, message: str) -> None:
+    weights = RolloutWeights(**tensors())
+    object.__setattr__(weights, name, value)
+    stored = pickle.dumps(weights)
+    with pytest.raises((TypeError, ValueError), match=message):
+        pickle.loads(stored)
+
+
+def test_a_pickle_of_an_older_release_is_taken_without_its_packed_weights() -> None:
+    weights = RolloutWeights(**tensors())
+    old = RolloutWeights.__new__(RolloutWeights)
+    old.__setstate__({**weights.__getstate__(), "_cache": {"packed": torch.zeros(3)}})
+    assert old._cache == {}
+    with pytest.raises(ValueError, match=r"weights: expected a pickle with .*, got \['momentum'\]"):
+        old.__setstate__({"momentum": 0.9})

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from planet.config import ModelConfig
 from planet.latent import Gaussian, LatentState
 from planet.ops import reference
+from planet.short_repr import short_repr
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Filtered:
     latent: LatentState
     prior: Gaussian
     posterior: Gaussian
+
+    __repr__ = short_repr
 
 
 class RSSM(nn.Module):
@@ -56,12 +59,13 @@ class RSSM(nn.Module):
         self.activation: str = config.activation
         self.stddev = "add"  # min_stddev is added
         self.min_stddev = config.min_stddev
-        self.input = nn.Linear(state + action_size, hidden)
-        self.gru = nn.GRUCell(hidden, belief)  # only its parameters are used
-        self.prior_hidden = nn.Linear(belief, hidden)
-        self.prior_head = nn.Linear(hidden, 2 * state)
-        self.posterior_hidden = nn.Linear(belief + embedding_size, hidden)
-        self.posterior_head = nn.Linear(hidden, 2 * state)
+        float32 = {"dtype": torch.float32}  # whatever the default is: the planner's arithmetic
+        self.input = nn.Linear(state + action_size, hidden, **float32)
+        self.gru = nn.GRUCell(hidden, belief, **float32)  # only its parameters are used
+        self.prior_hidden = nn.Linear(belief, hidden, **float32)
+        self.prior_head = nn.Linear(hidden, 2 * state, **float32)
+        self.posterior_hidden = nn.Linear(belief + embedding_size, hidden, **float32)
+        self.posterior_head = nn.Linear(hidden, 2 * state, **float32)
 
     @property
     def input_weight(self) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from planet.scalars import check_float32
+from planet.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,8 @@ class CheckedBound:
     """A bound that `check_bounds` returned: its values are not looked at again."""
 
     value: float | Tensor
+
+    __repr__ = short_repr
 
 
 Bound = float | Sequence[float] | npt.NDArray[np.generic] | Tensor | CheckedBound

@@ -14,6 +14,7 @@ from planet.latent import LatentState
 from planet.noise import Noise, check_seeds
 from planet.ops.bounds import Bound, expand_bounds
 from planet.scalars import check_bool, check_float, check_int, whole_number
+from planet.short_repr import short_repr
 from planet.weights import RolloutWeights
 
 MAX_HORIZON = (1 << 16) - 1
@@ -83,6 +84,8 @@ class PlanSettings:
     state_noise: bool
     discount: float
     budget_ms: float | None
+
+    __repr__ = short_repr
 
 
 def check_cem_plan(

@@ -39,6 +39,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from planet.short_repr import short_repr
+
 SMALLEST_RANGE = 2.0**-100
 UNSIGNED = 255
 SIGNED = 127
@@ -56,6 +58,8 @@ class QuantisedWeight:
     integers: Tensor
     step: Tensor
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class QuantisedVector:
@@ -70,6 +74,8 @@ class QuantisedVector:
     integers: Tensor
     step: Tensor
     offset: float = 0.0
+
+    __repr__ = short_repr
 
 
 def quantise_weight(weight: Tensor) -> QuantisedWeight:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from planet.short_repr import short_repr
+
 
 @dataclass(frozen=True)
 class Refit:
@@ -22,6 +24,8 @@ class Refit:
     stddev: Tensor
     elites: Tensor
     best: Tensor
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Plan:
     stddev: Tensor
     best_return: Tensor
     iterations: int
+
+    __repr__ = short_repr
 
     @property
     def finite(self) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from planet.ops.bounds import Bound, check_bound_shape, check_bounds
 from planet.scalars import LARGEST_FLOAT32, as_float32
+from planet.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class Box:
     high: float | Tensor
     middle: float | Tensor
     half_width: float | Tensor
+
+    __repr__ = short_repr
 
     @staticmethod
     def between(low: Bound, high: Bound) -> Box:

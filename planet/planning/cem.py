@@ -17,6 +17,7 @@ from planet.ops.results import Plan
 from planet.ops.variants import check_variant, chosen_variant, cuda_variant
 from planet.planning.box import Box
 from planet.scalars import check_int, check_not_negative
+from planet.short_repr import short_repr
 from planet.weights import RolloutWeights
 
 
@@ -63,6 +64,8 @@ class CEMPlanner:
     _boxes: dict[torch.device, Box] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         backend(self.backend)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from planet.short_repr import short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
@@ -21,6 +23,8 @@ class Chunk:
     observation: Tensor
     action: Tensor
     reward: Tensor
+
+    __repr__ = short_repr
 
     def to(self, device: torch.device | str) -> Chunk:
         """Returns the chunk on `device`."""

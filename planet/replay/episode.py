@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from planet.short_repr import short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class Episode:
@@ -39,6 +41,8 @@ class Episode:
     reward: npt.NDArray[np.float32]
     terminated: bool
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         _check_array("observation", self.observation, np.dtype(np.uint8))

@@ -14,6 +14,7 @@ from planet.latent import Gaussian, LatentState
 from planet.models import Filtered, WorldModel
 from planet.ops import reference
 from planet.replay import Chunk
+from planet.short_repr import short_repr
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class LossTerms:
     global_prior: Tensor
     overshooting: Tensor
     overshooting_reward: Tensor
+
+    __repr__ = short_repr
 
     def items(self) -> list[tuple[str, Tensor]]:
         """Names and scalars."""
@@ -89,9 +92,11 @@ def sequence_loss(
     size = model.image_size
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, device=device)
+        return torch.randn(*shape, generator=generator, device=device, dtype=torch.float32)
 
-    dither = torch.rand(steps, batch, size, size, 3, generator=generator, device=device)
+    dither = torch.rand(
+        steps, batch, size, size, 3, generator=generator, device=device, dtype=torch.float32
+    )
     image = model.images(chunk.observation, dither)
     noise = draw(steps, batch, model.config.state_size)
     filtered = model.rssm.filter_chunk(model.embed(image), chunk.action, noise)

@@ -24,6 +24,7 @@ from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.models.pixels import postprocess
 from planet.replay import Episode
+from planet.short_repr import short_repr
 
 Frames = npt.NDArray[np.uint8]
 
@@ -45,6 +46,8 @@ class Imagined:
     reconstruction: Frames
     prediction: Frames
     ahead: npt.NDArray[np.int64]
+
+    __repr__ = short_repr
 
 
 @torch.no_grad()
@@ -71,10 +74,10 @@ def imagine_episode(
     action = torch.from_numpy(episode.action).to(device)[:, None]
     frames, states = len(observation), model.config.state_size
     embedding = torch.cat(
-        [model.embed(model.images(o, torch.full(o.shape, 0.5, device=device)))
+        [model.embed(model.images(o, torch.full(o.shape, 0.5, device=device, dtype=torch.float32)))
          for o in torch.split(observation, 64)]
     )  # fmt: skip
-    no_noise = torch.zeros(frames, 1, states, device=device)
+    no_noise = torch.zeros(frames, 1, states, device=device, dtype=torch.float32)
     filtered = model.rssm.filter_chunk(embedding[:, None], action, no_noise).latent
     belief, state = filtered.belief.clone(), filtered.state.clone()
     ahead = np.zeros(frames, np.int64)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from linear_model import BENT, best_plan, best_return, linear_latent, linear_weights
+from ops.fused_support import KERNELS, isa
 from ops.tolerances import PLAN_ABSOLUTE, RETURNS, close, gap, returns_error
-from random_weights import PRESET_SIZES, TINY, Problem, Sizes, make_problem
+from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_problem
 from torch import Tensor
 
 from planet.latent import LatentState
@@ -366,3 +367,31 @@ def test_backends_agree_on_plans_iteration_by_iteration(
         assert close(b.stddev, a.stddev, PLAN_ABSOLUTE)
         assert returns_error(b.best_return, a.best_return) <= RETURNS[1.0]
         mean, stddev = a.mean, a.stddev
+
+
+# ---- What is not finite --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transition", ["rssm", "ssm"])
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16", "bf16"])
+def test_a_plan_from_a_start_that_is_not_finite_says_so(
+    ops: ModuleType, transition: str, activation: str, precision: str
+) -> None:
+    """Per problem, and on every instruction set: no kernel turns NaN into a number."""
+    problem = make_problem(TINY if transition == "rssm" else TINY_SSM, 3, activation=activation)
+    belief, state = problem.latent.belief.clone(), problem.latent.state.clone()
+    state[1, -1] = float("nan")
+    if transition == "rssm":
+        belief[2, 0] = float("inf")
+    start = replace(problem, latent=LatentState(belief, state))
+    expected = [True, False, transition == "ssm"]
+    if ops is reference:
+        assert plan_of(ops, start, precision=precision).finite.tolist() == expected
+        return
+    for name in [name for name, served in KERNELS if served == precision]:
+        with isa(name):
+            plan = plan_of(ops, start, precision=precision)
+        assert plan.finite.tolist() == expected
+        assert plan.finite.tolist() == plan.best_return.isfinite().tolist()
+        assert ((plan.action >= -1) & (plan.action <= 1)).all()
