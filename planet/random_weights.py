@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,9 +26,10 @@ def random_weights(config: ModelConfig, action_size: int, seed: int = 0) -> Roll
     if action_size < 1:
         raise ValueError(f"action_size: expected at least 1, got {action_size}")
     generator = torch.Generator().manual_seed(seed)
+    where: Any = {"dtype": torch.float32, "device": "cpu"}  # whatever the defaults are
 
     def uniform(inputs: int, *shape: int) -> Tensor:
-        return (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(inputs)
+        return (torch.rand(shape, generator=generator, **where) * 2 - 1) / math.sqrt(inputs)
 
     belief, state, hidden = config.belief_size, config.state_size, config.hidden_size
     widths = [belief + state, *[config.reward_hidden] * config.reward_layers, 1]

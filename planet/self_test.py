@@ -67,10 +67,10 @@ def served_variants(device: torch.device | str, weights: RolloutWeights) -> dict
     """Variants of the plan's kernels on a CUDA device: why each refuses `weights`, or ""."""
     found = {}
     latent = LatentState(
-        torch.zeros(1, weights.belief_size, device=device),
-        torch.zeros(1, weights.state_size, device=device),
+        torch.zeros(1, weights.belief_size, dtype=torch.float32, device=device),
+        torch.zeros(1, weights.state_size, dtype=torch.float32, device=device),
     )
-    mean = torch.zeros(12, 1, weights.action_size, device=device)
+    mean = torch.zeros(12, 1, weights.action_size, dtype=torch.float32, device=device)
     for variant in VARIANTS:
         refusals = {}
         for precision in ("fp32", "fp16"):
@@ -88,13 +88,15 @@ def served_variants(device: torch.device | str, weights: RolloutWeights) -> dict
 
 def _start(batch: int) -> LatentState:
     return LatentState(
-        torch.zeros(batch, _MODEL.belief_size), torch.zeros(batch, _MODEL.state_size)
+        torch.zeros(batch, _MODEL.belief_size, dtype=torch.float32, device="cpu"),
+        torch.zeros(batch, _MODEL.state_size, dtype=torch.float32, device="cpu"),
     )
 
 
 def _actions() -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(6, 2, 33, _ACTIONS, generator=generator) * 2 - 1
+    shape = 6, 2, 33, _ACTIONS
+    return torch.rand(*shape, generator=generator, dtype=torch.float32, device="cpu") * 2 - 1
 
 
 def _error(got: Tensor, expected: Tensor, precision: str) -> float:

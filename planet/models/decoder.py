@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from planet.config import ModelConfig
@@ -36,11 +37,17 @@ class ConvDecoder(nn.Module):
                 f"image_size={image_size}"
             )
         self.width = config.decoder_input
-        self.input = nn.Linear(config.belief_size + config.state_size, self.width)
+        self.input = nn.Linear(
+            config.belief_size + config.state_size, self.width, dtype=torch.float32
+        )
         layers: list[nn.Module] = []
         channels = self.width
         for out, kernel in zip((*config.decoder_channels, 3), config.decoder_kernels, strict=True):
-            layers.append(nn.ConvTranspose2d(channels, out, kernel, config.decoder_stride))
+            layers.append(
+                nn.ConvTranspose2d(
+                    channels, out, kernel, config.decoder_stride, dtype=torch.float32
+                )
+            )
             layers.append(activation_module(config.activation))
             channels = out
         self.layers = nn.Sequential(*layers[:-1])
@@ -60,9 +67,14 @@ class MLPDecoder(nn.Module):
         width = config.belief_size + config.state_size
         layers: list[nn.Module] = []
         for hidden in config.decoder_hidden:
-            layers += [nn.Linear(width, hidden), activation_module(config.activation)]
+            layers += [
+                nn.Linear(width, hidden, dtype=torch.float32),
+                activation_module(config.activation),
+            ]
             width = hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, 3 * image_size**2))
+        self.layers = nn.Sequential(
+            *layers, nn.Linear(width, 3 * image_size**2, dtype=torch.float32)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Decodes [N, D+S] as [N, 3, h, w], nominally in [-0.5, 0.5]."""

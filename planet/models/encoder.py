@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from planet.config import ModelConfig
@@ -35,7 +36,9 @@ class Encoder(nn.Module):
                     f"image_size={image_size}"
                 )
             layers += [
-                nn.Conv2d(channels, out, config.encoder_kernel, config.encoder_stride),
+                nn.Conv2d(
+                    channels, out, config.encoder_kernel, config.encoder_stride, dtype=torch.float32
+                ),
                 activation_module(config.activation),
             ]
             channels = out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from planet.config import ModelConfig
@@ -19,7 +20,9 @@ class RewardModel(nn.Module):
         super().__init__()
         width = config.belief_size + config.state_size
         sizes = [width, *[config.reward_hidden] * config.reward_layers, 1]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b, dtype=torch.float32) for a, b in zip(sizes, sizes[1:], strict=False)
+        )
         self.activation: str = config.activation
 
     @property

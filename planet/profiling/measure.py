@@ -49,8 +49,8 @@ def compare_planners(
     """
     _check(steps, rate_hz, batch_size=batch_size)
     latent = LatentState(
-        torch.zeros(batch_size, weights.belief_size, device=weights.device),
-        torch.zeros(batch_size, weights.state_size, device=weights.device),
+        torch.zeros(batch_size, weights.belief_size, dtype=torch.float32, device=weights.device),
+        torch.zeros(batch_size, weights.state_size, dtype=torch.float32, device=weights.device),
     )
     names = list(planners)
     log = _Log(names)
