@@ -113,10 +113,11 @@ class TorchCEM:
         high: float = 1.0,
         epsilon: float = 1e-6,
     ) -> Outcome:
-        """Plans from mean 0 and stddev 1 with fresh random numbers."""
+        """Plans from the middle of the box, half its width as stddev, with fresh random numbers."""
         batch, size = latent.belief.shape[0], self.weights.action_size
-        where = {"device": latent.belief.device}
-        mean, stddev = torch.zeros(horizon, batch, size, **where), torch.ones(size, **where)
+        where: Any = {"device": latent.belief.device}
+        mean = torch.full((horizon, batch, size), (low + high) / 2, **where)
+        stddev = torch.full((size,), (high - low) / 2, **where)
         stddev = stddev.expand(horizon, batch, size)
         best = torch.empty(batch, **where)
         shape = (horizon, batch, candidates)
