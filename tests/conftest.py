@@ -146,6 +146,12 @@ def int8_ops(ops: ModuleType) -> ModuleType:
 
 
 @pytest.fixture
+def each_backend() -> list[ModuleType]:
+    """The ops of those that are built, for checks that they share."""
+    return [backend(name) for name in ("reference", *(["fused"] if fused_is_built() else []))]
+
+
+@pytest.fixture
 def both() -> tuple[ModuleType, ModuleType]:
     """Reference and fused, for comparisons of the two."""
     if not fused_is_built():

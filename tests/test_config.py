@@ -482,14 +482,13 @@ def test_every_field_is_validated() -> None:
     assert {f"{section}.{name}" for section, name in fields()} == set(REFUSED)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [(f, v) for f, values in REFUSED.items() for v in values]
-)
-def test_bad_value_is_refused_and_named(field: str, value: object) -> None:
+@pytest.mark.parametrize("field", REFUSED)
+def test_bad_values_are_refused_and_named(field: str) -> None:
     _, name = field.split(".")
     related = {"planner.high": "low|high"}.get(field, name)
-    with pytest.raises((ValueError, TypeError), match=rf"^({related}): expected .*[gn]o?t ?"):
-        changed(Config(), field, value)
+    for value in REFUSED[field]:
+        with pytest.raises((ValueError, TypeError), match=rf"^({related}): expected .*[gn]o?t ?"):
+            changed(Config(), field, value)
 
 
 def test_a_variant_is_that_of_the_fused_backend() -> None:
@@ -545,12 +544,12 @@ LATER = {("planner", "precision"): "fp32", ("planner", "budget_ms"): None,
          ("planner", "variant"): None}  # fmt: skip
 
 
-@pytest.mark.parametrize(("section", "name"), [field for field in fields() if field not in LATER])
-def test_missing_setting_is_refused(section: str, name: str) -> None:
-    values = Config().to_dict()
-    del values[section][name]
-    with pytest.raises(ValueError, match=rf"{section}: missing setting \['{name}'\]"):
-        Config.from_dict(values)
+def test_missing_settings_are_refused() -> None:
+    for section, name in [field for field in fields() if field not in LATER]:
+        values = Config().to_dict()
+        del values[section][name]
+        with pytest.raises(ValueError, match=rf"{section}: missing setting \['{name}'\]"):
+            Config.from_dict(values)
 
 
 @pytest.mark.parametrize(("section", "name"), LATER)

@@ -269,11 +269,16 @@ CASES = [(op, *case) for op, cases in REFUSED.items() for case in cases]
     ("op", "change", "kind", "message"), CASES, ids=[f"{op}: {m}" for op, _, _, m in CASES]
 )
 def test_a_mistake_is_refused_with_argument_expected_and_received(
-    ops: ModuleType, op: str, change: dict[str, Any], kind: type[Exception], message: str
+    each_backend: list[ModuleType],
+    op: str,
+    change: dict[str, Any],
+    kind: type[Exception],
+    message: str,
 ) -> None:
-    with pytest.raises(kind) as error:
-        getattr(ops, op)(**(GOOD[op] | change))
-    assert str(error.value) == message
+    for ops in each_backend:
+        with pytest.raises(kind) as error:
+            getattr(ops, op)(**(GOOD[op] | change))
+        assert str(error.value) == message
 
 
 def test_numpy_s_numbers_are_taken_as_python_s(ops: ModuleType) -> None:
