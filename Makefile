@@ -17,7 +17,7 @@ export TORCH ?= torch==2.13.0
 export RUN ?= runs/demo
 EPISODES ?= 10
 
-.PHONY: demo test cpp-test check gate first-steps system clean
+.PHONY: demo test fuzz test-loaded cpp-test check gate first-steps system clean
 
 demo:
 	.ci/environment train . planet train --preset small --task cheetah-run --directory "$$RUN" $(DEMO)
@@ -28,6 +28,16 @@ demo:
 test:
 	OMP_NUM_THREADS=1 .ci/environment train,test tests \
 	  python -m pytest -n 2 -rs --cov=planet --cov-config=../pyproject.toml $(PYTEST)
+
+# Random inputs from a seed of its own, many of each kind; its last lines say how to repeat them.
+fuzz:
+	OMP_NUM_THREADS=1 .ci/environment train,test tests \
+	  python -m pytest -n 2 -m random --seed fresh --examples 1000 $(PYTEST)
+
+# The tests beside eight processes that are always busy: nothing may depend on how fast they are.
+test-loaded:
+	OMP_NUM_THREADS=1 .ci/environment train,test tests \
+	  python busy.py 8 python -m pytest -n 2 $(PYTEST)
 
 # Without Python and torch: here, under the sanitizers, under emulated processors.
 cpp-test:
