@@ -40,7 +40,7 @@ def sources() -> Iterator[tuple[str, ast.AST]]:
             ):
                 try:
                     yield name, ast.parse(node.value)
-                except SyntaxError:
+                except (SyntaxError, ValueError):
                     continue  # prose, C++, or a piece of a program
 
 
