@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import typing
@@ -168,27 +167,31 @@ def test_other_settings_in_the_same_directory_are_refused(
     assert "train.learning_rate was 0.001, now 0.5" in capsys.readouterr().err
 
 
+INTERRUPTED = """
+import os, signal, sys
+from planet.cli import main
+
+def told(text, write=sys.stdout.write):
+    if "seed episodes" in text:  # Ctrl-C comes when the first stage is told
+        os.kill(os.getpid(), signal.SIGINT)
+    return write(text)
+
+# It is ignored where the tests run in the background, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.stdout.write = told
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_interrupted_run_continues_to_the_metrics_of_an_uninterrupted_one(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "-u", "-m", "planet", *train(tmp_path)]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Ctrl-C is ignored where the tests run in the background, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *train(tmp_path)], capture_output=True, text=True
     )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("seed episodes"):
-            process.send_signal(signal.SIGINT)
-            break
-    output, errors = process.communicate(timeout=600)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert f"planet train --directory {tmp_path}" in output
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"planet train --directory {tmp_path}" in done.stdout
     assert load_checkpoint(tmp_path / "checkpoint.pt")["episodes"] < 5
     assert main(train(tmp_path)) == 0
     assert "continues from the checkpoint" in capsys.readouterr().out

@@ -25,8 +25,10 @@ def make_comparison(rate_hz: float | None, *medians: float) -> Comparison:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("rate_hz", [None, 25.0, 0.5, 1e5])
-@pytest.mark.parametrize("medians", [(30.0,), (900.0, 40.0, 7.0)])
+@pytest.mark.parametrize(
+    ("rate_hz", "medians"),
+    [(None, (900.0, 40.0, 7.0)), (25.0, (900.0, 40.0, 7.0)), (0.5, (30.0,)), (1e5, (30.0,))],
+)
 def test_picture_has_a_row_per_planner(
     rate_hz: float | None, medians: tuple[float, ...], tmp_path: Path
 ) -> None:
