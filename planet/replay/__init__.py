@@ -1,6 +1,6 @@
 """Episodes on disk and the chunks that training reads from them."""
 
-from planet.replay.buffer import SAMPLING, ReplayBuffer, episode_name
+from planet.replay.buffer import SAMPLING, LostEpisodesError, ReplayBuffer, episode_name
 from planet.replay.chunk import Chunk
 from planet.replay.episode import Episode
 from planet.replay.episode_file import (
@@ -19,6 +19,7 @@ __all__ = [
     "CorruptEpisodeError",
     "Episode",
     "EpisodeInfo",
+    "LostEpisodesError",
     "ReplayBuffer",
     "episode_name",
     "read_chunk",

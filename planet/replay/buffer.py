@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from planet.atomic import TEMPORARY_SUFFIX
+from planet.listing import listed
 from planet.replay.chunk import Chunk
 from planet.replay.episode import Episode
 from planet.replay.episode_file import (
@@ -31,6 +32,17 @@ SAMPLING = ("uniform", "recent")
 def episode_name(index: int) -> str:
     """Returns the file name of episode `index`, e.g. `episode-000012.planet`."""
     return f"episode-{index:06d}.planet"
+
+
+class LostEpisodesError(ValueError):
+    """Episodes that a run has learned from are missing, damaged, or others than they were."""
+
+    def __init__(self, directory: Path, reasons: Mapping[str, str]) -> None:
+        super().__init__(
+            f"{directory}: expected the episodes that were saved, lost {len(reasons):,}: "
+            f"{_reasons(reasons)}; restore them, or give --accept-losses (accept_losses=True)"
+        )
+        self.reasons = dict(reasons)
 
 
 class ReplayBuffer:
@@ -54,7 +66,6 @@ class ReplayBuffer:
       sampling: "uniform" or "recent".
       episodes: headers by file name, in order of the episode's index.
       skipped: why a file was left out, by file name.
-      leftovers: names of temporary files that an interrupted write left; ignored.
     """
 
     def __init__(
@@ -92,7 +103,6 @@ class ReplayBuffer:
         self.sampling = sampling
         self.episodes: dict[str, EpisodeInfo] = {}
         self.skipped: dict[str, str] = {}
-        self.leftovers: list[str] = []
         self._recent_draws = recent_draws
         self._recent_share = recent_share
         self._recent: set[str] = set()
@@ -200,31 +210,47 @@ class ReplayBuffer:
         self._recent.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint must keep: names of the episodes and the recent draws.
+        """Returns what a checkpoint must keep: which episodes there are, and the recent draws.
 
         Resume with `ReplayBuffer(directory, T, names=state["names"])` and `load_state_dict(state)`:
         sampling then continues exactly.
         """
         return {
             "names": list(self.episodes),
+            "checksums": [info.checksum for info in self.episodes.values()],
             "recent": sorted(self._recent),
             "draws": self._draws,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the recent draws of a `state_dict`; episodes that were left out stay out.
+    def load_state_dict(self, state: Mapping[str, Any], *, accept_losses: bool = False) -> None:
+        """Restores the recent draws of a `state_dict`, and checks that its episodes are there.
 
         Args:
           state: what `state_dict` returned.
+          accept_losses: go on without the episodes that are lost, with a warning.
+
+        Raises:
+          LostEpisodesError: an episode is missing, damaged, or another one than it was.
         """
+        lost = {name: self.skipped.get(name, "not opened") for name in state["names"]
+                if name not in self.episodes}  # fmt: skip
+        # States of 0.1.0 have no checksums.
+        for name, checksum in zip(state["names"], state.get("checksums", ()), strict=False):
+            if name not in lost and self.episodes[name].checksum != checksum:
+                lost[name] = "another episode than the one that was saved"
+        if lost:
+            error = LostEpisodesError(self.directory, lost)
+            if not accept_losses:
+                raise error
+            _LOGGER.warning("%s: training goes on without them", error)
+            for name in lost:
+                self.episodes.pop(name, None)
         self._recent = set(state["recent"]) & set(self.episodes)
         self._draws = int(state["draws"])
 
     def _scan(self, names: list[str] | None) -> None:
-        present = sorted(path.name for path in self.directory.iterdir())
-        self.leftovers = [name for name in present if name.endswith(TEMPORARY_SUFFIX)]
         if names is None:
-            names = [name for name in present if name.endswith(".planet")]
+            names = sorted(name for name in os.listdir(self.directory) if name.endswith(".planet"))
         for name in names:
             if not _NAME.fullmatch(name):
                 self.skipped[name] = "the name is not episode-<six digits>.planet"
@@ -242,17 +268,15 @@ class ReplayBuffer:
         self._report()
 
     def _report(self) -> None:
-        for name, reason in self.skipped.items():
-            _LOGGER.warning("episode %s is left out: %s", self.directory / name, reason)
-        if self.leftovers:
+        if self.skipped:
             _LOGGER.warning(
-                "%d temporary files of interrupted writes in %s are ignored: %s",
-                len(self.leftovers), self.directory, ", ".join(self.leftovers),
+                "%d files in %s are left out: %s",
+                len(self.skipped), self.directory, _reasons(self.skipped),
             )  # fmt: skip
         if self.short:
             _LOGGER.warning(
                 "%d episodes in %s are shorter than a chunk of %d and not sampled: %s",
-                len(self.short), self.directory, self.chunk_length, ", ".join(self.short),
+                len(self.short), self.directory, self.chunk_length, listed(self.short),
             )  # fmt: skip
 
     def _draw(
@@ -305,6 +329,10 @@ def _index(name: str) -> int:
     match = _NAME.fullmatch(name)
     assert match is not None, name
     return int(match[1])
+
+
+def _reasons(reasons: Mapping[str, str]) -> str:
+    return listed(f"{name} ({reason})" for name, reason in reasons.items())
 
 
 def _check_positive(name: str, value: int) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from planet.atomic import atomic_write
+from planet.atomic import atomic_write, named_errors, open_regular
 from planet.replay.episode import Episode
 
 _MAGIC = b"PLANETEP"
@@ -66,6 +66,8 @@ class EpisodeInfo:
       metadata: JSON values stored with the episode.
       data_offset: bytes before the first array.
       checksums: CRC-32 of each array by name.
+      checksum: CRC-32 of the header, which holds the arrays' own: two episodes that differ in
+        anything differ in it.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class EpisodeInfo:
     metadata: dict[str, Any]
     data_offset: int
     checksums: dict[str, int]
+    checksum: int
 
     def entry_shape(self, name: str) -> tuple[int, ...]:
         """Returns the shape of one entry of array `name`."""
@@ -132,11 +135,12 @@ def write_episode(path: Path | str, episode: Episode) -> EpisodeInfo:
     }
     text = json.dumps(header, allow_nan=False).encode()
     prefix = _PREFIX.pack(_MAGIC, _VERSION, len(text))
+    checksum = zlib.crc32(text, zlib.crc32(prefix))
     with atomic_write(path) as file:
-        file.write(prefix + _CHECKSUM.pack(zlib.crc32(text, zlib.crc32(prefix))) + text)
+        file.write(prefix + _CHECKSUM.pack(checksum) + text)
         for array in arrays.values():
             file.write(array.data)
-    return _parse_header(path, text, _PREFIX.size + _CHECKSUM.size + len(text))
+    return _parse_header(path, text, _PREFIX.size + _CHECKSUM.size + len(text), checksum)
 
 
 def read_info(path: Path | str) -> EpisodeInfo:
@@ -153,7 +157,11 @@ def read_info(path: Path | str) -> EpisodeInfo:
       OSError: the file cannot be opened.
     """
     path = Path(path)
-    with open(path, "rb") as file:
+    try:
+        opened = open_regular(path)
+    except ValueError as error:
+        raise CorruptEpisodeError(path, str(error).removeprefix(f"{path}: ")) from error
+    with named_errors(path), opened as file:
         size = os.fstat(file.fileno()).st_size
         prefix = file.read(_PREFIX.size)
         if len(prefix) < _PREFIX.size:
@@ -175,7 +183,7 @@ def read_info(path: Path | str) -> EpisodeInfo:
         text = file.read(text_bytes)
     if zlib.crc32(text, zlib.crc32(prefix)) != checksum:
         raise CorruptEpisodeError(path, "checksum of the header does not match")
-    info = _parse_header(path, text, data_offset)
+    info = _parse_header(path, text, data_offset, checksum)
     if size != info.file_bytes:
         problem = "truncated in the arrays" if size < info.file_bytes else "too long"
         raise CorruptEpisodeError(path, f"{problem}: expected {info.file_bytes} bytes, got {size}")
@@ -265,7 +273,7 @@ def read_chunk(
     return observation, action, reward
 
 
-def _parse_header(path: Path, text: bytes, data_offset: int) -> EpisodeInfo:
+def _parse_header(path: Path, text: bytes, data_offset: int, checksum: int) -> EpisodeInfo:
     try:
         header = json.loads(text)
         height, width = header["image_size"]
@@ -281,8 +289,9 @@ def _parse_header(path: Path, text: bytes, data_offset: int) -> EpisodeInfo:
             metadata=dict(header["metadata"]),
             data_offset=data_offset,
             checksums={name: int(header["checksums"][name]) for name in _DTYPES},
+            checksum=checksum,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CorruptEpisodeError(path, f"header cannot be understood: {error!r}") from error
 
 
@@ -306,7 +315,8 @@ def _blocks(descriptor: int, info: EpisodeInfo, name: str) -> Iterator[memoryvie
 def _read_exactly(descriptor: int, target: memoryview, offset: int, info: EpisodeInfo) -> None:
     done = 0
     while done < len(target):
-        count = os.preadv(descriptor, [target[done:]], offset + done)
+        with named_errors(info.path):
+            count = os.preadv(descriptor, [target[done:]], offset + done)
         if count == 0:
             raise CorruptEpisodeError(info.path, f"truncated: ends before byte {offset + done}")
         done += count

@@ -1,4 +1,5 @@
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from planet.replay import (
     Chunk,
     CorruptEpisodeError,
     Episode,
+    LostEpisodesError,
     ReplayBuffer,
     episode_name,
     read_episode,
@@ -166,10 +168,11 @@ def test_damaged_files_are_named_and_left_out(
         "mine.planet": "the name is not episode-<six digits>.planet",
         episode_name(1): f"truncated in the arrays: expected {size} bytes, got {size - 5}",
         episode_name(4): "checksum of observation does not match",
-        episode_name(9): "Is a directory",
+        episode_name(9): "expected a regular file, got a directory",
     }
-    for name, reason in buffer.skipped.items():
-        assert f"{name} is left out: {reason}" in caplog.text
+    assert f"4 files in {directory} are left out: {episode_name(1)} (truncated in" in caplog.text
+    assert f"{episode_name(4)} (checksum of observation does not match)" in caplog.text
+    assert caplog.text.endswith(" and 1 more\n")
     tags = buffer.sample(200, np.random.default_rng(0)).observation[0, :, 0, 0, 0]
     assert set(tags.tolist()) == {0, 2, 3}
     assert buffer.next_index == 10
@@ -177,18 +180,55 @@ def test_damaged_files_are_named_and_left_out(
     assert episode_name(1) not in buffer.skipped
 
 
-def test_temporary_files_are_named_and_ignored(
-    filled: ReplayBuffer, caplog: pytest.LogCaptureFixture, make_episode: Any
+@pytest.mark.parametrize("name", [".planet-0123456789abcdef.tmp", "episode-000005.planet.tmp"])
+def test_temporary_files_are_never_taken_for_episodes(filled: ReplayBuffer, name: str) -> None:
+    content = (filled.directory / episode_name(0)).read_bytes()
+    (filled.directory / name).write_bytes(content)
+    buffer = ReplayBuffer(filled.directory, 4)
+    assert len(buffer.episodes) == 5 and not buffer.skipped
+
+
+def test_stray_files_of_any_number_take_one_short_line(
+    filled: ReplayBuffer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    leftover = filled.directory / "episode-000005.planet.tmp"
-    leftover.write_bytes((filled.directory / episode_name(0)).read_bytes()[:50])
+    strays = ["\udcff\n.planet", *(f"a{number:05d}.planet" for number in range(20_000))]
+    for name in strays:
+        os.close(os.open(filled.directory / name, os.O_CREAT))
+    os.mkfifo(filled.directory / episode_name(7))
     with caplog.at_level(logging.WARNING, "planet"):
         buffer = ReplayBuffer(filled.directory, 4)
-    assert buffer.leftovers == [leftover.name]
-    assert leftover.name in caplog.text
-    assert len(buffer.episodes) == 5 and not buffer.skipped
-    buffer.add(make_episode(), 5)
-    assert not leftover.exists()
+    assert len(buffer.episodes) == 5 and len(buffer.skipped) == 20_002
+    (record,) = caplog.records
+    assert len(record.getMessage()) < 1000 + len(str(filled.directory))
+    assert record.getMessage().endswith(" and 19,999 more")
+    assert buffer.skipped[episode_name(7)] == "expected a regular file, got a named pipe"
+
+
+def damage_by_swap(directory: Path, make_episode: Any) -> str:
+    ReplayBuffer(directory, 4).add(make_episode(steps=7, tag=77), 2)
+    return "another episode than the one that was saved"
+
+
+def damage_by_removal(directory: Path, make_episode: Any) -> str:
+    (directory / episode_name(2)).unlink()
+    return "No such file or directory"
+
+
+@pytest.mark.parametrize("damage", [damage_by_swap, damage_by_removal])
+def test_lost_episodes_are_refused_by_name_unless_accepted(
+    filled: ReplayBuffer, make_episode: Any, damage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = filled.state_dict()
+    reason = damage(filled.directory, make_episode)
+    names = state["names"]
+    message = f"{filled.directory}: expected the episodes that were saved, lost 1: "
+    message += f"{episode_name(2)} ({reason})"
+    with pytest.raises(LostEpisodesError, match=re.escape(message)):
+        ReplayBuffer(filled.directory, 4, names=names).load_state_dict(state)
+    buffer = ReplayBuffer(filled.directory, 4, names=names)
+    buffer.load_state_dict(state, accept_losses=True)
+    assert list(buffer.episodes) == [name for name in names if name != episode_name(2)]
+    assert message in caplog.text and "goes on without them" in caplog.text
 
 
 def test_short_episodes_are_counted_and_named(
