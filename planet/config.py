@@ -9,9 +9,23 @@ the others.
 from __future__ import annotations
 
 import dataclasses
-import math
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from planet.atomic import atomic_write
+from planet.config_checks import (
+    check_at_least,
+    check_choice,
+    check_finite,
+    check_positive,
+    check_range,
+    check_sizes,
+    check_text,
+)
+from planet.listing import listed
+from planet.settings_file import read_settings
 
 T = TypeVar("T")
 
@@ -34,13 +48,13 @@ class EnvironmentConfig:
     control_steps: int | None = None  # until truncation; None: the task's, 1000 [G tasks.py]
 
     def __post_init__(self) -> None:
-        _text(self, "task")
-        _positive(self, "image_size", "render_size")
+        check_text(self, "task")
+        check_positive(self, "image_size", "render_size")
         for name in ("action_repeat", "control_steps"):
             if getattr(self, name) is not None:
-                _positive(self, name)
-        _at_least(self, 0, "camera")
-        _choice(self, "quality", ("reference", "faithful", "fast"))
+                check_positive(self, name)
+        check_at_least(self, 0, "camera")
+        check_choice(self, "quality", ("reference", "faithful", "fast"))
         if self.render_size % self.image_size:
             raise ValueError(
                 f"render_size: expected a multiple of image_size={self.image_size}, "
@@ -73,17 +87,19 @@ class ModelConfig:
     reward_hidden: int = 200  # units per layer of the reward head [P App. A; G HEAD: 300]
 
     def __post_init__(self) -> None:
-        _positive(
+        check_positive(
             self, "state_size", "belief_size", "hidden_size", "encoder_kernel", "encoder_stride",
             "decoder_input", "decoder_stride", "reward_hidden", "min_stddev",
         )  # fmt: skip
-        _range(self, "bit_depth", 1, 8)
-        _range(self, "reward_layers", 0, 3)
-        _finite(self, "gru_gate_bias")
-        _choice(self, "activation", ("relu", "elu"))
-        _choice(self, "initializer", ("glorot", "torch"))
-        _choice(self, "decoder", ("conv", "mlp"))
-        _sizes(self, "encoder_channels", "decoder_channels", "decoder_kernels", "decoder_hidden")
+        check_range(self, "bit_depth", 1, 8)
+        check_range(self, "reward_layers", 0, 3)
+        check_finite(self, "gru_gate_bias")
+        check_choice(self, "activation", ("relu", "elu"))
+        check_choice(self, "initializer", ("glorot", "torch"))
+        check_choice(self, "decoder", ("conv", "mlp"))
+        check_sizes(
+            self, "encoder_channels", "decoder_channels", "decoder_kernels", "decoder_hidden"
+        )
         if len(self.decoder_kernels) != len(self.decoder_channels) + 1:
             raise ValueError(
                 f"decoder_kernels: expected {len(self.decoder_channels) + 1} values, "
@@ -112,16 +128,18 @@ class PlannerConfig:
     variant: Literal["portable", "persistent"] | None = None  # of CUDA kernels; None: portable [O]
 
     def __post_init__(self) -> None:
-        _positive(self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "discount")
-        _at_least(self, 0.0, "epsilon")
-        _finite(self, "low", "high")
-        _choice(self, "spread", ("population", "mean_absolute"))
-        _choice(self, "backend", ("fused", "reference"))
-        _choice(self, "precision", ("fp32", "int8", "fp16", "bf16"))
+        check_positive(
+            self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "discount"
+        )
+        check_at_least(self, 0.0, "epsilon")
+        check_finite(self, "low", "high")
+        check_choice(self, "spread", ("population", "mean_absolute"))
+        check_choice(self, "backend", ("fused", "reference"))
+        check_choice(self, "precision", ("fp32", "int8", "fp16", "bf16"))
         if self.budget_ms is not None:
-            _positive(self, "budget_ms")
+            check_positive(self, "budget_ms")
         if self.variant is not None:
-            _choice(self, "variant", ("portable", "persistent"))
+            check_choice(self, "variant", ("portable", "persistent"))
             if self.backend != "fused":
                 raise ValueError(
                     f"variant: expected None with backend={self.backend!r}, got {self.variant!r}"
@@ -172,22 +190,22 @@ class TrainConfig:
     threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]
 
     def __post_init__(self) -> None:
-        _positive(
+        check_positive(
             self, "episodes", "seed_episodes", "batch_size", "chunk_length", "recent_draws",
             "learning_rate", "adam_epsilon", "gradient_clip_norm", "evaluation_episodes",
             "checkpoint_interval",
         )  # fmt: skip
-        _at_least(
+        check_at_least(
             self, 0, "initial_updates", "updates_per_episode", "learning_rate_warmup",
             "image_weight", "reward_weight", "divergence_weight", "free_nats",
             "global_prior_weight", "overshooting_distance", "overshooting_weight",
             "overshooting_reward_weight", "exploration_stddev", "exploration_ramp",
             "exploration_min_stddev", "evaluation_interval", "threads",
         )  # fmt: skip
-        _text(self, "device")
-        _range(self, "seed", 0, 2**63 - 1)
-        _range(self, "recent_share", 0, 1)
-        _choice(self, "sampling", ("uniform", "recent"))
+        check_text(self, "device")
+        check_range(self, "seed", 0, 2**63 - 1)
+        check_range(self, "recent_share", 0, 1)
+        check_choice(self, "sampling", ("uniform", "recent"))
         if self.episodes < self.seed_episodes:
             raise ValueError(
                 f"episodes: expected at least seed_episodes={self.seed_episodes}, "
@@ -216,7 +234,8 @@ class Config:
         """Inverse of `to_dict`; settings of older releases mean what they meant then.
 
         Raises:
-          ValueError: an unknown or missing key, or an invalid value; the message names it.
+          ValueError: an unknown or missing key, or a value of another type or out of range; the
+            message names it.
         """
         sections = {
             "environment": EnvironmentConfig,
@@ -230,13 +249,40 @@ class Config:
         }
         return Config(**built)
 
+    @staticmethod
+    def load(path: Path | str) -> Config:
+        """Reads the settings that `save` wrote, as JSON in UTF-8.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ValueError: the file holds no settings; the message names the file and the setting, what
+            was expected and what came.
+        """
+        values = read_settings(path)
+        try:
+            return Config.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def save(self, path: Path | str) -> None:
+        """Writes or replaces a file of settings, atomically.
+
+        Raises:
+          OSError: the file cannot be written; an existing one stays as it was.
+        """
+        with atomic_write(path) as file:
+            file.write((json.dumps(self.to_dict(), indent=2) + "\n").encode())
+
 
 def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if isinstance(values, dict):
         values = {**_BEFORE.get(where, {}), **values}
     _known(values, names, where)
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}.{error}") from error
 
 
 def _known(values: dict[str, Any], names: set[str], where: str) -> None:
@@ -244,67 +290,11 @@ def _known(values: dict[str, Any], names: set[str], where: str) -> None:
         raise ValueError(f"{where}: expected a table of settings, got {type(values).__name__}")
     for kind, keys in (("unknown", set(values) - names), ("missing", names - set(values))):
         if keys:
-            raise ValueError(f"{where}: {kind} setting {sorted(keys)}; expected {sorted(names)}")
+            named = listed(map(repr, sorted(keys, key=str)))
+            raise ValueError(f"{where}: {kind} setting [{named}]; expected {sorted(names)}")
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _number(config: object, name: str) -> float:
-    value = getattr(config, name)
-    annotation = type(config).__annotations__[name]
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole and (annotation.startswith("int") or not isinstance(value, float)):
-        raise TypeError(f"{name}: expected {annotation}, got {type(value).__name__} {value!r}")
-    if not whole and not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite value, got {value}")
-    number: float = value  # an int stays an int: large seeds must not be rounded
-    return number
-
-
-def _finite(config: object, *names: str) -> None:
-    for name in names:
-        _number(config, name)
-
-
-def _positive(config: object, *names: str) -> None:
-    for name in names:
-        if not _number(config, name) > 0:
-            raise ValueError(f"{name}: expected a value > 0, got {getattr(config, name)}")
-
-
-def _at_least(config: object, least: float, *names: str) -> None:
-    for name in names:
-        if _number(config, name) < least:
-            raise ValueError(f"{name}: expected a value >= {least}, got {getattr(config, name)}")
-
-
-def _range(config: object, name: str, first: int, last: int) -> None:
-    if not first <= _number(config, name) <= last:
-        raise ValueError(f"{name}: expected {first} to {last}, got {getattr(config, name)}")
-
-
-def _text(config: object, name: str) -> None:
-    value = getattr(config, name)
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: expected a string, got {type(value).__name__} {value!r}")
-    if not value:
-        raise ValueError(f"{name}: expected a string that is not empty")
-
-
-def _choice(config: object, name: str, choices: tuple[str, ...]) -> None:
-    if getattr(config, name) not in choices:
-        raise ValueError(f"{name}: expected one of {list(choices)}, got {getattr(config, name)!r}")
-
-
-def _sizes(config: object, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not isinstance(value, tuple) or not value:
-            raise TypeError(f"{name}: expected a tuple of sizes, got {value!r}")
-        for size in value:
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name}: expected sizes >= 1, got {value}")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from planet.atomic import atomic_write
 from planet.config import Config
 
 
@@ -25,15 +23,14 @@ def keep_config(path: Path, config: Config) -> None:
       ValueError: the run was started with other settings; the message names them.
     """
     if path.exists():
-        kept = Config.from_dict(json.loads(path.read_text()))
+        kept = Config.load(path)
         difference = _difference(_fixed(kept), _fixed(config))
         if difference:
             raise ValueError(
                 f"{path}: the run was started with other settings: {difference}; "
                 "use the same settings, or another directory"
             )
-    with atomic_write(path) as file:
-        file.write(json.dumps(config.to_dict(), indent=2).encode())
+    config.save(path)
 
 
 def _fixed(config: Config) -> dict[str, Any]:
