@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import time
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ class TrainOptions(Config):
     directory: Path  # of the run; made when it does not exist
     preset: PresetName = "paper"  # where all settings start from
     task: str = "cheetah-run"  # DM Control "domain-task", or "toy-reach"
+    accept_losses: bool = False  # go on without episodes and lines of metrics that are lost
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -50,7 +50,9 @@ def run(arguments: Sequence[str]) -> int:
     progress = make_progress()
     environment = make_environment(config.environment)
     try:
-        trainer = Trainer(config, options.directory, environment, progress)
+        trainer = Trainer(
+            config, options.directory, environment, progress, accept_losses=options.accept_losses
+        )
         progress.message(_summary(config, trainer))
         began = time.perf_counter()
         try:
@@ -82,7 +84,7 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
     known, _ = early.parse_known_args(arguments)
     kept = Path(known.directory or ".") / "config.json"
     if known.directory and kept.exists() and known.preset is None and known.task is None:
-        base = Config.from_dict(json.loads(kept.read_text()))
+        base = Config.load(kept)
     else:
         preset = PRESETS.get(known.preset, PRESETS["paper"])
         base = preset(known.task or TrainOptions.task)

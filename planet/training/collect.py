@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from planet.agent import Agent
 from planet.replay import Episode
+from planet.training.environment_steps import simulated_steps
 
 Observation = npt.NDArray[np.uint8]
 Action = npt.NDArray[np.float32]
@@ -64,7 +65,8 @@ def run_episode(
       environment: what to act in.
       policy: action [A] for the newest observation [h, w, 3].
       seed: of the environment's reset.
-      metadata: JSON values kept with the episode.
+      metadata: JSON values kept with the episode; its `action_repeat` (1 without it) counts
+        `environment_steps`, which are kept, too.
       on_step: called after every step with the reward so far.
 
     Returns:
@@ -86,6 +88,8 @@ def run_episode(
         if on_step is not None:
             on_step(sum(rewards))
     kept = {"seed": seed, **(metadata or {})}
+    repeat = kept.get("action_repeat", 1)
+    kept["environment_steps"] = simulated_steps(info, len(rewards) - 1, repeat)
     if info.get("physics_diverged"):
         kept["physics_diverged"] = True
     return Episode(

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from torch import Tensor
 
-from planet.atomic import atomic_write
+from planet.atomic import atomic_write, named_errors, read_file, replaceable
+from planet.listing import listed, short
+from planet.training.event_file import EventFile, Points
+from planet.training.metrics_file import (
+    METRICS_NAME,
+    NUMBER,
+    Line,
+    LostLinesError,
+    is_cut_short,
+    numbers,
+    parse_line,
+    read_metrics,
+    split_lines,
+    wrong_numbers,
+)
+
+__all__ = ["METRICS_NAME", "LostLinesError", "MetricsWriter", "read_metrics"]
 
 _LOGGER = logging.getLogger("planet")
-METRICS_NAME = "metrics.jsonl"
+_OVER_UPDATES = "train/"  # curves of the optimiser stand over updates
 
 
 class MetricsWriter:
@@ -24,184 +40,199 @@ class MetricsWriter:
 
     A line is one flat JSON object: counters first, then scalars. JSON has no NaN and no
     infinities, so a scalar that is not finite becomes null, and `read_metrics` returns it as NaN.
-    Opening drops the part of a line that a killed process left at the end.
 
-    A run that resumes from a checkpoint calls `truncate_after` with a counter that the checkpoint
-    remembers; what was written later is dropped and computed again. A counter that grows with
-    every line makes this exact.
+    TensorBoard shows `train/...` over the counter `updates` and everything else over the first
+    counter. Its file is made anew from the lines whenever a writer begins to write, so the two say
+    the same after any number of kills. Where TensorBoard cannot be had there is JSON only.
+
+    A run that goes on from a checkpoint calls `go_back` with the number of lines that the
+    checkpoint remembers; what was written later is dropped and computed again.
 
     Attributes:
       path: the JSON lines file.
     """
 
     def __init__(self, directory: Path | str, *, tensorboard: bool = True) -> None:
-        """Opens or creates the metrics of a run.
+        """Chooses the metrics of a run; nothing is written yet.
 
         Args:
           directory: the run's directory; created if it does not exist.
-          tensorboard: also write scalars to `directory/tensorboard`, against the first counter,
-            if TensorBoard is installed; without it there is JSON only.
+          tensorboard: also write scalars to `directory/tensorboard`.
+
+        Raises:
+          ValueError: the JSON lines file is there and no regular file.
+          OSError: the directory cannot be made or written.
         """
         self.path = Path(directory) / METRICS_NAME
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        replaceable(self.path)
         self._use_tensorboard = tensorboard
-        self._summary: Any = None
-        self._purge_step: int | None = None
-        _repair(self.path)
+        self._events: EventFile | None = None
+        self._checksum: int | None = None  # of the file; None before it is read
+
+    @property
+    def checksum(self) -> int:
+        """CRC-32 of all lines."""
+        if self._checksum is None:
+            self._checksum = self._repair()
+        return self._checksum
 
     def write(self, counters: Mapping[str, int], scalars: Mapping[str, float | Tensor]) -> None:
         """Appends one line.
 
         Args:
-          counters: where the run is (updates, episodes, environment steps, ...), at least one;
-            the first is TensorBoard's step.
-          scalars: numbers or tensors with one element.
+          counters: where the run is (environment steps, updates, ...), at least one.
+          scalars: numbers or tensors with one element; names with a slash, as in "train/kl".
 
         Raises:
           TypeError: a counter is not an int, or a scalar is not a number.
-          ValueError: there is no counter, or a name is used twice.
+          ValueError: there is no counter, or a name has a slash too many or too few.
           OSError: the disk is full, ...
         """
         line = _line(counters, scalars)
         data = (json.dumps(line, allow_nan=False) + "\n").encode()
-        with open(self.path, "ab", buffering=0) as file:
+        checksum = zlib.crc32(data, self.checksum)
+        with named_errors(self.path), open(self.path, "ab", buffering=0) as file:
             written = file.write(data)
             if written != len(data):  # a full disk: leave no part of a line
                 file.truncate(file.tell() - written)
-                raise OSError(f"{self.path}: wrote {written} of {len(data)} bytes")
-        self._write_summary(line, len(counters))
+                raise OSError(errno.ENOSPC, f"wrote {written} of {len(data)} bytes")
+        self._checksum = checksum
+        self._show([line])
 
-    def truncate_after(self, counter: str, value: int) -> None:
-        """Drops every line whose counter is larger than a value, atomically.
+    def go_back(
+        self, lines: int, checksum: int | None = None, *, accept_losses: bool = False
+    ) -> None:
+        """Drops what follows the first `lines` lines, which must be all there.
 
         Args:
-          counter: name of the counter; lines without it stay.
-          value: largest value to keep.
+          lines: number of lines, counted by the counter `line`; lines without it stay.
+          checksum: of these lines, as `checksum` gave it; None: their numbers alone are compared.
+          accept_losses: go on with what there is of these lines, with a warning.
+
+        Raises:
+          LostLinesError: lines are missing, doubled or changed; nothing was written then.
         """
-        if not self.path.exists():
-            return
-        content = self.path.read_bytes().splitlines(keepends=True)
-        lines = [_parse(data) or {} for data in content]
-        keep = [not line.get(counter, value) > value for line in lines]
-        if all(keep):
-            return
-        with atomic_write(self.path) as file:
-            file.writelines(data for data, kept in zip(content, keep, strict=True) if kept)
-        self.close()
-        self._purge_step = next(iter(lines[keep.index(False)].values()))
+        content = split_lines(self._content())
+        kept = []
+        for data in content:
+            number = (parse_line(data) or {}).get(NUMBER)
+            if not is_cut_short(data) and not (isinstance(number, int) and number > lines):
+                kept.append(data if data.endswith(b"\n") else data + b"\n")
+        lost = _losses(kept, lines, checksum)
+        if lost:
+            message = f"{self.path}: expected the {lines:,} lines of the checkpoint, {lost}; "
+            message += "restore the file, or give --accept-losses (accept_losses=True)"
+            if not accept_losses:
+                raise LostLinesError(message)
+            _LOGGER.warning("%s: the run goes on without them", message)
+        if kept != content:
+            with atomic_write(self.path) as file:
+                file.writelines(kept)
+        self._checksum = zlib.crc32(b"".join(kept))
+        self._events = None
+        if content or (self.path.parent / "tensorboard").is_dir():
+            self._show([])
 
     def sync(self) -> None:
         """Makes all lines durable; call it before saving a checkpoint that counts on them."""
         if self.path.exists():
-            with open(self.path, "rb") as file:
+            with named_errors(self.path), open(self.path, "rb") as file:
                 os.fsync(file.fileno())
 
-    def close(self) -> None:
-        """Closes TensorBoard's file."""
-        if self._summary is not None:
-            self._summary.close()
-            self._summary = None
+    def _content(self) -> bytes:
+        return read_file(self.path) if self.path.exists() else b""
 
-    def __enter__(self) -> MetricsWriter:
-        return self
+    def _repair(self) -> int:
+        """Ends the file with a whole line; returns its checksum."""
+        content = self._content()
+        lines = split_lines(content)
+        if lines and is_cut_short(lines[-1]):
+            excess = len(lines.pop())
+            _LOGGER.warning("%s: cut an incomplete line off the end (%d bytes)", self.path, excess)
+            with named_errors(self.path):
+                os.truncate(self.path, len(content) - excess)
+        elif lines and not lines[-1].endswith(b"\n"):
+            lines.append(b"\n")
+            with open(self.path, "ab", buffering=0) as file:
+                file.write(b"\n")
+        return zlib.crc32(b"".join(lines))
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _write_summary(self, line: dict[str, float | None], counters: int) -> None:
+    def _show(self, lines: list[Line]) -> None:
+        """Writes lines for TensorBoard, which must not endanger the run whatever it does."""
         if not self._use_tensorboard:
             return
-        if self._summary is None:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                self._use_tensorboard = False
-                return
-            self._summary = SummaryWriter(
-                str(self.path.parent / "tensorboard"), purge_step=self._purge_step
-            )
-        step, *_ = line.values()
-        for name, value in list(line.items())[counters:]:
-            if value is not None:
-                self._summary.add_scalar(name, value, step)
+        try:
+            if self._events is None:
+                everything = map(parse_line, split_lines(self._content()))
+                points = [point for line in everything if line for point in _points(line)]
+                self._events = EventFile(self.path.parent / "tensorboard", points)
+                self._report_foreign(self._events.foreign)
+            else:
+                for line in lines:
+                    for step, values in _points(line):
+                        self._events.add(step, values)
+        except Exception as error:
+            self._use_tensorboard, self._events = False, None
+            if not (isinstance(error, ModuleNotFoundError) and error.name == "tensorboard"):
+                _LOGGER.warning(
+                    "TensorBoard's files are not written, metrics.jsonl has everything: %s: %s",
+                    type(error).__name__, short(error, 500),
+                )  # fmt: skip
+
+    def _report_foreign(self, names: list[str]) -> None:
+        if names:
+            _LOGGER.warning(
+                "%s: %d event files of other writers stay, whose curves TensorBoard may show twice;"
+                " remove them if planet 0.1.0 wrote them: %s",
+                self.path.parent / "tensorboard", len(names), listed(names),
+            )  # fmt: skip
 
 
-def read_metrics(path: Path | str) -> list[dict[str, float]]:
-    """Reads the lines of a run's metrics.
-
-    Args:
-      path: the JSON lines file, or the run's directory.
-
-    Returns:
-      One dict per line, in order; null becomes NaN. A last line that was cut short is left out;
-      a damaged line elsewhere is left out with a warning that names it.
-
-    Raises:
-      OSError: the file cannot be opened.
-    """
-    path = Path(path)
-    path = path / METRICS_NAME if path.is_dir() else path
-    content = path.read_bytes().splitlines(keepends=True)
-    result = []
-    for number, data in enumerate(content, start=1):
-        line = _parse(data)
-        if line is not None:
-            result.append({k: math.nan if v is None else v for k, v in line.items()})
-        elif number < len(content):
-            _LOGGER.warning("%s, line %d is damaged and left out", path, number)
-    return result
+def _points(line: Line) -> list[Points]:
+    """The curves' points of a line."""
+    counters = {name: value for name, value in line.items() if "/" not in name and value}
+    first = next((name for name in line if "/" not in name), None)
+    found: dict[int, dict[str, float]] = {}
+    for name, value in line.items():
+        if "/" in name and value is not None:
+            counter = "updates" if name.startswith(_OVER_UPDATES) and "updates" in line else first
+            step = int(counters.get(counter or "", 0) or 0)
+            found.setdefault(step, {})[name] = value
+    return list(found.items())
 
 
-def _line(
-    counters: Mapping[str, int], scalars: Mapping[str, float | Tensor]
-) -> dict[str, float | None]:
+def _losses(kept: list[bytes], lines: int, checksum: int | None) -> str:
+    """Says what is wrong with the lines that a checkpoint counts on; empty: nothing."""
+    if checksum is not None and zlib.crc32(b"".join(kept)) == checksum:
+        return ""
+    parsed = [parse_line(data) for data in kept]
+    wrong = wrong_numbers(numbers(parsed), lines)
+    if wrong or checksum is None:
+        return wrong
+    return "got others: they were changed since it was saved"
+
+
+def _line(counters: Mapping[str, int], scalars: Mapping[str, float | Tensor]) -> Line:
     """Returns the JSON object of a line."""
     if not counters:
         raise ValueError("counters: expected at least one, got none")
-    line: dict[str, float | None] = {}
+    line: Line = {}
     for name, counter in counters.items():
         if not isinstance(counter, int) or isinstance(counter, bool):
             raise TypeError(f"counters[{name!r}]: expected int, got {type(counter).__name__}")
+        if "/" in name:
+            raise ValueError(f"counters[{name!r}]: expected a name without a slash")
         line[name] = counter
     for name, scalar in scalars.items():
-        if name in line:
-            raise ValueError(f"scalars[{name!r}]: expected another name than the counter's")
+        if "/" not in name:
+            raise ValueError(f"scalars[{name!r}]: expected a name with a slash, as in 'train/kl'")
         if isinstance(scalar, str):
             raise TypeError(f"scalars[{name!r}]: expected a number, got {scalar!r}")
         try:
             value = float(scalar)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             kind = type(scalar).__name__
             raise TypeError(f"scalars[{name!r}]: expected one number, got {kind}") from error
         line[name] = value if math.isfinite(value) else None
     return line
-
-
-def _parse(data: bytes) -> dict[str, Any] | None:
-    """Returns the object of a complete line, None for a damaged one."""
-    if not data.endswith(b"\n"):
-        return None
-    try:
-        line = json.loads(data)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) else None
-
-
-def _repair(path: Path) -> None:
-    """Cuts damaged lines off the end of the file."""
-    if not path.exists():
-        return
-    content = path.read_bytes().splitlines(keepends=True)
-    intact = len(content)
-    while intact and _parse(content[intact - 1]) is None:
-        intact -= 1
-    excess = sum(map(len, content[intact:]))
-    if excess:
-        _LOGGER.warning("%s: cut an incomplete line off the end (%d bytes)", path, excess)
-        os.truncate(path, path.stat().st_size - excess)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +10,9 @@ from planet import envs
 from planet.agent import Agent
 from planet.checkpoint import load_checkpoint
 from planet.config import Config, EnvironmentConfig
+from planet.envs.tasks import TOY_TASK, action_repeat_of
 from planet.planning import CEMPlanner
+from planet.training.environment_steps import kept_steps
 from planet.training.trainer import make_world_model
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Run:
       agent: of the last checkpoint.
       episodes: collected so far.
       updates: gradient steps so far.
+      environment_steps: control steps of the collected episodes.
     """
 
     directory: Path
@@ -35,6 +37,7 @@ class Run:
     agent: Agent
     episodes: int
     updates: int
+    environment_steps: int
 
 
 def open_run(
@@ -63,7 +66,7 @@ def open_run(
     for name, what in (("config.json", "run"), ("checkpoint.pt", "checkpoint yet")):
         if not (directory / name).exists():
             raise FileNotFoundError(f"{directory} holds no {what}: {name} is missing")
-    config = Config.from_dict(json.loads((directory / "config.json").read_text()))
+    config = Config.load(directory / "config.json")
     planner = replace(
         config.planner,
         backend=backend or config.planner.backend,
@@ -77,7 +80,16 @@ def open_run(
     model = make_world_model(config, int(state["action_size"]))
     model.load_state_dict(state["learner"]["model"])
     agent = Agent(model, CEMPlanner.from_config(config.planner), exploration_stddev=0.0)
-    return Run(directory, config, agent, int(state["episodes"]), int(state["learner"]["updates"]))
+    task = config.environment.task
+    repeat = config.environment.action_repeat or (1 if task == TOY_TASK else action_repeat_of(task))
+    return Run(
+        directory,
+        config,
+        agent,
+        episodes=int(state["episodes"]),
+        updates=int(state["learner"]["updates"]),
+        environment_steps=kept_steps(state, directory, repeat),
+    )
 
 
 def make_environment(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from planet.agent import Agent
+from planet.atomic import remove_temporaries
 from planet.checkpoint import load_checkpoint, save_checkpoint
 from planet.config import Config
 from planet.models import WorldModel
@@ -20,6 +21,7 @@ from planet.replay import Episode, ReplayBuffer
 from planet.training import seeds
 from planet.training.collect import Environment, agent_policy, random_policy, run_episode
 from planet.training.device import available_device
+from planet.training.environment_steps import action_repeat, kept_steps
 from planet.training.interrupt import deferred_interrupt
 from planet.training.learner import Learner
 from planet.training.metrics import MetricsWriter
@@ -58,6 +60,11 @@ class Trainer:
       directory: of the run.
       environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and actions in [-1, 1].
       progress: told where training stands.
+      accept_losses: go on although episodes or lines of metrics that the checkpoint counts on are
+        lost; the run is then another one.
+
+    Attributes:
+      environment_steps: control steps of all collected episodes; see `environment_steps.py`.
 
     Raises:
       ValueError: the environment's spaces or the directory's settings disagree with `config`, or
@@ -71,6 +78,8 @@ class Trainer:
         directory: Path | str,
         environment: Environment,
         progress: Progress | None = None,
+        *,
+        accept_losses: bool = False,
     ) -> None:
         self.config = config
         self.directory = Path(directory)
@@ -84,13 +93,14 @@ class Trainer:
         self.directory.mkdir(parents=True, exist_ok=True)
         keep_config(self.directory / "config.json", config)
         self.learner = Learner(model, config.train)
-        self.episodes = 0
+        self.episodes = self.environment_steps = 0
         self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
         self._evaluated = -1  # number of episodes at the last evaluation
         self._count = 0  # updates since the last line of training metrics
         self._sums: dict[str, float] = {}  # of the metrics of these updates
         self._check_interrupt: Callable[[], None] = lambda: None
         self._buffer_state: dict[str, Any] | None = None
+        self._metrics_checksum: int | None = None  # of the lines that the checkpoint counts on
         if self.checkpoint_path.exists():
             self._load()
         train = config.train
@@ -103,9 +113,11 @@ class Trainer:
             names=self._buffer_state["names"] if self._buffer_state else [],
         )
         if self._buffer_state:
-            self.replay.load_state_dict(self._buffer_state)
+            self.replay.load_state_dict(self._buffer_state, accept_losses=accept_losses)
         self.metrics = MetricsWriter(self.directory)
-        self.metrics.truncate_after("line", self._lines)
+        self.metrics.go_back(self._lines, self._metrics_checksum, accept_losses=accept_losses)
+        for folder in (self.directory, self.replay.directory):
+            remove_temporaries(folder)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -144,7 +156,9 @@ class Trainer:
                 "learner": self.learner.state_dict(),
                 "episodes": self.episodes,
                 "evaluated": self._evaluated,
+                "environment_steps": self.environment_steps,
                 "lines": self._lines,
+                "metrics_checksum": self.metrics.checksum,
                 "sums": self._sums,
                 "count": self._count,
                 "replay": self.replay.state_dict(),
@@ -207,11 +221,14 @@ class Trainer:
     def _collect(self, policy: Any, source: str) -> Episode:
         start = seeds.environment_seed(self.config.train.seed, self.episodes, evaluation=False)
         began = time.perf_counter()
-        metadata = {"source": source, "task": self.config.environment.task}
+        settings = self.config.environment
+        repeat = action_repeat(settings, self.environment)
+        metadata = {"source": source, "task": settings.task, "action_repeat": repeat}
         on_step = self._show_reward if source == "agent" else None
         episode = run_episode(self.environment, policy, start, metadata, on_step)
         self.replay.add(episode, self.episodes)
         self.episodes += 1
+        self.environment_steps += int(episode.metadata["environment_steps"])
         seconds = time.perf_counter() - began
         self._write(
             {"collect/return": episode.total_reward, "collect/steps": episode.length - 1,
@@ -292,7 +309,8 @@ class Trainer:
     def _write(self, values: dict[str, float], times: dict[str, float]) -> None:
         self._lines += 1
         counters = {
-            "updates": self.learner.updates,  # the first one is TensorBoard's axis
+            "environment_steps": self.environment_steps,  # the first is TensorBoard's axis
+            "updates": self.learner.updates,
             "episodes": self.episodes,
             "line": self._lines,
         }
@@ -304,8 +322,11 @@ class Trainer:
         self.episodes = int(state["episodes"])
         self._evaluated = int(state["evaluated"])
         self._lines = int(state["lines"])
+        self._metrics_checksum = state.get("metrics_checksum")  # 0.1.0 kept none
         self._sums, self._count = dict(state["sums"]), int(state["count"])
         self._buffer_state = state["replay"]
+        repeat = action_repeat(self.config.environment, self.environment)
+        self.environment_steps = kept_steps(state, self.directory, repeat)
 
 
 def _check_environment(config: Config, environment: Environment) -> None:

@@ -64,7 +64,7 @@ def test_seed_reaches_the_environment_and_the_episode() -> None:
     environment = Counting()
     episode = run_episode(environment, seen_frame, seed=41, metadata={"task": "count"})
     assert environment.seeds == [41]
-    assert episode.metadata == {"seed": 41, "task": "count"}
+    assert episode.metadata == {"seed": 41, "task": "count", "environment_steps": 3}
 
 
 @pytest.mark.parametrize("ends_itself", [True, False])

@@ -4,13 +4,15 @@ import logging
 import math
 import os
 import re
+import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from planet.training.metrics import METRICS_NAME, MetricsWriter, read_metrics
+from planet.training.metrics import METRICS_NAME, LostLinesError, MetricsWriter, read_metrics
 
 
 def write_lines(writer: MetricsWriter, numbers: range) -> None:
@@ -29,7 +31,7 @@ def test_lines_are_readable_at_once(tmp_path: Path) -> None:
 
 
 def test_lines_are_valid_json_with_null_for_what_json_lacks(tmp_path: Path) -> None:
-    scalars = {"nan": math.nan, "inf": math.inf, "tensor": torch.tensor([0.5]), "int": 3}
+    scalars = {"a/nan": math.nan, "a/inf": math.inf, "a/one": torch.tensor([0.5]), "a/int": 3}
     MetricsWriter(tmp_path, tensorboard=False).write({"step": 1}, scalars)
 
     def refuse(name: str) -> None:
@@ -37,12 +39,12 @@ def test_lines_are_valid_json_with_null_for_what_json_lacks(tmp_path: Path) -> N
 
     text = (tmp_path / METRICS_NAME).read_text()
     line = json.loads(text, parse_constant=refuse)
-    assert line == {"step": 1, "nan": None, "inf": None, "tensor": 0.5, "int": 3.0}
+    assert line == {"step": 1, "a/nan": None, "a/inf": None, "a/one": 0.5, "a/int": 3.0}
     (read,) = read_metrics(tmp_path)
-    assert math.isnan(read["nan"]) and math.isnan(read["inf"]) and read["tensor"] == 0.5
+    assert math.isnan(read["a/nan"]) and math.isnan(read["a/inf"]) and read["a/one"] == 0.5
 
 
-@pytest.mark.parametrize("size", range(1, 12))
+@pytest.mark.parametrize("size", [2, 3, 11, 40])
 def test_last_line_that_was_cut_short_is_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
@@ -51,10 +53,27 @@ def test_last_line_that_was_cut_short_is_dropped(
     os.truncate(path, path.stat().st_size - size)
     assert [line["line"] for line in read_metrics(path)] == [1, 2]
     with caplog.at_level(logging.WARNING, "planet"):
-        writer = MetricsWriter(tmp_path, tensorboard=False)
+        write_lines(MetricsWriter(tmp_path, tensorboard=False), range(3, 4))
     assert f"{path}: cut an incomplete line off the end" in caplog.text
-    write_lines(writer, range(3, 4))
     assert [line["line"] for line in read_metrics(path)] == [1, 2, 3]
+
+
+def test_line_without_its_line_break_is_whole(tmp_path: Path) -> None:
+    write_lines(MetricsWriter(tmp_path / "whole", tensorboard=False), range(1, 5))
+    write_lines(MetricsWriter(tmp_path, tensorboard=False), range(1, 4))
+    path = tmp_path / METRICS_NAME
+    os.truncate(path, path.stat().st_size - 1)
+    assert len(read_metrics(path)) == 3
+    write_lines(MetricsWriter(tmp_path, tensorboard=False), range(4, 5))
+    assert path.read_bytes() == (tmp_path / "whole" / METRICS_NAME).read_bytes()
+
+
+def test_other_editors_line_breaks_and_byte_order_marks_are_read(tmp_path: Path) -> None:
+    write_lines(MetricsWriter(tmp_path, tensorboard=False), range(1, 4))
+    path = tmp_path / METRICS_NAME
+    lines = read_metrics(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_metrics(path) == lines
 
 
 def test_zeros_after_a_power_cut_are_dropped(tmp_path: Path) -> None:
@@ -65,23 +84,87 @@ def test_zeros_after_a_power_cut_are_dropped(tmp_path: Path) -> None:
     assert [line["line"] for line in read_metrics(tmp_path)] == [1, 2, 3]
 
 
+DAMAGES = {
+    "cut": b'"line": 2}\n',
+    "zeros": b"\0" * 50 + b"\n",
+    "utf-8": b'{"line": 2, "a/\xff": 1}\n',
+    "text": b'{"line": 2, "a/b": "many"}\n',
+    "list": b"[2]\n",
+    "nested": b"[" * 100_000 + b"\n",
+    "huge": b'{"line": 2, "a/b": 1' + b"0" * 5000 + b"}\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_line_in_the_middle_is_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     write_lines(MetricsWriter(tmp_path, tensorboard=False), range(1, 4))
     path = tmp_path / METRICS_NAME
-    path.write_text(path.read_text().replace('"line": 2,', "", 1).replace("}", "", 1))
+    first, _, last = path.read_bytes().splitlines(keepends=True)
+    content = first + DAMAGES[damage] + last
+    path.write_bytes(content)
     with caplog.at_level(logging.WARNING, "planet"):
-        lines = read_metrics(path)
-    assert len(lines) == 2
-    assert f"{path}, line 1 is damaged and left out" in caplog.text
+        assert [line["line"] for line in read_metrics(path)] == [1, 3]
+    assert f"{path}: damaged and left out: line 2 of the file" in caplog.text
+    assert f"{path}: missing: line 2" in caplog.text
+    with pytest.raises(LostLinesError, match="missing: line 2; restore the file, or give --acc"):
+        MetricsWriter(tmp_path, tensorboard=False).go_back(3)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("order", "fault"),
+    [
+        ([1, 2, 4], "missing: line 3"),
+        ([3, 4, 10**15], "missing: lines 1 to 2, 5 to 999999999999999"),
+        ([1, 2, 2, 3], "more than once: line 2"),
+        ([1, 1, 4, 4, 5, 5], "missing: lines 2 to 3, more than once: lines 1, 4 to 5"),
+        ([2, 1, 3], "lines that are not in order"),
+        (list(range(1, 20_000, 2)), "missing: lines 2, 4, 6 and 9,996 more"),
+    ],
+)
+def test_lines_that_are_missing_or_doubled_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, order: list[int], fault: str
+) -> None:
+    path = tmp_path / METRICS_NAME
+    path.write_text("".join(f'{{"line": {number}}}\n' for number in order))
+    with caplog.at_level(logging.WARNING, "planet"):
+        assert len(read_metrics(path)) == len(order)
+    assert caplog.messages == [f"{path}: {fault}"]
+
+
+def test_a_run_goes_on_only_with_the_lines_that_it_counts_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = MetricsWriter(tmp_path, tensorboard=False)
+    write_lines(writer, range(1, 4))
+    checksum, content = writer.checksum, writer.path.read_bytes()
+    write_lines(writer, range(4, 6))
+    faults = {
+        b"": "missing: lines 1 to 3",
+        content.replace(b"0.5", b"0.6"): "got others: they were changed since it was saved",
+        content[10:]: "missing: line 1",
+        content + content: "more than once: lines 1 to 3",
+    }
+    for damaged, fault in faults.items():
+        writer.path.write_bytes(damaged)
+        with pytest.raises(LostLinesError, match=f"the 3 lines of the checkpoint, {fault}"):
+            MetricsWriter(tmp_path, tensorboard=False).go_back(3, checksum)
+        assert writer.path.read_bytes() == damaged
+        MetricsWriter(tmp_path, tensorboard=False).go_back(3, checksum, accept_losses=True)
+        assert fault in caplog.messages[-1]
+    for whole in (content, content[:-1], content + content[:20], content + b'{"line": 4}\n'):
+        writer.path.write_bytes(whole)
+        MetricsWriter(tmp_path, tensorboard=False).go_back(3, checksum)
+        assert writer.path.read_bytes() == content
 
 
 def test_resumed_run_writes_the_same_file(tmp_path: Path) -> None:
     write_lines(MetricsWriter(tmp_path / "whole", tensorboard=False), range(1, 10))
     write_lines(MetricsWriter(tmp_path / "resumed", tensorboard=False), range(1, 8))
     writer = MetricsWriter(tmp_path / "resumed", tensorboard=False)
-    writer.truncate_after("line", 4)
+    writer.go_back(4)
     assert [line["line"] for line in read_metrics(writer.path)] == [1, 2, 3, 4]
     write_lines(writer, range(5, 10))
     writer.sync()
@@ -89,16 +172,16 @@ def test_resumed_run_writes_the_same_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "resumed") == [METRICS_NAME]
 
 
-def test_truncation_keeps_lines_without_the_counter(tmp_path: Path) -> None:
+def test_lines_without_a_number_stay(tmp_path: Path) -> None:
     writer = MetricsWriter(tmp_path, tensorboard=False)
-    writer.truncate_after("line", 0)
+    writer.go_back(0)
     writer.sync()
     assert not writer.path.exists()
     writer.write({"other": 5}, {})
     write_lines(writer, range(1, 3))
-    writer.truncate_after("line", 2)
+    writer.go_back(2)
     assert len(read_metrics(tmp_path)) == 3
-    writer.truncate_after("line", 0)
+    writer.go_back(0)
     assert read_metrics(tmp_path) == [{"other": 5}]
 
 
@@ -108,10 +191,12 @@ def test_truncation_keeps_lines_without_the_counter(tmp_path: Path) -> None:
         ({}, {"a": 1.0}, ValueError, "counters: expected at least one, got none"),
         ({"a": 1.5}, {}, TypeError, "counters['a']: expected int, got float"),
         ({"a": True}, {}, TypeError, "counters['a']: expected int, got bool"),
-        ({"a": 1}, {"a": 1.0}, ValueError, "scalars['a']: expected another name"),
-        ({"a": 1}, {"b": "1"}, TypeError, "scalars['b']: expected a number, got '1'"),
-        ({"a": 1}, {"b": torch.ones(2)}, TypeError, "scalars['b']: expected one number"),
-        ({"a": 1}, {"b": None}, TypeError, "scalars['b']: expected one number, got NoneType"),
+        ({"a/b": 1}, {}, ValueError, "counters['a/b']: expected a name without a slash"),
+        ({"a": 1}, {"b": 1.0}, ValueError, "scalars['b']: expected a name with a slash"),
+        ({"a": 1}, {"a/b": "1"}, TypeError, "scalars['a/b']: expected a number, got '1'"),
+        ({"a": 1}, {"a/b": torch.ones(2)}, TypeError, "scalars['a/b']: expected one number"),
+        ({"a": 1}, {"a/b": None}, TypeError, "scalars['a/b']: expected one number, got NoneType"),
+        ({"a": 1}, {"a/b": 10**400}, TypeError, "scalars['a/b']: expected one number, got int"),
     ],
 )
 def test_wrong_values_are_named_and_not_written(
@@ -128,37 +213,161 @@ def test_missing_metrics_are_named(tmp_path: Path) -> None:
         read_metrics(tmp_path)
 
 
-def test_tensorboard_shows_each_scalar_once_after_a_resume(tmp_path: Path) -> None:
-    accumulator = pytest.importorskip(
+def test_what_cannot_be_written_is_named_and_leaves_whole_lines(tmp_path: Path) -> None:
+    writer = MetricsWriter(tmp_path, tensorboard=False)
+    write_lines(writer, range(1, 3))
+    size = writer.path.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(str(writer.path))):
+            write_lines(writer, range(3, 4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    write_lines(writer, range(3, 4))
+    assert [line["line"] for line in read_metrics(tmp_path)] == [1, 2, 3]
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / METRICS_NAME).symlink_to(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="expected a regular file, got a named pipe"):
+        MetricsWriter(tmp_path / "run")
+    with pytest.raises(ValueError, match="expected a regular file, got a named pipe"):
+        read_metrics(tmp_path / "run")
+
+
+# ---- TensorBoard -------------------------------------------------------------------------------
+
+
+def write_stages(writer: MetricsWriter, numbers: range) -> None:
+    """Lines as a trainer writes them: every third one learns, and updates share their number."""
+    for number in numbers:
+        name = ("collect/return", "train/kl", "evaluate/return")[number % 3]
+        counters = {"environment_steps": 100 * number, "updates": number // 3, "line": number}
+        writer.write(counters, {name: float(number), "collect/bad": math.nan})
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    module = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator",
         reason="TensorBoard is not installed",
     )
-    with MetricsWriter(tmp_path) as writer:
-        write_lines(writer, range(1, 8))
-        writer.write({"updates": 70}, {"bad": math.nan})
-    with MetricsWriter(tmp_path) as writer:
-        writer.truncate_after("line", 4)
-        write_lines(writer, range(5, 8))
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events = module.EventAccumulator(str(folder))
     events.Reload()
-    assert events.Tags()["scalars"] == ["train/loss"]
-    points = {event.step: event.value for event in events.Scalars("train/loss")}
-    assert len(events.Scalars("train/loss")) == 7
-    assert points == pytest.approx({10 * number: 1 / number for number in range(1, 8)})
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
 
 
-def test_without_tensorboard_there_is_json_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def expected_curves(last: int) -> dict[str, list[tuple[int, float]]]:
+    names = {"collect/return": 0, "train/kl": 1, "evaluate/return": 2}
+    return {
+        name: [(n // 3 if "train" in name else 100 * n, float(n))
+               for n in range(1, last + 1) if n % 3 == rest]
+        for name, rest in names.items()
+    }  # fmt: skip
+
+
+def test_tensorboard_equals_the_lines_after_any_number_of_resumes(tmp_path: Path) -> None:
+    for last in range(3, 9):
+        writer = MetricsWriter(tmp_path)
+        writer.go_back(last - 3)
+        write_stages(writer, range(last - 2, last + 1))
+    assert curves(tmp_path / "tensorboard") == expected_curves(8)
+    MetricsWriter(tmp_path).go_back(4)  # a run that goes on and is killed at once
+    assert curves(tmp_path / "tensorboard") == expected_curves(4)
+    sizes = [path.stat().st_size for path in (tmp_path / "tensorboard").iterdir()]
+    assert sum(map(bool, sizes)) == 1
+
+
+def test_a_tensorboard_that_watches_the_folder_copes(tmp_path: Path) -> None:
+    folder = tmp_path / "tensorboard"
+    write_stages(MetricsWriter(tmp_path), range(1, 9))
+    curves(folder)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    watching = EventAccumulator(str(folder))
+    watching.Reload()
+    for last in (4, 5):
+        writer = MetricsWriter(tmp_path)
+        writer.go_back(last)
+        write_stages(writer, range(last + 1, last + 4))
+        watching.Reload()
+        for tag, points in expected_curves(last + 3).items():
+            assert [(event.step, event.value) for event in watching.Scalars(tag)] == points
+
+
+def test_only_own_event_files_are_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    folder = tmp_path / "tensorboard"
+    write_stages(MetricsWriter(tmp_path), range(1, 4))
+    (own,) = os.listdir(folder)
+    kept = [
+        "events.out.tfevents.99999999999.host.1.0", "events.out.tfevents.1.planet", "notes.txt",
+    ]  # fmt: skip
+    for name in kept:
+        (folder / name).write_bytes(b"text")
+    (folder / "events.out.tfevents.1234567890.planet").symlink_to(folder / "notes.txt")
+    MetricsWriter(tmp_path).go_back(3)
+    assert (folder / own).stat().st_size == 0  # a TensorBoard may still watch it
+    os.utime(folder / own, (0, 0))
+    MetricsWriter(tmp_path).go_back(3)
+    names = set(os.listdir(folder))
+    assert own not in names and names > {*kept, "events.out.tfevents.1234567890.planet"}
+    assert "events.out.tfevents.100000000001.planet" in names  # it sorts behind all others
+    assert (folder / "notes.txt").stat().st_size
+    assert "1 event files of other writers stay" in caplog.text and kept[0] in caplog.text
+
+
+def test_a_linked_folder_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    write_stages(MetricsWriter(tmp_path / "other"), range(1, 4))
+    before = os.listdir(tmp_path / "other" / "tensorboard")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").symlink_to(tmp_path / "other" / "tensorboard")
+    write_stages(MetricsWriter(tmp_path / "run"), range(1, 4))
+    assert os.listdir(tmp_path / "other" / "tensorboard") == before
+    assert "expected a folder of the run's own, got a symbolic link" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "warnings"),
+    [
+        (ModuleNotFoundError("No module named 'tensorboard'", name="tensorboard"), 0),
+        (ModuleNotFoundError("No module named 'google'", name="google"), 1),
+        (TypeError("Descriptors cannot be created directly."), 1),
+        (AttributeError("module 'numpy' has no attribute 'bool8'"), 1),
+        (OSError("libstdc++.so.6: version not found"), 1),
+    ],
+)
+def test_without_a_tensorboard_that_works_there_is_json_only(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    warnings: int,
 ) -> None:
     original = builtins.__import__
 
-    def absent(name: str, *arguments: Any, **options: Any) -> Any:
+    def broken(name: str, *arguments: Any, **options: Any) -> Any:
         if "tensorboard" in name:
-            raise ModuleNotFoundError(f"No module named {name!r}")
+            raise error
         return original(name, *arguments, **options)
 
-    monkeypatch.setattr(builtins, "__import__", absent)
-    with MetricsWriter(tmp_path) as writer:
-        write_lines(writer, range(1, 3))
-    assert os.listdir(tmp_path) == [METRICS_NAME]
-    assert not caplog.records
+    monkeypatch.setattr(builtins, "__import__", broken)
+    write_lines(MetricsWriter(tmp_path), range(1, 4))
+    assert os.listdir(tmp_path) == [METRICS_NAME] and len(read_metrics(tmp_path)) == 3
+    assert len(caplog.records) == warnings
+    assert not warnings or str(error) in caplog.text
+
+
+def test_a_tensorboard_that_fails_while_writing_is_given_up_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    writer = MetricsWriter(tmp_path)
+    write_lines(writer, range(1, 3))
+    shutil.rmtree(tmp_path / "tensorboard")
+    write_lines(writer, range(3, 6))
+    assert len(read_metrics(tmp_path)) == 5 and len(caplog.records) == 1
+    assert "TensorBoard's files are not written" in caplog.text

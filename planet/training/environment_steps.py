@@ -1,0 +1,64 @@
+"""The counter that runs of different action repeats can be compared by: steps of the simulator.
+
+An agent step holds its action for R control steps, so an episode of N agent steps has N R of them,
+or fewer where it ended inside the last repeat. Environments that count what they simulated say so
+in the info of a step (`control_steps`, of the episode so far) and are believed. Episodes of random
+actions count; evaluations do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from planet.config import EnvironmentConfig
+from planet.replay import read_info
+
+
+def action_repeat(config: EnvironmentConfig, environment: Any) -> int:
+    """Returns R: the environment's own, else the setting's, else 1.
+
+    Args:
+      config: settings of the run.
+      environment: may have an attribute `action_repeat`, also inside wrappers.
+    """
+    get = getattr(environment, "get_wrapper_attr", None)
+    try:
+        own = environment.action_repeat if get is None else get("action_repeat")
+    except AttributeError:
+        own = None
+    return int(own) if own is not None else config.action_repeat or 1
+
+
+def simulated_steps(info: Mapping[str, Any], steps: int, repeat: int) -> int:
+    """Returns the control steps of an episode.
+
+    Args:
+      info: of its last step; `control_steps` is taken where it is a possible number.
+      steps: N, agent steps.
+      repeat: R.
+    """
+    counted = info.get("control_steps")
+    try:
+        exact = int(counted) if counted == int(counted) else -1  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        exact = -1
+    return exact if 0 <= exact <= steps * repeat else steps * repeat
+
+
+def kept_steps(state: Mapping[str, Any], directory: Path, repeat: int) -> int:
+    """Returns the counter of a checkpoint; for those of 0.1.0, which have none, it counts files.
+
+    Args:
+      state: the checkpoint.
+      directory: of the run.
+      repeat: R.
+
+    Raises:
+      OSError, CorruptEpisodeError: an episode cannot be read.
+    """
+    if "environment_steps" in state:
+        return int(state["environment_steps"])
+    names = state["replay"]["names"]
+    return sum(read_info(directory / "episodes" / name).length - 1 for name in names) * repeat
