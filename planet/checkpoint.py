@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planet.atomic import atomic_write
+from planet.atomic import atomic_write, read_file
 
 _MAGIC = b"PLANETCK"
 _VERSION = 1
@@ -86,7 +86,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dic
 
 def _intact_content(path: Path) -> bytes:
     """Returns what torch.save wrote, after comparing the checksum."""
-    content = path.read_bytes()
+    content = read_file(path)
     size = len(content) - _ENDING.size - _CHECKSUM.size
     magic, version = _ENDING.unpack_from(content, size) if size >= 0 else (b"", 0)
     if magic != _MAGIC:

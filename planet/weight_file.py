@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planet.atomic import atomic_write
+from planet.atomic import atomic_write, read_file
 from planet.weights import MAX_REWARD_LAYERS, MAX_SIZE, RolloutWeights
 
 _MAGIC = b"PLANETWF"
@@ -87,8 +87,9 @@ def load_weights(path: Path | str) -> RolloutWeights:
         names the file, what was expected and what came.
     """
     path = Path(path)
+    content = bytearray(read_file(path))
     try:
-        return _parse(bytearray(path.read_bytes()))
+        return _parse(content)
     except ValueError as error:
         raise WeightFileError(path, str(error)) from None
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from planet import advice
+from planet.atomic import replaceable
 from planet.cli.progress import make_progress
 from planet.replay import Episode
 from planet.training.collect import Environment
@@ -64,6 +65,12 @@ def run(arguments: Sequence[str]) -> int:
         options.run_dir, options.device, options.backend, options.precision, options.budget_ms,
         options.variant,
     )  # fmt: skip
+    directory = trained.directory
+    written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
+    if options.video:
+        written["video"] = directory / "evaluation.mp4"
+    for path in written.values():
+        replaceable(path)
     trained.agent.planner.try_out(trained.agent.weights)
     seed = trained.config.train.seed if options.seed is None else options.seed
     environment = make_environment(trained.config.environment)
@@ -71,8 +78,9 @@ def run(arguments: Sequence[str]) -> int:
     planner = trained.config.planner
     budget = "" if planner.budget_ms is None else f", budget {planner.budget_ms:g} ms"
     progress.message(
-        f"{trained.config.environment.task}: agent after {trained.episodes} episodes and "
-        f"{trained.updates} updates, {options.episodes} episodes without noise, seed {seed}; "
+        f"{trained.config.environment.task}: agent after {trained.environment_steps:,} environment "
+        f"steps, {trained.episodes} episodes and {trained.updates} updates; "
+        f"{options.episodes} episodes without noise, seed {seed}; "
         f"planner {planner.backend} {planner.precision}{budget}"
     )
     try:
@@ -82,13 +90,10 @@ def run(arguments: Sequence[str]) -> int:
         progress.finish()
         environment.close()
     progress.message(score_table(scores))
-    directory = trained.directory
-    written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
     write_scores(written["scores"], trained, seed, scores)
     task = trained.config.environment.task
     plot_learning_curve(directory, written["curve"], f"{task}, seed {trained.config.train.seed}")
     if options.video:
-        written["video"] = directory / "evaluation.mp4"
         imagined = imagine_episode(
             trained.agent.world_model, first, options.context, options.length
         )
@@ -103,7 +108,7 @@ def _score_all(
 ) -> tuple[list[Score], Episode]:
     """The scores, and the agent's first episode."""
     played = play(environment, agent_maker(trained.agent), options.episodes, seed, progress)
-    scores = [score("agent", played)]
+    scores = [score("agent", played, trained.environment_steps)]
     if options.baselines:
         size = trained.agent.world_model.action_size
         for name, make_policy in baselines(trained.config, size).items():

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from planet import advice
+from planet.atomic import replaceable
 from planet.training.run import open_run
 from planet.weight_file import save_weights
 from planet.weights import RolloutWeights
@@ -43,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
         raise FileNotFoundError(
             f"file: expected a path in an existing directory, got {options.file}"
         )
+    replaceable(options.file)
     trained = open_run(options.run_dir, device="cpu")
     weights = trained.agent.world_model.rollout_weights()
     save_weights(weights, options.file)

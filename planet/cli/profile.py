@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from planet import advice
+from planet.atomic import atomic_write, replaceable
 from planet.config import Config, ModelConfig, PlannerConfig, TrainConfig
 from planet.planning import CEMPlanner
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
@@ -116,7 +117,8 @@ def run(arguments: Sequence[str]) -> int:
     result = comparison if options.compare else comparison.first
     print(result.table())
     if options.json is not None:
-        options.json.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+        with atomic_write(options.json) as file:
+            file.write((json.dumps(result.to_dict(), indent=2) + "\n").encode())
         print(f"\nwritten to {options.json}")
     if options.plot is not None:
         plot_latency(comparison, options.plot, _title(comparison.first))
@@ -202,6 +204,8 @@ def _check(options: ProfileOptions) -> None:
     for name, path in (("json", options.json), ("plot", options.plot)):
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
+        if path is not None:
+            replaceable(path)
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise ImportError(f"--plot needs matplotlib; install it with: {advice.install_extra()}")
 

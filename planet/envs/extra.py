@@ -6,13 +6,15 @@ import importlib
 from typing import Any
 
 from planet import advice
+from planet.envs._gl import RenderingUnavailable
 
 
 def import_extra(module: str) -> Any:
     """Imports a module that needs the extra.
 
     Raises:
-      ImportError: a package of the extra is missing; the message gives the command.
+      ImportError: a package of the extra is missing, or cannot be imported, whatever that raises;
+        the message says which.
     """
     try:
         return importlib.import_module(module)
@@ -22,4 +24,11 @@ def import_extra(module: str) -> Any:
             raise
         raise ImportError(
             f"environments need {package}; install it with: {advice.install_extra()}"
+        ) from error
+    except (ImportError, RenderingUnavailable):
+        raise
+    except Exception as error:  # versions that do not fit one another raise anything
+        raise ImportError(
+            f"{module} cannot be imported ({type(error).__name__}: {error}); `{advice.program()} doctor` says "
+            "which package is broken"
         ) from error

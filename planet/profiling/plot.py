@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from planet.atomic import atomic_write
 from planet.profiling.result import Comparison, Profile
 
 _BARS, _MEDIAN, _TAIL, _DEADLINE = "#2f6fb3", "#1c2733", "#7a8794", "#d9541e"
@@ -17,12 +18,13 @@ def plot_latency(comparison: Comparison, path: Path, title: str) -> None:
 
     Args:
       comparison: what was measured.
-      path: PNG to write.
+      path: picture to write; the ending of its name decides the format, PNG without one.
       title: over the picture.
 
     Raises:
       ImportError: matplotlib is missing.
-      OSError: the file cannot be written.
+      ValueError: the ending stands for no format.
+      OSError: the file cannot be written; an existing one stays as it was.
     """
     from matplotlib.figure import Figure
 
@@ -49,7 +51,8 @@ def plot_latency(comparison: Comparison, path: Path, title: str) -> None:
     _scale(rows[-1], low, high)
     rows[-1].set_xlabel(f"ms per control step, {len(times[0])} steps; lines: p50 and p99")
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path)
+    with atomic_write(path) as file:
+        figure.savefig(file, format=path.suffix[1:] or "png")
 
 
 def _histogram(axes: Any, values: Any, edges: Any) -> None:

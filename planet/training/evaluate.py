@@ -39,10 +39,12 @@ class Score:
     Attributes:
       policy: name for tables.
       returns: one per episode.
+      environment_steps: that the policy was learned from.
     """
 
     policy: str
     returns: tuple[float, ...]
+    environment_steps: int = 0
 
     @property
     def mean(self) -> float:
@@ -58,6 +60,7 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {
+            "environment_steps": self.environment_steps,
             "policy": self.policy,
             "mean": self.mean,
             "standard_error": self.standard_error,
@@ -132,18 +135,19 @@ def play(
     return played
 
 
-def score(policy: str, episodes: Sequence[Episode]) -> Score:
-    """The returns of played episodes."""
-    return Score(policy, tuple(episode.total_reward for episode in episodes))
+def score(policy: str, episodes: Sequence[Episode], environment_steps: int = 0) -> Score:
+    """The returns of played episodes, by a policy that was learned from so many steps."""
+    return Score(policy, tuple(episode.total_reward for episode in episodes), environment_steps)
 
 
 def score_table(scores: Sequence[Score]) -> str:
-    """One line per policy: mean, standard error, every return."""
+    """One line per policy: environment steps, name, mean, standard error, every return."""
     width = max(len("policy"), *(len(score.policy) for score in scores))
-    lines = [f"{'policy':{width}}     mean  +- s.e.  returns"]
+    lines = [f"environment steps  {'policy':{width}}     mean  +- s.e.  returns"]
     for row in scores:
         returns = " ".join(f"{value:.1f}" for value in row.returns)
-        lines.append(f"{row.policy:{width}}  {row.mean:7.1f}  {row.standard_error:7.1f}  {returns}")
+        start = f"{row.environment_steps:17,}  {row.policy:{width}}"
+        lines.append(f"{start}  {row.mean:7.1f}  {row.standard_error:7.1f}  {returns}")
     return "\n".join(lines)
 
 
@@ -151,6 +155,7 @@ def write_scores(path: Path, run: Run, seed: int, scores: Sequence[Score]) -> No
     """Writes the scores with what is needed to repeat them, as JSON, atomically."""
     config = run.config
     content = {
+        "environment_steps": run.environment_steps,
         "task": config.environment.task,
         "episodes_collected": run.episodes,
         "updates": run.updates,

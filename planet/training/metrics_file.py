@@ -86,7 +86,7 @@ def is_cut_short(data: bytes) -> bool:
 def numbers(lines: Iterable[Line | None]) -> list[int]:
     """The numbers of the lines that have one, in order."""
     found = (line.get(NUMBER) for line in lines if line is not None)
-    return [number for number in found if isinstance(number, int)]
+    return [int(number) for number in found if isinstance(number, int)]
 
 
 def wrong_numbers(found: Sequence[int], last: int | None = None) -> str:

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from planet.atomic import atomic_write
 from planet.training.metrics import read_metrics
 
 _RANDOM, _PLANNED, _EVALUATED = "#9aa5b1", "#2f6fb3", "#d9541e"
 
 
 def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
-    """Draws the returns of a run against episodes and against gradient steps.
+    """Draws the returns of a run against environment steps and against gradient steps.
+
+    Runs that 0.1.0 began do not count environment steps; theirs stand over episodes.
 
     Args:
       directory: of the run; its metrics are read.
@@ -20,11 +23,13 @@ def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
       title: over the picture.
 
     Raises:
-      OSError: there are no metrics.
+      OSError: there are no metrics, or the file cannot be written.
     """
     from matplotlib.figure import Figure
 
     lines = read_metrics(directory)
+    counted = all("environment_steps" in line for line in lines)  # 0.1.0 did not
+    axis = "environment_steps" if counted else "episodes"
     collected = [line for line in lines if "collect/return" in line]
     series = {
         "random actions": [line for line in collected if not line["collect/planned"]],
@@ -34,7 +39,7 @@ def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
     figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, counter, label in (
-        (left, "episodes", "episodes collected"),
+        (left, axis, axis.replace("_", " ")),
         (right, "updates", "gradient steps"),
     ):
         for (name, points), colour in zip(series.items(), (_RANDOM, _PLANNED), strict=True):
@@ -49,7 +54,8 @@ def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
     figure.suptitle(title, fontsize=11)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(path)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png")
 
 
 def _scatter(

@@ -12,6 +12,8 @@ Every L frames the prediction starts anew from the filtered belief, so errors ca
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from planet.atomic import atomic_write
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.models.pixels import postprocess
@@ -101,14 +104,21 @@ def write_video(path: Path, episode: Episode, imagined: Imagined, fps: float) ->
 
     Returns:
       The number of frames, N + 1.
+
+    Raises:
+      OSError: the file cannot be written; an existing one stays as it was.
     """
     import imageio.v2 as imageio
 
     returns = np.cumsum(episode.reward, dtype=np.float64)
-    writer: Any = imageio.get_writer(path, fps=fps, codec="libx264", quality=8)
-    with writer:
-        for t in range(episode.length):
-            writer.append_data(_compose(episode, imagined, t, float(returns[t])))
+    with atomic_write(path) as file, tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "video.mp4"  # ffmpeg writes files by their names
+        writer: Any = imageio.get_writer(made, fps=fps, codec="libx264", quality=8)
+        with writer:
+            for t in range(episode.length):
+                writer.append_data(_compose(episode, imagined, t, float(returns[t])))
+        with open(made, "rb") as video:
+            shutil.copyfileobj(video, file)
     return episode.length
 
 

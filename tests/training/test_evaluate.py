@@ -56,10 +56,11 @@ def test_mean_and_standard_error_are_of_the_sample() -> None:
 
 
 def test_table_shows_mean_error_and_every_return() -> None:
-    text = score_table([Score("agent", (1.0, 3.0)), Score("zero actions", (0.0, 0.25))])
-    rows = [line.split("  ") for line in text.splitlines()]
-    assert [cell.strip() for cell in rows[1] if cell] == ["agent", "2.0", "1.0", "1.0 3.0"]
-    assert rows[2][0] == "zero actions" and rows[2][-1] == "0.0 0.2"
+    text = score_table([Score("agent", (1.0, 3.0), 5000), Score("zero actions", (0.0, 0.25))])
+    rows = [[cell.strip() for cell in line.split("  ") if cell] for line in text.splitlines()]
+    assert rows[0][:2] == ["environment steps", "policy"]
+    assert rows[1] == ["5,000", "agent", "2.0", "1.0", "1.0 3.0"]
+    assert rows[2][:2] == ["0", "zero actions"] and rows[2][-1] == "0.0 0.2"
 
 
 def test_open_run_has_the_weights_of_the_checkpoint(trained: Path, tiny: Config) -> None:
@@ -69,6 +70,7 @@ def test_open_run_has_the_weights_of_the_checkpoint(trained: Path, tiny: Config)
     got = run.agent.world_model.state_dict()
     assert all(torch.equal(got[name], expected[name]) for name in expected)
     assert (run.episodes, run.updates) == (trainer.episodes, trainer.learner.updates)
+    assert run.environment_steps == trainer.environment_steps == 5 * 4
 
 
 def test_open_run_changes_nothing_in_the_directory(trained: Path) -> None:
@@ -133,13 +135,16 @@ def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:
 def test_scores_file_says_how_to_repeat_them(trained: Path, tmp_path: Path) -> None:
     run = open_run(trained)
     path = tmp_path / "scores.json"
-    write_scores(path, run, 7, [Score("agent", (1.0, 2.0))])
+    write_scores(path, run, 7, [Score("agent", (1.0, 2.0), 9)])
     content = json.loads(path.read_text())
     assert content["precision"] == "fp32" and content["budget_ms"] is None
     assert content["evaluation_seed"] == 7 and content["updates"] == run.updates
     assert content["scores"] == [
-        {"policy": "agent", "mean": 1.5, "standard_error": 0.5, "returns": [1.0, 2.0]}
-    ]
+        {"environment_steps": 9, "policy": "agent", "mean": 1.5, "standard_error": 0.5,
+         "returns": [1.0, 2.0]}
+    ]  # fmt: skip
+    assert list(content)[0] == "environment_steps" == list(content["scores"][0])[0]
+    assert content["environment_steps"] == run.environment_steps == 5 * 4
     assert Config.from_dict(content["config"]) == run.config
 
 
