@@ -30,6 +30,11 @@ def cases(place: Workplace, seed: int, kills: int, damages: int) -> Iterator[Cas
         yield "damaged", f"{what} ({index})", ended[0], ended[1]
 
 
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="durability", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
@@ -51,17 +56,17 @@ def main() -> int:
                 sentences.setdefault(what.partition(" (")[0], shown)
             if ended == "lost":
                 lost.append(f"{what}: {shown}")
-                print(f"LOST {lost[-1]}", flush=True)
+                say(f"LOST {lost[-1]}")
     finally:
         place.close()
     for what, shown in sorted(sentences.items()):
-        print(f"{what}: {shown[:300]}")
-    print(f"seed {options.seed}, {time.perf_counter() - began:.0f} s")
+        say(f"{what}: {shown[:300]}")
+    say(f"seed {options.seed}, {time.perf_counter() - began:.0f} s")
     for table in (kinds, counts):
-        print(f"{'':50} {'cases':>6} {'equal':>6} {'refused':>8} {'lost':>5}")
+        say(f"{'':50} {'cases':>6} {'equal':>6} {'refused':>8} {'lost':>5}")
         for part, count in table.items():
             numbers = f"{count['equal']:6} {count['refused']:8} {count['lost']:5}"
-            print(f"{part:50} {sum(count.values()):6} {numbers}")
+            say(f"{part:50} {sum(count.values()):6} {numbers}")
     return 1 if lost else 0
 
 

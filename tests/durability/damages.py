@@ -155,18 +155,14 @@ LINE_DAMAGES: dict[str, Damage] = {
 }  # fmt: skip
 
 
+STRAYS = (
+    "temporary", "old temporary", "episode", "strange name", "folder removed", "exchanged",
+)  # fmt: skip
+
+
 def _stray(directory: Path, other: Path, generator: random.Random) -> str:
     """Adds a file, or removes a folder, or exchanges two files."""
-    what = generator.choice(
-        [
-            "temporary",
-            "old temporary",
-            "episode",
-            "named like nothing",
-            "folder removed",
-            "exchanged",
-        ]
-    )
+    what = generator.choice(STRAYS)
     episodes = sorted((directory / "episodes").iterdir())
     if what == "temporary":
         folder = generator.choice([directory, directory / "episodes", directory / "tensorboard"])
@@ -176,7 +172,7 @@ def _stray(directory: Path, other: Path, generator: random.Random) -> str:
     elif what == "episode":
         source = other / "episodes" / episodes[0].name
         shutil.copyfile(source, directory / "episodes" / f"episode-{len(episodes):06d}.planet")
-    elif what == "named like nothing":
+    elif what == "strange name":
         name = generator.choice(["notes \n\u00fc.txt", "x.planet", "-rf", ".hidden"])
         generator.choice([directory, directory / "episodes"]).joinpath(name).write_bytes(b"mine")
     elif what == "folder removed":
