@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _TEMPORARY = re.compile(r"\.planet-[0-9a-f]{16}\.tmp")
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -57,9 +58,12 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     with named_errors(path, temporary):
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            descriptor = _create(temporary, target)
+            old = os.lstat(target) if target.exists() else None
+            descriptor = os.open(temporary, _CREATE, 0o666 if old is None else 0o600)
             try:
                 with os.fdopen(descriptor, "wb") as file:
+                    if old is not None:
+                        _take_over(descriptor, old)
                     yield file
                     file.flush()
                     os.fsync(descriptor)
@@ -178,14 +182,8 @@ def _check_regular(path: Path | str, mode: int) -> None:
         raise ValueError(f"{path}: expected a regular file, got {kind}")
 
 
-def _create(temporary: Path, target: Path) -> int:
-    """Creates the temporary file with the mode and the owner of the file that it will replace."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        old = os.lstat(target)
-    except FileNotFoundError:
-        return os.open(temporary, flags, 0o666)
-    descriptor = os.open(temporary, flags, 0o600)
+def _take_over(descriptor: int, old: os.stat_result) -> None:
+    """Gives a file the mode and the owner of the one that it will replace."""
     mode = stat.S_IMODE(old.st_mode)
     new = os.fstat(descriptor)
     if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) and not _give(descriptor, old):
@@ -193,7 +191,6 @@ def _create(temporary: Path, target: Path) -> int:
         mode = mode & ~0o6070 | (mode & 0o007) << 3
     with suppress(PermissionError):  # of file systems without modes
         os.fchmod(descriptor, mode)
-    return descriptor
 
 
 def _give(descriptor: int, old: os.stat_result) -> bool:

@@ -1,14 +1,27 @@
 """Processes are killed (SIGKILL) while they write; what they leave must be whole."""
 
+import contextlib
+import errno
 import json
 import os
+import resource
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from planet.atomic import atomic_write
+from planet import atomic
+from planet.atomic import (
+    atomic_write,
+    is_temporary,
+    open_regular,
+    read_file,
+    remove_temporaries,
+    replaceable,
+)
 
 # The child of each round writes generation after generation of the same file, every number in it
 # being the generation; the parent kills it and reads. Forked, so that torch is imported once.
@@ -159,3 +172,181 @@ def test_success_replaces_the_file(tmp_path: Path) -> None:
 def test_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="absent"), atomic_write(tmp_path / "absent" / "f"):
         pass
+
+
+def write(path: Path, content: bytes = b"new") -> None:
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def test_links_stay_and_their_targets_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "target", tmp_path / "link"
+    link.symlink_to("disk/target")
+    for content in (b"first", b"second"):  # the link dangles at first
+        write(link, content)
+        assert link.is_symlink() and target.read_bytes() == content
+    assert os.listdir(tmp_path / "disk") == ["target"]
+    (tmp_path / "folder").symlink_to("disk")
+    write(tmp_path / "folder" / "target", b"third")
+    assert target.read_bytes() == b"third" and (tmp_path / "folder").is_symlink()
+
+
+def test_links_in_a_circle_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match=f"{tmp_path / 'a'}") as error:
+        write(tmp_path / "a")
+    assert error.value.errno == errno.ELOOP
+
+
+def test_only_regular_files_are_replaced_or_read(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    (tmp_path / "link").symlink_to("pipe")
+    kinds = {"directory": "a directory", "pipe": "a named pipe", "socket": "a socket",
+             "link": "a named pipe"}  # fmt: skip
+    before = sorted(os.listdir(tmp_path))
+    for path, kind in [*((tmp_path / name, kind) for name, kind in kinds.items()),
+                       (Path("/dev/null"), "a character device")]:  # fmt: skip
+        for refuse in (write, replaceable, read_file, open_regular):
+            with pytest.raises(ValueError, match=f"{path}: expected a regular file, got {kind}"):
+                refuse(path)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o400, 0o775])
+def test_mode_of_an_existing_file_is_kept(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_new_file_has_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "file")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_owner_is_kept_or_the_group_gets_no_more_than_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o664)
+    old = os.lstat(path)
+    theirs = os.stat_result([*old[:4], old.st_uid + 1, old.st_gid + 1, *old[6:]])
+    lstat, given = os.lstat, []
+    monkeypatch.setattr(os, "lstat", lambda p: theirs if Path(p) == path else lstat(p))
+    monkeypatch.setattr(os, "fchown", lambda descriptor, *owner: given.append(owner))
+    write(path)
+    assert given == [(theirs.st_uid, theirs.st_gid)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
+
+    def refuse(descriptor: int, *owner: int) -> None:
+        raise PermissionError(errno.EPERM, "not the owner")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    write(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_planted_temporaries_are_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda size: "0" * 2 * size)
+    planted = tmp_path / f".planet-{'0' * 16}.tmp"
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    planted.symlink_to(victim)
+    with pytest.raises(FileExistsError, match=str(tmp_path / "file")):
+        write(tmp_path / "file")
+    assert victim.read_bytes() == b"mine"
+
+
+def test_temporary_names_differ(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "file") as first, atomic_write(tmp_path / "file") as second:
+        names = set(os.listdir(tmp_path))
+        assert len(names) == 2 and all(map(is_temporary, names))
+        first.write(b"1")
+        second.write(b"2")
+    assert (tmp_path / "file").read_bytes() == b"1"  # the outer block ends last
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u00fc \n'", "-"])
+def test_any_name_that_a_file_can_have_will_do(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_temporaries_of_the_dead_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    dead = f".planet-{'0a' * 8}.tmp"
+    kept = [".planet-12.tmp", "file.tmp", f"x{dead}", ".planet-0123456789ABCDEF.tmp"]
+    for name in [dead, *kept]:
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / f".planet-{'1' * 16}.tmp").mkdir()
+    (tmp_path / f".planet-{'2' * 16}.tmp").symlink_to(kept[0])
+    assert remove_temporaries(tmp_path) == [dead]
+    assert len(os.listdir(tmp_path)) == len(kept) + 2
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_directories_that_cannot_be_synced_do_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fsync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write(tmp_path / "file")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("call", ["open", "fdopen", "fsync", "fchmod", "replace"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_every_failure_names_the_file_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=str(path)) as error:
+        patch.setattr(os, call, fail)
+        write(path)
+    assert error.value.errno == code and str(error.value).count("/file") == 1
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "file"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        for size in (2000, 2_000_000):  # found by flush, and by write
+            with pytest.raises(OSError, match=f"File too large: '{path}'"):
+                write(path, b"x" * size)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not os.listdir(tmp_path)
+
+
+def test_errors_without_a_number_are_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=f"{tmp_path / 'file'}: no"), atomic_write(tmp_path / "file"):
+        raise OSError("no")
+    for name in ("absent/file", "file"):
+        with contextlib.suppress(OSError), open_regular(tmp_path / name):
+            raise AssertionError(name)

@@ -1,6 +1,6 @@
 """Kills and damages a toy run in every way; prints figures, and what was lost (`make durability`).
 
-python -m durability [--seed N] [--kills 100] [--damages 1000]      in the folder tests/
+python -m durability [--seed N] [--kills 100] [--points N] [--damages 1000]    in tests/
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from durability.toy_run import Workplace, damaged, killed_at_point, killed_at_ra
 Case = tuple[str, str, str, str]  # part, what was done, outcome, what to show
 
 
-def cases(place: Workplace, seed: int, kills: int, damages: int) -> Iterator[Case]:
+def cases(
+    place: Workplace, seed: int, kills: int, points: int | None, damages: int
+) -> Iterator[Case]:
     for index in range(kills):
         ended = killed_at_random(place, random.Random(f"kill {seed} {index}"))
         yield "killed at random moments", f"kill {index}", *ended
-    for torn in (False, True):
-        part = f"killed at every operation on files{', writes torn' if torn else ''}"
-        for point in range(1, place.points + 1):
-            yield part, f"point {point}", *killed_at_point(place, point, torn)
+    everywhere = [(point, torn) for torn in (False, True) for point in range(1, place.points + 1)]
+    generator = random.Random(f"points {seed}")
+    for point, torn in everywhere if points is None else generator.sample(everywhere, points):
+        part = "killed at operations on files" + (", writes torn" if torn else "")
+        yield part, f"point {point}", *killed_at_point(place, point, torn)
     for index in range(damages):
         what, *ended = damaged(place, random.Random(f"damage {seed} {index}"))
         yield "damaged", f"{what} ({index})", ended[0], ended[1]
@@ -39,6 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="durability", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--points", type=int, help="as many, drawn from all; without it all")
     parser.add_argument("--damages", type=int, default=1000)
     options = parser.parse_args()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -48,7 +52,7 @@ def main() -> int:
     began = time.perf_counter()
     place = Workplace()
     try:
-        for part, what, ended, shown in cases(place, options.seed, options.kills, options.damages):
+        for part, what, ended, shown in cases(place, **vars(options)):
             counts[part][ended] += 1
             if part == "damaged":
                 kinds[what.partition(":")[0]][ended] += 1
