@@ -29,6 +29,6 @@ def import_extra(module: str) -> Any:
         raise
     except Exception as error:  # versions that do not fit one another raise anything
         raise ImportError(
-            f"{module} cannot be imported ({type(error).__name__}: {error}); `{advice.program()} doctor` says "
-            "which package is broken"
+            f"{module} cannot be imported ({type(error).__name__}: {error}); "
+            f"`{advice.program()} doctor` says which package is broken"
         ) from error
