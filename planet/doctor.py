@@ -40,8 +40,7 @@ try:
     out = renderer_info()
     out["frames"] = {{q: measure_frame_ms(quality=q, frames=n) for q, n in {_FRAMES!r}.items()}}
 except RenderingUnavailable as error:
-    what, _, fix = str(error).partition("\\n")
-    out = {{"error": what, "fix": fix.strip()}}
+    out = {{"error": error.what, "fix": error.fix}}
 except Exception as error:
     out = {{"error": f"{{type(error).__name__}}: {{error}}", "fix": ""}}
 print("\\n" + json.dumps(out))

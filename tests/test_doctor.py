@@ -329,6 +329,17 @@ def test_settings_of_the_rendering_are_shown(
     assert any("MUJOCO_GL='EGL', MUJOCO_EGL_DEVICE_ID='3'" in text for _, text in examine().facts)
 
 
+def test_render_test_gives_the_finding_and_the_fix_of_that_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("dm_control", reason="rendering needs the train extra")
+    monkeypatch.setenv("MUJOCO_GL", "vulkan")
+    assert render_test() == {
+        "error": "MUJOCO_GL: expected 'egl', 'osmesa' or no value, got 'vulkan'",
+        "fix": "unset MUJOCO_GL",
+    }
+
+
 def test_render_test_measures_every_quality() -> None:
     pytest.importorskip("dm_control", reason="rendering needs the train extra")
     found = render_test()

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from planet import __version__, advice
 from planet.envs import RenderingUnavailable
 from planet.packages import EXTRA, is_installed
+from planet.training.collect import EpisodeError
 from planet.training.learner import NonFiniteError
 
 HELP = """\
@@ -82,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has gone: the exit must not write again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ImportError, OSError, ValueError, NonFiniteError, RenderingUnavailable) as error:
+    except (
+        ImportError, OSError, ValueError, NonFiniteError, EpisodeError, RenderingUnavailable,
+    ) as error:  # fmt: skip
         if os.environ.get("PLANET_TRACEBACK"):
             raise
         print(f"planet {name}: {error}", file=sys.stderr)

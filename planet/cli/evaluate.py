@@ -25,7 +25,7 @@ from planet.training.evaluate import (
 )
 from planet.training.plots import plot_learning_curve
 from planet.training.progress import Progress
-from planet.training.run import Run, make_environment, open_run
+from planet.training.run import Run, open_environment, open_run
 from planet.training.threads import cpu_threads
 from planet.training.video import imagine_episode, write_video
 
@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         replaceable(path)
     trained.agent.planner.try_out(trained.agent.weights)
     seed = trained.config.train.seed if options.seed is None else options.seed
-    environment = make_environment(trained.config.environment)
+    environment = open_environment(trained)
     progress = make_progress()
     planner = trained.config.planner
     budget = "" if planner.budget_ms is None else f", budget {planner.budget_ms:g} ms"
@@ -110,8 +110,7 @@ def _score_all(
     played = play(environment, agent_maker(trained.agent), options.episodes, seed, progress)
     scores = [score("agent", played, trained.environment_steps)]
     if options.baselines:
-        size = trained.agent.world_model.action_size
-        for name, make_policy in baselines(trained.config, size).items():
+        for name, make_policy in baselines(trained.config, trained.actions).items():
             others = play(environment, make_policy, options.episodes, seed, progress, name)
             scores.append(score(name, others))
     return scores, played[0]

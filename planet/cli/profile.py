@@ -17,8 +17,9 @@ from planet.config import Config, ModelConfig, PlannerConfig, TrainConfig
 from planet.planning import CEMPlanner
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
 from planet.random_weights import random_weights
+from planet.training.action_box import ActionBox
 from planet.training.device import available_device
-from planet.training.run import make_environment, open_run
+from planet.training.run import open_environment, open_run
 from planet.training.threads import cpu_threads
 from planet.weights import RolloutWeights
 
@@ -134,9 +135,9 @@ def _bare(options: ProfileOptions) -> Comparison:
         planner=PlannerConfig(**{"topk": max(1, candidates // 10), **sizes}),
         train=TrainConfig(device=options.device or "cpu", threads=options.threads or 0),
     )
-    planners = _planners(config, _chosen(options))
     action_size = 6 if options.action_size is None else options.action_size
     batch_size = 1 if options.batch_size is None else options.batch_size
+    planners = _planners(config, _chosen(options), ActionBox.unit(action_size))
     weights = random_weights(config.model, action_size).to(config.train.device)
     with cpu_threads(config.train.threads):
         _try_out(planners, weights)
@@ -151,10 +152,10 @@ def _trained(options: ProfileOptions, directory: Path) -> Comparison:
     chosen = _chosen(options)
     trained = open_run(directory, options.device, **next(iter(chosen.values())))
     planner = replace(trained.config.planner, **_given(options, _PLAN))
-    planners = _planners(replace(trained.config, planner=planner), chosen)
+    planners = _planners(replace(trained.config, planner=planner), chosen, trained.actions)
     with cpu_threads(options.threads or trained.config.train.threads):
         _try_out(planners, trained.agent.weights)
-        environment = make_environment(trained.config.environment)
+        environment = open_environment(trained)
         try:
             return compare_run(trained, environment, planners, options.steps, options.rate)
         finally:
@@ -183,12 +184,14 @@ def _chosen(options: ProfileOptions) -> dict[str, dict[str, Any]]:
     return {name: PLANNERS[name] for name in names}
 
 
-def _planners(config: Config, chosen: Mapping[str, dict[str, Any]]) -> dict[str, CEMPlanner]:
+def _planners(
+    config: Config, chosen: Mapping[str, dict[str, Any]], actions: ActionBox
+) -> dict[str, CEMPlanner]:
     planners = {}
     for name, how in chosen.items():
         planner = replace(config.planner, **how)
         available_device(replace(config, planner=planner))
-        planners[name] = CEMPlanner.from_config(planner)
+        planners[name] = actions.planner(planner, config.train.device)
     return planners
 
 

@@ -7,7 +7,7 @@ after it, and `gymnasium.make("planet.envs:planet/CheetahRun-v0")` without it.
 import importlib.util
 import warnings
 
-from planet.envs._gl import RenderingUnavailable
+from planet.envs._library import RenderingUnavailable
 from planet.envs.make import make
 from planet.envs.registration import register_environments
 from planet.envs.tasks import ACTION_REPEAT, task_names

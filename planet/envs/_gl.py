@@ -1,27 +1,17 @@
-"""Chooses the headless OpenGL library at run time and makes contexts with it.
-
-The choice must be made before MuJoCo tries a context: `import mujoco` itself dies when MUJOCO_GL
-names a library that is missing, and a failed `MjrContext` aborts the process at the second attempt.
-So libraries are looked up by name first (EGL, then OSMesa), never tried.
-"""
+"""Makes OpenGL contexts with the library that was chosen, and ends them in time."""
 
 from __future__ import annotations
 
 import atexit
-import ctypes.util
 import importlib
 import os
-import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from planet import advice
-
-BACKENDS = ("egl", "osmesa")
-APT_LINE = advice.system_packages("libegl1", "libgl1")
-APT_LINE_OSMESA = advice.system_packages("libosmesa6")
+from planet.envs._library import explained, prepare_import
+from planet.envs.extra import import_extra
 
 _rendering_pid: int | None = None
 _open: weakref.WeakSet[Closable] = weakref.WeakSet()
@@ -32,50 +22,6 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """Frees them; may be called again."""
-
-
-class RenderingUnavailable(RuntimeError):
-    """No usable OpenGL library, or conflicting settings; the message says what to do."""
-
-
-def choose_backend() -> str:
-    """Returns "egl" or "osmesa": the variables' wish, else the first library that is installed.
-
-    Raises:
-      RenderingUnavailable: no library was found, or MUJOCO_GL and PYOPENGL_PLATFORM disagree.
-    """
-    wished = os.environ.get("MUJOCO_GL", "").strip().lower()
-    platform = os.environ.get("PYOPENGL_PLATFORM", "").strip().lower()
-    if platform and (platform not in BACKENDS or (wished in BACKENDS and wished != platform)):
-        raise RenderingUnavailable(
-            f"PYOPENGL_PLATFORM={platform!r} conflicts with MUJOCO_GL={wished!r}: expected both to "
-            "be 'egl', both 'osmesa', or PYOPENGL_PLATFORM unset"
-        )
-    for backend in (platform or wished,) if (platform or wished) in BACKENDS else BACKENDS:
-        if _is_installed(backend):
-            return backend
-    raise RenderingUnavailable(_missing_message(platform or wished))
-
-
-def prepare_import() -> str:
-    """Makes `import mujoco` and `import dm_control` safe on a machine without a display.
-
-    Sets MUJOCO_GL when it is unset and dm_control is not imported yet, so that they pick the same
-    library as this package (and do not try GLFW, which needs a display). Sets LP_NUM_THREADS to 0
-    when it is unset: a small frame is a single tile of Mesa's software renderer, to which its
-    threads only add a quarter of the time.
-
-    Returns:
-      the backend that contexts will use.
-
-    Raises:
-      RenderingUnavailable: as `choose_backend`.
-    """
-    backend = choose_backend()
-    if not os.environ.get("MUJOCO_GL") and "dm_control" not in sys.modules:
-        os.environ["MUJOCO_GL"] = backend
-    os.environ.setdefault("LP_NUM_THREADS", "0")
-    return backend
 
 
 def is_forked() -> bool:
@@ -120,7 +66,7 @@ class Context:
       size: side of the largest frame in pixels.
 
     Raises:
-      RenderingUnavailable: the library cannot make a context; the message says what to install.
+      RenderingUnavailable: the library cannot make a context; the message says what helps.
       RuntimeError: after a fork, see `check_process`.
     """
 
@@ -128,16 +74,10 @@ class Context:
         global _rendering_pid
         check_process()
         self.backend = prepare_import()
-        try:
-            module = importlib.import_module(f"mujoco.{self.backend}")
+        with explained(self.backend):
+            module = import_extra(f"mujoco.{self.backend}")
             with _kept_current(module):
                 self._gl = module.GLContext(size, size)
-        except (ImportError, AttributeError, RuntimeError) as error:
-            apt = APT_LINE if self.backend == "egl" else APT_LINE_OSMESA
-            raise RenderingUnavailable(
-                f"{self.backend} is installed but made no OpenGL context ({error}); on Debian and "
-                f"Ubuntu install its drivers:\n  {apt}"
-            ) from error
         self._module = module
         if _rendering_pid is None and self.backend == "egl":
             # A forked child would wait for ever in EGL's own exit as well.
@@ -184,17 +124,3 @@ def _kept_current(module: Any) -> Iterator[None]:
         if egl:
             surface, context = egl.EGL_NO_SURFACE, previous or egl.EGL_NO_CONTEXT
             egl.eglMakeCurrent(module.EGL_DISPLAY, surface, surface, context)
-
-
-def _is_installed(backend: str) -> bool:
-    find = ctypes.util.find_library
-    if backend == "egl":
-        return bool(find("EGL") and (find("OpenGL") or find("GL")))
-    return bool(find("OSMesa"))
-
-
-def _missing_message(wished: str) -> str:
-    apt = APT_LINE_OSMESA if wished == "osmesa" else APT_LINE
-    name = {"egl": "EGL", "osmesa": "OSMesa"}.get(wished, "neither EGL nor OSMesa")
-    found = f"{name} was found" if wished not in BACKENDS else f"{name} (MUJOCO_GL) was not found"
-    return f"no OpenGL library to render with: {found}; on Debian and Ubuntu install it:\n  {apt}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -10,21 +12,61 @@ def check_action(action: ArrayLike, size: int) -> NDArray[np.float64]:
     """Returns the action [A] in float64, rounding errors beyond [-1, 1] clipped off.
 
     Raises:
+      TypeError: it is not made of real numbers.
       ValueError: the shape is not [A=size], or a value is not finite or outside [-1, 1].
     """
-    values = np.asarray(action, np.float64)
+    try:
+        values = np.asarray(action)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors with gradients
+        values = np.asarray(None)
+    if values.dtype.kind not in "fiub":
+        kind = type(action).__name__ if values.dtype.kind == "O" else values.dtype
+        raise TypeError(f"action: expected numbers [A={size}], got {kind}")
     if values.shape != (size,):
         raise ValueError(f"action: expected shape [A={size}], got {list(values.shape)}")
+    values = values.astype(np.float64)
     if not np.all(np.abs(values) <= 1.0 + 1e-6):  # also false for NaN
-        raise ValueError(f"action: expected finite values in [-1, 1], got {values.tolist()}")
+        raise ValueError(
+            f"action: expected finite values in [-1, 1], got {values.tolist()}"
+            + ("; gymnasium.wrappers.ClipAction clips" if np.isfinite(values).all() else "")
+        )
     return np.clip(values, -1.0, 1.0)
 
 
+def check_int(name: str, value: object) -> int:
+    """Returns the value as an int.
+
+    Raises:
+      TypeError: it is not an integer; the message names the argument.
+    """
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
+
+
 def check_at_least_one(**arguments: int) -> None:
-    """Raises ValueError naming the first argument that is less than 1."""
+    """Raises TypeError or ValueError naming the first argument that is not an int >= 1."""
     for name, value in arguments.items():
-        if value < 1:
+        if check_int(name, value) < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
+
+
+def check_seed(seed: int | None) -> int | None:
+    """Returns the seed as Gymnasium takes it, also where it came from numpy.
+
+    Raises:
+      TypeError: it is neither None nor an integer.
+      ValueError: it is negative.
+    """
+    if seed is None:
+        return None
+    value = check_int("seed", seed)
+    if value < 0:
+        raise ValueError(f"seed: expected at least 0, got {value}")
+    return value
 
 
 def check_render_mode(render_mode: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -10,23 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet.envs import _gl
-from planet.envs.checks import check_action, check_at_least_one, check_render_mode
+from planet.envs._library import RenderingUnavailable, explained, prepare_import
+from planet.envs.checks import (
+    check_action,
+    check_at_least_one,
+    check_render_mode,
+    check_seed,
+)
 from planet.envs.extra import import_extra
+from planet.envs.pixel_env import Observation, PixelEnv
 from planet.envs.rendering import Renderer, check_camera, quality_of
+from planet.envs.seeding import task_seed
 from planet.envs.tasks import split_task
 
-Observation = NDArray[np.uint8]
+_log = logging.getLogger("planet")
+
+START_STATES = 20
+"""How many start states of an episode are tried before an environment gives up."""
 
 
-class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
+class DMControlEnv(PixelEnv):
     """Pixels of a DM Control Suite task; the action is held for `action_repeat` control steps.
 
     Observation: uint8 [image_size, image_size, 3]. Action: float32 in [-1, 1], scaled to the task's
     bounds. Reward: sum over the repeat, each control step in [0, 1]. An episode is truncated after
     `control_steps` control steps; `terminated` only if the task ends itself. Diverged physics
     truncates with `info["physics_diverged"]` set, the last good frame and the reward until then.
+    A start state that the physics cannot simulate is left out, and the next one is drawn.
 
-    The OpenGL context is made at the first frame and kept until `close`.
+    `np_random` decides every episode. The OpenGL context is made at the first frame and kept until
+    `close`. A pickled or deep copy goes on with the same future and makes a context of its own.
 
     Args:
       task: "domain-task", see `planet.envs.task_names`.
@@ -67,6 +81,7 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             action_repeat=action_repeat, image_size=image_size, control_steps=control_steps
         )
         render_size = image_size if render_size is None else render_size
+        check_at_least_one(render_size=render_size)
         if render_size < image_size or render_size % image_size:
             raise ValueError(
                 f"render_size: expected a multiple of image_size={image_size}, got {render_size}"
@@ -84,7 +99,7 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         fps = 1 / (self._control.control_timestep() * action_repeat)
         self.metadata = {**self.metadata, "render_fps": max(1, round(fps))}
-        self._seed = seed
+        super().reset(seed=check_seed(seed))
         self._renderer: Renderer | None = None
         self._frame: Observation | None = None
         self._steps = 0
@@ -96,26 +111,21 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """Starts an episode; the same seed starts the same episode, pixel for pixel.
 
         Args:
-          seed: at least 0; None goes on with the generator's present state.
+          seed: at least 0; None goes on with `np_random` as it stands.
           options: none are known.
 
         Returns:
           the observation [image_size, image_size, 3] and an info dict.
 
         Raises:
-          RuntimeError: the environment is closed, or this process was forked from one that
-            rendered.
+          RuntimeError: the environment is closed, this process was forked from one that rendered,
+            or the physics can simulate none of `START_STATES` start states.
         """
-        if self._closed:
-            raise RuntimeError("reset: expected an open environment; it was closed")
+        self._check_open("reset")
         _gl.check_process()
-        seed, self._seed = self._seed if seed is None else seed, None
-        super().reset(seed=seed)
-        if seed is not None:
-            # The public way to reseed a task. A RandomState takes 32-bit words.
-            words = seed if seed < 2**32 else [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
-            self._control.task.random.seed(words)
-        _restart(self._control)
+        super().reset(seed=check_seed(seed))
+        self._control.task.random.seed(task_seed(self.np_random))
+        self._draw_start_state()
         if self._renderer is not None:
             self._renderer.upload_terrain()
         self._steps, self._running = 0, True
@@ -155,6 +165,7 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
           ValueError: the action has another shape, or is not finite, or is out of bounds.
           RuntimeError: the episode has ended, or none was started.
         """
+        self._check_open("step")
         if not self._running:
             raise RuntimeError("step: expected a running episode; call reset first")
         from dm_control.rl.control import PhysicsError
@@ -186,7 +197,12 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return reward, terminated, truncated, info
 
     def render(self) -> Observation:
-        """Returns the present frame at render_size, uint8 [render_size, render_size, 3]."""
+        """Returns the present frame at render_size, uint8 [render_size, render_size, 3].
+
+        Raises:
+          RuntimeError: no episode was started, or the environment is closed.
+        """
+        self._check_open("render")
         if self._frame is None:
             raise RuntimeError("render: expected an episode; call reset first")
         frame: Observation = self._frame.copy()
@@ -197,6 +213,8 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+        if self._closed:
+            return
         self._running, self._closed = False, True
         if not _gl.is_forked():  # else the suite's own context, where it made one, is the parent's
             self._control.physics.free()
@@ -204,17 +222,61 @@ class DMControlEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     @property
     def physics(self) -> Any:
         """The suite's `Physics`, for tests and for planning on the true simulator."""
+        self._check_open("physics")
         return self._control.physics
 
     def observe(self) -> Observation:
         """Draws the present state: the other half of `step`, uint8 [image_size, image_size, 3]."""
-        physics = self._control.physics
+        physics = self.physics
         if self._renderer is None:
             model = physics.model.ptr
             self._renderer = Renderer(model, self._render_size, self.quality, self.camera)
             _gl.close_at_exit(self)
         self._frame = self._renderer.render(physics.data.ptr)
         return self._last_observation()
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...], dict[str, Any]]:
+        return _blank, (type(self),), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the OpenGL context, which the copy makes at its next frame."""
+        state = {**self.__dict__, "_renderer": None}
+        if self._closed:
+            state["_control"] = None  # what was freed cannot be copied
+        else:
+            state["simulation"] = _simulation_state(self._control.physics)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        simulation = state.pop("simulation", None)
+        self.__dict__.update(state)
+        if simulation is not None:
+            _restore_simulation(self._control.physics, simulation)
+
+    def _check_open(self, what: str) -> None:
+        if self._closed:
+            raise RuntimeError(f"{what}: expected an open environment; it was closed")
+
+    def _draw_start_state(self) -> None:
+        """Starts the suite's episode; the task's generator goes on where a state is left out."""
+        from dm_control.rl.control import PhysicsError
+
+        for _ in range(START_STATES):
+            try:
+                _restart(self._control)
+            except PhysicsError as error:
+                reason = str(error)
+            else:
+                if np.isfinite(self._control.physics.get_state()).all():
+                    return
+                reason = "it is not finite"
+            _log.warning("%s: a start state is left out: %s", self.task, reason)
+        raise RuntimeError(
+            f"reset: expected a start state of {self.task} that the physics can simulate, got "
+            f"{START_STATES} that it cannot, from np_random_seed={self.np_random_seed}; "
+            "reset with another seed"
+        )
 
     def _last_observation(self) -> Observation:
         assert self._frame is not None
@@ -232,15 +294,49 @@ def area_average(frame: Observation, size: int) -> Observation:
     return average
 
 
+def _blank(kind: type[DMControlEnv]) -> DMControlEnv:
+    """An instance to be filled, where importing what it is made of is safe."""
+    prepare_import()
+    return kind.__new__(kind)
+
+
+def _simulation_state(physics: Any) -> NDArray[np.float64]:
+    """Everything that the next step depends on, the start of MuJoCo's solver included."""
+    import mujoco
+
+    model, kind = physics.model.ptr, mujoco.mjtState.mjSTATE_INTEGRATION
+    state = np.empty(mujoco.mj_stateSize(model, kind))
+    mujoco.mj_getState(model, physics.data.ptr, state, kind)
+    return state
+
+
+def _restore_simulation(physics: Any, state: NDArray[np.float64]) -> None:
+    """Brings a copy of the physics to where the original stands.
+
+    The suite's copy computes its forces anew, which moves the start of the solver; and of MuJoCo's
+    pickled data not all can be used in another process. So only this state is believed. The suite
+    leaves the first half of a step done, as is here.
+    """
+    import mujoco
+
+    model, data = physics.model.ptr, physics.data.ptr
+    mujoco.mj_resetData(model, data)
+    mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+    mujoco.mj_step1(model, data)
+
+
 def _restart(control: Any) -> None:
     from mujoco import FatalError
 
     try:
         control.reset()
-    except FatalError as error:  # quadruped-escape makes a context of the suite's own
-        raise _gl.RenderingUnavailable(
-            f"dm_control's own renderer does not work ({error}); it was imported without a display "
-            "before planet.envs: set MUJOCO_GL=egl before that import"
+    except FatalError as error:
+        if "OpenGL" not in str(error):
+            raise
+        raise RenderingUnavailable(  # quadruped-escape makes a context of the suite's own
+            f"dm_control's own renderer does not work ({error}): it was imported without a display "
+            "before the first environment",
+            "start Python with MUJOCO_GL=egl, or make the first environment before that import",
         ) from error
 
 
@@ -252,8 +348,8 @@ class _DeprecatedMass(logging.Filter):
 
 
 def _load(domain: str, task: str) -> Any:
-    _gl.prepare_import()
-    suite = import_extra("dm_control.suite")
+    with explained(prepare_import()):
+        suite = import_extra("dm_control.suite")
     quiet = _DeprecatedMass()
     logging.getLogger("absl").addFilter(quiet)
     try:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from planet.envs.extra import import_extra
+from planet.envs.registration import specification
 from planet.envs.tasks import ACTION_REPEAT, TOY_TASK, action_repeat_of, split_task
 
 if TYPE_CHECKING:
@@ -36,15 +37,16 @@ def make(
       quality: "reference", "faithful" or "fast"; the toy has no qualities.
       camera: number of the model's camera; the toy has only 0.
       control_steps: length of an episode; None takes 1000, and 50 for the toy.
-      seed: of the first episode, when `reset` gets none.
+      seed: of the first episode, when `reset` gets none; None: another one each time.
 
     Returns:
-      a `gymnasium.Env`: observation uint8 [image_size, image_size, 3], action float32 in [-1, 1].
+      a `gymnasium.Env`: observation uint8 [image_size, image_size, 3], action float32 in [-1, 1];
+      its `spec` makes it again and has `max_episode_steps`, in agent steps.
 
     Raises:
-      ValueError: the task is unknown or refused, or a setting is out of range.
+      TypeError, ValueError: the task is unknown or refused, or a setting is out of range.
       ImportError: Gymnasium, dm_control or MuJoCo is missing; the message gives the command.
-      RenderingUnavailable: there is no OpenGL library; the message gives the apt line.
+      RenderingUnavailable: nothing can draw; the message says what helps.
     """
     if task == TOY_TASK:
         return _toy(action_repeat, image_size, render_size, control_steps, seed)
@@ -53,8 +55,9 @@ def make(
         action_repeat = action_repeat_of(task)
         if domain not in ACTION_REPEAT:
             _log.warning("%s is not in the paper: action repeat %d", task, action_repeat)
-    environment: gymnasium.Env[Any, Any] = import_extra("planet.envs.dmc").DMControlEnv(
+    return _make(
         task,
+        task=task,
         action_repeat=action_repeat,
         image_size=image_size,
         render_size=render_size,
@@ -63,7 +66,6 @@ def make(
         control_steps=1000 if control_steps is None else control_steps,
         seed=seed,
     )
-    return environment
 
 
 def _toy(
@@ -77,10 +79,19 @@ def _toy(
         raise ValueError(
             f"render_size: expected image_size={image_size} for {TOY_TASK}, got {render_size}"
         )
-    environment: gymnasium.Env[Any, Any] = import_extra("planet.envs.toy").ToyReachEnv(
+    return _make(
+        TOY_TASK,
         image_size=image_size,
         action_repeat=1 if action_repeat is None else action_repeat,
         control_steps=50 if control_steps is None else control_steps,
         seed=seed,
     )
+
+
+def _make(name: str, /, **settings: Any) -> gymnasium.Env[Any, Any]:
+    """Does what `gymnasium.make` does with the specification, but wraps nothing around it."""
+    spec = specification(name, **settings)
+    module, _, kind = spec.entry_point.partition(":")
+    environment: gymnasium.Env[Any, Any] = getattr(import_extra(module), kind)(**settings)
+    environment.spec = spec
     return environment

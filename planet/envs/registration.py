@@ -6,6 +6,9 @@ Gymnasium 1.0 gave up plugins, so one import is needed; its ids can name it:
 
 from __future__ import annotations
 
+from typing import Any
+
+from planet.envs.extra import import_extra
 from planet.envs.tasks import TOY_TASK, action_repeat_of, gymnasium_id, task_names
 
 
@@ -18,14 +21,16 @@ def register_environments() -> None:
     import gymnasium
 
     for name in task_names():
-        identifier = gymnasium_id(name)
-        if identifier in gymnasium.registry:
-            continue
-        if name == TOY_TASK:
-            gymnasium.register(identifier, "planet.envs.toy:ToyReachEnv")
-        else:
-            gymnasium.register(
-                identifier,
-                "planet.envs.dmc:DMControlEnv",
-                kwargs={"task": name, "action_repeat": action_repeat_of(name)},
-            )
+        if gymnasium_id(name) not in gymnasium.registry:
+            gymnasium.registry[gymnasium_id(name)] = specification(name, **_defaults(name))
+
+
+def specification(name: str, /, **settings: Any) -> Any:
+    """Returns the `gymnasium.envs.registration.EnvSpec` that makes a task with these settings."""
+    module = "planet.envs.toy:ToyReachEnv" if name == TOY_TASK else "planet.envs.dmc:DMControlEnv"
+    registration = import_extra("gymnasium.envs.registration")
+    return registration.EnvSpec(gymnasium_id(name), module, kwargs=settings)
+
+
+def _defaults(task: str) -> dict[str, Any]:
+    return {} if task == TOY_TASK else {"task": task, "action_repeat": action_repeat_of(task)}

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet.envs import _gl
+from planet.envs._library import explained
+from planet.envs.checks import check_int
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Renderer:
         gl = _gl.Context(size)
         import mujoco
 
-        with gl.current(), _visual(model, size, settings):
+        with explained(gl.backend), gl.current(), _visual(model, size, settings):
             context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
         self._model = model
@@ -132,14 +134,14 @@ def quality_of(name: str) -> Quality:
     Raises:
       ValueError: there is none.
     """
-    if name not in QUALITIES:
+    if not isinstance(name, str) or name not in QUALITIES:
         raise ValueError(f"quality: expected one of {', '.join(QUALITIES)}, got {name!r}")
     return QUALITIES[name]
 
 
 def check_camera(model: Any, camera: int) -> None:
-    """Raises ValueError unless the model has this camera, or it is -1, the free camera."""
-    if not -1 <= camera < model.ncam:
+    """Raises unless the model has a camera of this number, or it is -1, the free camera."""
+    if not -1 <= check_int("camera", camera) < model.ncam:
         raise ValueError(f"camera: expected -1 to {model.ncam - 1}, got {camera}")
 
 

@@ -8,9 +8,13 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from planet.envs.checks import check_action, check_at_least_one, check_render_mode
-
-Observation = NDArray[np.uint8]
+from planet.envs.checks import (
+    check_action,
+    check_at_least_one,
+    check_render_mode,
+    check_seed,
+)
+from planet.envs.pixel_env import Observation, PixelEnv
 
 _SPEED = 0.1  # of the picture's side, per control step at full action
 _MARGIN = 0.12  # the points stay this far from the picture's edge
@@ -20,7 +24,7 @@ _TARGET, _TARGET_RADIUS = (40.0, 200.0, 80.0), 0.12
 _POINT, _POINT_RADIUS = (250.0, 90.0, 60.0), 0.07
 
 
-class ToyReachEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
+class ToyReachEnv(PixelEnv):
     """A red disc to be steered onto a green one; everything that matters is in the picture.
 
     Observation: uint8 [image_size, image_size, 3]. Action: float32 [2] in [-1, 1], velocity to the
@@ -60,7 +64,7 @@ class ToyReachEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         shape = (image_size, image_size, 3)
         self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self._grid = (np.arange(image_size) + 0.5) / image_size
-        self._seed = seed
+        super().reset(seed=check_seed(seed))
         self._point = self._target = np.full(2, 0.5)
         self._steps = 0
         self._running = False
@@ -71,14 +75,13 @@ class ToyReachEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """Starts an episode with the point and the target anywhere.
 
         Args:
-          seed: at least 0; None goes on with the generator's present state.
+          seed: at least 0; None goes on with `np_random` as it stands.
           options: none are known.
 
         Returns:
           the observation [image_size, image_size, 3] and an info dict.
         """
-        super().reset(seed=self._seed if seed is None else seed)
-        self._seed = None
+        super().reset(seed=check_seed(seed))
         self._point, self._target = self.np_random.uniform(_MARGIN, 1.0 - _MARGIN, (2, 2))
         self._steps, self._running = 0, True
         return self.render(), {"reward_sum": 0.0, "control_steps": 0, "physics_diverged": False}

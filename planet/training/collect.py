@@ -10,7 +10,19 @@ import numpy.typing as npt
 
 from planet.agent import Agent
 from planet.replay import Episode
+from planet.training.action_box import ActionBox
+from planet.training.checked_environment import CheckedEnvironment, EpisodeError
 from planet.training.environment_steps import simulated_steps
+
+__all__ = [
+    "Environment",
+    "EpisodeError",
+    "Policy",
+    "agent_policy",
+    "random_policy",
+    "run_episode",
+    "zero_policy",
+]
 
 Observation = npt.NDArray[np.uint8]
 Action = npt.NDArray[np.float32]
@@ -22,7 +34,7 @@ class Environment(Protocol):
 
     @property
     def action_space(self) -> Any:
-        """Box [A] in [-1, 1]."""
+        """Box [A], bounded."""
 
     @property
     def observation_space(self) -> Any:
@@ -35,15 +47,16 @@ class Environment(Protocol):
         """Acts; returns observation, reward, terminated, truncated and an info."""
 
 
-def random_policy(action_size: int, seed: int) -> Policy:
-    """Actions uniform in [-1, 1], [A], decided by `seed` alone."""
+def random_policy(box: ActionBox, seed: int) -> Policy:
+    """Actions uniform in the box, [A], decided by `seed` alone."""
     generator = np.random.default_rng(seed & ((1 << 64) - 1))
-    return lambda observation: generator.uniform(-1.0, 1.0, action_size).astype(np.float32)
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
+    return lambda observation: generator.uniform(low, high).astype(np.float32)
 
 
-def zero_policy(action_size: int) -> Policy:
-    """No action at all, [A] zeros."""
-    return lambda observation: np.zeros(action_size, np.float32)
+def zero_policy(box: ActionBox) -> Policy:
+    """No action at all: the middle of the box [A], zeros in [-1, 1]."""
+    return lambda observation: box.middle
 
 
 def agent_policy(agent: Agent, seed: int, explore: bool) -> Policy:
@@ -58,6 +71,7 @@ def run_episode(
     seed: int,
     metadata: dict[str, Any] | None = None,
     on_step: Callable[[float], None] | None = None,
+    name: str = "episode",
 ) -> Episode:
     """Plays one episode to its end.
 
@@ -68,25 +82,31 @@ def run_episode(
       metadata: JSON values kept with the episode; its `action_repeat` (1 without it) counts
         `environment_steps`, which are kept, too.
       on_step: called after every step with the reward so far.
+      name: of the episode, for errors.
 
     Returns:
       Episode with N + 1 entries; index 0 is the reset frame.
+
+    Raises:
+      EpisodeError: the environment fails, or returns what its spaces and Gymnasium's rules do not
+        allow; the message names the episode, its seed and the step.
     """
-    observation, _ = environment.reset(seed=seed)
-    # Copies: an environment or a policy may hand out the same memory at every step.
-    observations = [np.array(observation)]
+    checked = CheckedEnvironment(environment, f"{name}, seed {seed}")
+    observation = checked.reset(seed)
+    observations, rewards, total = [observation], [0.0], 0.0
     actions = [np.zeros(environment.action_space.shape, np.float32)]
-    rewards = [0.0]
     terminated = truncated = False
-    info: dict[str, Any] = {}
+    info: Any = {}
     while not (terminated or truncated):
-        action = np.array(policy(observation), np.float32)
-        observation, reward, terminated, truncated, info = environment.step(action)
-        observations.append(np.array(observation))
+        # Copies: an environment or a policy may hand out, or change, the same memory every time.
+        action = np.array(policy(observation.copy()), np.float32)
+        observation, reward, terminated, truncated, info = checked.step(action)
+        observations.append(observation)
         actions.append(action)
-        rewards.append(float(reward))
+        rewards.append(reward)
+        total += reward
         if on_step is not None:
-            on_step(sum(rewards))
+            on_step(total)
     kept = {"seed": seed, **(metadata or {})}
     repeat = kept.get("action_repeat", 1)
     kept["environment_steps"] = simulated_steps(info, len(rewards) - 1, repeat)
@@ -96,6 +116,6 @@ def run_episode(
         observation=np.stack(observations),
         action=np.stack(actions),
         reward=np.asarray(rewards, np.float32),
-        terminated=bool(terminated),
+        terminated=terminated,
         metadata=kept,
     )

@@ -13,8 +13,8 @@ import numpy as np
 from planet.agent import Agent
 from planet.atomic import atomic_write
 from planet.config import Config
-from planet.planning import CEMPlanner
 from planet.replay import Episode
+from planet.training.action_box import ActionBox
 from planet.training.collect import (
     Environment,
     Policy,
@@ -73,18 +73,19 @@ def agent_maker(agent: Agent) -> MakePolicy:
     return lambda seed: agent_policy(agent, seed, explore=False)
 
 
-def baselines(config: Config, action_size: int) -> dict[str, MakePolicy]:
+def baselines(config: Config, actions: ActionBox) -> dict[str, MakePolicy]:
     """What a trained agent must beat: random actions, no actions, and planning without learning.
 
     Args:
       config: of the run; the untrained planner starts from the run's own initial world model.
-      action_size: A.
+      actions: the box of the environment.
     """
-    model = make_world_model(config, action_size)
-    untrained = Agent(model, CEMPlanner.from_config(config.planner), exploration_stddev=0.0)
+    model = make_world_model(config, actions.size)
+    planner = actions.planner(config.planner, model.device)
+    untrained = Agent(model, planner, exploration_stddev=0.0)
     return {
-        "random actions": lambda seed: random_policy(action_size, seed),
-        "zero actions": lambda seed: zero_policy(action_size),
+        "random actions": lambda seed: random_policy(actions, seed),
+        "zero actions": lambda seed: zero_policy(actions),
         "untrained planner": agent_maker(untrained),
     }
 
@@ -114,6 +115,7 @@ def play(
 
     Raises:
       ValueError: fewer than one episode.
+      EpisodeError: the environment fails or breaks its promises.
     """
     if episodes < 1:
         raise ValueError(f"episodes: expected at least 1, got {episodes}")
@@ -128,6 +130,7 @@ def play(
             make_policy(policy_seed),
             start,
             on_step=lambda total: report.advance(episode_return=total),
+            name=f"{name}, episode {index + 1}",
         )
         report.finish()
         played.append(episode)

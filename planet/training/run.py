@@ -11,9 +11,10 @@ from planet.agent import Agent
 from planet.checkpoint import load_checkpoint
 from planet.config import Config, EnvironmentConfig
 from planet.envs.tasks import TOY_TASK, action_repeat_of
-from planet.planning import CEMPlanner
+from planet.training.action_box import ActionBox
+from planet.training.check_environment import check_environment
 from planet.training.environment_steps import kept_steps
-from planet.training.trainer import make_world_model
+from planet.training.trainer import kept_actions, make_world_model
 
 if TYPE_CHECKING:
     import gymnasium
@@ -30,6 +31,7 @@ class Run:
       episodes: collected so far.
       updates: gradient steps so far.
       environment_steps: control steps of the collected episodes.
+      actions: the box that the agent acts in.
     """
 
     directory: Path
@@ -38,6 +40,7 @@ class Run:
     episodes: int
     updates: int
     environment_steps: int
+    actions: ActionBox
 
 
 def open_run(
@@ -77,9 +80,10 @@ def open_run(
     train = replace(config.train, device=device or config.train.device)
     config = replace(config, train=train, planner=planner)
     state = load_checkpoint(directory / "checkpoint.pt", config.train.device)
-    model = make_world_model(config, int(state["action_size"]))
+    actions = kept_actions(state)
+    model = make_world_model(config, actions.size)
     model.load_state_dict(state["learner"]["model"])
-    agent = Agent(model, CEMPlanner.from_config(config.planner), exploration_stddev=0.0)
+    agent = Agent(model, actions.planner(config.planner, model.device), exploration_stddev=0.0)
     task = config.environment.task
     repeat = config.environment.action_repeat or (1 if task == TOY_TASK else action_repeat_of(task))
     return Run(
@@ -89,9 +93,28 @@ def open_run(
         episodes=int(state["episodes"]),
         updates=int(state["learner"]["updates"]),
         environment_steps=kept_steps(state, directory, repeat),
+        actions=actions,
     )
 
 
 def make_environment(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:
     """The environment that the settings describe; raises what `planet.envs.make` raises."""
     return envs.make(**vars(config))
+
+
+def open_environment(run: Run) -> gymnasium.Env[Any, Any]:
+    """Makes the environment of a run, and compares it with what the agent was trained in.
+
+    Raises:
+      ValueError: its frames or actions are others.
+      ImportError, RenderingUnavailable: as `planet.envs.make`.
+    """
+    environment = make_environment(run.config.environment)
+    actions = check_environment(environment, run.config.environment.image_size)
+    if actions != run.actions:
+        environment.close()
+        raise ValueError(
+            f"environment: expected actions {run.actions}, in which the agent of {run.directory} "
+            f"was trained, got {actions}"
+        )
+    return environment

@@ -16,9 +16,10 @@ from planet.checkpoint import load_checkpoint, save_checkpoint
 from planet.config import Config
 from planet.models import WorldModel
 from planet.noise import mix_seed
-from planet.planning import CEMPlanner
 from planet.replay import Episode, ReplayBuffer
 from planet.training import seeds
+from planet.training.action_box import ActionBox
+from planet.training.check_environment import check_environment
 from planet.training.collect import Environment, agent_policy, random_policy, run_episode
 from planet.training.device import available_device
 from planet.training.environment_steps import action_repeat, kept_steps
@@ -58,7 +59,8 @@ class Trainer:
       config: settings; a directory that exists must hold equal ones, except for `episodes`,
         `device`, `threads`, the planner's backend and the intervals of evaluation and checkpoints.
       directory: of the run.
-      environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and actions in [-1, 1].
+      environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and a bounded Box of actions;
+        see `planet.training.check_environment`.
       progress: told where training stands.
       accept_losses: go on although episodes or lines of metrics that the checkpoint counts on are
         lost; the run is then another one.
@@ -67,7 +69,7 @@ class Trainer:
       environment_steps: control steps of all collected episodes; see `environment_steps.py`.
 
     Raises:
-      ValueError: the environment's spaces or the directory's settings disagree with `config`, or
+      TypeError, ValueError: the environment's spaces or the directory's settings disagree with `config`, or
         the planner cannot be had here; nothing has been written then.
       ImportError: the planner's backend is missing.
     """
@@ -85,10 +87,9 @@ class Trainer:
         self.directory = Path(directory)
         self.environment = environment
         self.progress: Progress = progress or Silent()
-        _check_environment(config, environment)
-        self.action_size = int(environment.action_space.shape[0])
-        model = make_world_model(config, self.action_size)
-        self.agent = Agent(model, CEMPlanner.from_config(config.planner))
+        self.actions = check_environment(environment, config.environment.image_size)
+        model = make_world_model(config, self.actions.size)
+        self.agent = Agent(model, self.actions.planner(config.planner, model.device))
         self.agent.planner.try_out(self.agent.weights)
         self.directory.mkdir(parents=True, exist_ok=True)
         keep_config(self.directory / "config.json", config)
@@ -134,6 +135,7 @@ class Trainer:
 
         Raises:
           NonFiniteError: a loss term or gradient is NaN or infinite.
+          EpisodeError: the environment fails or breaks its promises.
           KeyboardInterrupt: after a checkpoint was written.
         """
         with cpu_threads(self.config.train.threads), deferred_interrupt() as self._check_interrupt:
@@ -152,7 +154,8 @@ class Trainer:
             self.checkpoint_path,
             {
                 "config": self.config.to_dict(),
-                "action_size": self.action_size,
+                "action_size": self.actions.size,
+                "actions": self.actions.to_dict(),
                 "learner": self.learner.state_dict(),
                 "episodes": self.episodes,
                 "evaluated": self._evaluated,
@@ -174,7 +177,10 @@ class Trainer:
             self.progress.start(f"evaluate {index + 1}/{episodes}", steps)
             start, seed = seeds.evaluation_seeds(self.config.train.seed, index)
             policy = agent_policy(self.agent, seed, explore=False)
-            episode = run_episode(self.environment, policy, start, on_step=self._show_reward)
+            name = f"evaluation episode {index + 1}"
+            episode = run_episode(
+                self.environment, policy, start, on_step=self._show_reward, name=name
+            )
             self.progress.finish()
             returns.append(episode.total_reward)
         return returns
@@ -201,7 +207,7 @@ class Trainer:
             self.progress.advance()
         while self.episodes < train.seed_episodes:
             seed = mix_seed(mix_seed(train.seed, seeds.RANDOM), self.episodes)
-            policy = random_policy(self.action_size, seed)
+            policy = random_policy(self.actions, seed)
             episode = self._collect(policy, "random")
             self._advance(episode_return=episode.total_reward)
         self.progress.finish()
@@ -225,7 +231,8 @@ class Trainer:
         repeat = action_repeat(settings, self.environment)
         metadata = {"source": source, "task": settings.task, "action_repeat": repeat}
         on_step = self._show_reward if source == "agent" else None
-        episode = run_episode(self.environment, policy, start, metadata, on_step)
+        name = f"episode {self.episodes + 1}"
+        episode = run_episode(self.environment, policy, start, metadata, on_step, name)
         self.replay.add(episode, self.episodes)
         self.episodes += 1
         self.environment_steps += int(episode.metadata["environment_steps"])
@@ -318,6 +325,12 @@ class Trainer:
 
     def _load(self) -> None:
         state = load_checkpoint(self.checkpoint_path, self.config.train.device)
+        trained = kept_actions(state)
+        if trained != self.actions:
+            raise ValueError(
+                f"environment: expected actions {trained}, in which {self.checkpoint_path} was "
+                f"trained, got {self.actions}"
+            )
         self.learner.load_state_dict(state["learner"])
         self.episodes = int(state["episodes"])
         self._evaluated = int(state["evaluated"])
@@ -329,13 +342,8 @@ class Trainer:
         self.environment_steps = kept_steps(state, self.directory, repeat)
 
 
-def _check_environment(config: Config, environment: Environment) -> None:
-    size = config.environment.image_size
-    shape = tuple(environment.observation_space.shape)
-    if shape != (size, size, 3):
-        raise ValueError(
-            f"environment: expected observations [{size}, {size}, 3], got {list(shape)}"
-        )
-    actions = tuple(environment.action_space.shape)
-    if len(actions) != 1:
-        raise ValueError(f"environment: expected actions [A], got shape {list(actions)}")
+def kept_actions(state: dict[str, Any]) -> ActionBox:
+    """The box of actions of a checkpoint; those of 0.1.0 knew only [-1, 1]."""
+    if "actions" in state:
+        return ActionBox.from_dict(state["actions"])
+    return ActionBox.unit(int(state["action_size"]))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from planet.envs import RenderingUnavailable
-from planet.envs._gl import choose_backend, prepare_import
+from planet.envs._library import choose_backend, prepare_import
 
 with contextlib.suppress(RenderingUnavailable):  # before a test imports dm_control by itself
     prepare_import()

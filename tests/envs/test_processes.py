@@ -2,6 +2,7 @@
 
 import ctypes.util
 import hashlib
+import pickle
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ def digest(opengl):
         ("import mujoco", None),
         ("import mujoco, dm_control.suite", None),
         ("", "disable"),
+        ("", " EGL "),
     ],
 )
 def test_import_order_and_mujoco_gl_do_not_matter(run_script, digest, first, variable):
@@ -166,3 +168,56 @@ print("mujoco" in sys.modules)
     assert "neither EGL nor OSMesa was found" in message, result.stderr
     assert line.strip().endswith("apt-get install -y --no-install-recommends libegl1 libgl1")
     assert imported == "False"
+
+
+def test_a_device_number_that_is_not_there_is_named(run_script, opengl):
+    if opengl != "egl":
+        pytest.skip("needs EGL")
+    script = """
+import planet.envs
+for first in ("", "import mujoco"):
+    exec(first)
+    try:
+        planet.envs.make("cheetah-run").reset()
+    except planet.envs.RenderingUnavailable as error:
+        print(error.fix)
+"""
+    result = run_script(script, MUJOCO_EGL_DEVICE_ID="99")
+    assert result.stdout.split("\n")[:2] == ["unset MUJOCO_EGL_DEVICE_ID"] * 2, result.stderr
+
+
+def test_pyopengl_that_was_loaded_for_a_display_is_named(run_script, opengl):
+    if opengl != "egl":
+        pytest.skip("needs EGL")
+    script = """
+import OpenGL.GL
+import planet.envs
+try:
+    planet.envs.make("cheetah-run").reset()
+except planet.envs.RenderingUnavailable as error:
+    print(error)
+"""
+    result = run_script(script)
+    assert "has loaded GLX" in result.stdout, result.stderr
+    assert "PYOPENGL_PLATFORM=egl" in result.stdout
+
+
+def test_a_pickled_environment_goes_on_in_another_process(run_script, opengl, tmp_path):
+    environment = make("quadruped-escape", image_size=16, quality="fast")
+    environment.reset(seed=3)
+    action = np.full(12, 0.3, np.float32)
+    environment.step(action)
+    (tmp_path / "environment").write_bytes(pickle.dumps(environment))
+    expected = [environment.step(action)[0] for _ in range(3)] + [environment.reset()[0]]
+    script = f"""
+import hashlib, pickle
+import numpy as np
+environment = pickle.load(open({str(tmp_path / "environment")!r}, "rb"))
+frames = [environment.step(np.full(12, 0.3, np.float32))[0] for _ in range(3)]
+frames.append(environment.reset()[0])
+print(hashlib.sha256(np.stack(frames).tobytes()).hexdigest())
+"""
+    result = run_script(script)
+    digest = hashlib.sha256(np.stack(expected).tobytes()).hexdigest()
+    assert result.stdout.strip() == digest, result.stderr
+    environment.close()

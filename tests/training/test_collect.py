@@ -8,21 +8,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from planet.training.action_box import ActionBox
 from planet.training.collect import random_policy, run_episode, zero_policy
 
 
 class Box:
     """The part of `gymnasium.spaces.Box` that collection reads."""
 
-    def __init__(self, *shape: int) -> None:
-        self.shape = shape
+    def __init__(self, low: Any, high: Any, shape: tuple[int, ...], dtype: Any) -> None:
+        self.low, self.high = np.full(shape, low, dtype), np.full(shape, high, dtype)
+        self.shape, self.dtype = shape, np.dtype(dtype)
 
 
 class Counting:
     """Frame t is filled with t; the reward on arrival at t is 10 t; ends after `steps` steps."""
 
-    action_space = Box(2)
-    observation_space = Box(4, 4, 3)
+    action_space = Box(-1, 1, (2,), np.float32)
+    observation_space = Box(0, 255, (4, 4, 3), np.uint8)
 
     def __init__(self, steps: int = 3, ends_itself: bool = False, diverges: bool = False) -> None:
         self.steps, self.ends_itself, self.diverges = steps, ends_itself, diverges
@@ -85,7 +87,7 @@ def test_on_step_is_told_the_reward_so_far() -> None:
 
 def test_the_environment_gets_the_policys_action() -> None:
     environment = Counting()
-    episode = run_episode(environment, random_policy(2, 5), 0)
+    episode = run_episode(environment, random_policy(ActionBox.unit(2), 5), 0)
     np.testing.assert_array_equal(np.stack(environment.actions), episode.action[1:])
 
 
@@ -115,7 +117,7 @@ def test_actions_that_the_policy_reuses_are_kept_apart() -> None:
 @pytest.mark.parametrize("seed", [0, -5, 2**63 - 1])
 def test_random_policy_is_uniform_and_decided_by_its_seed(seed: int) -> None:
     frame = np.zeros((4, 4, 3), np.uint8)
-    policies = [random_policy(3, seed), random_policy(3, seed), random_policy(3, seed ^ 1)]
+    policies = [random_policy(ActionBox.unit(3), s) for s in (seed, seed, seed ^ 1)]
     actions = [np.stack([policy(frame) for _ in range(500)]) for policy in policies]
     np.testing.assert_array_equal(actions[0], actions[1])
     assert not np.array_equal(actions[0], actions[2])
@@ -126,6 +128,6 @@ def test_random_policy_is_uniform_and_decided_by_its_seed(seed: int) -> None:
 
 
 def test_zero_policy_does_nothing() -> None:
-    action = zero_policy(3)(np.zeros((4, 4, 3), np.uint8))
+    action = zero_policy(ActionBox.unit(3))(np.zeros((4, 4, 3), np.uint8))
     assert action.dtype == np.float32
     assert action.tolist() == [0, 0, 0]

@@ -15,6 +15,7 @@ from planet.config import Config
 from planet.replay import Episode
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
+from planet.training.action_box import ActionBox
 from planet.training.evaluate import (
     Score,
     agent_maker,
@@ -109,7 +110,7 @@ def test_evaluation_repeats_the_trainers_own(trained: Path, tiny: Config) -> Non
 
 def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> None:
     environment = make_environment(tiny.environment)
-    policies = {"agent": agent_maker(open_run(trained).agent), **baselines(tiny, 2)}
+    policies = {"agent": agent_maker(open_run(trained).agent), **baselines(tiny, ActionBox.unit(2))}
     played = {name: play(environment, policy, 2, 5) for name, policy in policies.items()}
     first = [[episode.observation[0] for episode in episodes] for episodes in played.values()]
     assert all(np.array_equal(first[0], other) for other in first)
@@ -123,13 +124,20 @@ def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> Non
 def test_untrained_planner_is_the_runs_own_start(tiny: Config, tmp_path: Path) -> None:
     environment = make_environment(tiny.environment)
     fresh = Trainer(tiny, tmp_path, make_environment(tiny.environment))
-    played = play(environment, baselines(tiny, 2)["untrained planner"], 2, tiny.train.seed)
+    played = play(
+        environment, baselines(tiny, ActionBox.unit(2))["untrained planner"], 2, tiny.train.seed
+    )
     assert list(score("untrained planner", played).returns) == fresh.evaluate(2)
 
 
 def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:
     with pytest.raises(ValueError, match="episodes: expected at least 1, got 0"):
-        play(make_environment(tiny.environment), baselines(tiny, 2)["zero actions"], 0, 0)
+        play(
+            make_environment(tiny.environment),
+            baselines(tiny, ActionBox.unit(2))["zero actions"],
+            0,
+            0,
+        )
 
 
 def test_scores_file_says_how_to_repeat_them(trained: Path, tmp_path: Path) -> None:

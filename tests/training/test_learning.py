@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
+from planet.training.action_box import ActionBox
 from planet.training.collect import random_policy, run_episode
 from planet.training.seeds import evaluation_seeds
 from planet.training.trainer import Trainer
@@ -64,7 +65,9 @@ def test_planner_learns_to_reach_the_target(tmp_path: Path) -> None:
         [
             np.mean(
                 [
-                    run_episode(environment, random_policy(2, seed), start).total_reward
+                    run_episode(
+                        environment, random_policy(ActionBox.unit(2), seed), start
+                    ).total_reward
                     for seed in range(10)
                 ]
             )

@@ -1,0 +1,96 @@
+"""The box that an environment's actions lie in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from planet.config import PlannerConfig
+from planet.planning import CEMPlanner
+
+Bounds = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ActionBox:
+    """Bounds of every action, in float32, within those of the environment.
+
+    Attributes:
+      low: smallest actions [A].
+      high: largest actions [A].
+    """
+
+    low: Bounds
+    high: Bounds
+
+    @staticmethod
+    def unit(size: int) -> ActionBox:
+        """[-1, 1] in every one of `size` dimensions."""
+        ones = np.ones(size, np.float32)
+        return ActionBox(-ones, ones)
+
+    @property
+    def size(self) -> int:
+        """A, the number of dimensions."""
+        return len(self.low)
+
+    @property
+    def middle(self) -> Bounds:
+        """The action in the middle [A]: no action at all in [-1, 1]."""
+        middle: Bounds = ((self.low.astype(np.float64) + self.high) / 2).astype(np.float32)
+        return middle
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ActionBox)
+            and np.array_equal(self.low, other.low)
+            and np.array_equal(self.high, other.high)
+        )
+
+    def __str__(self) -> str:
+        bounds = np.stack([self.low, self.high], 1)
+        if (bounds == bounds[0]).all():
+            bounds = bounds[:1]
+        return " x ".join(f"[{low:g}, {high:g}]" for low, high in bounds) + f" in {self.size}-d"
+
+    def planner(self, config: PlannerConfig, device: torch.device | str = "cpu") -> CEMPlanner:
+        """Makes the planner of the settings, which searches this box.
+
+        `low` and `high` of the settings are shares of the box: -1 and 1 are its own bounds.
+
+        Args:
+          config: settings of the planner.
+          device: where it will plan; bounds that differ between dimensions are put there.
+
+        Raises:
+          ValueError: `low` or `high` of the settings is outside [-1, 1].
+        """
+        for name in ("low", "high"):
+            if not -1.0 <= getattr(config, name) <= 1.0:
+                raise ValueError(
+                    f"planner.{name}: expected -1 to 1, a share of the environment's box of "
+                    f"actions {self}, got {getattr(config, name)}"
+                )
+        bounds = {name: self._bound(getattr(config, name), device) for name in ("low", "high")}
+        return replace(CEMPlanner.from_config(config), **bounds)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, as a checkpoint keeps them."""
+        return {"low": self.low.tolist(), "high": self.high.tolist()}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> ActionBox:
+        """Inverse of `to_dict`."""
+        return ActionBox(*(np.array(values[name], np.float32) for name in ("low", "high")))
+
+    def _bound(self, share: float, device: torch.device | str) -> float | torch.Tensor:
+        """The number of a cube; else a tensor [A]."""
+        low, high = self.low.astype(np.float64), self.high.astype(np.float64)
+        values = np.clip((low + high) / 2 + share * (high - low) / 2, low, high)
+        if (values == values[0]).all():
+            return float(values[0])
+        return torch.from_numpy(values.astype(np.float32)).to(device)

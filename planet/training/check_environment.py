@@ -1,0 +1,115 @@
+"""What an environment must offer to be trained in, compared before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from planet.training.action_box import ActionBox
+
+_WRAPPERS = "gymnasium.wrappers"
+
+
+def check_environment(environment: Any, image_size: int) -> ActionBox:
+    """Compares the kind, dtype, bounds and shapes of an environment's spaces with what is needed.
+
+    Args:
+      environment: a single `gymnasium.Env`; its observations must be Box uint8 [image_size,
+        image_size, 3] from 0 to 255, its actions a bounded Box [A] of real numbers.
+      image_size: pixels per side of an observation.
+
+    Returns:
+      The box of its actions.
+
+    Raises:
+      TypeError: it is not an environment.
+      ValueError: a space is another one; the message says what would make it fit.
+    """
+    for name in ("reset", "step", "observation_space", "action_space"):
+        if not hasattr(environment, name):
+            raise TypeError(
+                f"environment: expected a gymnasium.Env, got {type(environment).__name__} "
+                f"without {name}"
+            )
+    if getattr(environment, "num_envs", None) is not None:
+        raise ValueError(
+            "environment: expected a single one, got a vector of "
+            f"{environment.num_envs}; make it with gymnasium.make"
+        )
+    _check_observations(environment.observation_space, image_size)
+    return _check_actions(environment.action_space)
+
+
+def _check_observations(space: Any, size: int) -> None:
+    expected = f"environment: expected observations Box uint8 [{size}, {size}, 3] from 0 to 255"
+    drawn = f"{_WRAPPERS}.AddRenderObservation(environment, render_only=True) gives the picture"
+    if not _is_box(space):
+        raise ValueError(f"{expected}, got {_kind(space)}; {drawn}")
+    shape, dtype = tuple(space.shape), np.dtype(space.dtype)
+    got = f"got Box {dtype} {list(shape)}"
+    if len(shape) != 3 or shape[2] != 3:
+        fix = drawn
+        if len(shape) == 3 and shape[0] == 3:
+            fix = f"{_WRAPPERS}.TransformObservation can move the colours to the last axis"
+        raise ValueError(f"{expected}, {got}; {fix}")
+    if dtype != np.uint8:
+        raise ValueError(
+            f"{expected}, {got}; {_WRAPPERS}.TransformObservation can scale them to uint8"
+        )
+    if shape != (size, size, 3):
+        raise ValueError(
+            f"{expected}, {got}; {_WRAPPERS}.ResizeObservation(environment, ({size}, {size})) "
+            "resizes them, or set environment.image_size"
+        )
+    low, high = int(np.min(space.low)), int(np.max(space.high))
+    if (np.max(space.low), np.min(space.high)) != (0, 255):
+        raise ValueError(
+            f"{expected}, {got} from {low} to {high}; "
+            f"{_WRAPPERS}.TransformObservation can scale them"
+        )
+
+
+def _check_actions(space: Any) -> ActionBox:
+    expected = "environment: expected actions Box [A] of bounded real numbers"
+    if not _is_box(space):
+        raise ValueError(
+            f"{expected}, got {_kind(space)}; {_WRAPPERS}.TransformAction can translate from a Box"
+        )
+    shape, dtype = tuple(space.shape), np.dtype(space.dtype)
+    got = f"got Box {dtype} {list(shape)}"
+    if len(shape) != 1 or not shape[0]:
+        raise ValueError(f"{expected}, {got}; {_WRAPPERS}.TransformAction can reshape them")
+    if dtype.kind != "f":
+        raise ValueError(f"{expected}, {got}; {_WRAPPERS}.TransformAction can round them")
+    low, high = (np.asarray(bound, np.float64) for bound in (space.low, space.high))
+    with np.errstate(over="ignore", invalid="ignore"):
+        box = ActionBox(_inward(low, np.float32(np.inf)), _inward(high, np.float32(-np.inf)))
+        bounded = np.isfinite(box.high - box.low).all()  # float32: an enormous box is none
+    if not bounded:
+        raise ValueError(
+            f"{expected}, {got} from {low.tolist()} to {high.tolist()}; "
+            f"{_WRAPPERS}.TransformAction can give it the bounds that matter"
+        )
+    if (box.low > box.high).any():
+        raise ValueError(
+            f"{expected} with low <= high, {got} from {low.tolist()} to {high.tolist()}; "
+            f"{_WRAPPERS}.RescaleAction(environment, -1.0, 1.0) gives it other bounds"
+        )
+    return box
+
+
+def _inward(bound: Any, towards: np.float32) -> Any:
+    """The bound in float32; where rounding would leave the box, the next number inside."""
+    rounded = bound.astype(np.float32)
+    outside = rounded < bound if towards > 0 else rounded > bound
+    return np.where(outside, np.nextafter(rounded, towards), rounded)
+
+
+def _is_box(space: Any) -> bool:
+    """Tells it by what it has: older releases and other packages bring boxes of their own."""
+    return all(hasattr(space, name) for name in ("low", "high", "shape", "dtype"))
+
+
+def _kind(space: Any) -> str:
+    return type(space).__name__

@@ -1,0 +1,127 @@
+"""An environment whose answers are checked at every step, where a fault can still be named."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+Frame = npt.NDArray[np.uint8]
+Outcome = tuple[Frame, float, bool, bool, Mapping[str, Any]]
+
+_LARGEST = float(np.finfo(np.float32).max)  # rewards are kept in float32
+
+
+class EpisodeError(RuntimeError):
+    """An environment failed or broke its promises; names episode, seed and step."""
+
+
+class CheckedEnvironment:
+    """Passes actions to an environment and its answers back, copied and checked.
+
+    Args:
+      environment: with a Box of observations.
+      name: of the episode and its seed, for errors.
+    """
+
+    def __init__(self, environment: Any, name: str) -> None:
+        self._environment = environment
+        self._name = name
+        self._steps = 0
+        self._shape = tuple(environment.observation_space.shape)
+        self._dtype = np.dtype(environment.observation_space.dtype)
+        self._action_dtype = np.dtype(environment.action_space.dtype)
+
+    def reset(self, seed: int) -> Frame:
+        """Starts the episode; returns its first frame.
+
+        Raises:
+          EpisodeError: it fails, or returns something else than a frame and an info.
+        """
+        answer = self._call("reset", lambda: self._environment.reset(seed=seed))
+        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+            self._refuse("reset", "(observation, info), as Gymnasium has it", answer)
+        return self._frame(answer[0])
+
+    def step(self, action: npt.NDArray[np.float32]) -> Outcome:
+        """Acts; returns frame, reward, terminated, truncated and the info.
+
+        Args:
+          action: [A]; the environment gets a copy of it in the dtype of its space.
+
+        Raises:
+          EpisodeError: it fails, or one of the five is not what it must be.
+        """
+        self._steps += 1
+        given = action.astype(self._action_dtype)
+        answer = self._call("step", lambda: self._environment.step(given))
+        if not isinstance(answer, (tuple, list)) or len(answer) != 5:
+            expected = "(observation, reward, terminated, truncated, info), as Gymnasium has it"
+            self._refuse("step", expected, answer)
+        observation, reward, terminated, truncated, info = answer
+        if not isinstance(info, Mapping):
+            self._refuse("info", "a dict", info)
+        return (
+            self._frame(observation),
+            reward if type(reward) is float and -_LARGEST <= reward <= _LARGEST
+            else self._reward(reward),
+            terminated if type(terminated) is bool else self._flag("terminated", terminated),
+            truncated if type(truncated) is bool else self._flag("truncated", truncated),
+            info,
+        )  # fmt: skip
+
+    def _call(self, what: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            raise EpisodeError(
+                f"{self._where()}: {what} of the environment raised {type(error).__name__}: {error}"
+            ) from error
+
+    def _frame(self, observation: Any) -> Frame:
+        try:
+            frame = np.array(observation)
+        except Exception:  # of ragged lists, of tensors on a device
+            frame = np.empty(0, object)
+        if frame.dtype != self._dtype or frame.shape != self._shape:
+            got = f"{frame.dtype} {list(frame.shape)}"
+            if frame.dtype == object:
+                got = type(observation).__name__
+            raise EpisodeError(
+                f"{self._where()}: observation: expected {self._dtype} {list(self._shape)}, as the "
+                f"observation space says, got {got}"
+            )
+        return frame
+
+    def _reward(self, reward: Any) -> float:
+        value = _scalar(reward)
+        if not isinstance(value, numbers.Real) or not -_LARGEST <= value <= _LARGEST:
+            self._refuse("reward", "a finite number, within float32", reward)
+        return float(value)
+
+    def _flag(self, name: str, flag: Any) -> bool:
+        value = _scalar(flag)
+        if not isinstance(value, (bool, int)) or value not in (False, True):
+            self._refuse(name, "True or False", flag)
+        return bool(value)
+
+    def _refuse(self, what: str, expected: str, got: Any) -> NoReturn:
+        shown = repr(got)
+        if isinstance(got, (tuple, list)):
+            shown = f"a {type(got).__name__} of {len(got)}"
+        elif np.ndim(got) > 0 or len(shown) > 60:
+            shown = type(got).__name__
+        raise EpisodeError(f"{self._where()}: {what}: expected {expected}, got {shown}")
+
+    def _where(self) -> str:
+        return f"{self._name}, {f'step {self._steps}' if self._steps else 'reset'}"
+
+
+def _scalar(value: Any) -> Any:
+    """The Python number of an array or tensor without axes; anything else as it is."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    return value
