@@ -38,7 +38,7 @@ from planet.planning import CEMPlanner
 from planet.presets import PRESETS
 from planet.random_weights import random_weights
 from planet.training.collect import agent_policy, run_episode
-from planet.training.run import make_environment, open_run
+from planet.training.run import open_environment, open_run
 from planet.weights import RolloutWeights
 
 RESULTS = Path(__file__).parent / "results" / "int8_fidelity.json"
@@ -79,7 +79,7 @@ def random_model(scale: int, starts: int, preset: str = "paper") -> Model:
 def trained_model(directory: Path, starts: int) -> Model:
     """The agent of a run, and latents of an episode of its own, evenly spaced."""
     run = open_run(directory, precision="fp32")
-    environment = make_environment(run.config.environment)
+    environment = open_environment(run)
     policy = agent_policy(run.agent, seed=1, explore=False)
     latents: list[LatentState] = []
 
@@ -97,7 +97,7 @@ def trained_model(directory: Path, starts: int) -> Model:
         torch.cat([one.belief for one in chosen]), torch.cat([one.state for one in chosen])
     )
     name = f"trained: {directory.resolve().name}"
-    planner = CEMPlanner.from_config(run.config.planner)
+    planner = run.actions.planner(run.config.planner)
     return Model(name, run.agent.world_model.rollout_weights(), latent, planner)
 
 

@@ -21,7 +21,7 @@ import torch
 from planet import build_info
 from planet.machine import machine_facts
 from planet.training.evaluate import agent_maker, play
-from planet.training.run import make_environment, open_run
+from planet.training.run import open_environment, open_run
 
 RESULTS = Path(__file__).parent / "results" / "int8_returns.json"
 PRECISIONS = ("fp32", "int8")
@@ -39,7 +39,7 @@ def measure(directory: Path, episodes: int, seed: int, backend: str | None) -> d
     seconds: dict[str, float] = {}
     for precision in PRECISIONS:
         run = open_run(directory, backend=backend, precision=precision)
-        environment = make_environment(run.config.environment)
+        environment = open_environment(run)
         began = time.perf_counter()
         try:
             played = play(environment, agent_maker(run.agent), episodes, seed, name=precision)

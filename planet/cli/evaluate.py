@@ -89,8 +89,8 @@ def run(arguments: Sequence[str]) -> int:
     finally:
         progress.finish()
         environment.close()
-    progress.message(score_table(scores))
     write_scores(written["scores"], trained, seed, scores)
+    progress.message(score_table(scores))
     task = trained.config.environment.task
     plot_learning_curve(directory, written["curve"], f"{task}, seed {trained.config.train.seed}")
     if options.video:

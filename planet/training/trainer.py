@@ -69,8 +69,8 @@ class Trainer:
       environment_steps: control steps of all collected episodes; see `environment_steps.py`.
 
     Raises:
-      TypeError, ValueError: the environment's spaces or the directory's settings disagree with `config`, or
-        the planner cannot be had here; nothing has been written then.
+      TypeError, ValueError: the environment's spaces or the directory's settings disagree with
+        `config`, or the planner cannot be had here; nothing has been written then.
       ImportError: the planner's backend is missing.
     """
 

@@ -1,5 +1,7 @@
 # ruff: noqa: E402 - what the extra brings is imported after the check that it is there
+import copy
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ pytest.importorskip("dm_control", reason="needs the train extra")
 from gymnasium.utils.env_checker import check_env
 
 from planet.envs import make, task_names
-from planet.envs.dmc import area_average
-from planet.envs.tasks import ACTION_REPEAT, split_task
+from planet.envs.dmc import START_STATES, area_average
+from planet.envs.tasks import ACTION_REPEAT, gymnasium_id, split_task
 
 pytestmark = pytest.mark.usefixtures("opengl")
 
@@ -83,11 +85,175 @@ def test_contract(open_environment, task):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", ["CheetahRun", "BallInCupCatch", "CartpoleSwingup"])
-def test_passes_gymnasiums_checker(name):
-    environment = gymnasium.make(f"planet/{name}-v0", image_size=16, quality="fast")
-    check_env(environment.unwrapped)
+@pytest.mark.parametrize("task", ["cheetah-run", "ball_in_cup-catch", "cartpole-swingup"])
+def test_passes_gymnasiums_checker(open_environment, task):
+    registered = gymnasium.make(gymnasium_id(task), image_size=16, quality="fast")
+    check_env(registered.unwrapped)
+    registered.close()
+    check_env(open_environment(task))
+
+
+def test_without_any_seed_every_environment_starts_another_episode(open_environment):
+    first, second = open_environment("walker-walk"), open_environment("walker-walk")
+    frames = [e.reset()[0].tobytes() for e in (first, second, first, second)]
+    assert len(set(frames)) == 4
+    vector = gymnasium.make_vec("planet/WalkerWalk-v0", 2, image_size=16, quality="fast")
+    one, other = vector.reset()[0]
+    assert (one != other).any()
+    vector.close()
+
+
+def test_np_random_decides_the_episodes(open_environment):
+    """Its seed, a generator that was set, and its present state repeat all that follows."""
+    first, second = open_environment("reacher-easy"), open_environment("reacher-easy")
+    episodes = [first.reset()[0] for _ in range(3)]
+    np.testing.assert_array_equal(second.reset(seed=first.np_random_seed)[0], episodes[0])
+    np.testing.assert_array_equal(second.reset()[0], episodes[1])
+    second.np_random = copy.deepcopy(first.np_random)
+    np.testing.assert_array_equal(second.reset()[0], first.reset()[0])
+    frames = []
+    for environment in (first, gymnasium.wrappers.TimeLimit(second, 9)):
+        environment.np_random = np.random.default_rng(7)
+        frames.append([environment.reset()[0] for _ in range(2)])
+    np.testing.assert_array_equal(*frames)
+    np.testing.assert_array_equal(first.reset(seed=7)[0], frames[0][0])
+    assert (frames[0][0] != frames[0][1]).any()
+    read_first = open_environment("reacher-easy")
+    seed = read_first.np_random_seed
+    np.testing.assert_array_equal(read_first.reset()[0], first.reset(seed=seed)[0])
+
+
+@pytest.mark.parametrize("seed", [np.int64(5), np.uint8(5), np.array(5)])
+def test_seeds_of_numpy_are_taken(open_environment, seed):
+    environment = open_environment(seed=seed)
+    expected = environment.reset()[0]
+    np.testing.assert_array_equal(environment.reset(seed=seed)[0], expected)
+    np.testing.assert_array_equal(environment.reset(seed=5)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("seed", "error", "message"),
+    [
+        (-1, ValueError, "seed: expected at least 0, got -1"),
+        (1.0, TypeError, "seed: expected an int, got float"),
+        ("1", TypeError, "seed: expected an int, got str"),
+        (True, TypeError, "seed: expected an int, got bool"),
+    ],
+)
+def test_wrong_seeds_are_refused_by_name(open_environment, seed, error, message):
+    with pytest.raises(error, match=message):
+        open_environment().reset(seed=seed)
+    with pytest.raises(error, match=message):
+        open_environment(seed=seed)
+
+
+def copies(environment):
+    return [copy.deepcopy(environment), pickle.loads(pickle.dumps(environment))]
+
+
+@pytest.mark.parametrize("task", [*VARIED_TASKS, "humanoid-run"])
+def test_a_copy_has_the_same_future(open_environment, task):
+    """Frames, rewards and states of this episode and the next, while the original lives on."""
+    environment = gymnasium.wrappers.TimeLimit(open_environment(task, control_steps=100), 99)
+    environment.reset(seed=1)
+    random = np.random.default_rng(0)
+    actions = random.uniform(-1, 1, (7, *environment.action_space.shape))
+    for action in actions[:3]:
+        environment.step(action)
+    futures = []
+    for one in (environment, *copies(environment)):
+        future = [one.render()]
+        for index in range(2):
+            for action in actions[3:]:
+                observation, reward, *_, info = one.step(action)
+                future += [observation, reward, one.unwrapped.physics.get_state(), info]
+            if index == 0:
+                future.append(one.reset()[0])
+        futures.append(future)
+        if one is not environment:
+            one.close()
+    for future in futures[1:]:
+        for mine, theirs in zip(futures[0], future, strict=True):
+            np.testing.assert_equal(theirs, mine)
+
+
+def test_copies_are_made_before_the_first_episode_and_after_the_end(open_environment):
+    environment = open_environment(seed=3)
+    early = copies(environment)
+    expected = environment.reset()[0]
+    for one in early:
+        np.testing.assert_array_equal(one.reset()[0], expected)
+        one.close()
     environment.close()
+    for one in copies(environment):
+        with pytest.raises(RuntimeError, match="reset: expected an open environment"):
+            one.reset()
+        one.close()
+
+
+def failing(environment, monkeypatch, times, how):
+    """Lets the physics refuse so many start states; returns the states that were tried."""
+    from dm_control.rl.control import PhysicsError
+
+    task, tried = environment._control.task, []
+    initialize = task.initialize_episode
+
+    def initialize_episode(physics):
+        initialize(physics)
+        tried.append(physics.data.qpos.copy())
+        if len(tried) <= times:
+            if how == "error":
+                raise PhysicsError("mjWARN_BADQACC")
+            physics.data.qpos[0] = np.nan
+
+    monkeypatch.setattr(task, "initialize_episode", initialize_episode)
+    return tried
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("how", ["error", "not finite"])
+def test_a_start_state_that_fails_is_followed_by_the_next(
+    open_environment, monkeypatch, caplog, how
+):
+    starts = []
+    for _ in range(2):
+        environment = open_environment("walker-walk")
+        tried = failing(environment, monkeypatch, 2, how)
+        frame, info = environment.reset(seed=5)
+        assert len(tried) == 3 and not info["physics_diverged"]
+        assert (tried[0] != tried[1]).any()
+        starts.append((frame, environment.physics.get_state()))
+        assert not environment.step(np.zeros(6))[3]
+    np.testing.assert_equal(starts[0], starts[1])
+    assert "walker-walk: a start state is left out" in caplog.text
+
+
+def test_a_task_without_any_start_state_is_an_error_after_so_many(open_environment, monkeypatch):
+    environment = open_environment("walker-walk")
+    tried = failing(environment, monkeypatch, 10**9, "error")
+    with pytest.raises(RuntimeError, match=f"walker-walk.*{START_STATES}.*np_random_seed=5"):
+        environment.reset(seed=5)
+    assert len(tried) == START_STATES
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [({}, 500), ({"action_repeat": 3}, 334), ({"action_repeat": 1, "control_steps": 7}, 7)],
+)
+def test_the_specification_knows_the_length_of_an_episode(open_environment, settings, steps):
+    registered = gymnasium.make("planet/WalkerWalk-v0", image_size=16, quality="fast", **settings)
+    made = open_environment("walker-walk", **settings)
+    again = gymnasium.make(made.spec)
+    for environment in (registered, made, again):
+        assert environment.spec.max_episode_steps == steps
+        assert environment.spec.id == "planet/WalkerWalk-v0"
+        if steps == 7:
+            environment.reset(seed=0)
+            ends = [environment.step(np.zeros(6, np.float32))[2:] for _ in range(7)]
+            assert [truncated for _, truncated, _ in ends] == [False] * 6 + [True]
+            assert not ends[-1][0] and ends[-1][2]["control_steps"] == 7
+    registered.close()
+    again.close()
 
 
 @pytest.mark.parametrize("task", VARIED_TASKS)
@@ -229,14 +395,28 @@ def test_actions_are_scaled_to_the_bounds_of_the_task(open_environment):
         (np.zeros(5), r"action: expected shape \[A=6\], got \[5\]"),
         (np.zeros((1, 6)), r"action: expected shape \[A=6\], got \[1, 6\]"),
         (np.full(6, np.inf), r"action: expected finite values in \[-1, 1\], got \[inf"),
-        (np.full(6, 1.01), r"action: expected finite values in \[-1, 1\], got \[1.01"),
+        (np.full(6, 1.01), r"action: expected finite values in \[-1, 1\], got \[1.01.*ClipAction"),
+        (np.full(6, np.nan), r"action: expected finite values in \[-1, 1\], got \[nan"),
+        (None, r"action: expected numbers \[A=6\], got NoneType"),
+        (["a"] * 6, r"action: expected numbers \[A=6\], got <U1"),
+        (np.zeros(6, complex), r"action: expected numbers \[A=6\], got complex128"),
+        ([[1.0], [1.0, 2.0]], r"action: expected numbers \[A=6\], got list"),
     ],
 )
 def test_wrong_actions_are_refused_by_name(open_environment, action, message):
     environment = open_environment()
     environment.reset(seed=0)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         environment.step(action)
+
+
+def test_lists_and_other_dtypes_are_taken_as_actions(open_environment):
+    environment = open_environment()
+    frames = []
+    for action in ([0.5] * 6, (0.5,) * 6, np.full(6, 0.5), np.full(6, 0.5, np.float16)):
+        environment.reset(seed=0)
+        frames.append(environment.step(action)[0])
+    assert all((frame == frames[0]).all() for frame in frames)
 
 
 @pytest.mark.parametrize(
@@ -249,10 +429,15 @@ def test_wrong_actions_are_refused_by_name(open_environment, action, message):
         ({"render_size": 40}, "render_size: expected a multiple of image_size=16, got 40"),
         ({"quality": "best"}, "quality: expected one of reference, faithful, fast, got 'best'"),
         ({"camera": 2}, "camera: expected -1 to 1, got 2"),
+        ({"camera": "side"}, "camera: expected an int, got str"),
+        ({"action_repeat": 2.0}, "action_repeat: expected an int, got float"),
+        ({"image_size": "64"}, "image_size: expected an int, got str"),
+        ({"control_steps": True}, "control_steps: expected an int, got bool"),
+        ({"quality": ["fast"]}, "quality: expected one of reference, faithful, fast"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(open_environment, settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         open_environment(**settings)
 
 
@@ -288,8 +473,14 @@ def test_render_before_reset_and_reset_after_close_are_refused(open_environment)
     environment.reset(seed=0)
     environment.close()
     environment.close()
-    with pytest.raises(RuntimeError, match="reset: expected an open environment"):
-        environment.reset(seed=0)
+    for name, use in (
+        ("reset", lambda: environment.reset(seed=0)),
+        ("step", lambda: environment.step(np.zeros(6))),
+        ("render", environment.render),
+        ("physics", lambda: environment.physics),
+    ):
+        with pytest.raises(RuntimeError, match=f"{name}: expected an open environment"):
+            use()
 
 
 def test_repeat_of_tasks_outside_the_paper_is_said(open_environment, caplog):

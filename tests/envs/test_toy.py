@@ -1,4 +1,7 @@
 # ruff: noqa: E402 - what the extra brings is imported after the check that it is there
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -40,6 +43,7 @@ def centroid(frame, colour):
 @pytest.mark.filterwarnings("error")
 def test_passes_gymnasiums_checker():
     check_env(gymnasium.make("planet/ToyReach-v0").unwrapped)
+    check_env(make("toy-reach", image_size=16))
 
 
 def test_make_gives_the_defaults():
@@ -109,6 +113,26 @@ def test_seed_of_the_constructor_starts_the_first_episode_only():
     first = environment.reset()[0]
     np.testing.assert_array_equal(first, ToyReachEnv().reset(seed=7)[0])
     assert (environment.reset()[0] != first).any()
+
+
+def test_np_random_decides_and_copies_have_the_same_future():
+    first, second = ToyReachEnv(), ToyReachEnv()
+    assert (first.reset()[0] != second.reset()[0]).any()
+    again = ToyReachEnv()
+    np.testing.assert_array_equal(again.reset(seed=first.np_random_seed)[0], first.render())
+    first.step(RIGHT)
+    for one in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        np.testing.assert_array_equal(one.render(), first.render())
+        np.testing.assert_array_equal(one.reset()[0], copy.deepcopy(first).reset()[0])
+
+
+def test_the_specification_knows_the_length_of_an_episode():
+    environment = gymnasium.make("planet/ToyReach-v0", action_repeat=4)
+    assert environment.spec.max_episode_steps == 13
+    assert make("toy-reach", control_steps=9).spec.max_episode_steps == 9
+    environment.reset(seed=0)
+    ends = [environment.step(RIGHT)[3] for _ in range(13)]
+    assert ends == [False] * 12 + [True]
 
 
 @pytest.mark.parametrize(("repeat", "steps", "last"), [(1, 50, 1), (4, 13, 2), (50, 1, 50)])

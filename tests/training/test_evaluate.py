@@ -30,6 +30,8 @@ from planet.training.run import make_environment, open_run
 from planet.training.trainer import Trainer
 from planet.training.video import imagine_episode, write_video
 
+BOX = ActionBox.unit(2)
+
 
 @pytest.fixture(scope="module")
 def trained(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -110,7 +112,7 @@ def test_evaluation_repeats_the_trainers_own(trained: Path, tiny: Config) -> Non
 
 def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> None:
     environment = make_environment(tiny.environment)
-    policies = {"agent": agent_maker(open_run(trained).agent), **baselines(tiny, ActionBox.unit(2))}
+    policies = {"agent": agent_maker(open_run(trained).agent), **baselines(tiny, BOX)}
     played = {name: play(environment, policy, 2, 5) for name, policy in policies.items()}
     first = [[episode.observation[0] for episode in episodes] for episodes in played.values()]
     assert all(np.array_equal(first[0], other) for other in first)
@@ -124,9 +126,7 @@ def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> Non
 def test_untrained_planner_is_the_runs_own_start(tiny: Config, tmp_path: Path) -> None:
     environment = make_environment(tiny.environment)
     fresh = Trainer(tiny, tmp_path, make_environment(tiny.environment))
-    played = play(
-        environment, baselines(tiny, ActionBox.unit(2))["untrained planner"], 2, tiny.train.seed
-    )
+    played = play(environment, baselines(tiny, BOX)["untrained planner"], 2, tiny.train.seed)
     assert list(score("untrained planner", played).returns) == fresh.evaluate(2)
 
 
@@ -134,7 +134,7 @@ def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:
     with pytest.raises(ValueError, match="episodes: expected at least 1, got 0"):
         play(
             make_environment(tiny.environment),
-            baselines(tiny, ActionBox.unit(2))["zero actions"],
+            baselines(tiny, BOX)["zero actions"],
             0,
             0,
         )

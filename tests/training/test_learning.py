@@ -48,6 +48,7 @@ RECIPE = Config(
     ),
 )
 EPISODES = 15
+BOX = ActionBox.unit(2)
 
 
 @pytest.mark.slow
@@ -65,9 +66,7 @@ def test_planner_learns_to_reach_the_target(tmp_path: Path) -> None:
         [
             np.mean(
                 [
-                    run_episode(
-                        environment, random_policy(ActionBox.unit(2), seed), start
-                    ).total_reward
+                    run_episode(environment, random_policy(BOX, seed), start).total_reward
                     for seed in range(10)
                 ]
             )
