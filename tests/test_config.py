@@ -541,7 +541,7 @@ def test_unknown_setting_is_refused(section: str) -> None:
 
 
 LATER = {("planner", "precision"): "fp32", ("planner", "budget_ms"): None,
-         ("planner", "variant"): None, ("train", "checkpoint_updates"): 1000}  # fmt: skip
+         ("planner", "variant"): None}  # fmt: skip
 
 
 def test_missing_settings_are_refused() -> None:

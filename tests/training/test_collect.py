@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from planet.training.action_box import ActionBox
 from planet.training.collect import random_policy, run_episode, zero_policy
@@ -131,3 +132,116 @@ def test_zero_policy_does_nothing() -> None:
     action = zero_policy(ActionBox.unit(3))(np.zeros((4, 4, 3), np.uint8))
     assert action.dtype == np.float32
     assert action.tolist() == [0, 0, 0]
+
+
+class Faulty(Counting):
+    """Answers step 2, or the reset, as told."""
+
+    def __init__(self, fault: Any, at: int = 2) -> None:
+        super().__init__(steps=4)
+        self.fault, self.at = fault, at
+
+    def reset(self, *, seed: int | None = None) -> Any:
+        answer = super().reset(seed=seed)
+        return self.fault(*answer) if self.at == 0 else answer
+
+    def step(self, action: Any, /) -> Any:
+        answer = super().step(action)
+        return self.fault(*answer) if self.time == self.at else answer
+
+
+def raising(*answer: Any) -> Any:
+    raise ValueError("broken joint")
+
+
+FAULTS: dict[str, Any] = {
+    r"observation: expected uint8 \[4, 4, 3\], .*got float64 \[4, 4, 3\]":
+        lambda o, *rest: (o / 255, *rest),
+    r"observation: .*got uint8 \[3, 4, 4\]": lambda o, *rest: (o.transpose(2, 0, 1), *rest),
+    "observation: .*got dict": lambda o, *rest: ({"image": o}, *rest),
+    "observation: .*got NoneType": lambda o, *rest: (None, *rest),
+    "observation: .*got list": lambda o, *rest: ([[1], [1, 2]], *rest),
+    "reward: expected a finite number, within float32, got nan":
+        lambda o, r, *rest: (o, float("nan"), *rest),
+    "reward: .*got inf": lambda o, r, *rest: (o, np.float64("inf"), *rest),
+    r"reward: .*got 1e\+39": lambda o, r, *rest: (o, 1e39, *rest),
+    "reward: .*got None": lambda o, r, *rest: (o, None, *rest),
+    "reward: .*got '1'": lambda o, r, *rest: (o, "1", *rest),
+    r"reward: .*got np.str_\('1'\)": lambda o, r, *rest: (o, np.str_("1"), *rest),
+    r"reward: .*got \(1\+0j\)": lambda o, r, *rest: (o, 1 + 0j, *rest),
+    "reward: .*got np.complex128": lambda o, r, *rest: (o, np.complex128(1), *rest),
+    "reward: .*got ndarray": lambda o, r, *rest: (o, np.ones(1), *rest),
+    "reward: .*got a list of 1": lambda o, r, *rest: (o, [1.0], *rest),
+    "terminated: expected True or False, got None": lambda o, r, t, *rest: (o, r, None, *rest),
+    "terminated: .*got 'no'": lambda o, r, t, *rest: (o, r, "no", *rest),
+    "terminated: .*got 2": lambda o, r, t, *rest: (o, r, 2, *rest),
+    "truncated: .*got ndarray": lambda o, r, t, u, i: (o, r, t, np.array([False]), i),
+    "info: expected a dict, got None": lambda o, r, t, u, i: (o, r, t, u, None),
+    r"step: expected \(observation, .*as Gymnasium has it, got a tuple of 4":
+        lambda o, r, t, u, i: (o, r, t or u, i),
+    "step: .*got None": lambda *answer: None,
+    "step of the environment raised ValueError: broken joint": raising,
+}  # fmt: skip
+RESET_FAULTS: dict[str, Any] = {
+    "observation: .*got uint8": lambda o, i: (o[0], i),
+    r"reset: expected \(observation, info\), as Gymnasium has it, got ndarray": lambda o, i: o,
+    "reset of the environment raised ValueError: broken joint": raising,
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_a_fault_is_found_at_its_step_with_episode_and_seed(message: str) -> None:
+    environment = Faulty(FAULTS[message])
+    with pytest.raises(EpisodeError, match=f"^episode 7, seed 41, step 2: {message}") as error:
+        run_episode(environment, seen_frame, 41, name="episode 7")
+    assert len(environment.actions) == 2
+    assert ("broken" in message) == isinstance(error.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("message", RESET_FAULTS)
+def test_a_fault_of_the_reset_is_named_too(message: str) -> None:
+    with pytest.raises(EpisodeError, match=f"^episode, seed 41, reset: {message}"):
+        run_episode(Faulty(RESET_FAULTS[message], at=0), seen_frame, 41)
+
+
+def test_an_environment_without_seeds_is_named() -> None:
+    class Old(Counting):
+        def reset(self) -> Any:  # type: ignore[override]
+            return super().reset()
+
+    with pytest.raises(EpisodeError, match="reset of the environment raised TypeError: .*seed"):
+        run_episode(Old(), seen_frame, 1)
+
+
+def test_ctrl_c_passes_as_it_is() -> None:
+    def interrupt(*answer: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_episode(Faulty(interrupt), seen_frame, 1)
+
+
+@pytest.mark.parametrize(
+    "kind", [np.float64, np.float32, np.float16, np.int64, np.uint8, int, np.array, torch.tensor]
+)
+def test_numbers_of_every_kind_are_taken(kind: Any) -> None:
+    environment = Faulty(lambda o, r, t, u, i: (o.tolist(), kind(3), np.bool_(t), int(u), i))
+    episode = run_episode(
+        Faulty(lambda o, r, t, u, i: (o, kind(3), np.bool_(t), np.array(u), i)), seen_frame, 0
+    )
+    assert episode.reward.tolist() == [0, 10, 3, 30, 40]
+    with pytest.raises(EpisodeError, match="observation: .*got int64"):
+        run_episode(environment, seen_frame, 0)
+
+
+def test_an_environment_that_changes_its_action_does_not_change_what_is_kept() -> None:
+    class Scaling(Counting):
+        action_space = Box(-1, 1, (2,), np.float64)
+
+        def step(self, action: Any, /) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+            assert action.dtype == np.float64
+            action *= 100
+            return super().step(action)
+
+    episode = run_episode(Scaling(), seen_frame, 0)
+    np.testing.assert_allclose(episode.action[:, 0], [0.0, 0.1, 0.2, 0.3])

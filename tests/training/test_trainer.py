@@ -515,17 +515,6 @@ def test_settings_that_do_not_change_what_is_learned_may_change(
     assert make_trainer(config, tmp_path).config == config
 
 
-@pytest.mark.parametrize("size", [16, 9])
-def test_environment_of_another_image_size_is_refused(
-    tiny: Config, tmp_path: Path, size: int
-) -> None:
-    with pytest.raises(
-        ValueError, match=rf"environment: expected observations \[8, 8, 3\], .*{size}"
-    ):
-        Trainer(tiny, tmp_path / "run", ToyReachEnv(image_size=size))
-    assert not (tmp_path / "run").exists()
-
-
 # ---- Not finite --------------------------------------------------------------------------------
 
 

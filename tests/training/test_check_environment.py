@@ -1,0 +1,155 @@
+"""What is trained in and what is refused, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from planet.config import Config, PlannerConfig
+from planet.training.action_box import ActionBox
+from planet.training.check_environment import check_environment
+from planet.training.collect import random_policy, zero_policy
+
+gymnasium = pytest.importorskip("gymnasium", reason="the spaces are Gymnasium's")
+from gymnasium import spaces  # noqa: E402
+
+from planet.replay import ReplayBuffer  # noqa: E402
+from planet.training.trainer import Trainer  # noqa: E402
+
+FRAMES = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+ACTIONS = spaces.Box(-1, 1, (2,), np.float32)
+
+
+class Noise(gymnasium.Env[Any, Any]):
+    """Noise in given spaces; refuses actions outside of them, ends after four steps."""
+
+    def __init__(self, observations: Any = FRAMES, actions: Any = ACTIONS) -> None:
+        self.observation_space, self.action_space = observations, actions
+        self.steps = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.np_random.integers(0, 256, (8, 8, 3), np.uint8), {}
+
+    def step(self, action: Any) -> Any:
+        assert action in self.action_space
+        self.steps += 1
+        frame = self.np_random.integers(0, 256, (8, 8, 3), np.uint8)
+        return frame, float(action[0]), False, self.steps == 4, {}
+
+
+REFUSED_FRAMES = {
+    "Discrete": spaces.Discrete(3),
+    "Dict; .*AddRenderObservation": spaces.Dict({"image": FRAMES}),
+    "Tuple": spaces.Tuple([FRAMES]),
+    "MultiBinary": spaces.MultiBinary(4),
+    r"float64 \[17\]; .*AddRenderObservation": spaces.Box(-1, 1, (17,), np.float64),
+    r"float32 \[8, 8, 3\]; .*TransformObservation": spaces.Box(0, 1, (8, 8, 3), np.float32),
+    r"int64 \[8, 8, 3\]": spaces.Box(0, 255, (8, 8, 3), np.int64),
+    r"uint8 \[8, 8, 3\] from 0 to 1; ": spaces.Box(0, 1, (8, 8, 3), np.uint8),
+    r"uint8 \[8, 8\]; ": spaces.Box(0, 255, (8, 8), np.uint8),
+    r"uint8 \[3, 8, 8\]; .*last axis": spaces.Box(0, 255, (3, 8, 8), np.uint8),
+    r"uint8 \[4, 8, 8, 3\]; ": spaces.Box(0, 255, (4, 8, 8, 3), np.uint8),
+    r"uint8 \[16, 16, 3\]; .*ResizeObservation": spaces.Box(0, 255, (16, 16, 3), np.uint8),
+}
+REFUSED_ACTIONS = {
+    "Discrete; .*TransformAction": spaces.Discrete(3),
+    "MultiDiscrete": spaces.MultiDiscrete([3, 2]),
+    "MultiBinary": spaces.MultiBinary(2),
+    "Dict": spaces.Dict({"a": ACTIONS}),
+    r"int32 \[2\]": spaces.Box(-1, 1, (2,), np.int32),
+    r"float32 \[2, 3\]": spaces.Box(-1, 1, (2, 3), np.float32),
+    r"float32 \[\]": spaces.Box(-1, 1, (), np.float32),
+    r"from \[-inf": spaces.Box(-np.inf, np.inf, (2,), np.float32),
+    r"from \[0.0, 0.0\] to \[inf": spaces.Box(0, np.inf, (2,), np.float32),
+    r"from \[-3.4": spaces.Box(-3.4e38, 3.4e38, (2,), np.float32),
+    r"from \[-1e\+300": spaces.Box(-1e300, 1e300, (2,), np.float64),
+}
+
+
+@pytest.mark.parametrize("message", [*REFUSED_FRAMES, *REFUSED_ACTIONS])
+def test_what_cannot_be_trained_in_is_refused_before_anything_is_written(
+    tiny: Config, tmp_path: Path, message: str
+) -> None:
+    observations = REFUSED_FRAMES.get(message, FRAMES)
+    environment = Noise(observations, REFUSED_ACTIONS.get(message, ACTIONS))
+    with pytest.raises(ValueError, match=f"^environment: expected .*got .*{message}"):
+        Trainer(tiny, tmp_path / "run", environment)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_single_environment_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"expected a gymnasium.Env, got dict without reset"):
+        check_environment({}, 8)
+    vector = gymnasium.vector.SyncVectorEnv([Noise, Noise])
+    with pytest.raises(ValueError, match="expected a single one, got a vector of 2"):
+        check_environment(vector, 8)
+
+
+BOXES = {
+    "unit": spaces.Box(0, 1, (2,), np.float32),
+    "wide": spaces.Box(-2, 2, (2,), np.float32),
+    "double": spaces.Box(0.1, 0.3, (2,), np.float64),
+    "uneven": spaces.Box(np.float32([10, -1]), np.float32([20, 3]), dtype=np.float32),
+    "masked": spaces.Box(np.float32([-1, 0.5]), np.float32([1, 0.5]), dtype=np.float32),
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_every_bounded_box_is_trained_in_and_never_left(
+    tiny: Config, tmp_path: Path, name: str
+) -> None:
+    space = BOXES[name]
+    trainer = Trainer(tiny, tmp_path, Noise(actions=space))
+    trainer.run()
+    buffer = ReplayBuffer(tmp_path / "episodes", tiny.train.chunk_length)
+    assert len(buffer.episodes) == 5
+    other = spaces.Box(space.low - 1, space.high, dtype=space.dtype)
+    with pytest.raises(ValueError, match="environment: expected actions .*checkpoint.pt was"):
+        Trainer(tiny, tmp_path, Noise(actions=other))
+    again = Trainer(tiny, tmp_path, Noise(actions=space))
+    assert again.actions == trainer.actions and again.episodes == 5
+
+
+def test_bounds_in_float32_lie_inside_of_those_in_float64() -> None:
+    values = np.random.default_rng(0).uniform(-3, 3, (2, 1000))
+    low, high = values.min(0), values.max(0)
+    box = check_environment(Noise(actions=spaces.Box(low, high, dtype=np.float64)), 8)
+    assert (box.low >= low).all() and (box.high <= high).all()
+    np.testing.assert_allclose([box.low, box.high], [low, high], rtol=3e-7, atol=1e-9)
+
+
+def test_random_actions_fill_the_box_and_those_in_the_unit_box_stay_as_they_were() -> None:
+    frame = np.zeros((8, 8, 3), np.uint8)
+    box = ActionBox(np.float32([10, -1, 0.5]), np.float32([20, 3, 0.5]))
+    policy = random_policy(box, 3)
+    actions = np.stack([policy(frame) for _ in range(2000)])
+    assert (actions >= box.low).all() and (actions <= box.high).all()
+    np.testing.assert_allclose(actions.min(0), box.low, atol=0.05)
+    np.testing.assert_allclose(actions.max(0), box.high, atol=0.05)
+    assert zero_policy(box)(frame).tolist() == [15, 1, 0.5]
+    generator, policy = np.random.default_rng(7), random_policy(ActionBox.unit(3), 7)
+    for _ in range(20):
+        expected = generator.uniform(-1.0, 1.0, 3).astype(np.float32)
+        np.testing.assert_array_equal(policy(frame), expected)
+
+
+def test_the_planner_searches_the_box_and_settings_are_shares_of_it() -> None:
+    config = PlannerConfig(backend="reference")
+    planner = ActionBox.unit(3).planner(config)
+    assert (planner.low, planner.high) == (-1.0, 1.0)
+    planner = ActionBox(np.zeros(2, np.float32), np.ones(2, np.float32)).planner(config)
+    assert (planner.low, planner.high) == (0.0, 1.0)
+    uneven = ActionBox(np.float32([10, -1]), np.float32([20, 3]))
+    planner = uneven.planner(replace(config, low=-0.5, high=0.5))
+    assert isinstance(planner.low, torch.Tensor) and isinstance(planner.high, torch.Tensor)
+    assert planner.low.tolist() == [12.5, 0.0] and planner.high.tolist() == [17.5, 2.0]
+    with pytest.raises(ValueError, match=r"planner.high: expected -1 to 1, .*got 2.0"):
+        uneven.planner(replace(config, high=2.0))
+    assert ActionBox.from_dict(uneven.to_dict()) == uneven != ActionBox.unit(2)
