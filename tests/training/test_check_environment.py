@@ -68,7 +68,7 @@ REFUSED_ACTIONS = {
     r"float32 \[\]": spaces.Box(-1, 1, (), np.float32),
     r"from \[-inf": spaces.Box(-np.inf, np.inf, (2,), np.float32),
     r"from \[0.0, 0.0\] to \[inf": spaces.Box(0, np.inf, (2,), np.float32),
-    r"from \[-3.4": spaces.Box(-3.4e38, 3.4e38, (2,), np.float32),
+    r"from \[-3.39": spaces.Box(-3.4e38, 3.4e38, (2,), np.float32),
     r"from \[-1e\+300": spaces.Box(-1e300, 1e300, (2,), np.float64),
 }
 

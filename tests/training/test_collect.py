@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from planet.training.action_box import ActionBox
-from planet.training.collect import random_policy, run_episode, zero_policy
+from planet.training.collect import EpisodeError, random_policy, run_episode, zero_policy
 
 
 class Box:
