@@ -25,11 +25,15 @@ APT_LINE_DRIVERS = advice.system_packages("libgl1-mesa-dri")
 _DEVICE = "MUJOCO_EGL_DEVICE_ID"
 # Values of MUJOCO_GL that MuJoCo and dm_control both know, and that say nothing about this package:
 # a window needs a display, and their own rendering may be switched off.
-_OTHERS = ("glfw", "on", "enable", "enabled", "true", "1")
-_OTHERS += ("off", "disable", "disabled", "false", "0")
+_OTHERS = (
+    "glfw", "on", "enable", "enabled", "true", "1",
+    "off", "disable", "disabled", "false", "0",
+)  # fmt: skip
 _NAMES = {"egl": "EGL", "osmesa": "OSMesa"}
-_LIBRARY_PACKAGES = ("OpenGL", "glfw", "mujoco.egl", "mujoco.osmesa", "mujoco.glfw")
-_LIBRARY_PACKAGES += ("mujoco.rendering", "dm_control._render")
+_LIBRARY_PACKAGES = (
+    "OpenGL", "glfw", "mujoco.egl", "mujoco.osmesa", "mujoco.glfw", "mujoco.rendering",
+    "dm_control._render",
+)  # fmt: skip
 
 
 class RenderingUnavailable(RuntimeError):

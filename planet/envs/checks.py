@@ -30,7 +30,8 @@ def check_action(action: ArrayLike, size: int) -> NDArray[np.float64]:
             f"action: expected finite values in [-1, 1], got {values.tolist()}"
             + ("; gymnasium.wrappers.ClipAction clips" if np.isfinite(values).all() else "")
         )
-    return np.clip(values, -1.0, 1.0)
+    clipped: NDArray[np.float64] = np.clip(values, -1.0, 1.0)
+    return clipped
 
 
 def check_int(name: str, value: object) -> int:

@@ -30,7 +30,7 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return -(-self.control_steps // self.action_repeat)
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+    def spec(self) -> EnvSpec | None:
         """The specification that Gymnasium or `planet.envs.make` gave, with `max_episode_steps`.
 
         The ids are registered without that number: Gymnasium would end episodes by it, whatever

@@ -98,9 +98,10 @@ class CheckedEnvironment:
 
     def _reward(self, reward: Any) -> float:
         value = _scalar(reward)
-        if not isinstance(value, numbers.Real) or not -_LARGEST <= value <= _LARGEST:
+        number = float(value) if isinstance(value, numbers.Real) else float("nan")
+        if not -_LARGEST <= number <= _LARGEST:
             self._refuse("reward", "a finite number, within float32", reward)
-        return float(value)
+        return number
 
     def _flag(self, name: str, flag: Any) -> bool:
         value = _scalar(flag)
@@ -109,7 +110,7 @@ class CheckedEnvironment:
         return bool(value)
 
     def _refuse(self, what: str, expected: str, got: Any) -> NoReturn:
-        shown = repr(got)
+        shown = repr(_scalar(got))
         if isinstance(got, (tuple, list)):
             shown = f"a {type(got).__name__} of {len(got)}"
         elif np.ndim(got) > 0 or len(shown) > 60:
