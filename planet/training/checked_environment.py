@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -98,10 +97,9 @@ class CheckedEnvironment:
 
     def _reward(self, reward: Any) -> float:
         value = _scalar(reward)
-        number = float(value) if isinstance(value, numbers.Real) else float("nan")
-        if not -_LARGEST <= number <= _LARGEST:
+        if not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
             self._refuse("reward", "a finite number, within float32", reward)
-        return number
+        return float(value)
 
     def _flag(self, name: str, flag: Any) -> bool:
         value = _scalar(flag)

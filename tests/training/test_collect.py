@@ -165,6 +165,7 @@ FAULTS: dict[str, Any] = {
         lambda o, r, *rest: (o, float("nan"), *rest),
     "reward: .*got inf": lambda o, r, *rest: (o, np.float64("inf"), *rest),
     r"reward: .*got 1e\+39": lambda o, r, *rest: (o, 1e39, *rest),
+    "reward: .*got int": lambda o, r, *rest: (o, 10**400, *rest),
     "reward: .*got None": lambda o, r, *rest: (o, None, *rest),
     "reward: .*got '1'": lambda o, r, *rest: (o, "1", *rest),
     "reward: expected a finite .*got '1'": lambda o, r, *rest: (o, np.str_("1"), *rest),

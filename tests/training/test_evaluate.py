@@ -26,7 +26,7 @@ from planet.training.evaluate import (
     write_scores,
 )
 from planet.training.plots import plot_learning_curve
-from planet.training.run import make_environment, open_run
+from planet.training.run import make_environment, open_environment, open_run
 from planet.training.trainer import Trainer
 from planet.training.video import imagine_episode, write_video
 
@@ -89,6 +89,17 @@ def test_open_run_takes_another_planner_and_keeps_what_is_not_named(trained: Pat
     kept = open_run(trained).agent.planner
     assert (kept.precision, kept.budget_ms) == ("fp32", None)
     assert run.agent.planner.candidates == kept.candidates
+
+
+def test_the_environment_of_a_run_must_have_the_actions_that_the_agent_was_trained_in(
+    trained: Path,
+) -> None:
+    run = open_run(trained)
+    assert run.actions == BOX and (run.agent.planner.low, run.agent.planner.high) == (-1.0, 1.0)
+    open_environment(run).close()
+    wide = replace(run, actions=ActionBox(np.float32([-2, -2]), np.float32([2, 2])))
+    with pytest.raises(ValueError, match=r"environment: expected actions \[-2, 2\] .*got \[-1, 1"):
+        open_environment(wide)
 
 
 def test_open_run_names_what_is_missing_or_damaged(trained: Path, tmp_path: Path) -> None:
