@@ -1,6 +1,6 @@
 """Tries planet as newcomers meet it, and prints what ran and what could not be tried.
 
-    make first-steps [STEPS="--quick | --all | --python PATH | --keep"]
+    make first-steps [STEPS="--quick | --all | --only WORDS | --python PATH | --keep"]
 
 Each case starts from nothing: a user of its own with a login's PATH, a fresh home, and a fresh
 clone or unpacked sdist. In it `make demo` (a short one), `make test` (a few tests), `planet doctor`
@@ -261,12 +261,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one case: what CI runs")
     parser.add_argument("--all", action="store_true", help="every combination, hours")
     parser.add_argument("--python", action="append", default=[], help="also this interpreter")
+    parser.add_argument("--only", default="", help="cases with all these words, as 'clone old'")
     parser.add_argument("--keep", action="store_true", help="keep the folders")
     options = parser.parse_args()
     cases = [QUICK] if options.quick else ALL if options.all else USUAL
     for python in options.python:
         user = "root" if os.getuid() == 0 else "ordinary"
         cases = [*cases, Case(user, "clone", "plain", "none", python)]
+    cases = [case for case in cases if set(options.only.split()) <= set(str(case).split())]
     rows, failed = [], False
     base = Path(tempfile.mkdtemp(prefix="planet-first-steps-"))
     machine = Machine(base)

@@ -6,8 +6,11 @@ torch is in sight one is asked for. What the system lacks is said in a sentence 
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +40,7 @@ def build_wheel(
 ) -> str:
     """Builds with the headers that were found."""
     _prepare(config_settings)
-    return _core.build_wheel(wheel_directory, config_settings, metadata_directory)
+    return _core.build_wheel(wheel_directory, _with_folder(config_settings), metadata_directory)
 
 
 def build_editable(
@@ -48,6 +51,20 @@ def build_editable(
     """As for a wheel."""
     _prepare(config_settings)
     return _core.build_editable(wheel_directory, config_settings, metadata_directory)
+
+
+def _with_folder(config_settings: _Settings | None) -> _Settings:
+    """Settings with a build folder elsewhere if the sources are in a folder without write access.
+
+    A build folder that is kept there makes the next build quicker; an editable install needs it.
+    """
+    settings = dict(config_settings or {})
+    kept = "build" if os.path.isdir("build") else "."
+    if not os.access(kept, os.W_OK) and "build-dir" not in settings:
+        folder = tempfile.mkdtemp(prefix="planet-build-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        settings["build-dir"] = folder
+    return settings
 
 
 def _torch(config_settings: _Settings | None) -> list[str]:

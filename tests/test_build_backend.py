@@ -211,3 +211,23 @@ def test_hooks_end_with_a_sentence_and_no_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("planet: a C++ compiler is missing;")
     assert "Traceback" not in done.stderr
+
+
+def test_sources_without_write_access_are_built_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("scikit_build_core")
+    code = (
+        f"import os, sys; sys.path[:0] = {[str(BACKEND), *sys.path]!r}; import backend\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "import unittest.mock as mock\n"
+        "with mock.patch('os.access', lambda path, mode: False):\n"
+        "    folder = backend._with_folder(None)['build-dir']\n"
+        "    assert os.path.isdir(folder)\n"
+        "    assert backend._with_folder({'build-dir': 'x'}) == {'build-dir': 'x'}\n"
+        "with mock.patch('os.access', lambda path, mode: True):\n"
+        "    assert backend._with_folder({'a': 'b'}) == {'a': 'b'}\n"
+        "print(folder)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8"
+    )
+    assert not Path(done.stdout.strip()).exists()  # removed in the end
