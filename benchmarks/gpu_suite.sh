@@ -75,44 +75,44 @@ stage() {
 }
 
 build() { # FOLDER: the command that builds planet into it
-  echo "'$PYTHON' -m pip install -q --no-index --no-build-isolation --no-deps --no-compile \
-    --disable-pip-version-check --target '$1' -C build-dir='$1.build' '$REPO'"
+  echo "${PYTHON@Q} -m pip install -q --no-index --no-build-isolation --no-deps --no-compile \
+    --disable-pip-version-check --target ${1@Q} -C build-dir=${1@Q}.build ${REPO@Q}"
 }
 
 export PYTHON
-RUN="cd '$WORK' && PYTHONPATH='$WORK/site' '$PYTHON'"
-BENCH="$RUN '$REPO/benchmarks"
+RUN="cd ${WORK@Q} && PYTHONPATH=${WORK@Q}/site ${PYTHON@Q}"
+BENCH="$RUN ${REPO@Q}/benchmarks"
 WORKERS=$("$PYTHON" -c 'import xdist; print("-n 4")' 2>/dev/null) # most of a test is the CPU's part
 
 stage facts 20 any "nvidia-smi || true; nvcc --version; g++ --version | head -1
-  '$PYTHON' -c 'import sys, torch; print(sys.version, torch.__version__, torch.version.cuda)'
-  git -C '$REPO' log -1 --oneline || true; echo 'builds for $PLANET_CUDA_ARCHS'"
+  ${PYTHON@Q} -c 'import sys, torch; print(sys.version, torch.__version__, torch.version.cuda)'
+  git -C ${REPO@Q} log -1 --oneline || true; echo 'builds for $PLANET_CUDA_ARCHS'"
 # The jitter build runs beside the other stages; only timed stages wait for it.
 if wanted jitter && [ $GPU = yes ]; then
   CUDAFLAGS="-include \"$REPO/benchmarks/jitter.cuh\"" timeout -k 5 200 \
     bash -c "$(build "$WORK/jitter")" >"$WORK/jitter_build.log" 2>&1 &
   JITTER=$!
 fi
-stage build 180 any "$(build "$WORK/site") && cd '$WORK' && PYTHONPATH='$WORK/site' '$PYTHON' -c '
+stage build 180 any "$(build "$WORK/site") && cd ${WORK@Q} && PYTHONPATH=${WORK@Q}/site ${PYTHON@Q} -c '
 import planet, torch
 info = planet.build_info()
 print(planet.__file__, info)
 assert planet.__file__.startswith(\"$WORK\"), \"another planet is installed and comes first\"
 assert info[\"extension\"] and info[\"cuda\"][\"compiled\"]'"
-stage smoke 30 gpu "$BENCH/gpu_smoke.py'"
-stage tests 90 gpu "cd '$REPO/tests' && export OMP_NUM_THREADS=2 PYTHONPATH='$WORK/site' &&
-  '$PYTHON' -m pytest -q $WORKERS -p no:cacheprovider -rfEs -k 'cuda and not emulated' \
-    ops test_control_step.py test_noise.py | tee '$WORK/pytest.txt' &&
-  grep -q '[1-9][0-9]* passed' '$WORK/pytest.txt'"
+stage smoke 30 gpu "$BENCH/gpu_smoke.py"
+stage tests 90 gpu "cd ${REPO@Q}/tests && export OMP_NUM_THREADS=2 PYTHONPATH=${WORK@Q}/site &&
+  ${PYTHON@Q} -m pytest -q $WORKERS -p no:cacheprovider -rfEs -k 'cuda and not emulated' \
+    ops test_control_step.py test_noise.py | tee ${WORK@Q}/pytest.txt &&
+  grep -q '[1-9][0-9]* passed' ${WORK@Q}/pytest.txt"
 [ -z "${JITTER:-}" ] || wait "$JITTER" || true
-stage first_run 45 gpu "$BENCH/gpu_first_run.py' --architecture '${PLANET_CUDA_ARCHS%-real}' \
-  --output '$OUT/gpu_first_run.json'"
-stage plans 150 gpu "$BENCH/bench_cem.py' --device cuda --seconds 8 --output '$OUT/cem_cuda.json'"
-stage control_step 75 gpu "$BENCH/bench_control_step.py' --device cuda --seconds 40 \
-  --output '$OUT/control_step_cuda.json'"
-stage sanitizers 90 gpu "cd '$WORK' && PYTHONPATH='$WORK/site' '$REPO/benchmarks/gpu_sanitizers.sh' '$WORK'"
-stage jitter 60 gpu "cat '$WORK/jitter_build.log'; test -d '$WORK/jitter/planet' && cd '$WORK' &&
-  PYTHONPATH='$WORK/jitter' '$PYTHON' '$REPO/benchmarks/gpu_smoke.py' --repeats 100"
+stage first_run 45 gpu "$BENCH/gpu_first_run.py --architecture '${PLANET_CUDA_ARCHS%-real}' \
+  --output ${OUT@Q}/gpu_first_run.json"
+stage plans 150 gpu "$BENCH/bench_cem.py --device cuda --seconds 8 --output ${OUT@Q}/cem_cuda.json"
+stage control_step 75 gpu "$BENCH/bench_control_step.py --device cuda --seconds 40 \
+  --output ${OUT@Q}/control_step_cuda.json"
+stage sanitizers 90 gpu "cd ${WORK@Q} && PYTHONPATH=${WORK@Q}/site ${REPO@Q}/benchmarks/gpu_sanitizers.sh ${WORK@Q}"
+stage jitter 60 gpu "cat ${WORK@Q}/jitter_build.log; test -d ${WORK@Q}/jitter/planet && cd ${WORK@Q} &&
+  PYTHONPATH=${WORK@Q}/jitter ${PYTHON@Q} ${REPO@Q}/benchmarks/gpu_smoke.py --repeats 100"
 
 {
   printf '%s\n' "stage          result                        time"
