@@ -102,11 +102,19 @@ class Machine:
             raise CannotTry("needs root")
         if user == "root" or os.getuid() != 0:
             return pwd.getpwuid(os.getuid())
+        with contextlib.suppress(KeyError):  # also one that a killed call left
+            self._made_user = bool(pwd.getpwnam(USER))
         if not self._made_user:
-            # A log-in user without the right to install anything.
             self._run("useradd", "--no-create-home", "--shell", "/bin/bash", USER)
             self._made_user = True
         return pwd.getpwnam(USER)
+
+    def prepare(self, python: str) -> None:
+        """Installs the system packages, which an ordinary user is told to ask for."""
+        if shutil.which(python) is None:
+            raise CannotTry("no such interpreter")
+        if os.getuid() == 0:
+            self._run(str(ROOT / ".ci" / "system-packages"), python)
 
     def put(self, source: str, folder: Path) -> None:
         """Puts a fresh clone or unpacked sdist there."""
@@ -207,6 +215,7 @@ def steps(folder: Path, elsewhere: Path) -> Iterator[tuple[str, list[str], Path]
 def try_case(machine: Machine, case: Case, number: int) -> str:
     """Runs the steps; returns what went wrong, or nothing."""
     account = machine.account(case.user)
+    machine.prepare(case.python)
     home = (
         machine.base / f"home {number}" if case.folder == "awkward" else machine.base / f"{number}"
     )
