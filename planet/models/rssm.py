@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +60,7 @@ class RSSM(nn.Module):
         self.activation: str = config.activation
         self.stddev = "add"  # min_stddev is added
         self.min_stddev = config.min_stddev
-        float32 = {"dtype": torch.float32}  # whatever the default is: the planner's arithmetic
+        float32: Any = {"dtype": torch.float32}  # whatever the default is: the planner's arithmetic
         self.input = nn.Linear(state + action_size, hidden, **float32)
         self.gru = nn.GRUCell(hidden, belief, **float32)  # only its parameters are used
         self.prior_hidden = nn.Linear(belief, hidden, **float32)

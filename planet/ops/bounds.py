@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
+from planet.ops.tracing import has_values
 from planet.scalars import check_float32
 from planet.short_repr import short_repr
 
@@ -158,12 +158,10 @@ def _check_order(low: float | Tensor, high: float | Tensor) -> None:
     lower, upper = (
         torch.as_tensor(bound, dtype=torch.float32, device="cpu") for bound in (low, high)
     )
-    shape = torch.broadcast_shapes(lower.shape, upper.shape)
-    lower, upper = lower.expand(shape), upper.expand(shape)
     swapped = ~(lower <= upper)
     if swapped.any():
         index = swapped.nonzero()[0].tolist()
-        got, most = lower[tuple(index)].item(), upper[tuple(index)].item()
+        got, most = (bound.expand_as(swapped)[tuple(index)].item() for bound in (lower, upper))
         raise ValueError(f"low: expected values <= high, got {got} above {most} at {index}")
 
 
@@ -171,5 +169,4 @@ def _readable(value: float | Tensor) -> bool:
     """Whether a look at the values costs nothing; traced tensors have none."""
     if not isinstance(value, Tensor):
         return True
-    fake = torch.compiler.is_compiling() or isinstance(value, FakeTensor)
-    return value.device.type == "cpu" and not fake
+    return value.device.type == "cpu" and has_values(value)

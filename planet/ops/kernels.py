@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from planet import advice
 from planet.noise import resolve_seeds
 from planet.ops.checks import PRECISIONS
+from planet.ops.tracing import constant, may_be_kept
 from planet.ops.variants import VARIANTS, chosen_variant
 from planet.weights import RolloutWeights
 
@@ -63,7 +63,7 @@ class CpuKernels:
         packed = weights._cache.get(key)
         if packed is None:
             packed = torch.ops.planet.pack_weights(tensors(weights), sizes(weights), isa, kind)
-            if _is_real(packed):
+            if may_be_kept(packed):
                 weights._cache[key] = packed
         return packed, sizes(weights), float(weights.min_stddev), isa, kind
 
@@ -181,7 +181,7 @@ class CudaKernels:
             packed = self.call(
                 "pack_weights", tensors(weights), sizes(weights), 0, _index(precision)
             )
-            if tracing or not _is_real(packed):
+            if tracing or not may_be_kept(packed):
                 return packed  # type: ignore[no-any-return]
             stream = self._current_stream(weights.device)
             stream.synchronize()
@@ -233,15 +233,10 @@ def tensors(weights: RolloutWeights) -> list[Tensor]:
     return [tensor for tensor in found if tensor is not None]
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant
 def _instruction_set(extension: Any) -> tuple[int, str, bool]:
     """Number, name and whether it has int8 kernels; torch.compile keeps those of its trace."""
     return extension.isa(), extension.isa_name(), extension.has_int8()
-
-
-def _is_real(packed: Tensor) -> bool:
-    """Whether a result may be kept: not what torch.export, or a mode of torch's, only traces."""
-    return not torch.compiler.is_exporting() and not isinstance(packed, FakeTensor)
 
 
 def _index(precision: str) -> int:

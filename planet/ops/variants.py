@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import torch
+from planet.ops.tracing import constant
 
 VARIANTS = ("portable", "persistent")  # in the order of csrc/cem.h
 """portable: a rollout and a refit per iteration; every device and size.
@@ -39,7 +39,7 @@ def cuda_variant(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant
 def chosen_variant() -> str:
     """The variant of plans made here and now; torch.compile keeps that of its trace."""
     return _chosen.get()
