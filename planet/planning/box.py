@@ -49,8 +49,15 @@ class Box:
         return Box(lower, upper, as_float32((least + most) / 2), as_float32((most - least) / 2))
 
     def to(self, device: torch.device) -> Box:
-        """Returns the box on `device`; floats are at home on every one."""
-        return Box(*(_to(part, device) for part in self._parts()))
+        """Returns the box on `device`; floats are at home on every one.
+
+        Raises:
+          ValueError: its bounds came from another device, and on the CPU their values are seen to
+            be wrong.
+        """
+        box = Box(*(_to(part, device) for part in self._parts()))
+        check_bounds(box.low, box.high)
+        return box
 
     def check_shapes(self, batch: int, size: int) -> None:
         """Checks that the bounds serve B problems and A dimensions.
@@ -74,11 +81,10 @@ class Box:
         Returns:
           float32 mean and stddev.
         """
-        mean = torch.empty(shape, dtype=torch.float32, device=device)
-        width = torch.empty_like(mean)
-        for out, value in ((mean, self.middle), (width, self.half_width)):
-            out.copy_(value.expand(shape)) if isinstance(value, Tensor) else out.fill_(value)
-        return mean, width.mul_(stddev).clamp_(max=LARGEST_FLOAT32)
+        mean, width = (_filled(part, shape, device) for part in (self.middle, self.half_width))
+        if stddev != 1.0:
+            width.mul_(stddev).clamp_(max=LARGEST_FLOAT32)
+        return mean, width
 
     def clip(self, action: Tensor) -> Tensor:
         """Clips actions [..., A]; floats are arguments of a kernel, not tensors to copy."""
@@ -100,6 +106,12 @@ def _doubles(bound: float | Tensor, other: float | Tensor) -> Tensor:
         return bound.double()
     assert isinstance(other, Tensor)
     return torch.full_like(other, as_float32(bound), dtype=torch.float64)
+
+
+def _filled(part: float | Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    if isinstance(part, Tensor):
+        return part.expand(shape).clone(memory_format=torch.contiguous_format)
+    return torch.full(shape, part, dtype=torch.float32, device=device)
 
 
 def _to(part: float | Tensor, device: torch.device) -> float | Tensor:
