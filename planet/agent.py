@@ -210,7 +210,10 @@ class Agent:
           ValueError: the shape disagrees, or a value is not finite.
         """
         self._require_reset()
-        given = np.asarray(action)
+        try:
+            given = np.asarray(action)
+        except ValueError:
+            raise ValueError(f"action: expected rows of one length, got {action!r}") from None
         if given.dtype.kind not in "iuf":
             raise TypeError(f"action: expected numbers, got dtype {given.dtype}")
         with np.errstate(over="ignore"):  # infinity is refused
@@ -265,6 +268,8 @@ class Agent:
 
     def _reset_rows(self, rows: Sequence[int]) -> None:
         latent = self._require_reset()
+        if not isinstance(rows, (Sequence, np.ndarray)):
+            raise TypeError(f"rows: expected a sequence of ints, got {type(rows).__name__}")
         rows = [whole_number("rows", row) for row in rows]
         bad = [row for row in rows if not 0 <= row < self.batch_size]
         if bad:

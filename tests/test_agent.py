@@ -196,6 +196,8 @@ def test_first_observation_follows_the_zero_action_from_the_zero_latent() -> Non
         (0.0, r"action: expected shape \[1, 2\], got \[\]"),
         ([np.nan, 0.0], "action: expected finite values"),
         ([np.inf, 0.0], "action: expected finite values"),
+        (np.array([1e300, 0.0]), "action: expected finite values"),
+        ([[0.0, 0.0], [0.0]], "action: expected rows of one length"),
     ],
 )
 def test_executed_refuses_other_shapes_and_values(action: Any, message: str) -> None:
@@ -354,6 +356,8 @@ def test_numpy_s_numbers_are_taken() -> None:
     assert np.array_equal(plain.act(frame(1, 2), True), agent.act(frame(1, 2), True))
     with pytest.raises(TypeError, match="rows: expected an int, got bool"):
         agent.reset(rows=[False, True])
+    with pytest.raises(TypeError, match="rows: expected a sequence of ints, got int"):
+        agent.reset(rows=1)  # type: ignore[arg-type]
 
 
 # ---- Errors ------------------------------------------------------------------------------------
