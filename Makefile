@@ -17,7 +17,7 @@ export TORCH ?= torch==2.13.0
 export RUN ?= runs/demo
 EPISODES ?= 10
 
-.PHONY: demo test fuzz test-loaded cpp-test check gate first-steps system clean
+.PHONY: demo test fuzz test-loaded cpp-test check gate durability first-steps system clean
 
 demo:
 	.ci/environment train . planet train --preset small --task cheetah-run --directory "$$RUN" $(DEMO)
@@ -46,6 +46,10 @@ cpp-test:
 
 gate:
 	.ci/environment train . python benchmarks/learning_gate.py
+
+# A toy run is killed at every operation on files and damaged in every way: minutes.
+durability:
+	OMP_NUM_THREADS=1 .ci/environment train,test tests python -m durability
 
 # What CI checks beside the tests: format, lints, types, ABI of the extension, the CUDA compile.
 check:

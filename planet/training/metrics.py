@@ -21,6 +21,7 @@ from planet.training.metrics_file import (
     NUMBER,
     Line,
     LostLinesError,
+    as_written,
     is_cut_short,
     numbers,
     parse_line,
@@ -118,7 +119,7 @@ class MetricsWriter:
         for data in content:
             number = (parse_line(data) or {}).get(NUMBER)
             if not is_cut_short(data) and not (isinstance(number, int) and number > lines):
-                kept.append(data if data.endswith(b"\n") else data + b"\n")
+                kept.append(as_written(data))
         lost = _losses(kept, lines, checksum)
         if lost:
             message = f"{self.path}: expected the {lines:,} lines of the checkpoint, {lost}; "

@@ -5,6 +5,7 @@ A counter's name is a word (`updates`); a scalar's has a slash (`train/total`).
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import math
@@ -76,6 +77,11 @@ def parse_line(data: bytes) -> Line | None:
     except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) and all(map(_is_number, line.values())) else None
+
+
+def as_written(data: bytes) -> bytes:
+    """Returns a line as it was before an editor put its own marks around it."""
+    return data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n") + b"\n"
 
 
 def is_cut_short(data: bytes) -> bool:

@@ -154,7 +154,14 @@ def test_a_run_goes_on_only_with_the_lines_that_it_counts_on(
         assert writer.path.read_bytes() == damaged
         MetricsWriter(tmp_path, tensorboard=False).go_back(3, checksum, accept_losses=True)
         assert fault in caplog.messages[-1]
-    for whole in (content, content[:-1], content + content[:20], content + b'{"line": 4}\n'):
+    windows = b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n")
+    for whole in (
+        content,
+        content[:-1],
+        windows,
+        content + content[:20],
+        content + b'{"line": 4}\n',
+    ):
         writer.path.write_bytes(whole)
         MetricsWriter(tmp_path, tensorboard=False).go_back(3, checksum)
         assert writer.path.read_bytes() == content

@@ -1,0 +1,109 @@
+"""Environment steps: what was simulated, through repeats, early ends, wrappers and resumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from planet.checkpoint import load_checkpoint, save_checkpoint
+from planet.config import Config, EnvironmentConfig
+from planet.replay import read_episode
+from planet.training.environment_steps import action_repeat, simulated_steps
+from planet.training.metrics import read_metrics
+from planet.training.trainer import Trainer
+
+pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
+from gymnasium.wrappers import TimeLimit
+
+from planet.envs.toy import ToyReachEnv
+from planet.training.run import open_run
+
+
+@pytest.mark.parametrize(
+    ("counted", "expected"),
+    [(7, 7), (np.int64(7), 7), (7.0, 7), (0, 0), (8, 8), (9, 8), (-1, 8), (7.5, 8), (None, 8),
+     ("7", 8), (float("nan"), 8), (float("inf"), 8), ([7], 8)],
+)  # fmt: skip
+def test_the_environments_own_count_is_taken_where_it_is_possible(
+    counted: object, expected: int
+) -> None:
+    assert simulated_steps({"control_steps": counted}, steps=4, repeat=2) == expected
+    assert simulated_steps({}, steps=4, repeat=2) == 8
+
+
+def test_action_repeat_is_the_environments_then_the_settings() -> None:
+    toy = ToyReachEnv(image_size=8, action_repeat=3)
+    settings = EnvironmentConfig(action_repeat=2)
+    assert action_repeat(settings, toy) == 3
+    assert action_repeat(settings, TimeLimit(toy, 5)) == 3
+    assert action_repeat(settings, object()) == 2
+    assert action_repeat(EnvironmentConfig(), object()) == 1
+
+
+@pytest.fixture
+def repeated(tiny: Config) -> Config:
+    """Four control steps per episode, three per action: 1 + 1 agent steps, 3 + 1 control steps."""
+    return replace(tiny, environment=replace(tiny.environment, action_repeat=3, control_steps=4))
+
+
+def make_trainer(config: Config, directory: Path) -> Trainer:
+    config = replace(config, train=replace(config.train, chunk_length=2))
+    environment = config.environment
+    toy = ToyReachEnv(
+        image_size=8,
+        action_repeat=environment.action_repeat or 1,
+        control_steps=environment.control_steps or 50,
+    )
+    return Trainer(config, directory, toy)
+
+
+def test_every_line_checkpoint_and_episode_counts_what_was_simulated(
+    repeated: Config, tmp_path: Path
+) -> None:
+    trainer = make_trainer(repeated, tmp_path)
+    trainer.run()
+    lines = read_metrics(tmp_path)
+    assert all(next(iter(line)) == "environment_steps" for line in lines)
+    assert all(line["environment_steps"] == 4 * line["episodes"] for line in lines)
+    for path in (tmp_path / "episodes").iterdir():
+        metadata = read_episode(path).metadata
+        assert (metadata["action_repeat"], metadata["environment_steps"]) == (3, 4)
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["environment_steps"] == 20
+    assert open_run(tmp_path).environment_steps == 20
+    longer = replace(repeated, train=replace(repeated.train, episodes=6))
+    resumed = make_trainer(longer, tmp_path)
+    assert resumed.environment_steps == 20
+    resumed.run()
+    assert read_metrics(tmp_path)[-1]["environment_steps"] == 24
+
+
+def test_checkpoints_without_the_counter_are_counted_from_the_episodes(
+    repeated: Config, tmp_path: Path
+) -> None:
+    make_trainer(repeated, tmp_path).run()
+    state: dict[str, Any] = load_checkpoint(tmp_path / "checkpoint.pt")
+    del state["environment_steps"], state["metrics_checksum"], state["replay"]["checksums"]
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    assert open_run(tmp_path).environment_steps == 5 * 2 * 3
+    assert make_trainer(repeated, tmp_path).environment_steps == 5 * 2 * 3
+
+
+def test_lost_episodes_and_lines_are_refused_by_name_unless_accepted(
+    repeated: Config, tmp_path: Path
+) -> None:
+    make_trainer(repeated, tmp_path).run()
+    config = replace(repeated, train=replace(repeated.train, episodes=6, chunk_length=2))
+    environment = ToyReachEnv(image_size=8, action_repeat=3, control_steps=4)
+    (tmp_path / "metrics.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"metrics.jsonl: .* missing: lines 1 to .*--accept-loss"):
+        Trainer(config, tmp_path, environment)
+    (tmp_path / "episodes" / "episode-000001.planet").unlink()
+    with pytest.raises(ValueError, match=r"episode-000001.planet \(No such file.*--accept-losses"):
+        Trainer(config, tmp_path, environment)
+    Trainer(config, tmp_path, environment, accept_losses=True).run()
+    last = Trainer(config, tmp_path, environment)  # what was accepted once is accepted for good
+    assert len(last.replay.episodes) == 5 and last.episodes == 6
