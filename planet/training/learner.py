@@ -10,6 +10,7 @@ import torch
 
 from planet.checkpoint import save_checkpoint
 from planet.config import TrainConfig
+from planet.listing import listed
 from planet.models import WorldModel
 from planet.noise import mix_seed
 from planet.replay import Chunk
@@ -128,7 +129,7 @@ class Learner:
             "update": self.updates,
         }
         save_checkpoint(batch_path, batch)
-        raise NonFiniteError(", ".join(named) or "gradient norm", batch_path)
+        raise NonFiniteError(listed(named) or "gradient norm", batch_path)
 
 
 def _finite(value: float) -> bool:
