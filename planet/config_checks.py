@@ -27,33 +27,33 @@ def _number(config: object, name: str) -> float:
 
 
 def check_finite(config: object, *names: str) -> None:
-    """Checks: numbers that are neither NaN nor infinite."""
+    """Checks that settings are numbers, neither NaN nor infinite."""
     for name in names:
         _number(config, name)
 
 
 def check_positive(config: object, *names: str) -> None:
-    """Checks: numbers above 0."""
+    """Checks that settings are numbers above 0."""
     for name in names:
         if not _number(config, name) > 0:
             raise ValueError(f"{name}: expected a value > 0, got {getattr(config, name)}")
 
 
 def check_at_least(config: object, least: float, *names: str) -> None:
-    """Checks: numbers of at least `least`."""
+    """Checks that settings are numbers of at least `least`."""
     for name in names:
         if _number(config, name) < least:
             raise ValueError(f"{name}: expected a value >= {least}, got {getattr(config, name)}")
 
 
 def check_range(config: object, name: str, first: int, last: int) -> None:
-    """Checks: a number from `first` to `last`."""
+    """Checks that a setting is a number from `first` to `last`."""
     if not first <= _number(config, name) <= last:
         raise ValueError(f"{name}: expected {first} to {last}, got {getattr(config, name)}")
 
 
 def check_text(config: object, name: str) -> None:
-    """Checks: a string that is not empty."""
+    """Checks that a setting is a string that is not empty."""
     value = getattr(config, name)
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a string, got {_received(value)}")
@@ -62,14 +62,14 @@ def check_text(config: object, name: str) -> None:
 
 
 def check_choice(config: object, name: str, choices: tuple[str, ...]) -> None:
-    """Checks: one of a few strings."""
+    """Checks that a setting is one of a few strings."""
     if getattr(config, name) not in choices:
         received = _received(getattr(config, name))
         raise ValueError(f"{name}: expected one of {list(choices)}, got {received}")
 
 
 def check_sizes(config: object, *names: str) -> None:
-    """Checks: tuples of sizes >= 1."""
+    """Checks that settings are tuples of sizes >= 1."""
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, tuple) or not value:

@@ -116,11 +116,12 @@ class Learner:
         # The total is bad whenever a term is; name the term.
         named = [name for name in bad if name != "total"] or bad
         if not named:
-            named = [
+            gradients = (
                 f"gradient of {name}"
                 for name, parameter in self.model.named_parameters()
                 if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
-            ]
+            )
+            named = [listed(gradients)]
         batch = {
             "config": asdict(self.config),
             "observation": chunk.observation.cpu(),
@@ -129,7 +130,7 @@ class Learner:
             "update": self.updates,
         }
         save_checkpoint(batch_path, batch)
-        raise NonFiniteError(listed(named) or "gradient norm", batch_path)
+        raise NonFiniteError(", ".join(named) or "gradient norm", batch_path)
 
 
 def _finite(value: float) -> bool:

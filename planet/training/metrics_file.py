@@ -91,8 +91,12 @@ def is_cut_short(data: bytes) -> bool:
 
 def numbers(lines: Iterable[Line | None]) -> list[int]:
     """The numbers of the lines that have one, in order."""
-    found = (line.get(NUMBER) for line in lines if line is not None)
-    return [int(number) for number in found if isinstance(number, int)]
+    found: list[int] = []
+    for line in lines:
+        number = line.get(NUMBER) if line is not None else None
+        if isinstance(number, int):
+            found.append(number)
+    return found
 
 
 def wrong_numbers(found: Sequence[int], last: int | None = None) -> str:
