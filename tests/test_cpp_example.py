@@ -53,7 +53,7 @@ def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess
     environment = {k: v for k, v in os.environ.items() if k != "PLANET_CPU_ISA"} | {"PATH": PATH}
     done = subprocess.run(
         [str(word) for word in command],
-        capture_output=True, text=True, timeout=600, env=environment,
+        capture_output=True, text=True, timeout=1800, env=environment,
     )  # fmt: skip
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done

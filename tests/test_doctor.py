@@ -316,7 +316,7 @@ def test_crash_or_hang_of_the_driver_is_reported_with_the_other_library(
     if used is not None:
         monkeypatch.setenv("MUJOCO_GL", used)
     monkeypatch.setattr(doctor, "_RENDER_TEST", program)
-    found = render_test(seconds=1 if "sleep" in program else 600)
+    found = render_test(seconds=1 if "sleep" in program else 1800)
     assert finding in found["error"]
     assert f"MUJOCO_GL={other} {advice.program()} doctor" in found["fix"]
 

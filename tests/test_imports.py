@@ -53,7 +53,7 @@ def run_blocked(code: str, without_extension: bool = False) -> str:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
     done = subprocess.run(
         [sys.executable, "-c", f"{blocker}\n{code}"],
-        capture_output=True, text=True, timeout=600, env=environment,
+        capture_output=True, text=True, timeout=1800, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

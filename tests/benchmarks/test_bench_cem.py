@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 def run(script: str, *arguments: object) -> str:
     done = subprocess.run(
         [sys.executable, BENCHMARKS / script, *map(str, arguments)],
-        capture_output=True, text=True, timeout=600,
+        capture_output=True, text=True, timeout=1800,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 def run(*command: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=600, env=environment
+        list(map(str, command)), capture_output=True, text=True, timeout=1800, env=environment
     )
 
 
@@ -79,7 +79,7 @@ def test_a_section_that_hangs_costs_itself_alone(tmp_path: Path) -> None:
         'fails) echo \'{"ns": 5}\'; echo \'{"error": "no memory"}\'; exit 1 ;; esac\n'
     )
     program.chmod(0o755)
-    seconds = {"hangs": 1.0, "works": 600.0, "fails": 600.0}
+    seconds = {"hangs": 1.0, "works": 1800.0, "fails": 1800.0}
     results = {n: gpu_first_run.run_section(program, n, limit) for n, limit in seconds.items()}
     assert results["hangs"] == {"figures": [], "error": "did not end within 1 s"}
     assert results["works"] == {"figures": [{"ns": 5}]}

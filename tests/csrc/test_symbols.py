@@ -52,7 +52,7 @@ FORBIDDEN = {
 
 def output(*command: object) -> str:
     return subprocess.run(
-        [str(word) for word in command], check=True, capture_output=True, text=True, timeout=600
+        [str(word) for word in command], check=True, capture_output=True, text=True, timeout=1800
     ).stdout
 
 

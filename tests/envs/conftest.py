@@ -29,7 +29,7 @@ def opengl() -> str:
 def run_script(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Runs a script in a fresh interpreter: `run_script(text, NAME="value" or None)`."""
 
-    def run(text: str, timeout: float = 600.0, **variables: str | None):
+    def run(text: str, timeout: float = 1800.0, **variables: str | None):
         environment = dict(os.environ)
         environment.pop("MUJOCO_GL", None)
         environment.pop("PYOPENGL_PLATFORM", None)

@@ -46,7 +46,7 @@ else:
 
 
 def test_without_the_extension_fused_says_why() -> None:
-    subprocess.run([sys.executable, "-c", WITHOUT_EXTENSION], check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", WITHOUT_EXTENSION], check=True, timeout=1800)
 
 
 Call = Callable[[], Any]

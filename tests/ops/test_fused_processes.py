@@ -40,9 +40,9 @@ def test_a_forked_process_plans_the_same() -> None:
         process = context.Process(target=child, args=(queue,))
         process.start()
         try:
-            assert queue.get(timeout=600) == expected
+            assert queue.get(timeout=1800) == expected
         finally:
-            process.join(timeout=600)
+            process.join(timeout=1800)
             if process.is_alive():
                 process.kill()
     assert process.exitcode == 0

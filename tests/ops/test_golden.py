@@ -189,7 +189,7 @@ def test_the_script_reproduces_the_stored_files(tmp_path: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     subprocess.run(
         [sys.executable, *script, "--output", tmp_path],
-        check=True, timeout=600, env=environment, cwd=FOLDER.parent,
+        check=True, timeout=1800, env=environment, cwd=FOLDER.parent,
     )  # fmt: skip
     names = {path.name for path in FOLDER.glob("*.npz")}
     assert names == {path.name for path in tmp_path.glob("*.npz")}

@@ -25,7 +25,7 @@ pytestmark = needs_extension
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
 INT8 = bool(fused._C and fused._C.has_int8())
 ENDLESS = 1 << 16  # iterations; far more than a test has time for
-GUARD = 600.0  # seconds; ends what hangs, however busy the machine
+GUARD = 1800.0  # seconds; ends what hangs, however busy the machine
 FOLDER = Path(__file__).parents[1]
 
 
