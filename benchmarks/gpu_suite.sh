@@ -18,6 +18,7 @@ export CDPATH= # cd goes where it is told
 REPO=$(cd -- "$(dirname -- "$0")/.." && pwd)
 PYTHON=${PYTHON:-python3}
 TOTAL=${TOTAL:-540} # seconds
+PATIENCE=${PATIENCE:-1} # times the stages' limits, for a busy machine
 OUT=$(mkdir -p -- "${1:-${OUT:-gpu_results}}" && cd -- "${1:-${OUT:-gpu_results}}" && pwd)
 shift $(($# > 0))
 ONLY=" $* "
@@ -51,7 +52,7 @@ wanted() { [ "$ONLY" = "  " ] || [[ $ONLY == *" $1 "* ]]; }
 
 # stage NAME SECONDS gpu|any COMMAND: runs a command of bash, with its output into the log.
 stage() {
-  local name=$1 limit=$2 needs=$3 command=$4 began=$SECONDS left=$((ends - SECONDS)) status
+  local name=$1 limit=$(($2 * PATIENCE)) needs=$3 command=$4 began=$SECONDS left=$((ends - SECONDS)) status
   wanted "$name" || return 0
   if [ "$needs" = gpu ] && [ $GPU = no ]; then
     row "$name" "skipped: no GPU" 0

@@ -28,7 +28,8 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 
 @without_gpu
 def test_stages_that_need_a_gpu_are_skipped_and_the_suite_fails(tmp_path: Path) -> None:
-    done = run("bash", BENCHMARKS / "gpu_suite.sh", tmp_path, "facts", "smoke", "plans")
+    patient = ("env", "TOTAL=1800", "PATIENCE=90")
+    done = run(*patient, "bash", BENCHMARKS / "gpu_suite.sh", tmp_path, "facts", "smoke", "plans")
     assert done.returncode == 1
     summary = (tmp_path / "summary.txt").read_text()
     assert "facts          passed" in summary
