@@ -2,13 +2,12 @@
 
 The file is what `torch.save` writes, followed by 16 bytes: magic b"PLANETCK", format version
 (uint32) and the CRC-32 of everything before it (uint32), little-endian. torch's own reader
-ignores the end and compares no checksums.
+ignores the end and compares no checksums; ours is `planet.tensor_archive`.
 """
 
 from __future__ import annotations
 
 import io
-import pickle
 import struct
 import zlib
 from collections import OrderedDict
@@ -19,21 +18,30 @@ import torch
 from torch import Tensor
 
 from planet.atomic import atomic_write, read_file
+from planet.tensor_archive import DTYPES, PLAIN_TYPES, read_archive
 
 _MAGIC = b"PLANETCK"
 _VERSION = 1
 _ENDING = struct.Struct("<8sI")
 _CHECKSUM = struct.Struct("<I")
-_PLAIN_TYPES = (bool, int, float, str, type(None))
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, cut short, newer than this release, or no checkpoint at all."""
+    """A checkpoint is damaged, foreign, of another release, or no checkpoint at all.
+
+    Attributes:
+      path: the file.
+      reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint's bytes are not those that were written: it was cut short or changed."""
 
 
 def save_checkpoint(path: Path | str, payload: dict[str, Any]) -> None:
@@ -42,8 +50,8 @@ def save_checkpoint(path: Path | str, payload: dict[str, Any]) -> None:
     Args:
       path: file to write; its directory must exist.
       payload: None, bool, int, float, str, tensors, and lists, tuples and dicts of them, e.g.
-        `state_dict()`s, counters, random states and the run's settings as a dict. Tensors that
-        are views are stored without the rest of their memory.
+        `state_dict()`s, counters, random states and the run's settings as a dict. Tensors are
+        real numbers of the usual types; views are stored without the rest of their memory.
 
     Raises:
       TypeError: the payload holds something else; the message names the key.
@@ -59,7 +67,7 @@ def save_checkpoint(path: Path | str, payload: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint with `weights_only=True`, after comparing its checksums.
+    """Reads a checkpoint after comparing its checksum; whatever it holds, none of it is run.
 
     Args:
       path: checkpoint file.
@@ -71,36 +79,36 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dic
 
     Raises:
       FileNotFoundError: there is no such file.
-      CheckpointError: the file is no intact checkpoint of a format this release reads; the
-        message names the file and the reason.
+      DamagedCheckpointError: the file was cut short or changed.
+      CheckpointError: the file is no checkpoint of a format this release reads; the message
+        names the file and the reason.
     """
     path = Path(path)
-    content = io.BytesIO(_intact_content(path))
     try:
-        payload: dict[str, Any] = torch.load(content, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(path, f"cannot be read: {reason}") from error
-    return payload
+        return read_archive(_intact_content(path), device)
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(path, f"cannot be read: {error}") from error
 
 
 def _intact_content(path: Path) -> bytes:
     """Returns what torch.save wrote, after comparing the checksum."""
+    if path.exists() and not path.is_file():  # reading a named pipe would never end
+        raise CheckpointError(path, "is no regular file")
     content = read_file(path)
     size = len(content) - _ENDING.size - _CHECKSUM.size
     magic, version = _ENDING.unpack_from(content, size) if size >= 0 else (b"", 0)
     if magic != _MAGIC:
-        raise CheckpointError(path, f"is truncated or no checkpoint ({len(content)} bytes)")
+        raise DamagedCheckpointError(path, f"is truncated or no checkpoint ({len(content)} bytes)")
     if version != _VERSION:
         newer = "is newer than" if version > _VERSION else "is not"
         raise CheckpointError(
             path, f"format version {version} {newer} the one this release reads ({_VERSION})"
         )
-    if (
-        zlib.crc32(memoryview(content)[: -_CHECKSUM.size])
-        != _CHECKSUM.unpack(content[-_CHECKSUM.size :])[0]
-    ):
-        raise CheckpointError(path, "checksum does not match")
+    checksum = zlib.crc32(memoryview(content)[: -_CHECKSUM.size])
+    if checksum != _CHECKSUM.unpack(content[-_CHECKSUM.size :])[0]:
+        raise DamagedCheckpointError(path, "checksum does not match")
     return content[:size]
 
 
@@ -118,8 +126,13 @@ def _plain(name: str, value: object) -> Any:
         return items if isinstance(value, list) else tuple(items)
     if type(value) in (Tensor, torch.nn.Parameter):
         assert isinstance(value, Tensor)
+        if value.dtype not in DTYPES or value.layout != torch.strided or value.is_quantized:
+            raise TypeError(
+                f"{name}: expected a dense tensor of {', '.join(map(str, DTYPES))}, "
+                f"got {value.layout}, {value.dtype}"
+            )
         return _compact(value)
-    if type(value) in _PLAIN_TYPES:
+    if type(value) in PLAIN_TYPES:
         return value
     raise TypeError(
         f"{name}: expected None, bool, int, float, str, a tensor, or a list, tuple or dict of "

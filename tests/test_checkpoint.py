@@ -1,7 +1,9 @@
+import contextlib
 import io
 import os
 import re
 import struct
+import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -101,6 +103,8 @@ def test_parameters_and_views_are_stored_alone(tmp_path: Path) -> None:
         ({"a": {1, 2}}, "got builtins.set"),
         ({"a": {(1, 2): 3}}, "payload['a']: expected keys of type str or int, got (1, 2)"),
         ({"a": nn.Linear(1, 1)}, "got torch.nn.modules.linear.Linear"),
+        ({"a": torch.zeros(2, dtype=torch.complex64)}, "payload['a']: expected a dense tensor"),
+        ({"a": torch.eye(2).to_sparse()}, "payload['a']: expected a dense tensor"),
     ],
 )
 def test_other_types_are_refused_by_key(tmp_path: Path, value: Any, message: str) -> None:
@@ -171,17 +175,132 @@ def test_torch_alone_reads_the_file(tmp_path: Path) -> None:
     assert_equal(torch.load(tmp_path / "c.pt", weights_only=True), payload())
 
 
+# ---- Content that somebody made up, with a right checksum ---------------------------------------
+
+
+def framed(path: Path, archive: bytes) -> Path:
+    """Writes a file that passes for an intact checkpoint."""
+    content = archive + struct.pack("<8sI", b"PLANETCK", 1)
+    path.write_bytes(content + struct.pack("<I", zlib.crc32(content)))
+    return path
+
+
+def stored(payload: Any) -> bytes:
+    content = io.BytesIO()
+    torch.save(payload, content)
+    return content.getvalue()
+
+
+def rebuilt(archive: bytes, compress: int = zipfile.ZIP_STORED, **entries: bytes) -> bytes:
+    """The archive with other entries, by the end of their names; dots are written as __."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(content, "w") as new:
+        for name in old.namelist():
+            key = name.partition("/")[2].replace(".", "__").replace("/", "_")
+            new.writestr(name, entries.get(key, old.read(name)), compress)
+    return content.getvalue()
+
+
+def pickled(archive: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        return file.read("archive/data.pkl")
+
+
+def refusal(path: Path, archive: bytes) -> str:
+    with pytest.raises(CheckpointError, match=re.escape(f"{path}: cannot be read: ")) as caught:
+        load_checkpoint(framed(path, archive))
+    assert "\n" not in str(caught.value)
+    return caught.value.reason
+
+
 def test_loading_runs_no_code(tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> Any:
             return os.mkdir, (str(tmp_path / "attacked"),)
 
-    path = tmp_path / "c.pt"
-    save_checkpoint(path, {})
-    stored = io.BytesIO()
-    torch.save({"payload": Attack()}, stored)
-    content = stored.getvalue() + path.read_bytes()[-16:-4]
-    path.write_bytes(content + struct.pack("<I", zlib.crc32(content)))
-    with pytest.raises(CheckpointError, match=r"c\.pt: cannot be read"):
-        load_checkpoint(path)
+    reason = refusal(tmp_path / "c.pt", stored({"payload": Attack()}))
+    assert "names posix.mkdir, which no checkpoint holds" in reason
     assert not (tmp_path / "attacked").exists()
+
+
+def test_compressed_entries_are_not_inflated(tmp_path: Path) -> None:
+    bomb = rebuilt(stored({"a": torch.zeros(1 << 22)}), zipfile.ZIP_DEFLATED)
+    assert len(bomb) < 1 << 18
+    assert "is compressed" in refusal(tmp_path / "c.pt", bomb)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        # The numbers of "a": zeros(3) in the pickle are its length 3 and its size (3,).
+        (b"K\x03t", b"J\xff\xff\xff\x7ft", "expected 2147483647 x torch.float32, got 3"),
+        (b"K\x03\x85", b"J\xff\xff\xff\x7f\x85", "leaves its memory of 3"),
+        (b"K\x03\x85", b"J\xff\xff\xff\xff\x85", "expected sizes of 0 or more"),
+        (b"K\x03\x85", b"K\x02K\x02\x86", "expected as many strides as sizes"),
+        (b"FloatStorage", b"DoubleStorage", "buffer"),
+        (b"FloatStorage", b"ComplexFloatStorage", "names torch.ComplexFloatStorage"),
+        (b"_rebuild_tensor_v2", b"_rebuild_sparse_tensor", "names torch._utils._rebuild_sparse"),
+        (b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009", "archive/data/9"),
+        (b"K\x03t", b"c__builtin__\nbytearray\nM\xff\xff\x85Rt", "names __builtin__.bytearray"),
+        (b"K\x03t", b"\x96\x00\x00\x00\x00\xff\x00\x00\x00t", "KeyError"),  # BYTEARRAY8
+        (b"}", b"]", ""),
+        (b"}", b"", ""),
+    ],
+)  # fmt: skip
+def test_what_the_pickle_claims_is_compared_with_what_is_there(
+    tmp_path: Path, old: bytes, new: bytes, reason: str
+) -> None:
+    archive = stored({"a": torch.zeros(3)})
+    changed = pickled(archive).replace(old, new)
+    assert changed != pickled(archive)
+    assert reason in refusal(tmp_path / "c.pt", rebuilt(archive, data__pkl=changed))
+
+
+@pytest.mark.parametrize(
+    "pickle", [b"", b"\x80\x02}.", b"\x80\x02K\x01.", b"\x80\x02}q\x00", b"junk"]
+)
+def test_a_pickle_of_something_else_is_a_named_error(tmp_path: Path, pickle: bytes) -> None:
+    archive = rebuilt(stored({}), data__pkl=pickle)
+    if pickle == b"\x80\x02}.":
+        assert load_checkpoint(framed(tmp_path / "c.pt", archive)) == {}
+    else:
+        refusal(tmp_path / "c.pt", archive)
+
+
+def test_containers_that_hold_themselves_or_another_twice_are_refused(tmp_path: Path) -> None:
+    loop: dict[str, Any] = {}
+    loop["loop"] = loop
+    laughs: list[Any] = ["ha"]
+    for _ in range(64):
+        laughs = [laughs, laughs]
+    for payload in (loop, {"a": laughs}):
+        assert "twice" in refusal(tmp_path / "c.pt", stored(payload))
+
+
+def test_deep_nests_are_read_or_refused_without_an_end_of_the_stack(tmp_path: Path) -> None:
+    deep = b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * 50_000 + b"a" * 49_999 + b"s."
+    archive = rebuilt(stored({}), data__pkl=deep)
+    assert list(load_checkpoint(framed(tmp_path / "c.pt", archive))) == ["a"]
+
+
+def test_every_error_of_changed_content_is_a_checkpoint_error(tmp_path: Path) -> None:
+    archive = stored({"a": torch.arange(5), "b": [1, 2.5, None, ("text", True)]})
+    generator = np.random.default_rng(0)
+    for number in range(300):
+        changed = bytearray(archive)
+        # Half of the changes hit the pickle, which says what everything is.
+        start = archive.index(b"\x80\x02}") if number % 2 else 0
+        stop = start + len(pickled(archive)) if number % 2 else len(archive)
+        for _ in range(generator.integers(1, 4)):
+            changed[generator.integers(start, stop)] = generator.integers(256)
+        content = bytes(changed)
+        if number % 2:
+            content = rebuilt(archive, data__pkl=content[start:stop])
+        with contextlib.suppress(CheckpointError):
+            load_checkpoint(framed(tmp_path / "c.pt", content))
+
+
+def test_a_name_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match="is no regular file"):
+        load_checkpoint(tmp_path / "c.pt")
