@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from planet import advice
+from planet.cli.output import complain, say
 from planet.doctor import examine
 
 HELP = """\
@@ -20,10 +20,11 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     if arguments:
         wrong = [argument for argument in arguments if argument not in ("-h", "--help")]
-        print(f"planet doctor: expected no options, got {' '.join(wrong)}" if wrong
-              else advice.with_program(HELP),
-              file=sys.stderr if wrong else sys.stdout)  # fmt: skip
-        return 2 if wrong else 0
+        if wrong:
+            complain(f"planet doctor: expected no options, got {' '.join(wrong)}")
+            return 2
+        say(advice.with_program(HELP))
+        return 0
     report = examine()
-    print(report.text())
+    say(report.text())
     return 0 if report.healthy else 1

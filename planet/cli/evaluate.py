@@ -24,7 +24,7 @@ from planet.training.evaluate import (
     write_scores,
 )
 from planet.training.plots import plot_learning_curve
-from planet.training.progress import Progress
+from planet.training.progress import Progress, guarded
 from planet.training.run import Run, open_environment, open_run
 from planet.training.threads import cpu_threads
 from planet.training.video import imagine_episode, write_video
@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     trained.agent.planner.try_out(trained.agent.weights)
     seed = trained.config.train.seed if options.seed is None else options.seed
     environment = open_environment(trained)
-    progress = make_progress()
+    progress = guarded(make_progress())
     planner = trained.config.planner
     budget = "" if planner.budget_ms is None else f", budget {planner.budget_ms:g} ms"
     progress.message(

@@ -11,6 +11,7 @@ import tyro
 
 from planet import advice
 from planet.atomic import replaceable
+from planet.cli.output import say
 from planet.training.run import open_run
 from planet.weight_file import save_weights
 from planet.weights import RolloutWeights
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     trained = open_run(options.run_dir, device="cpu")
     weights = trained.agent.world_model.rollout_weights()
     save_weights(weights, options.file)
-    print(
+    say(
         f"{trained.config.environment.task}: weights after {trained.episodes} episodes and "
         f"{trained.updates} updates\n{_sizes(weights)}\n"
         f"written to {options.file} ({options.file.stat().st_size:,} bytes)"

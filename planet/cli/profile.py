@@ -13,6 +13,7 @@ import tyro
 
 from planet import advice
 from planet.atomic import atomic_write, replaceable
+from planet.cli.output import say
 from planet.config import Config, ModelConfig, PlannerConfig, TrainConfig
 from planet.planning import CEMPlanner
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
@@ -116,14 +117,14 @@ def run(arguments: Sequence[str]) -> int:
     directory = options.run_dir
     comparison = _bare(options) if directory is None else _trained(options, directory)
     result = comparison if options.compare else comparison.first
-    print(result.table())
+    say(result.table())
     if options.json is not None:
         with atomic_write(options.json) as file:
             file.write((json.dumps(result.to_dict(), indent=2) + "\n").encode())
-        print(f"\nwritten to {options.json}")
+        say(f"\nwritten to {options.json}")
     if options.plot is not None:
         plot_latency(comparison, options.plot, _title(comparison.first))
-        print(f"\ndrawn into {options.plot}")
+        say(f"\ndrawn into {options.plot}")
     return 0
 
 

@@ -88,7 +88,9 @@ class Bars(Lines):
 
 def make_progress() -> Progress:
     """Bars when a person watches, lines when the output goes to a file or a pipe."""
-    return Bars() if sys.stdout.isatty() and sys.stderr.isatty() else Lines()
+    streams = (sys.stdout, sys.stderr)
+    watched = all(stream is not None and stream.isatty() for stream in streams)
+    return Bars() if watched else Lines()
 
 
 def unit_of(stage: str) -> str:

@@ -23,7 +23,7 @@ from planet.training.collect import (
     run_episode,
     zero_policy,
 )
-from planet.training.progress import Progress, Silent
+from planet.training.progress import Progress, guarded
 from planet.training.run import Run
 from planet.training.seeds import evaluation_seeds
 from planet.training.trainer import make_world_model
@@ -119,7 +119,7 @@ def play(
     """
     if episodes < 1:
         raise ValueError(f"episodes: expected at least 1, got {episodes}")
-    report: Progress = progress or Silent()
+    report = guarded(progress)
     played: list[Episode] = []
     steps = 0
     for index in range(episodes):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import logging
+from contextlib import suppress
+from typing import Any, Protocol
+
+_LOGGER = logging.getLogger("planet")
 
 
 class Progress(Protocol):
@@ -35,3 +39,52 @@ class Silent:
 
     def message(self, text: str) -> None:
         """Does nothing."""
+
+
+class Guarded:
+    """Passes reports on until one fails; then says so once and stays silent.
+
+    A terminal that is gone, a closed pipe, a full disk or a fault in a reporter must not end what
+    it reports about. Interrupts pass.
+
+    Attributes:
+      broken: whether a report failed.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.broken = False
+
+    def start(self, stage: str, total: int) -> None:
+        """A stage of `total` steps begins."""
+        self._report("start", stage, total)
+
+    def advance(self, **values: float) -> None:
+        """One step is done."""
+        self._report("advance", **values)
+
+    def finish(self) -> None:
+        """The stage ended."""
+        self._report("finish")
+
+    def message(self, text: str) -> None:
+        """One line for the reader."""
+        self._report("message", text)
+
+    def _report(self, what: str, /, *arguments: Any, **values: float) -> None:
+        if self.broken:
+            return
+        try:
+            getattr(self._progress, what)(*arguments, **values)
+        except Exception as error:
+            self.broken = True
+            with suppress(Exception):
+                _LOGGER.warning(
+                    "progress cannot be shown any more (%s: %s); the work goes on",
+                    type(error).__name__, error,
+                )  # fmt: skip
+
+
+def guarded(progress: Progress | None) -> Guarded:
+    """Makes a reporter harmless; None reports nothing."""
+    return progress if isinstance(progress, Guarded) else Guarded(progress or Silent())

@@ -1,0 +1,66 @@
+"""Output that must not stand in the way: what cannot be written is dropped, the work goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+
+def say(text: str) -> bool:
+    """Prints a line on the standard output; returns whether that worked."""
+    return _write(sys.stdout, text)
+
+
+def complain(text: str) -> bool:
+    """Prints a line on the standard error; returns whether that worked."""
+    return _write(sys.stderr, text)
+
+
+def open_missing_streams() -> None:
+    """Gives the null device to the standard streams that the caller closed (`>&-`).
+
+    The next file to be opened would take a closed stream's number, and what a library prints
+    would end up in it.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+
+
+def settle_streams() -> bool:
+    """Empties the buffers of the standard streams; returns whether that worked.
+
+    What cannot be written any more goes to the null device: Python writes it once more at exit,
+    and a failure there would replace the exit status by 120.
+    """
+    out, err = _settle(sys.stdout), _settle(sys.stderr)
+    return out and err
+
+
+def _write(stream: TextIO | None, text: str) -> bool:
+    if stream is None:
+        return False
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError):  # ValueError: the stream was closed
+        return False
+    return True
+
+
+def _settle(stream: TextIO | None) -> bool:
+    if stream is None:
+        return True
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):  # a stream without a descriptor, as in tests
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+            stream.flush()
+        return False
+    return True
