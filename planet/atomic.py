@@ -54,7 +54,7 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     target = replaceable(path)
-    temporary = target.parent / f".planet-{secrets.token_hex(8)}.tmp"
+    temporary = temporary_beside(target)
     with named_errors(path, temporary):
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -75,6 +75,11 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
             _sync_directory(directory)
         finally:
             os.close(directory)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Returns a name that nobody can foresee, in the same directory; see `remove_temporaries`."""
+    return path.parent / f".planet-{secrets.token_hex(8)}.tmp"
 
 
 def replaceable(path: Path | str) -> Path:

@@ -31,7 +31,8 @@ T = TypeVar("T")
 
 # Settings that came after 0.1.0: what runs did that were started without them.
 _BEFORE: dict[str, dict[str, Any]] = {
-    "planner": {"precision": "fp32", "budget_ms": None, "variant": None}
+    "planner": {"precision": "fp32", "budget_ms": None, "variant": None},
+    "train": {"checkpoint_updates": 1000},
 }
 
 
@@ -186,6 +187,7 @@ class TrainConfig:
     evaluation_interval: int = 25  # collected episodes between two evaluations; 0: never [O]
     evaluation_episodes: int = 10  # without exploration noise, seeds of their own [P Sec. 5]
     checkpoint_interval: int = 1  # collected episodes between two checkpoints [O]
+    checkpoint_updates: int = 1000  # gradient steps between two checkpoints [O]
     device: str = "cpu"  # of the model and its training
     threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]
 
@@ -193,7 +195,7 @@ class TrainConfig:
         check_positive(
             self, "episodes", "seed_episodes", "batch_size", "chunk_length", "recent_draws",
             "learning_rate", "adam_epsilon", "gradient_clip_norm", "evaluation_episodes",
-            "checkpoint_interval",
+            "checkpoint_interval", "checkpoint_updates",
         )  # fmt: skip
         check_at_least(
             self, 0, "initial_updates", "updates_per_episode", "learning_rate_warmup",

@@ -23,10 +23,11 @@ from planet.models import WorldModel
 from planet.ops.variants import chosen_variant
 from planet.planning import CEMPlanner
 from planet.replay import Chunk, Episode
+from planet.training.initial_model import make_world_model
 from planet.training.learner import Learner
 from planet.training.loss import sequence_loss
 from planet.training.progress import Silent
-from planet.training.trainer import Trainer, make_world_model
+from planet.training.trainer import Trainer
 
 pytest.importorskip("gymnasium")
 SECTIONS = ("environment", "model", "planner", "train")
@@ -361,6 +362,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.evaluation_interval": (run, 1),
     "train.evaluation_episodes": (run, 2, EVALUATE),
     "train.checkpoint_interval": (saves, 2, changed(TINY, "train.episodes", 5)),
+    "train.checkpoint_updates": (saves, 1, changed(TINY, "train.initial_updates", 3)),
     "train.device": (device, "meta"),
     "train.threads": (threads, 2),
 }  # fmt: skip
@@ -473,6 +475,7 @@ REFUSED: dict[str, list[object]] = {
     "train.evaluation_interval": [*NEGATIVE, 2.0],
     "train.evaluation_episodes": NOT_POSITIVE,
     "train.checkpoint_interval": NOT_POSITIVE,
+    "train.checkpoint_updates": [*NOT_POSITIVE, 1.5],
     "train.device": ["", 0, None],
     "train.threads": [*NEGATIVE, 2.0],
 }
@@ -541,7 +544,7 @@ def test_unknown_setting_is_refused(section: str) -> None:
 
 
 LATER = {("planner", "precision"): "fp32", ("planner", "budget_ms"): None,
-         ("planner", "variant"): None}  # fmt: skip
+         ("planner", "variant"): None, ("train", "checkpoint_updates"): 1000}  # fmt: skip
 
 
 def test_missing_settings_are_refused() -> None:

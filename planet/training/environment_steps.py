@@ -9,11 +9,9 @@ actions count; evaluations do not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from planet.config import EnvironmentConfig
-from planet.replay import read_info
 
 
 def action_repeat(config: EnvironmentConfig, environment: Any) -> int:
@@ -45,20 +43,3 @@ def simulated_steps(info: Mapping[str, Any], steps: int, repeat: int) -> int:
     except (TypeError, ValueError, OverflowError):
         exact = -1
     return exact if 0 <= exact <= steps * repeat else steps * repeat
-
-
-def kept_steps(state: Mapping[str, Any], directory: Path, repeat: int) -> int:
-    """Returns the counter of a checkpoint; for those of 0.1.0, which have none, it counts files.
-
-    Args:
-      state: the checkpoint.
-      directory: of the run.
-      repeat: R.
-
-    Raises:
-      OSError, CorruptEpisodeError: an episode cannot be read.
-    """
-    if "environment_steps" in state:
-        return int(state["environment_steps"])
-    names = state["replay"]["names"]
-    return sum(read_info(directory / "episodes" / name).length - 1 for name in names) * repeat

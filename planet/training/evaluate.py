@@ -23,10 +23,10 @@ from planet.training.collect import (
     run_episode,
     zero_policy,
 )
+from planet.training.initial_model import make_world_model
 from planet.training.progress import Progress, guarded
 from planet.training.run import Run
 from planet.training.seeds import evaluation_seeds
-from planet.training.trainer import make_world_model
 
 MakePolicy = Callable[[int], Policy]
 """A policy at the start of an episode, for the seed of its random numbers."""

@@ -1,4 +1,4 @@
-"""Ctrl-C between steps: what is being computed is finished first, so that it can be saved."""
+"""Signals that end a run: what is being computed is finished first, so that it can be saved."""
 
 from __future__ import annotations
 
@@ -6,31 +6,120 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+# Signals that ask a process to end, with the handler of a program that has none of its own.
+_DEFAULTS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,  # Ctrl-C
+    signal.SIGTERM: signal.SIG_DFL,  # kill, SLURM, docker, systemd
+    signal.SIGHUP: signal.SIG_DFL,  # the terminal or the connection is gone
+}
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run ended early because it was asked to.
+
+    Attributes:
+      signal: what asked: SIGINT, SIGTERM or SIGHUP.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.signal = number
+
+    @property
+    def exit_status(self) -> int:
+        """Status that a process ends with: 130, 143 or 129."""
+        return 128 + self.signal
+
+
+class StopSwitch:
+    """Whether a run was asked to end, and whether its state is whole: may be saved.
+
+    Attributes:
+      whole: False from the beginning of a change of the state to its end.
+    """
+
+    def __init__(self) -> None:
+        self.whole = True
+        self._number = 0
+        self._thread = 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Marks the thread that changes the state."""
+        self._thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._thread = 0
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Leads from one whole state to the next; an exception in between leaves none."""
+        self.whole = False
+        yield
+        self.whole = True
+
+    @property
+    def in_handler(self) -> bool:
+        """Whether a handler of the running thread may save here."""
+        return self.whole and self._thread == threading.get_ident()
+
+    def ask(self, number: int) -> None:
+        """Asks the run to end; `number` is the signal that is to be named."""
+        self._number = number
+
+    def check(self) -> None:
+        """Raises Interrupted if the run was asked to end; once per request."""
+        if self._number:
+            number, self._number = self._number, 0
+            raise Interrupted(number)
+
+    def clear(self) -> None:
+        """Forgets a request that came while the run was ending."""
+        self._number = 0
+
+
+def end_at_once() -> None:
+    """Raises KeyboardInterrupt wherever the program stands."""
+    raise KeyboardInterrupt
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """Holds Ctrl-C back until the next call of the function that it yields.
+def deferred_signals(
+    stop: Callable[[int], None], again: Callable[[], None] = end_at_once
+) -> Iterator[None]:
+    """Hands SIGINT, SIGTERM and SIGHUP to a function instead of ending the program.
 
-    A Ctrl-C inside an optimiser's step would leave half of the parameters updated. Outside the
-    main thread, or where the program handles SIGINT itself, nothing is held back.
+    A signal inside an optimiser's step would leave half of the parameters updated. Only signals
+    whose handler is Python's own are taken over: what the program handles or ignores (nohup) stays
+    with the program, and outside the main thread nothing is taken. The former handlers are back
+    when the block ends.
 
-    Yields:
-      A function to call where the state is complete; it raises KeyboardInterrupt after a Ctrl-C.
+    Args:
+      stop: called with the signal's number.
+      again: called at the second SIGINT, for whom the first one takes too long.
     """
-    pressed = threading.Event()
-
-    def check() -> None:
-        if pressed.is_set():
-            pressed.clear()
-            raise KeyboardInterrupt
-
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield check
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.set())
+    interrupts = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT
+        if number == signal.SIGINT and interrupts > 1:
+            again()
+        stop(number)
+
+    taken = [number for number, own in _DEFAULTS.items() if signal.getsignal(number) == own]
     try:
-        yield check
+        for number in taken:
+            signal.signal(number, handle)
+        yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in taken:
+            if signal.getsignal(number) is handle:
+                signal.signal(number, _DEFAULTS[number])

@@ -101,9 +101,11 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` returned."""
+        """Restores what `state_dict` returned; the optimiser's settings stay those of `config`."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        moments = {"state": state["optimizer"]["state"], "param_groups": groups}
+        self.optimizer.load_state_dict(moments)
         self.updates = int(state["updates"])
 
     def _learning_rate(self) -> float:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from planet import envs
 from planet.agent import Agent
-from planet.checkpoint import load_checkpoint
 from planet.config import Config, EnvironmentConfig
-from planet.envs.tasks import TOY_TASK, action_repeat_of
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
-from planet.training.environment_steps import kept_steps
-from planet.training.trainer import kept_actions, make_world_model
+from planet.training.checkpointing import Checkpoints
+from planet.training.initial_model import make_world_model
+from planet.training.run_config import check_config
+from planet.training.run_state import check_learner
 
 if TYPE_CHECKING:
     import gymnasium
@@ -63,37 +63,35 @@ def open_run(
 
     Raises:
       FileNotFoundError: the directory holds no run, or no checkpoint yet.
-      ValueError: settings or checkpoint are damaged, or the device is not there or not served.
+      ValueError: settings or checkpoint are damaged or of two runs, or the device is not there or
+        not served.
     """
     directory = Path(directory)
-    for name, what in (("config.json", "run"), ("checkpoint.pt", "checkpoint yet")):
-        if not (directory / name).exists():
-            raise FileNotFoundError(f"{directory} holds no {what}: {name} is missing")
-    config = Config.load(directory / "config.json")
+    settings = directory / "config.json"
+    if not settings.exists():
+        raise FileNotFoundError(f"{directory} holds no run: config.json is missing")
+    kept = Config.load(settings)
     planner = replace(
-        config.planner,
-        backend=backend or config.planner.backend,
-        precision=precision or config.planner.precision,
-        budget_ms=config.planner.budget_ms if budget_ms is None else budget_ms,
-        variant=variant or config.planner.variant,
+        kept.planner,
+        backend=backend or kept.planner.backend,
+        precision=precision or kept.planner.precision,
+        budget_ms=kept.planner.budget_ms if budget_ms is None else budget_ms,
+        variant=variant or kept.planner.variant,
     )
-    train = replace(config.train, device=device or config.train.device)
-    config = replace(config, train=train, planner=planner)
-    state = load_checkpoint(directory / "checkpoint.pt", config.train.device)
-    actions = kept_actions(state)
+    train = replace(kept.train, device=device or kept.train.device)
+    config = replace(kept, train=train, planner=planner)
+    loaded = Checkpoints(directory).load(config.train.device)
+    if loaded is None:
+        raise FileNotFoundError(f"{directory} holds no checkpoint yet: checkpoint.pt is missing")
+    path, state = loaded
+    check_config(path, state.config, kept)
+    actions = state.actions
     model = make_world_model(config, actions.size)
-    model.load_state_dict(state["learner"]["model"])
+    check_learner(path, state.learner, model)
+    model.load_state_dict(state.learner["model"])
     agent = Agent(model, actions.planner(config.planner, model.device), exploration_stddev=0.0)
-    task = config.environment.task
-    repeat = config.environment.action_repeat or (1 if task == TOY_TASK else action_repeat_of(task))
     return Run(
-        directory,
-        config,
-        agent,
-        episodes=int(state["episodes"]),
-        updates=int(state["learner"]["updates"]),
-        environment_steps=kept_steps(state, directory, repeat),
-        actions=actions,
+        directory, config, agent, state.episodes, state.updates, state.environment_steps, actions
     )
 
 

@@ -9,28 +9,32 @@ from typing import Any
 from planet.config import Config
 
 
-def keep_config(path: Path, config: Config) -> None:
-    """Writes the settings, or compares them with those that the run was started with.
+def write_config(path: Path, config: Config) -> None:
+    """Writes a run's settings, unless the file holds them."""
+    if not path.exists() or Config.load(path) != config:
+        config.save(path)
 
-    `episodes`, `device`, `threads`, the planner's backend and the intervals of evaluation and
-    checkpoints may change; they do not decide what is learned.
+
+def check_config(path: Path, kept: Config, config: Config) -> None:
+    """Compares settings with those that a run was started with.
+
+    `episodes`, `device`, `threads`, the planner's backend, the intervals of evaluation and
+    checkpoints may differ; they do not decide what is learned.
 
     Args:
-      path: of `config.json`.
-      config: settings that the run goes on with.
+      path: where the run's settings come from.
+      kept: the run's settings.
+      config: settings that the run is to go on with.
 
     Raises:
       ValueError: the run was started with other settings; the message names them.
     """
-    if path.exists():
-        kept = Config.load(path)
-        difference = _difference(_fixed(kept), _fixed(config))
-        if difference:
-            raise ValueError(
-                f"{path}: the run was started with other settings: {difference}; "
-                "use the same settings, or another directory"
-            )
-    config.save(path)
+    difference = _difference(_fixed(kept), _fixed(config))
+    if difference:
+        raise ValueError(
+            f"{path}: the run was started with other settings: {difference}; "
+            "use the same settings, or another directory"
+        )
 
 
 def _fixed(config: Config) -> dict[str, Any]:
@@ -44,6 +48,7 @@ def _fixed(config: Config) -> dict[str, Any]:
         evaluation_interval=reference.train.evaluation_interval,
         evaluation_episodes=reference.train.evaluation_episodes,
         checkpoint_interval=reference.train.checkpoint_interval,
+        checkpoint_updates=reference.train.checkpoint_updates,
     )
     planner = replace(config.planner, backend=reference.planner.backend)
     return replace(config, train=train, planner=planner).to_dict()

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from planet.agent import Agent
-from planet.atomic import remove_temporaries
-from planet.checkpoint import load_checkpoint, save_checkpoint
 from planet.config import Config
 from planet.models import WorldModel
 from planet.noise import mix_seed
-from planet.replay import Episode, ReplayBuffer
-from planet.training import seeds
-from planet.training.action_box import ActionBox
+from planet.replay import Episode
+from planet.training import schedule, seeds
 from planet.training.check_environment import check_environment
 from planet.training.collect import Environment, agent_policy, random_policy, run_episode
-from planet.training.device import available_device
-from planet.training.environment_steps import action_repeat, kept_steps
-from planet.training.interrupt import deferred_interrupt
-from planet.training.learner import Learner
-from planet.training.metrics import MetricsWriter
-from planet.training.progress import Progress, Silent
-from planet.training.run_config import keep_config
+from planet.training.environment_steps import action_repeat
+from planet.training.initial_model import make_world_model
+from planet.training.interrupt import StopSwitch, deferred_signals
+from planet.training.learner import Learner, NonFiniteError
+from planet.training.progress import Progress, guarded
+from planet.training.run_directory import RunDirectory
+from planet.training.run_state import RunState
 from planet.training.threads import cpu_threads
 
-
-def make_world_model(config: Config, action_size: int) -> WorldModel:
-    """A freshly initialised world model on the device of the settings; decided by the seed.
-
-    Raises:
-      ValueError: the device is unknown or not there, or the planner does not serve it.
-    """
-    device = available_device(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix_seed(config.train.seed, seeds.INITIAL))
-        model = WorldModel(config.model, action_size, config.environment.image_size)
-    return model.to(device)
+_LOGGER = logging.getLogger("planet")
 
 
 class Trainer:
@@ -51,9 +37,10 @@ class Trainer:
     collected: C gradient steps on chunks of experience, one episode collected by the planner with
     exploration noise. The schedule depends on the settings alone, never on time or returns.
 
-    The directory holds `config.json`, `metrics.jsonl` (and TensorBoard files), `episodes/` and
-    `checkpoint.pt`. All randomness derives from (seed, counters): an interrupted run continues to
-    the metrics of an uninterrupted one.
+    The directory holds `config.json`, `metrics.jsonl` (and TensorBoard files), `episodes/`,
+    `checkpoint.pt` and the checkpoint before it. All randomness derives from (seed, counters): an
+    interrupted run continues to the metrics of an uninterrupted one. A directory belongs to one
+    trainer from its making to its `close`, or until its process ends.
 
     Args:
       config: settings; a directory that exists must hold equal ones, except for `episodes`,
@@ -61,7 +48,7 @@ class Trainer:
       directory: of the run.
       environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and a bounded Box of actions;
         see `planet.training.check_environment`.
-      progress: told where training stands.
+      progress: told where training stands; when it fails, training goes on without it.
       accept_losses: go on although episodes or lines of metrics that the checkpoint counts on are
         lost; the run is then another one.
 
@@ -69,8 +56,11 @@ class Trainer:
       environment_steps: control steps of all collected episodes; see `environment_steps.py`.
 
     Raises:
-      TypeError, ValueError: the environment's spaces or the directory's settings disagree with
-        `config`, or the planner cannot be had here; nothing has been written then.
+      TypeError, ValueError: the environment's spaces or the directory's content disagree with
+        `config`, the directory's files are damaged or do not belong together, or the planner cannot
+        be had here; nothing has been written then.
+      FileNotFoundError: the directory holds a run whose checkpoint, metrics or episodes are gone.
+      DirectoryInUseError: another trainer works in the directory.
       ImportError: the planner's backend is missing.
     """
 
@@ -86,44 +76,36 @@ class Trainer:
         self.config = config
         self.directory = Path(directory)
         self.environment = environment
-        self.progress: Progress = progress or Silent()
+        self.progress = guarded(progress)
         self.actions = check_environment(environment, config.environment.image_size)
+        self._repeat = action_repeat(config.environment, environment)
         model = make_world_model(config, self.actions.size)
         self.agent = Agent(model, self.actions.planner(config.planner, model.device))
         self.agent.planner.try_out(self.agent.weights)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        keep_config(self.directory / "config.json", config)
         self.learner = Learner(model, config.train)
         self.episodes = self.environment_steps = 0
         self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
         self._evaluated = -1  # number of episodes at the last evaluation
         self._count = 0  # updates since the last line of training metrics
         self._sums: dict[str, float] = {}  # of the metrics of these updates
-        self._check_interrupt: Callable[[], None] = lambda: None
-        self._buffer_state: dict[str, Any] | None = None
-        self._metrics_checksum: int | None = None  # of the lines that the checkpoint counts on
-        if self.checkpoint_path.exists():
-            self._load()
-        train = config.train
-        self.replay = ReplayBuffer(
-            self.directory / "episodes",
-            train.chunk_length,
-            sampling=train.sampling,
-            recent_draws=train.recent_draws,
-            recent_share=train.recent_share,
-            names=self._buffer_state["names"] if self._buffer_state else [],
+        self._saved: tuple[int, ...] | None = None  # counters of the newest checkpoint
+        self._switch = StopSwitch()
+        self._files = RunDirectory(
+            self.directory, config, self.actions, model, accept_losses=accept_losses
         )
-        if self._buffer_state:
-            self.replay.load_state_dict(self._buffer_state, accept_losses=accept_losses)
-        self.metrics = MetricsWriter(self.directory)
-        self.metrics.go_back(self._lines, self._metrics_checksum, accept_losses=accept_losses)
-        for folder in (self.directory, self.replay.directory):
-            remove_temporaries(folder)
+        self.replay, self.metrics = self._files.replay, self._files.metrics
+        if self._files.state:
+            self._restore(self._files.state)
 
     @property
     def checkpoint_path(self) -> Path:
         """Where the run's state is kept."""
-        return self.directory / "checkpoint.pt"
+        return self._files.checkpoints.newest
+
+    @property
+    def saved(self) -> tuple[int, int] | None:
+        """Episodes and updates of the newest checkpoint; None: there is none."""
+        return (self._saved[0], self._saved[1]) if self._saved else None
 
     @property
     def world_model(self) -> WorldModel:
@@ -133,40 +115,69 @@ class Trainer:
     def run(self) -> None:
         """Trains until `config.train.episodes` episodes are collected and learned from.
 
+        In the main thread of a program without handlers of its own, SIGINT (Ctrl-C), SIGTERM and
+        SIGHUP do what `stop` does, and a second SIGINT raises KeyboardInterrupt at once. Whatever
+        exception ends the run, its state is saved if it is whole: one that comes out of the middle
+        of a gradient step, as from a handler of the program's own, leaves the last checkpoint.
+
         Raises:
           NonFiniteError: a loss term or gradient is NaN or infinite.
           EpisodeError: the environment fails or breaks its promises.
-          KeyboardInterrupt: after a checkpoint was written.
+          Interrupted: a KeyboardInterrupt that tells the signal; a checkpoint was written.
         """
-        with cpu_threads(self.config.train.threads), deferred_interrupt() as self._check_interrupt:
+        self._check_usable()
+        threads = cpu_threads(self.config.train.threads)
+        with threads, self._switch.running(), deferred_signals(self.stop):
             try:
+                if self._saved is None:  # so that episodes are never without a checkpoint
+                    self.save()
                 self._collect_seed_episodes()
                 self._alternate()
-            except KeyboardInterrupt:
-                self.progress.finish()
-                self.save()
+            except BaseException as error:
+                self._leave(error)
                 raise
+        self._switch.check()  # the last step may have been the one
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Asks `run` to end after the step that it is in, with a checkpoint.
+
+        For signal handlers and other threads. Called by a handler, it saves at once if the state is
+        whole, so that a step that never ends costs nothing.
+
+        Args:
+          number: the signal that `run` names when it raises Interrupted.
+        """
+        self._switch.ask(number)
+        if self._switch.in_handler:
+            try:
+                self._checkpoint()
+            except Exception as error:  # the end of the step is the next chance, and reports it
+                _LOGGER.warning("no checkpoint yet: %s", error)
 
     def save(self) -> None:
-        """Replaces the checkpoint atomically."""
-        self.metrics.sync()
-        save_checkpoint(
-            self.checkpoint_path,
-            {
-                "config": self.config.to_dict(),
-                "action_size": self.actions.size,
-                "actions": self.actions.to_dict(),
-                "learner": self.learner.state_dict(),
-                "episodes": self.episodes,
-                "evaluated": self._evaluated,
-                "environment_steps": self.environment_steps,
-                "lines": self._lines,
-                "metrics_checksum": self.metrics.checksum,
-                "sums": self._sums,
-                "count": self._count,
-                "replay": self.replay.state_dict(),
-            },
-        )
+        """Replaces the checkpoint atomically; the former one is kept beside it.
+
+        Raises:
+          RuntimeError: the trainer is closed, or an exception left its state between two steps.
+        """
+        self._check_usable()
+        self._switch.whole = False  # for handlers
+        try:
+            self.metrics.sync()
+            self._files.checkpoints.save(self._state())
+            self._saved = self._counters()
+        finally:
+            self._switch.whole = True
+
+    def close(self) -> None:
+        """Lets others have the run's directory; what was not saved is lost."""
+        self._files.close()
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def evaluate(self, episodes: int) -> list[float]:
         """Returns of episodes without exploration noise, on seeds that training never uses."""
@@ -177,23 +188,41 @@ class Trainer:
             self.progress.start(f"evaluate {index + 1}/{episodes}", steps)
             start, seed = seeds.evaluation_seeds(self.config.train.seed, index)
             policy = agent_policy(self.agent, seed, explore=False)
-            name = f"evaluation episode {index + 1}"
-            episode = run_episode(
-                self.environment, policy, start, on_step=self._show_reward, name=name
-            )
+            episode = run_episode(self.environment, policy, start, on_step=self._show_reward)
             self.progress.finish()
             returns.append(episode.total_reward)
         return returns
+
+    def _leave(self, error: BaseException) -> None:
+        """Saves what is whole when an exception ends the run; only then reports."""
+        if self._switch.whole:
+            try:
+                self._checkpoint()
+            except Exception as failure:
+                if not isinstance(error, Exception):
+                    raise  # being saved is what an interrupt promises
+                _LOGGER.warning("no checkpoint was written: %s", failure)
+        elif not isinstance(error, NonFiniteError):  # which says so itself
+            episodes, updates = self.saved or (0, 0)
+            _LOGGER.warning(
+                "%s: the run ended in the middle of a step, which is not saved; the checkpoint "
+                "holds %d episodes, %d updates", self.checkpoint_path, episodes, updates,
+            )  # fmt: skip
+        self.progress.finish()
+        if isinstance(error, Exception):
+            # Workers of the environment may die of the same Ctrl-C; that is not the reason.
+            self._switch.check()
+        self._switch.clear()
 
     def _alternate(self) -> None:
         """Learns and collects by turns, until there are enough episodes."""
         train = self.config.train
         while True:
-            self._learn(self._updates_due())
+            self._learn(schedule.updates_due(train, self._planned()))
             self._evaluate_if_due()
             last = self.episodes >= train.episodes
             if last or self._planned() % train.checkpoint_interval == 0:
-                self.save()
+                self._checkpoint()
             if last:
                 return
             self._collect_planned()
@@ -211,12 +240,12 @@ class Trainer:
             episode = self._collect(policy, "random")
             self._advance(episode_return=episode.total_reward)
         self.progress.finish()
-        self.save()
+        self._checkpoint()
 
     def _collect_planned(self) -> None:
         train = self.config.train
         self.agent.update_weights()
-        self.agent.exploration_stddev = self._exploration_stddev()
+        self.agent.exploration_stddev = schedule.exploration_stddev(train, self._planned())
         seed = mix_seed(mix_seed(train.seed, seeds.AGENT), self.episodes)
         policy = agent_policy(self.agent, seed, explore=True)
         stage = f"collect episode {self.episodes + 1}/{train.episodes}"
@@ -227,21 +256,22 @@ class Trainer:
     def _collect(self, policy: Any, source: str) -> Episode:
         start = seeds.environment_seed(self.config.train.seed, self.episodes, evaluation=False)
         began = time.perf_counter()
-        settings = self.config.environment
-        repeat = action_repeat(settings, self.environment)
-        metadata = {"source": source, "task": settings.task, "action_repeat": repeat}
-        on_step = self._show_reward if source == "agent" else None
+        task = self.config.environment.task
+        metadata = {"source": source, "task": task, "action_repeat": self._repeat}
+        # The bar counts random episodes, not their steps.
+        on_step = self._show_reward if source == "agent" else lambda total: self._switch.check()
         name = f"episode {self.episodes + 1}"
         episode = run_episode(self.environment, policy, start, metadata, on_step, name)
-        self.replay.add(episode, self.episodes)
-        self.episodes += 1
-        self.environment_steps += int(episode.metadata["environment_steps"])
-        seconds = time.perf_counter() - began
-        self._write(
-            {"collect/return": episode.total_reward, "collect/steps": episode.length - 1,
-             "collect/planned": int(source == "agent")},
-            {"collect/seconds": seconds},
-        )  # fmt: skip
+        with self._switch.changing():
+            self.replay.add(episode, self.episodes)
+            self.episodes += 1
+            self.environment_steps += int(episode.metadata["environment_steps"])
+            seconds = time.perf_counter() - began
+            self._write(
+                {"collect/return": episode.total_reward, "collect/steps": episode.length - 1,
+                 "collect/planned": int(source == "agent")},
+                {"collect/seconds": seconds},
+            )  # fmt: skip
         return episode
 
     def _learn(self, due: int) -> None:
@@ -253,21 +283,34 @@ class Trainer:
         self.progress.start(f"learn from {self.episodes} episodes", due - first)
         start = self._count
         while self.learner.updates < due:
-            batch = [train.seed, seeds.BATCH, self.learner.updates]
-            chunk = self.replay.sample(train.batch_size, np.random.default_rng(batch))
-            values = self.learner.update(
-                chunk.to(self.world_model.device), self.directory / "bad_batch.pt"
-            )
-            self._sums = {name: self._sums.get(name, 0.0) + values[name] for name in values}
-            self._count += 1
-            if self.learner.updates % 100 == 0 or self.learner.updates == due:
-                seconds = (time.perf_counter() - began) / (self._count - start)
-                means = {f"train/{name}": total / self._count for name, total in self._sums.items()}
-                self._write(means, {"train/seconds_per_update": seconds})
-                self._sums, self._count = {}, 0
-                start, began = 0, time.perf_counter()
+            with self._switch.changing():
+                values = self._update()
+                if self.learner.updates % 100 == 0 or self.learner.updates == due:
+                    seconds = (time.perf_counter() - began) / (self._count - start)
+                    self._write_means(seconds)
+                    start, began = 0, time.perf_counter()
+            if self.learner.updates % train.checkpoint_updates == 0:
+                self._checkpoint()
             self._advance(loss=values["total"], kl=values["kl"])
         self.progress.finish()
+
+    def _update(self) -> dict[str, float]:
+        """Makes one gradient step and adds its metrics to the sums."""
+        train = self.config.train
+        batch = [train.seed, seeds.BATCH, self.learner.updates]
+        chunk = self.replay.sample(train.batch_size, np.random.default_rng(batch))
+        values = self.learner.update(
+            chunk.to(self.world_model.device), self.directory / "bad_batch.pt"
+        )
+        self._sums = {name: self._sums.get(name, 0.0) + values[name] for name in values}
+        self._count += 1
+        return values
+
+    def _write_means(self, seconds: float) -> None:
+        """Writes a line with the means of the updates since the last one."""
+        means = {f"train/{name}": total / self._count for name, total in self._sums.items()}
+        self._write(means, {"train/seconds_per_update": seconds})
+        self._sums, self._count = {}, 0
 
     def _evaluate_if_due(self) -> None:
         train = self.config.train
@@ -277,10 +320,11 @@ class Trainer:
         if self._planned() % interval and self.episodes < train.episodes:
             return
         returns = self.evaluate(train.evaluation_episodes)
-        self._evaluated = self.episodes
         mean = float(np.mean(returns))
         error = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
-        self._write({"evaluate/return": mean, "evaluate/standard_error": error}, {})
+        with self._switch.changing():
+            self._evaluated = self.episodes
+            self._write({"evaluate/return": mean, "evaluate/standard_error": error}, {})
         self.progress.message(
             f"{self.episodes} episodes, {self.learner.updates} updates: "
             f"return {mean:.1f} +- {error:.1f} over {len(returns)} episodes"
@@ -290,17 +334,6 @@ class Trainer:
         """Episodes collected by the planner so far."""
         return self.episodes - self.config.train.seed_episodes
 
-    def _updates_due(self) -> int:
-        train = self.config.train
-        return train.initial_updates + train.updates_per_episode * self._planned()
-
-    def _exploration_stddev(self) -> float:
-        train = self.config.train
-        if not train.exploration_ramp:
-            return train.exploration_stddev
-        share = min(1.0, self._planned() / train.exploration_ramp)
-        return (1.0 - share) * train.exploration_stddev + share * train.exploration_min_stddev
-
     def _steps_per_episode(self) -> int:
         lengths = [info.length - 1 for info in self.replay.episodes.values()]
         return max(lengths, default=0)
@@ -309,9 +342,9 @@ class Trainer:
         self._advance(episode_return=total)
 
     def _advance(self, **values: float) -> None:
-        """Ends a step, where the state is complete: an interrupted run goes on from here."""
+        """Ends a step, where the state is whole: an interrupted run goes on from here."""
         self.progress.advance(**values)
-        self._check_interrupt()
+        self._switch.check()
 
     def _write(self, values: dict[str, float], times: dict[str, float]) -> None:
         self._lines += 1
@@ -323,27 +356,46 @@ class Trainer:
         }
         self.metrics.write(counters, {**values, **times})
 
-    def _load(self) -> None:
-        state = load_checkpoint(self.checkpoint_path, self.config.train.device)
-        trained = kept_actions(state)
-        if trained != self.actions:
-            raise ValueError(
-                f"environment: expected actions {trained}, in which {self.checkpoint_path} was "
-                f"trained, got {self.actions}"
+    def _restore(self, state: RunState) -> None:
+        self.learner.load_state_dict(state.learner)
+        self.episodes, self.environment_steps = state.episodes, state.environment_steps
+        self._evaluated, self._lines = state.evaluated, state.lines
+        self._sums, self._count = state.sums, state.count
+        if state.config == self.config:
+            self._saved = self._counters()
+
+    def _state(self) -> RunState:
+        return RunState(
+            config=self.config,
+            actions=self.actions,
+            learner=self.learner.state_dict(),
+            episodes=self.episodes,
+            environment_steps=self.environment_steps,
+            evaluated=self._evaluated,
+            lines=self._lines,
+            metrics_checksum=self.metrics.checksum,
+            sums=self._sums,
+            count=self._count,
+            replay=self.replay.state_dict(),
+        )
+
+    def _counters(self) -> tuple[int, ...]:
+        """What changes with every step; episodes and updates first."""
+        return self.episodes, self.learner.updates, self._evaluated, self._lines
+
+    def _checkpoint(self) -> None:
+        """Saves unless the newest checkpoint holds this state."""
+        if self._counters() != self._saved:
+            self.save()
+
+    def _check_usable(self) -> None:
+        if not self._files.held:
+            raise RuntimeError(
+                f"{self.directory}: this trainer is closed, or was made by another process; make "
+                "one here"
             )
-        self.learner.load_state_dict(state["learner"])
-        self.episodes = int(state["episodes"])
-        self._evaluated = int(state["evaluated"])
-        self._lines = int(state["lines"])
-        self._metrics_checksum = state.get("metrics_checksum")  # 0.1.0 kept none
-        self._sums, self._count = dict(state["sums"]), int(state["count"])
-        self._buffer_state = state["replay"]
-        repeat = action_repeat(self.config.environment, self.environment)
-        self.environment_steps = kept_steps(state, self.directory, repeat)
-
-
-def kept_actions(state: dict[str, Any]) -> ActionBox:
-    """The box of actions of a checkpoint; those of 0.1.0 knew only [-1, 1]."""
-    if "actions" in state:
-        return ActionBox.from_dict(state["actions"])
-    return ActionBox.unit(int(state["action_size"]))
+        if not self._switch.whole:
+            raise RuntimeError(
+                f"{self.directory}: an exception left this trainer in the middle of a step; close "
+                "it and make another, which goes on from the checkpoint"
+            )

@@ -20,10 +20,11 @@ from planet.checkpoint import load_checkpoint
 from planet.config import Config
 from planet.replay import Chunk, ReplayBuffer, read_episode
 from planet.training.device import available_device
+from planet.training.initial_model import make_world_model
 from planet.training.learner import NonFiniteError
 from planet.training.metrics import read_metrics
 from planet.training.seeds import environment_seed, evaluation_seeds
-from planet.training.trainer import Trainer, make_world_model
+from planet.training.trainer import Trainer
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from planet.envs.toy import ToyReachEnv
@@ -270,10 +271,13 @@ MOMENTS = [
 CRASHES = ["seed, first advance", "learn, last advance", "evaluate, first message"]
 
 
+class Crash(BaseException):
+    """Stands for the end of the process: nothing can be saved any more."""
+
+
 @pytest.mark.parametrize(
     ("error", "moment"),
-    [(KeyboardInterrupt, moment) for moment in MOMENTS]
-    + [(RuntimeError, moment) for moment in CRASHES],
+    [(KeyboardInterrupt, moment) for moment in MOMENTS] + [(Crash, moment) for moment in CRASHES],
 )
 def test_interrupted_run_goes_on_to_the_same_end(
     tiny: Config,
@@ -282,13 +286,15 @@ def test_interrupted_run_goes_on_to_the_same_end(
     error: type[BaseException],
     moment: str,
 ) -> None:
-    """KeyboardInterrupt saves first; RuntimeError stands for a crash, which does not."""
+    """KeyboardInterrupt saves first; a crash does not."""
     config = changed(tiny, sampling="recent", recent_draws=6)
     expected = whole(config)
     recorder = Recorder(moments(expected[0])[moment], error)
     directory = tmp_path / "interrupted"
-    with pytest.raises(error):
-        make_trainer(config, directory, recorder).run()
+    with make_trainer(config, directory, recorder) as trainer, pytest.raises(error):
+        if error is Crash:
+            trainer._leave = lambda error: None  # type: ignore[method-assign]
+        trainer.run()
     trainer = make_trainer(config, directory)
     trainer.run()
     assert_same_run(trainer, expected)
@@ -307,6 +313,7 @@ def test_run_that_is_interrupted_all_the_time_goes_on_to_the_same_end(
             break
         except KeyboardInterrupt:
             interruptions += 1
+            trainer.close()
     assert 3 <= interruptions < 30
     assert_same_run(trainer, expected)
 
@@ -326,6 +333,7 @@ def test_interruption_loses_no_update(tiny: Config, tmp_path: Path) -> None:
     recorder.advance = advance  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
+    trainer.close()
     resumed = make_trainer(config, tmp_path)
     assert resumed.learner.updates == 23
     assert equal(parameters(resumed), parameters(trainer))
@@ -364,6 +372,7 @@ def test_control_c_waits_for_the_end_of_the_step(
         interrupted.run()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     interrupted.evaluate(1)  # one Ctrl-C ends one run
+    interrupted.close()
     trainer = make_trainer(tiny, directory)
     trainer.run()
     assert_same_run(trainer, expected)
@@ -385,6 +394,7 @@ def test_control_c_inside_an_update_leaves_no_half_updated_parameters(
     trainer.learner.optimizer.step = press  # type: ignore[method-assign, assignment]
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
+    trainer.close()
     trainer = make_trainer(tiny, directory)
     assert trainer.learner.updates == 1
     trainer.run()
@@ -439,12 +449,13 @@ def test_prolonged_run_learns_what_a_longer_one_learns(
 
 
 @pytest.mark.parametrize(
-    ("interval", "expected"), [(1, [2, 2, 3, 4, 5, 6, 7]), (2, [2, 2, 4, 6, 7]), (9, [2, 2, 7])]
+    ("interval", "expected"),
+    [(1, [0, 2, 2, 3, 4, 5, 6, 7]), (2, [0, 2, 2, 4, 6, 7]), (9, [0, 2, 2, 7])],
 )
 def test_checkpoint_interval_counts_collected_episodes(
     tiny: Config, tmp_path: Path, interval: int, expected: list[int]
 ) -> None:
-    """After the seed episodes, after their updates, every interval-th, and at the end."""
+    """At the start, after seed episodes and updates, every interval-th, and at the end."""
     config = changed(
         tiny,
         episodes=7,
@@ -542,6 +553,7 @@ def test_bad_batch_stops_the_run_and_keeps_the_last_checkpoint(
     kept = load_checkpoint(tmp_path / "checkpoint.pt")
     assert (kept["episodes"], kept["learner"]["updates"]) == (3, 7)
     monkeypatch.undo()
+    trainer.close()
     resumed = make_trainer(tiny, tmp_path)
     resumed.run()
     undisturbed = make_trainer(tiny, tmp_path / "undisturbed")

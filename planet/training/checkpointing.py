@@ -1,0 +1,110 @@
+"""A run's two checkpoints: the newest, and the one before it for when the newest is damaged."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from planet.atomic import atomic_write, temporary_beside
+from planet.checkpoint import (
+    CheckpointError,
+    DamagedCheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from planet.training.run_state import RunState
+
+_LOGGER = logging.getLogger("planet")
+
+
+class Checkpoints:
+    """The checkpoints of a run directory.
+
+    Attributes:
+      newest: `checkpoint.pt`.
+      previous: `checkpoint.previous.pt`; older than the newest.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.newest = directory / "checkpoint.pt"
+        self.previous = directory / "checkpoint.previous.pt"
+        self._newest_is_intact = False
+
+    def load(self, device: torch.device | str = "cpu") -> tuple[Path, RunState] | None:
+        """Reads the newest checkpoint; where it is damaged or missing, the previous one, aloud.
+
+        A checkpoint whose bytes are those that were written is never passed over, be it of another
+        release or not of a run at all: what it holds might be worth more than what is older.
+
+        Args:
+          device: where the tensors go.
+
+        Returns:
+          The file and its content; None where there is neither.
+
+        Raises:
+          CheckpointError: there is no checkpoint that can be used; the message names the files.
+        """
+        self._newest_is_intact = False
+        try:
+            state = _read(self.newest, device)
+        except FileNotFoundError:
+            if not os.path.lexists(self.previous):
+                return None
+            return self._fall_back("is missing", device)
+        except DamagedCheckpointError as error:
+            if not os.path.lexists(self.previous):
+                raise
+            return self._fall_back(error.reason, device)
+        self._newest_is_intact = True
+        return self.newest, state
+
+    def save(self, state: RunState) -> None:
+        """Replaces the newest checkpoint, which becomes the previous one.
+
+        Wherever the process is killed, `checkpoint.pt` is complete, old or new, and so is
+        `checkpoint.previous.pt`. A newest checkpoint that was found damaged does not replace the
+        previous one.
+
+        Raises:
+          OSError: the checkpoint cannot be written; the former ones stay.
+        """
+        spare = self._link_newest() if self._newest_is_intact else None
+        save_checkpoint(self.newest, state.to_payload())
+        self._newest_is_intact = True
+        if spare is not None:
+            os.replace(spare, self.previous)
+
+    def _fall_back(self, reason: str, device: torch.device | str) -> tuple[Path, RunState]:
+        try:
+            state = _read(self.previous, device)
+        except CheckpointError as error:
+            raise CheckpointError(
+                self.newest, f"{reason}, and {self.previous} {error.reason}"
+            ) from error
+        _LOGGER.warning(
+            "%s: %s; %s is used instead: %d episodes, %d updates",
+            self.newest, reason, self.previous, state.episodes, state.updates,
+        )  # fmt: skip
+        return self.previous, state
+
+    def _link_newest(self) -> Path | None:
+        """Gives the newest checkpoint a second name, which is to become the previous one."""
+        spare = temporary_beside(self.previous)
+        try:
+            os.link(os.path.realpath(self.newest), spare)
+        except OSError:  # a file system without hard links, or a link to another one
+            with suppress(FileNotFoundError):
+                content = self.newest.read_bytes()
+                with atomic_write(self.previous) as file:
+                    file.write(content)
+            return None
+        return spare
+
+
+def _read(path: Path, device: torch.device | str) -> RunState:
+    return RunState.from_payload(path, load_checkpoint(path, device))

@@ -1,0 +1,145 @@
+"""One trainer per run directory: a lock that the kernel drops when its process ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+import stat
+import weakref
+from contextlib import suppress
+from pathlib import Path
+
+_LOGGER = logging.getLogger("planet")
+_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+
+
+class DirectoryInUseError(RuntimeError):
+    """Another trainer, of this process or of another one, works in the run directory.
+
+    Attributes:
+      path: the lock file.
+      owner: who holds it, e.g. "process 4711 on host a".
+    """
+
+    def __init__(self, path: Path, owner: str) -> None:
+        super().__init__(
+            f"{path}: the run directory is in use by {owner}; wait until it ends, end it, or use "
+            "another directory"
+        )
+        self.path = path
+        self.owner = owner
+
+
+class RunLock:
+    """Holds an exclusive `flock` on a file of the run directory until it is released.
+
+    The kernel drops the lock with the process, however that ends, so the file of a dead process is
+    no obstacle; the file itself stays, because removing it would let two processes lock two files
+    of one name. A forked child does not hold the lock. Where the file system has no locks (some
+    NFS and FUSE mounts) a warning says so and nothing is locked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Takes the lock.
+
+        Args:
+          path: of the lock file; its directory must exist.
+
+        Raises:
+          DirectoryInUseError: somebody else holds it; nothing has been written then.
+          ValueError: there is something else than a regular file of that name.
+          OSError: the file cannot be opened.
+        """
+        self.path = path
+        self._owner = os.getpid()
+        self._descriptor = _open_locked(path)
+        _HELD.add(self)
+        self._release = weakref.finalize(self, _close, self._descriptor, self._owner)
+
+    @property
+    def held(self) -> bool:
+        """Whether this process may write to the run directory."""
+        return self._release.alive and self._owner == os.getpid()
+
+    def release(self) -> None:
+        """Lets others have the directory; nothing happens if that was done before."""
+        self._release()
+
+    def leave_to_parent(self) -> None:
+        """Closes a forked child's copy; it would hold the lock for as long as the child lives."""
+        if self._release.detach():
+            os.close(self._descriptor)
+
+
+_HELD: weakref.WeakSet[RunLock] = weakref.WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for lock in list(_HELD):
+        lock.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_all_to_parent)
+
+
+def _open_locked(path: Path) -> int:
+    """Returns a descriptor of the lock file that is locked, with this process's name in it."""
+    # A name that is a link or a pipe must not lead us to write to, or wait for, something else.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    while True:
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError(f"{path}: expected a regular file; remove what is there")
+            _lock(descriptor, path)
+            if _is_at(descriptor, path):
+                os.ftruncate(descriptor, os.pwrite(descriptor, f"{_own_name()}\n".encode(), 0))
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # somebody removed the file between its opening and its locking
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DirectoryInUseError(path, _owner(descriptor)) from None
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            error.filename = str(path)
+            raise
+        _LOGGER.warning(
+            "%s: this file system has no locks (%s); see to it that no other process trains here",
+            path, error.strerror,
+        )  # fmt: skip
+
+
+def _own_name() -> str:
+    return f"process {os.getpid()} on host {socket.gethostname()}"
+
+
+def _owner(descriptor: int) -> str:
+    """Who holds the lock, as it wrote itself into the file."""
+    name = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+    if name == _own_name():
+        return f"another Trainer of this {name} (Trainer.close() frees it)"
+    return name if name.isprintable() and name else "a process that did not write its name"
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _close(descriptor: int, owner: int) -> None:
+    if owner == os.getpid():
+        with suppress(OSError):  # of file systems without locks
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also where a child still has a copy
+    os.close(descriptor)

@@ -1,0 +1,122 @@
+"""A run's directory in the hands of one trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from planet.atomic import remove_temporaries
+from planet.config import Config
+from planet.listing import listed
+from planet.replay import ReplayBuffer
+from planet.training.action_box import ActionBox
+from planet.training.checkpointing import Checkpoints
+from planet.training.lock import RunLock
+from planet.training.metrics import METRICS_NAME, MetricsWriter
+from planet.training.run_config import check_config, write_config
+from planet.training.run_state import RunState, check_actions, check_learner
+
+
+class RunDirectory:
+    """Settings, checkpoints, episodes and metrics of a run, locked against other trainers.
+
+    Attributes:
+      checkpoints: the newest one and the one before it.
+      state: what the run goes on from; None: it starts.
+      replay: its episodes.
+      metrics: its lines.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: Config,
+        actions: ActionBox,
+        model: nn.Module,
+        *,
+        accept_losses: bool = False,
+    ) -> None:
+        """Locks the directory, checks that its files belong together, and opens them.
+
+        Args:
+          directory: made when it does not exist.
+          config: settings that the run goes on with.
+          actions: of the environment that the run goes on in.
+          model: made from these settings.
+          accept_losses: go on without the episodes and metrics that are lost, with a warning.
+
+        Raises:
+          DirectoryInUseError: another trainer has it.
+          LostEpisodesError, LostLinesError: episodes or metrics that the checkpoint counts on are
+            missing, damaged or changed.
+          ValueError: files are damaged, of another run or of other settings.
+          FileNotFoundError: the checkpoint is missing where there are episodes or metrics.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = RunLock(directory / "run.lock")
+        self.checkpoints = Checkpoints(directory)
+        try:
+            self.state = self._open(directory, config, actions, model, accept_losses)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def held(self) -> bool:
+        """Whether this process may write to the directory."""
+        return self._lock.held
+
+    def close(self) -> None:
+        """Lets others have the directory."""
+        self.metrics.close()
+        self._lock.release()
+
+    def _open(
+        self, directory: Path, config: Config, actions: ActionBox, model: nn.Module, losses: bool
+    ) -> RunState | None:
+        """Nothing is written before everything is checked."""
+        settings, train = directory / "config.json", config.train
+        if settings.exists():
+            check_config(settings, Config.load(settings), config)
+        path, state = self.checkpoints.load(train.device) or (self.checkpoints.newest, None)
+        if state is None:
+            _check_fresh(directory)
+        else:
+            check_config(path, state.config, config)
+            check_actions(path, state.actions, actions)
+            check_learner(path, state.learner, model)
+        self.replay = ReplayBuffer(
+            directory / "episodes",
+            train.chunk_length,
+            sampling=train.sampling,
+            recent_draws=train.recent_draws,
+            recent_share=train.recent_share,
+            names=state.replay["names"] if state else [],
+        )
+        if state is not None:
+            self.replay.load_state_dict(state.replay, accept_losses=losses)
+        self.metrics = MetricsWriter(directory)
+        lines, checksum = (state.lines, state.metrics_checksum) if state else (0, None)
+        self.metrics.go_back(lines, checksum, accept_losses=losses)
+        write_config(settings, config)
+        for folder in (directory, self.replay.directory):
+            remove_temporaries(folder)
+        return state
+
+
+def _check_fresh(directory: Path) -> None:
+    """Refuses to start a run over one that lost its checkpoint.
+
+    Raises:
+      FileNotFoundError: there are episodes or metrics, and no checkpoint.
+    """
+    metrics = directory / METRICS_NAME
+    found = sorted(path.name for path in (directory / "episodes").glob("episode-*.planet"))
+    if metrics.exists() and metrics.stat().st_size:
+        found.append(metrics.name)
+    if found:
+        raise FileNotFoundError(
+            f"{directory / 'checkpoint.pt'} is missing, and so is the one before it, but "
+            f"{listed(found)} of a run are there; put it back, or use another directory"
+        )

@@ -1,0 +1,261 @@
+"""What a checkpoint of a run holds, checked in one place before any of it is believed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from planet.checkpoint import CheckpointError
+from planet.config import Config
+from planet.training.action_box import ActionBox
+from planet.weights import MAX_SIZE
+
+_EPISODE = re.compile(r"episode-(\d{6,})\.planet")
+_SECTIONS = {
+    "config", "actions", "learner", "episodes", "environment_steps", "evaluated", "lines",
+    "metrics_checksum", "sums", "count", "replay",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The whole state of a run between two steps.
+
+    Attributes:
+      config: settings.
+      actions: the box that the agent acts in.
+      learner: `Learner.state_dict()`.
+      episodes: collected so far.
+      environment_steps: control steps of these episodes.
+      evaluated: number of episodes at the last evaluation; -1: none yet.
+      lines: of metrics.
+      metrics_checksum: their CRC-32.
+      sums: of the metrics since their last line, by name.
+      count: updates since that line.
+      replay: `ReplayBuffer.state_dict()`.
+    """
+
+    config: Config
+    actions: ActionBox
+    learner: dict[str, Any]
+    episodes: int
+    environment_steps: int
+    evaluated: int
+    lines: int
+    metrics_checksum: int
+    sums: dict[str, float]
+    count: int
+    replay: dict[str, Any]
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps so far."""
+        return int(self.learner["updates"])
+
+    def to_payload(self) -> dict[str, Any]:
+        """Plain values and tensors for `save_checkpoint`."""
+        plain = {"config": self.config.to_dict(), "actions": self.actions.to_dict()}
+        return {**vars(self), **plain}
+
+    @staticmethod
+    def from_payload(path: Path, payload: dict[str, Any]) -> RunState:
+        """Inverse of `to_payload`, for content that anybody may have written.
+
+        The learner's tensors are left to `check_learner`, which knows the model.
+
+        Args:
+          path: where the payload comes from, for messages.
+          payload: what `load_checkpoint` returned.
+
+        Raises:
+          CheckpointError: the payload is not the state of a run; the message names what is wrong.
+        """
+        try:
+            return _parse(payload)
+        except ValueError as error:
+            raise CheckpointError(path, f"is no checkpoint of a run: {error}") from error
+
+
+def check_actions(path: Path, trained: ActionBox, actions: ActionBox) -> None:
+    """Compares the box that a checkpoint was trained in with the environment's.
+
+    Raises:
+      ValueError: they differ.
+    """
+    if trained != actions:
+        raise ValueError(
+            f"environment: expected actions {trained}, in which {path} was trained, got {actions}"
+        )
+
+
+def check_learner(path: Path, learner: Mapping[str, Any], model: nn.Module) -> None:
+    """Compares names, shapes and types with the model's, and the optimiser with the counter.
+
+    Args:
+      path: of the checkpoint, for messages.
+      learner: that section of a `RunState`.
+      model: made from the run's settings.
+
+    Raises:
+      CheckpointError: the state belongs to another model, holds values that are not finite, or
+        its optimiser made another number of steps than the learner.
+    """
+    try:
+        kept, expected = _table(learner, "model"), model.state_dict()
+        _same_names("learner['model']", set(kept), set(expected))
+        for name, tensor in expected.items():
+            _check_tensor(f"learner['model'][{name!r}]", kept[name], tensor)
+        _check_optimizer(learner, list(model.parameters()))
+    except ValueError as error:
+        raise CheckpointError(path, f"does not fit the run's model: {error}") from error
+
+
+def _check_optimizer(learner: Mapping[str, Any], parameters: list[Tensor]) -> None:
+    states = _table(_table(learner, "optimizer"), "state")
+    for index, state in states.items():
+        where = f"optimizer['state'][{index!r}]"
+        if not isinstance(index, int) or not 0 <= index < len(parameters):
+            raise ValueError(f"{where}: the model has {len(parameters)} parameters")
+        if not isinstance(state, dict):
+            raise ValueError(f"{where}: expected a table, got {type(state).__name__}")
+        _same_names(where, set(state), {"step", "exp_avg", "exp_avg_sq"})
+        for name in ("exp_avg", "exp_avg_sq"):
+            _check_tensor(f"{where}[{name!r}]", state[name], parameters[index])
+        _check_tensor(f"{where}['step']", state["step"], torch.zeros(()))
+        if int(state["step"]) != learner["updates"]:
+            raise ValueError(
+                f"{where}: the optimiser made {int(state['step'])} steps, the learner "
+                f"{learner['updates']}"
+            )
+
+
+def _check_tensor(where: str, tensor: Any, expected: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"{where}: expected a tensor, got {type(tensor).__name__}")
+    if tensor.shape != expected.shape or tensor.dtype != expected.dtype:
+        raise ValueError(
+            f"{where}: expected {list(expected.shape)} {expected.dtype}, "
+            f"got {list(tensor.shape)} {tensor.dtype}"
+        )
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{where}: expected finite values")
+
+
+def _parse(payload: Mapping[str, Any]) -> RunState:
+    _same_names("sections, as of another release", set(payload), _SECTIONS)
+    try:
+        config = Config.from_dict(payload["config"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"config: {error}") from error
+    learner, replay = _table(payload, "learner"), _table(payload, "replay")
+    state = RunState(
+        config=config,
+        actions=_box(payload),
+        learner={**learner, "updates": _whole(learner, "updates", 0)},
+        episodes=_whole(payload, "episodes", 0),
+        environment_steps=_whole(payload, "environment_steps", 0),
+        evaluated=_whole(payload, "evaluated", -1),
+        lines=_whole(payload, "lines", 0),
+        metrics_checksum=_whole(payload, "metrics_checksum", 0, 2**32 - 1),
+        sums=_sums(payload),
+        count=_whole(payload, "count", 0),
+        replay={
+            "names": _names(replay, "names"),
+            "checksums": _checksums(replay),
+            "recent": _names(replay, "recent"),
+            "draws": _whole(replay, "draws", 0),
+        },
+    )  # fmt: skip
+    _check_counters(state)
+    return state
+
+
+def _check_counters(state: RunState) -> None:
+    """Refuses counters that no run of these settings passes through."""
+    train, names = state.config.train, state.replay["names"]
+    planned = state.episodes - train.seed_episodes
+    most = train.initial_updates + train.updates_per_episode * planned if planned >= 0 else 0
+    if state.updates > most:
+        raise ValueError(f"{state.updates} updates; {state.episodes} episodes allow {most}")
+    if state.evaluated > state.episodes:
+        raise ValueError(f"evaluated after {state.evaluated} of {state.episodes} episodes")
+    if state.count > state.updates:
+        raise ValueError(f"metrics of {state.count} updates; there were {state.updates}")
+    numbers = [int(match[1]) for match in map(_EPISODE.fullmatch, names) if match]
+    if len(numbers) < len(names) or any(number >= state.episodes for number in numbers):
+        raise ValueError(f"names of episodes that are not among the first {state.episodes}")
+    if len(names) != len(state.replay["checksums"]) or not set(state.replay["recent"]) <= set(
+        names
+    ):
+        raise ValueError("names of episodes that differ from section to section")
+
+
+def _table(values: Mapping[str, Any], name: str) -> dict[Any, Any]:
+    value = values.get(name)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: expected a table, got {type(value).__name__}")
+    return value
+
+
+def _whole(values: Mapping[str, Any], name: str, least: int, most: int = 2**63 - 1) -> int:
+    value = values.get(name)
+    if type(value) is not int:
+        raise ValueError(f"{name}: expected an int, got {type(value).__name__}")
+    if not least <= value <= most:
+        raise ValueError(
+            f"{name}: expected {least} to {most}, got {value if value < most else 'more'}"
+        )
+    return value
+
+
+def _sums(payload: Mapping[str, Any]) -> dict[str, float]:
+    sums = _table(payload, "sums")
+    for name, value in sums.items():
+        if type(name) is not str or type(value) is not float or not math.isfinite(value):
+            raise ValueError("sums: expected finite numbers by name")
+    return sums
+
+
+def _names(replay: Mapping[str, Any], name: str) -> list[str]:
+    names = replay.get(name)
+    if not isinstance(names, list) or not all(type(item) is str for item in names):
+        raise ValueError(f"{name}: expected a list of file names")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{name}: expected every file name once")
+    return names
+
+
+def _checksums(replay: Mapping[str, Any]) -> list[int]:
+    checksums = replay.get("checksums")
+    if not isinstance(checksums, list) or not all(type(item) is int for item in checksums):
+        raise ValueError("checksums: expected a list of ints")
+    return checksums
+
+
+def _box(payload: Mapping[str, Any]) -> ActionBox:
+    bounds = _table(payload, "actions")
+    _same_names("actions", set(bounds), {"low", "high"})
+    for name, values in bounds.items():
+        if not isinstance(values, list) or not all(type(item) is float for item in values):
+            raise ValueError(f"actions[{name!r}]: expected a list of floats")
+    box = ActionBox.from_dict(bounds)
+    if not 1 <= len(box.low) == len(box.high) <= MAX_SIZE or not (
+        np.isfinite([box.low, box.high]).all() and (box.low <= box.high).all()
+    ):
+        raise ValueError("actions: expected finite bounds, low <= high")
+    return box
+
+
+def _same_names(where: str, received: set[Any], expected: set[Any]) -> None:
+    for kind, names in (("missing", expected - received), ("unknown", received - expected)):
+        if names:
+            shown = ", ".join(sorted(map(repr, names))[:3])
+            raise ValueError(f"{where}: {len(names)} {kind}, e.g. {shown}")

@@ -1,0 +1,301 @@
+"""Files of a run that are damaged, missing or of another run; kills while checkpoints change."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
+
+from toy_runs import changed, finished, make_trainer
+
+from planet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from planet.config import Config
+from planet.training.checkpointing import Checkpoints
+from planet.training.run import open_run
+
+NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    return finished(tiny, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def halfway(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stopped after 4 of 5 episodes; tests copy it."""
+    directory = tmp_path_factory.mktemp("halfway")
+    with make_trainer(changed(tiny, episodes=4), directory) as trainer:
+        trainer.run()
+    assert load_checkpoint(directory / PREVIOUS)["episodes"] == 3
+    return directory
+
+
+@pytest.fixture
+def run(halfway: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(halfway, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def other(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of another seed, of as many episodes."""
+    directory = tmp_path_factory.mktemp("other")
+    with make_trainer(changed(tiny, episodes=4, seed=9), directory) as trainer:
+        trainer.run()
+    return directory
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(p.relative_to(directory)): p.read_bytes() for p in files if p.name != "run.lock"}
+
+
+def refused(config: Config, directory: Path, match: str, error: Any = ValueError) -> None:
+    """The trainer refuses the directory and leaves every file as it was."""
+    before = content(directory)
+    with pytest.raises(error, match=match):
+        make_trainer(config, directory)
+    assert content(directory) == before
+
+
+# ---- The previous checkpoint -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
+def test_the_previous_checkpoint_is_used_aloud_and_leads_to_the_same_end(
+    tiny: Config,
+    run: Path,
+    whole: tuple[Any, ...],
+    damage: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    newest = run / NEWEST
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.unlink()
+    if damage != "missing":
+        newest.write_bytes({"cut": data[:-50], "flipped": data, "empty": b""}[damage])
+    assert open_run(run).episodes == 3
+    for name in (NEWEST, PREVIOUS, "is used instead: 3 episodes, 7 updates"):
+        assert name in caplog.text
+    assert finished(tiny, run) == whole
+
+
+def test_a_damaged_checkpoint_never_replaces_the_previous_one(tiny: Config, run: Path) -> None:
+    (run / NEWEST).write_bytes(b"damaged")
+    good = (run / PREVIOUS).read_bytes()
+    with make_trainer(tiny, run) as trainer:
+        trainer.save()
+        assert (run / PREVIOUS).read_bytes() == good
+        assert load_checkpoint(run / NEWEST)["episodes"] == 3
+
+
+def test_both_checkpoints_damaged_are_both_named(tiny: Config, run: Path) -> None:
+    for name in (NEWEST, PREVIOUS):
+        (run / name).write_bytes(b"damaged")
+    refused(tiny, run, f"{NEWEST}: is truncated.*{PREVIOUS} is truncated")
+
+
+class Killed(BaseException):
+    """The end of the process."""
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_kill_at_any_change_of_a_name_leaves_a_whole_checkpoint(
+    tiny: Config, run: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the file system has no hard links."""
+    calls: Iterator[bool] = iter(())
+
+    def dying(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(calls, False):
+                raise Killed
+            if name == "link" and not links:
+                raise PermissionError(1, "no hard links")
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("link", "replace", "unlink", "fsync"):
+        monkeypatch.setattr(os, name, dying(name))
+    deaths = 0
+    for point in range(20):
+        trainer = make_trainer(tiny, run)
+        trainer._lines += 1  # another state
+        calls = iter([False] * point + [True])
+        try:
+            trainer.save()
+        except Killed:
+            deaths += 1
+        calls = iter(())
+        trainer.close()
+        load_checkpoint(run / PREVIOUS)
+        loaded = Checkpoints(run).load()
+        assert loaded is not None and loaded[0] == run / NEWEST
+    assert deaths >= 5
+
+
+# ---- Missing -----------------------------------------------------------------------------------
+
+
+def test_a_run_without_its_checkpoints_is_not_started_over(tiny: Config, run: Path) -> None:
+    for name in (NEWEST, PREVIOUS):
+        (run / name).unlink()
+    message = r"checkpoint\.pt is missing, .*episode.* and 2 more of a run are there; put it back"
+    refused(tiny, run, message, FileNotFoundError)
+    shutil.rmtree(run / "episodes")
+    refused(tiny, run, r"but metrics\.jsonl of a run are there", FileNotFoundError)
+    (run / "metrics.jsonl").unlink()
+    make_trainer(tiny, run).close()
+
+
+def test_a_kill_before_the_first_episode_is_no_obstacle(
+    tiny: Config, tmp_path: Path, whole: tuple[Any, ...]
+) -> None:
+    make_trainer(tiny, tmp_path).close()  # config.json and no checkpoint
+    assert finished(tiny, tmp_path) == whole
+
+
+def test_missing_metrics_are_refused_and_empty_ones_are_a_decision(
+    tiny: Config, run: Path, whole: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    (run / "metrics.jsonl").unlink()
+    refused(tiny, run, r"metrics\.jsonl is missing, with \d+ lines", FileNotFoundError)
+    (run / "metrics.jsonl").touch()
+    lines, *rest = finished(tiny, run)
+    assert rest == list(whole[1:])
+    assert lines == [line for line in whole[0] if line["line"] >= lines[0]["line"]]
+    assert "goes on without its history" in caplog.text
+
+
+def test_missing_settings_are_compared_with_the_checkpoint(tiny: Config, run: Path) -> None:
+    (run / "config.json").unlink()
+    refused(changed(tiny, learning_rate=0.5), run, r"checkpoint\.pt: the run was started with")
+    make_trainer(tiny, run).close()
+    assert Config.from_dict(json.loads((run / "config.json").read_text())) == tiny
+
+
+def test_removed_episodes_are_left_out_and_all_of_them_are_refused(
+    tiny: Config, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run / "episodes" / "episode-000001.planet").unlink()
+    with make_trainer(tiny, run) as trainer:
+        assert len(trainer.replay.episodes) == 3
+        trainer.save()
+    assert "1 episodes that" in caplog.text and "episode-000001.planet" in caplog.text
+    shutil.rmtree(run / "episodes")
+    refused(tiny, run, "got none of episode-000000", FileNotFoundError)
+
+
+# ---- Of another run, or changed ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (NEWEST, r"checkpoint\.pt: the run was started with other settings: train\.seed was 9"),
+        ("metrics.jsonl", r"metrics\.jsonl: the first \d+ bytes are not those .* of another run"),
+        ("episodes/episode-000002.planet", "episode-000002.planet are not the episodes"),
+        ("config.json", r"config\.json: the run was started with other settings: train\.seed"),
+    ],
+)
+def test_a_file_of_another_run_is_refused_by_name(
+    tiny: Config, run: Path, other: Path, name: str, message: str
+) -> None:
+    shutil.copy(other / name, run / name)
+    refused(tiny, run, message)
+
+
+def test_a_reader_does_not_mix_two_runs(run: Path, other: Path) -> None:
+    shutil.copy(other / NEWEST, run / NEWEST)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: .*train\.seed was 9, now 0"):
+        open_run(run)
+
+
+def test_one_changed_digit_in_the_metrics_and_one_bit_of_an_episode_are_named(
+    tiny: Config, run: Path
+) -> None:
+    metrics, episode = run / "metrics.jsonl", run / "episodes" / "episode-000000.planet"
+    for path in (metrics, episode):
+        data = bytearray(path.read_bytes())
+        place = len(data) // 2 if path == episode else data.index(b"1")
+        data[place] ^= 2
+        good = path.read_bytes()
+        path.write_bytes(data)
+        refused(tiny, run, path.name)
+        path.write_bytes(good)
+    make_trainer(tiny, run).close()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "\ufeff{}", '{"train": 3}', "[" * 100_000, '{"model": {}}']
+)
+def test_settings_that_are_none_are_named(tiny: Config, run: Path, text: str) -> None:
+    (run / "config.json").write_text(text)
+    refused(tiny, run, r"config\.json: ")
+    with pytest.raises(ValueError, match=r"config\.json: "):
+        open_run(run)
+
+
+# ---- Content that somebody made up -------------------------------------------------------------
+
+MADE_UP: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no checkpoint of a run: sections": lambda s: s.pop("lines"),
+    "sections, as of another release.*unknown": lambda s: s.update(members=3),
+    "learner: expected a table, got list": lambda s: s.update(learner=[]),
+    "updates: expected an int, got float": lambda s: s["learner"].update(updates=float("nan")),
+    "updates: expected 0 to": lambda s: s["learner"].update(updates=-1),
+    "episodes: expected an int, got bool": lambda s: s.update(episodes=True),
+    "lines: expected 0 to .*, got more": lambda s: s.update(lines=10**30),
+    "evaluated after 9 of 4": lambda s: s.update(evaluated=9),
+    "action_size: expected 1 to 512": lambda s: s.update(action_size=1 << 40),
+    "99 updates; 4 episodes allow 10": lambda s: s["learner"].update(updates=99),
+    "names of episodes that are not among": lambda s: (
+        s.update(episodes=3, evaluated=2) or s["learner"].update(updates=7)
+    ),
+    "sums: expected finite numbers": lambda s: s.update(sums={"total": float("inf")}),
+    "names: expected a list of file names": lambda s: s["replay"].update(names=[1]),
+    "names: expected every file name once": lambda s: s["replay"].update(
+        names=s["replay"]["names"] * 2
+    ),
+    "among the first 4": lambda s: s["replay"].update(names=["../../etc/passwd"]),
+    "differ from section to section": lambda s: s["checksums"].popitem(),
+    "config: train: missing": lambda s: s["config"]["train"].pop("seed"),
+    r"learner\['model'\]: 1 missing": lambda s: s["learner"]["model"].popitem(),
+    "expected a tensor, got int": lambda s: s["learner"]["model"].update({"rssm.input.weight": 1}),
+    r"expected \[7, 5\] .*, got \[2\]": lambda s: s["learner"]["model"].update(
+        {"rssm.input.weight": torch.zeros(2)}
+    ),
+    "expected finite values": lambda s: s["learner"]["model"]["rssm.input.weight"].fill_(
+        float("nan")
+    ),
+    "optimizer: expected a table": lambda s: s["learner"].pop("optimizer"),
+    "the optimiser made 11 steps, the learner 10": lambda s: s["learner"]["optimizer"]["state"][0][
+        "step"
+    ].add_(1),
+    r"optimizer\['state'\]\[99\]: the model has": lambda s: s["learner"]["optimizer"][
+        "state"
+    ].update({99: {}}),
+}
+
+
+@pytest.mark.parametrize("message", MADE_UP)
+def test_made_up_content_is_one_named_error(tiny: Config, run: Path, message: str) -> None:
+    state = load_checkpoint(run / NEWEST)
+    MADE_UP[message](state)
+    save_checkpoint(run / NEWEST, state)
+    refused(tiny, run, rf"checkpoint\.pt: .*{message}", CheckpointError)
+    if not message.startswith("config"):
+        with pytest.raises(CheckpointError, match=message):
+            open_run(run)
