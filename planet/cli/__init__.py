@@ -11,11 +11,16 @@ import os
 import sys
 from collections.abc import Sequence
 
+import torch
+
 from planet import __version__, advice
+from planet.cli.output import complain, open_missing_streams, say, settle_streams
 from planet.envs import RenderingUnavailable
 from planet.packages import EXTRA, is_installed
 from planet.training.collect import EpisodeError
+from planet.training.interrupt import Interrupted
 from planet.training.learner import NonFiniteError
+from planet.training.lock import DirectoryInUseError
 
 HELP = """\
 planet: learn a latent world model from pixels, and act by planning in it.
@@ -42,6 +47,14 @@ examples:
 Any setting can be given, for example --planner.candidates 500 or --train.seed 1.
 Ctrl-C saves a checkpoint; the same command continues. PLANET_TRACEBACK=1 shows tracebacks."""
 
+_EXPLAINED = (
+    ImportError, OSError, TypeError, ValueError, RecursionError, DirectoryInUseError,
+    EpisodeError, NonFiniteError, RenderingUnavailable,
+)  # fmt: skip
+"""Errors whose message says all: of the user's input, files and machine."""
+_PRINTED = ("doctor", "profile")
+"""Commands whose result is what they print; the others have files to show."""
+
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("tyro", "gymnasium", "tqdm"),
     "evaluate": ("tyro", "gymnasium", "tqdm", "matplotlib", "imageio", "imageio_ffmpeg"),
@@ -59,18 +72,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: without the program's name; None takes those of the process.
 
     Returns:
-      Exit status: 0 success, 1 a failure that was explained, 2 wrong usage, 130 Ctrl-C.
+      Exit status: 0 success, 1 a failure that was explained, 2 wrong usage, 130 SIGINT (Ctrl-C),
+      143 SIGTERM, 129 SIGHUP. Output that cannot be written changes it only for commands that do
+      nothing else.
     """
+    open_missing_streams()
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    status = _run(name, rest)
+    written = settle_streams()
+    return status if written or status or name not in _PRINTED else 1
+
+
+def _run(name: str, rest: Sequence[str]) -> int:
     if name in ("-h", "--help", "help"):
-        print(advice.with_program(HELP))
-        return 0
+        return 0 if say(advice.with_program(HELP)) else 1
     if name in ("-V", "--version"):
-        print(f"planet {__version__}")
-        return 0
+        return 0 if say(f"planet {__version__}") else 1
     if name not in COMMANDS:
         known = ", ".join(COMMANDS)
-        print(f"planet: expected a command ({known}), got {name!r}", file=sys.stderr)
+        complain(f"planet: expected a command ({known}), got {name!r}")
         return 2
     try:
         _require(*COMMANDS[name])
@@ -78,18 +98,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(command.run(rest))
     except SystemExit as exit_request:  # how tyro ends after --help and after a wrong option
         return exit_request.code if isinstance(exit_request.code, int) else 1
+    except Interrupted as interrupt:
+        return interrupt.exit_status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has gone: the exit must not write again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (
-        ImportError, OSError, ValueError, NonFiniteError, EpisodeError, RenderingUnavailable,
-    ) as error:  # fmt: skip
-        if os.environ.get("PLANET_TRACEBACK"):
-            raise
-        print(f"planet {name}: {error}", file=sys.stderr)
-        return 1
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return _explain(name, f"out of memory: {error}; smaller sizes need less", error)
+    except _EXPLAINED as error:
+        return _explain(name, str(error), error)
+
+
+def _explain(name: str, text: str, error: BaseException) -> int:
+    if os.environ.get("PLANET_TRACEBACK"):
+        raise error
+    complain(f"planet {name}: {text}")
+    return 1
 
 
 def _require(*modules: str) -> None:

@@ -8,15 +8,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
 
 from planet import __version__, advice
+from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
+from planet.cli.signals import ending_signals
 from planet.config import Config
 from planet.presets import PRESETS
+from planet.training.progress import Guarded, guarded
 from planet.training.run import make_environment
 from planet.training.trainer import Trainer
 
@@ -28,8 +31,8 @@ class TrainOptions(Config):
     """Trains a PlaNet agent from pixels into a run directory, or continues the run in it.
 
     First choose a preset and a task, then override any setting. The directory holds config.json,
-    metrics.jsonl (and TensorBoard files), episodes/ and checkpoint.pt. Ctrl-C ends with a
-    checkpoint; the same command, or the directory alone, continues from it.
+    metrics.jsonl (and TensorBoard files), episodes/ and checkpoint.pt. Ctrl-C, SIGTERM and SIGHUP
+    end with a checkpoint; the same command, or the directory alone, continues from it.
     """
 
     directory: Path  # of the run; made when it does not exist
@@ -47,30 +50,62 @@ def run(arguments: Sequence[str]) -> int:
         planner=options.planner,
         train=options.train,
     )
-    progress = make_progress()
+    progress = guarded(make_progress())
     environment = make_environment(config.environment)
+    began = time.perf_counter()
     try:
-        trainer = Trainer(
-            config, options.directory, environment, progress, accept_losses=options.accept_losses
-        )
-        progress.message(_summary(config, trainer))
-        began = time.perf_counter()
-        try:
-            trainer.run()
-        except KeyboardInterrupt:
-            command = f"{advice.program()} {shlex.join(['train', *arguments])}"
-            progress.message(
-                f"stopped and saved: {_counters(trainer)}; continue with:\n  {command}"
-            )
-            raise
+        with (
+            Trainer(
+                config,
+                options.directory,
+                environment,
+                progress,
+                accept_losses=options.accept_losses,
+            ) as trainer,
+            ending_signals(trainer.stop),
+        ):
+            progress.message(_summary(config, trainer))
+            try:
+                trainer.run()
+            except KeyboardInterrupt:
+                _report(progress, _stopped(trainer, arguments))
+                raise
     finally:
         progress.finish()
-        environment.close()
-    progress.message(
+        _close(environment)
+    _report(
+        progress,
         f"done in {duration(time.perf_counter() - began)}: {_counters(trainer)}; look at it with:\n"
-        f"  {advice.program()} evaluate {shlex.quote(str(options.directory))} --baselines"
+        f"  {advice.program()} evaluate {shlex.quote(str(options.directory))} --baselines",
     )
     return 0
+
+
+def _report(progress: Guarded, text: str) -> None:
+    """Says how a run ended, on the standard error where the output is gone."""
+    progress.message(text)
+    if progress.broken:
+        complain(text)
+
+
+def _stopped(trainer: Trainer, arguments: Sequence[str]) -> str:
+    """What is saved of a run that was interrupted, and how it goes on."""
+    now = (trainer.episodes, trainer.learner.updates)
+    episodes, updates = trainer.saved or (0, 0)
+    lost = "" if now == (episodes, updates) else f"; lost are the steps up to {_counters(trainer)}"
+    command = f"{advice.program()} {shlex.join(['train', *arguments])}"
+    return (
+        f"stopped and saved: {episodes} episodes, {updates} updates{lost}; "
+        f"continue with:\n  {command}"
+    )
+
+
+def _close(environment: Any) -> None:
+    """Closes the environment, whose workers may have died of the same Ctrl-C."""
+    try:
+        environment.close()
+    except Exception as error:
+        complain(f"planet train: the environment did not close: {type(error).__name__}: {error}")
 
 
 def parse(arguments: Sequence[str]) -> TrainOptions:
