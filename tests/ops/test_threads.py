@@ -65,15 +65,32 @@ def run(body: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def answer(process: subprocess.Popen[str]) -> list[str]:
-    """Its lines, once it has ended well; a hang ends, that of a forked child, too."""
-    try:
-        output, errors = process.communicate(timeout=GUARD)
-    finally:
+def answer(
+    process: subprocess.Popen[str], told: Callable[[str], object] = lambda line: None
+) -> list[str]:
+    """Its lines, once it has ended well, each told as it comes.
+
+    A hang ends, that of a forked child, too.
+    """
+
+    def end() -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+    assert process.stdout is not None and process.stderr is not None
+    guard, lines = threading.Timer(GUARD, end), []
+    guard.start()
+    try:
+        for line in process.stdout:
+            told(line.strip())
+            lines.append(line.strip())
+        errors = process.stderr.read()
+        process.wait()
+    finally:
+        guard.cancel()
+        end()
     assert process.returncode == 0, errors
-    return output.splitlines()
+    return lines
 
 
 # ---- Python's threads ----------------------------------------------------------------------------
@@ -247,11 +264,8 @@ while not place.endswith(("kernels.py", "_ops.py")):  # those that call the core
 say("interrupted")
 say(equal(plan(problem), expected))
 """)
-    assert process.stdout is not None
-    while (line := process.stdout.readline()) == "planning\n":
-        process.send_signal(signal.SIGINT)
-    assert answer(process) == ["True"]
-    assert line == "interrupted\n"
+    lines = answer(process, lambda line: line == "planning" and process.send_signal(signal.SIGINT))
+    assert lines[-2:] == ["interrupted", "True"]
 
 
 def test_ctrl_c_leaves_a_plan_of_another_thread_alone() -> None:
@@ -269,10 +283,8 @@ except KeyboardInterrupt:
 worker.join()
 say(equal(got[0], expected))
 """)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "planning\n"
-    process.send_signal(signal.SIGINT)
-    assert answer(process) == ["interrupted", "True"]
+    lines = answer(process, lambda line: line == "planning" and process.send_signal(signal.SIGINT))
+    assert lines == ["planning", "interrupted", "True"]
 
 
 def raise_alarm(number: int, frame: FrameType | None) -> None:
@@ -292,7 +304,7 @@ def test_a_handler_that_returns_does_not_end_the_plan() -> None:
     problem, rung = make_problem(TINY, batch=1), threading.Event()
     undisturbed = plan(problem, iterations=2000)
     with handler(lambda number, frame: rung.set()):
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
         disturbed = plan(problem, iterations=2000)
     assert rung.is_set()
     assert equal(disturbed, undisturbed)
