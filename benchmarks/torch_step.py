@@ -48,6 +48,13 @@ class Linear(nn.Module):
         return y.addmm_(x, self.weight)
 
 
+def _added(weights: RolloutWeights) -> float:
+    """What is added to the stddev; these steps have no other form."""
+    if weights.stddev != "add":
+        raise ValueError(f"weights: expected stddev='add', got {weights.stddev!r}")
+    return weights.min_stddev
+
+
 class InPlaceStep(nn.Module):
     """Advances belief and state where they lie.
 
@@ -59,7 +66,7 @@ class InPlaceStep(nn.Module):
     def __init__(self, weights: RolloutWeights, packed: int = 0) -> None:
         super().__init__()
         self.belief, self.state = weights.belief_size, weights.state_size
-        self.elu, self.min_stddev = weights.activation == "elu", weights.min_stddev
+        self.elu, self.min_stddev = weights.activation == "elu", _added(weights)
         two = 2 * self.belief
         w_x, w_h = weights.gru_weight_ih, weights.gru_weight_hh
         b_x, b_h = weights.gru_bias_ih, weights.gru_bias_hh
@@ -115,7 +122,7 @@ class CellStep(nn.Module):
 
     def __init__(self, weights: RolloutWeights, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.state, self.min_stddev = weights.state_size, weights.min_stddev
+        self.state, self.min_stddev = weights.state_size, _added(weights)
         self.activate = F.elu_ if weights.activation == "elu" else torch.relu_
         self.layers = nn.ParameterDict(
             {
@@ -156,7 +163,7 @@ class PureStep(nn.Module):
 
     def __init__(self, weights: RolloutWeights, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.state, self.min_stddev = weights.state_size, weights.min_stddev
+        self.state, self.min_stddev = weights.state_size, _added(weights)
         self.activate = F.elu if weights.activation == "elu" else F.relu
         names = ("input", "prior_hidden", "prior")
         self.linear = nn.ParameterDict(

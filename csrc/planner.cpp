@@ -4,6 +4,7 @@
 #include <cmath>
 #include <exception>
 #include <limits>
+#include <utility>
 
 #include "seeds.h"
 
@@ -25,7 +26,7 @@ std::string supported_names() {
 }
 
 // What is wrong with the options, or an empty string.
-std::string check_options(const PlannerOptions& o, Isa isa) {
+std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa isa) {
   constexpr int64_t kMost = (int64_t{1} << 31) - 1;
   const struct {
     const char* name;
@@ -46,9 +47,19 @@ std::string check_options(const PlannerOptions& o, Isa isa) {
   if (!(finite(o.initial_stddev) && o.initial_stddev >= 0.0f)) {
     return "initial_stddev: expected a finite value >= 0, got " + std::to_string(o.initial_stddev);
   }
-  if (!(finite(o.low) && finite(o.high) && o.low <= o.high)) {
-    return "low, high: expected finite values, low <= high, got " + std::to_string(o.low) +
-           " and " + std::to_string(o.high);
+  for (const auto& [name, each] : {std::pair("lows", &o.lows), std::pair("highs", &o.highs)}) {
+    if (!each->empty() && each->size() != static_cast<size_t>(sizes.action)) {
+      return name + (": expected none or one per action, " + std::to_string(sizes.action)) +
+             ", got " + std::to_string(each->size());
+    }
+  }
+  for (size_t a = 0; a < static_cast<size_t>(sizes.action); ++a) {
+    const float low = o.lows.empty() ? o.low : o.lows[a];
+    const float high = o.highs.empty() ? o.high : o.highs[a];
+    if (!(finite(low) && finite(high) && low <= high)) {
+      return "low, high: expected finite values, low <= high, got " + std::to_string(low) +
+             " and " + std::to_string(high);
+    }
   }
   if (!(finite(o.epsilon) && o.epsilon >= 0.0)) {
     return "epsilon: expected a finite value >= 0, got " + std::to_string(o.epsilon);
@@ -60,6 +71,9 @@ std::string check_options(const PlannerOptions& o, Isa isa) {
     return "budget_ms: expected a value > 0, got " + std::to_string(o.budget_ms);
   }
   if (isa < 0) return "isa: expected one of " + supported_names() + ", got " + o.isa;
+  if (o.precision != Precision::kFloat32 && o.precision != Precision::kInt8) {
+    return "precision: expected fp32 or int8, got one of a GPU (fp16, bf16)";
+  }
   if (o.precision == Precision::kInt8 && !isa_has_int8(isa)) {
     return std::string("precision: int8 has no kernels for ") + isa_name(isa);
   }
@@ -68,13 +82,13 @@ std::string check_options(const PlannerOptions& o, Isa isa) {
 
 // The middle of the box and half its width, in double precision: neither sum nor difference
 // overflows, and a box of no width has exactly its only action in the middle.
-float middle(const PlannerOptions& o) {
-  return static_cast<float>((static_cast<double>(o.low) + o.high) / 2);
+float middle(float low, float high) {
+  return static_cast<float>((static_cast<double>(low) + high) / 2);
 }
 
-float first_stddev(const PlannerOptions& o) {
-  const auto half = static_cast<float>((static_cast<double>(o.high) - o.low) / 2);
-  return std::min(half * o.initial_stddev, std::numeric_limits<float>::max());
+float first_stddev(float low, float high, float initial_stddev) {
+  const auto half = static_cast<float>((static_cast<double>(high) - low) / 2);
+  return std::min(half * initial_stddev, std::numeric_limits<float>::max());
 }
 
 }  // namespace
@@ -82,7 +96,7 @@ float first_stddev(const PlannerOptions& o) {
 std::unique_ptr<Planner> Planner::make(const WeightView& weights, const PlannerOptions& options,
                                        std::string& error) {
   const Isa isa = best_isa(options.isa);
-  error = check_options(options, isa);
+  error = check_options(options, weights.sizes, isa);
   if (!error.empty()) return nullptr;
   try {
     return std::unique_ptr<Planner>(new Planner(weights, options, isa));
@@ -94,9 +108,7 @@ std::unique_ptr<Planner> Planner::make(const WeightView& weights, const PlannerO
 
 Planner::Planner(const WeightView& weights, const PlannerOptions& options, Isa isa)
     : model_{weights.sizes, weights.min_stddev, isa, options.precision, nullptr},
-      pool_(options.threads),
-      first_mean_(middle(options)),
-      first_stddev_(first_stddev(options)) {
+      pool_(options.threads) {
   const auto lines = [](int64_t bytes) {
     if (bytes < 0) throw std::bad_alloc();
     return static_cast<size_t>(bytes) / sizeof(CacheLine) + 1;
@@ -120,8 +132,13 @@ Planner::Planner(const WeightView& weights, const PlannerOptions& options, Isa i
   model_.packed = packed_.data();
 
   const size_t row = static_cast<size_t>(options.batch) * weights.sizes.action;
-  low_.assign(row, options.low);
-  high_.assign(row, options.high);
+  for (size_t i = 0; i < row; ++i) {
+    const size_t a = i % weights.sizes.action;
+    low_.push_back(options.lows.empty() ? options.low : options.lows[a]);
+    high_.push_back(options.highs.empty() ? options.high : options.highs[a]);
+    first_mean_.push_back(middle(low_[i], high_[i]));
+    first_stddev_.push_back(first_stddev(low_[i], high_[i], options.initial_stddev));
+  }
   mean_.resize(row * options.horizon);
   stddev_.resize(row * options.horizon);
   best_return_.resize(options.batch);
@@ -134,8 +151,10 @@ Planner::Planner(const WeightView& weights, const PlannerOptions& options, Isa i
 }
 
 Plan Planner::plan(const float* belief, const float* state, const int64_t* seeds) {
-  std::fill(mean_.begin(), mean_.end(), first_mean_);
-  std::fill(stddev_.begin(), stddev_.end(), first_stddev_);
+  for (size_t i = 0; i < mean_.size(); ++i) {
+    mean_[i] = first_mean_[i % first_mean_.size()];
+    stddev_[i] = first_stddev_[i % first_stddev_.size()];
+  }
   PlanProblem problem = problem_;
   problem.latent = {belief, state, false};
   problem.seeds = seeds;

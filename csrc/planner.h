@@ -3,7 +3,6 @@
 // threads.
 #pragma once
 
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,24 +13,13 @@
 
 namespace planet::cpu {
 
-// Defaults are the paper's (Hafner et al., ICML 2019) and those of CEMPlanner in Python.
-struct PlannerOptions {
-  int64_t batch = 1;            // B, problems per plan
-  int64_t horizon = 12;         // H, model steps
-  int64_t candidates = 1000;    // J, action sequences per iteration
-  int64_t topk = 100;           // K, elites
-  int64_t iterations = 10;      // I
-  float initial_stddev = 1.0f;  // of the first iteration's actions, in units of (high - low) / 2;
-                                // their mean is the middle, (low + high) / 2
-  float low = -1.0f;            // smallest action
-  float high = 1.0f;            // largest action, low <= high
-  Spread spread = Spread::kPopulation;
-  double epsilon = 1e-6;
-  bool state_noise = true;  // sample the prior, otherwise follow its mean
-  double discount = 1.0;
-  double budget_ms = std::numeric_limits<double>::infinity();  // see PlanProblem
-  int threads = 1;  // the calling one included; plans do not depend on it, bit for bit
-  Precision precision = Precision::kFloat32;
+// Settings, from a weight file or one by one, and what a program adds.
+struct PlannerOptions : PlannerSettings {
+  PlannerOptions() = default;
+  explicit PlannerOptions(const PlannerSettings& settings) : PlannerSettings(settings) {}
+
+  int64_t batch = 1;  // B, problems per plan
+  int threads = 1;    // the calling one included; plans do not depend on it, bit for bit
   const char* isa =
       nullptr;  // widest instruction set to use, needed by make() only; null: no limit
 };
@@ -77,9 +65,9 @@ class Planner {
   Model model_;
   PlanProblem problem_{};
   ThreadPool pool_;
-  float first_mean_, first_stddev_;
   std::vector<CacheLine> packed_, workspace_;
-  std::vector<float> low_, high_, mean_, stddev_, best_return_;
+  std::vector<float> low_, high_, first_mean_, first_stddev_;  // [B, A]
+  std::vector<float> mean_, stddev_, best_return_;
   std::vector<int64_t> seeds_;
 };
 

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace planet {
 namespace {
@@ -15,8 +16,9 @@ namespace {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file's bytes are used as they are");
 
 constexpr char kMagic[] = "PLANETWF";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kHeaderBytes = 128, kAlignment = 64, kChecksumBytes = 4;
+constexpr uint32_t kMostSettings = 65536;
 
 // The fields of the header, in the file's layout.
 struct Header {
@@ -26,8 +28,9 @@ struct Header {
   double min_stddev;
   uint32_t activation, belief, state, action, hidden, reward_layers;
   uint32_t reward_widths[kMaxRewardLayers];
+  uint32_t stddev, delta, settings_bytes, zeros[11];
 };
-static_assert(sizeof(Header) == 72 && kMaxRewardLayers == 4);
+static_assert(sizeof(Header) == kHeaderBytes && kMaxRewardLayers == 4);
 
 __attribute__((format(printf, 1, 2))) std::string text(const char* format, ...) {
   char out[200];
@@ -70,9 +73,7 @@ std::string check_start(const unsigned char* data, uint64_t size, Header& header
                 kHeaderBytes + kChecksumBytes, whole);
   }
   std::memcpy(&header, data, sizeof header);
-  if (header.version != kVersion) {
-    return text("version: expected %u, got %u", kVersion, header.version);
-  }
+  if (header.version == 0) return text("version: expected 1 to %u, got 0", kVersion);
   if (header.length != size) {
     return text("length: expected %llu bytes, got %llu: the file is %s",
                 static_cast<unsigned long long>(header.length), whole,
@@ -85,6 +86,23 @@ std::string check_range(const char* name, uint32_t value, uint32_t least, uint32
   if (value >= least && value <= most) return {};
   if (least == most) return text("%s: expected %u, got %u", name, least, value);
   return text("%s: expected %u to %u, got %u", name, least, most, value);
+}
+
+// What format 1 does not have.
+std::string check_additions(const Header& header) {
+  const bool first = header.version == 1;
+  std::string error = check_range("stddev", header.stddev, 0, first ? 0 : 1);
+  if (error.empty()) error = check_range("delta", header.delta, 0, first ? 0 : 1);
+  if (error.empty() && header.delta == 1) {
+    return "delta: residual transitions are not available yet; expected 0, got 1";
+  }
+  if (error.empty()) {
+    error = check_range("settings_bytes", header.settings_bytes, 0, first ? 0 : kMostSettings);
+  }
+  for (const uint32_t zero : header.zeros) {
+    if (error.empty() && zero != 0) error = "header: expected zeros behind the last field";
+  }
+  return error;
 }
 
 std::string check_sizes(const Header& header) {
@@ -109,6 +127,9 @@ std::string check_sizes(const Header& header) {
   for (uint32_t i = 0; i < kMaxRewardLayers; ++i) {
     const uint32_t most = i + 1 < layers ? kMaxSize : i + 1 == layers ? 1 : 0;
     const std::string name = text("reward_widths[%u]", i);
+    if (i + 1 == layers && header.reward_widths[i] == 2) {
+      return name + ": a continuation row is not available yet; expected 1, got 2";
+    }
     std::string error = check_range(name.c_str(), header.reward_widths[i], most == 0 ? 0 : 1, most);
     if (!error.empty()) return error;
   }
@@ -116,7 +137,7 @@ std::string check_sizes(const Header& header) {
     return text("min_stddev: expected a finite float32 value >= 0, got %.9g",
                 std::isnan(header.min_stddev) ? double{NAN} : header.min_stddev);
   }
-  return {};
+  return check_additions(header);
 }
 
 // One tensor of the file and where its address goes.
@@ -190,13 +211,19 @@ std::string view_weights(const void* data, size_t size, WeightView& view) {
   WeightView out{};
   std::array<Tensor, 18> tensors;
   const int count = list_tensors(header, out.weights, tensors);
-  uint64_t at = kHeaderBytes;
+  const uint64_t first = kHeaderBytes + header.settings_bytes;
+  uint64_t at = first;
   for (int i = 0; i < count; ++i) at = aligned(at) + tensors[i].count * sizeof(float);
   if (at + kChecksumBytes != size) {
     return text("length: expected %llu bytes for the sizes in the header, got %zu",
                 static_cast<unsigned long long>(at + kChecksumBytes), size);
   }
-  at = kHeaderBytes;
+  if (header.settings_bytes > 0) {
+    const auto* settings = reinterpret_cast<const char*>(bytes) + kHeaderBytes;
+    error = read_settings(settings, header.settings_bytes, out.settings);
+    if (!error.empty()) return error;
+  }
+  at = first;
   for (int i = 0; i < count; ++i) {
     at = aligned(at);
     *tensors[i].pointer = reinterpret_cast<const float*>(bytes + at);
@@ -214,8 +241,9 @@ std::string view_weights(const void* data, size_t size, WeightView& view) {
     out.sizes.reward_widths[i] = integer(header.reward_widths[i]);
   }
   out.sizes.elu = header.activation == 1;
+  out.sizes.clamp_stddev = header.stddev == 1;
   out.min_stddev = static_cast<float>(header.min_stddev);
-  view = out;
+  view = std::move(out);
   return {};
 }
 
@@ -241,7 +269,7 @@ std::string WeightFile::read(const char* path) {
   error = view_weights(data.get(), size, view);
   if (!error.empty()) return failed(error);
   data_ = std::move(data);
-  view_ = view;
+  view_ = std::move(view);
   return {};
 }
 

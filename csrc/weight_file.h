@@ -1,10 +1,10 @@
 // Reads the weight files that `planet export` (Python: planet.weight_file.save_weights) writes.
 //
-// Format 1. Numbers are little-endian; float32 and float64 are IEEE 754.
+// Format 2. Numbers are little-endian; float32 and float64 are IEEE 754.
 //
 //   offset  size
 //        0     8  "PLANETWF"
-//        8     4  format version, 1                     uint32, as are all sizes below
+//        8     4  format version, 2                     uint32, as are all sizes below
 //       12     4  transition: 0 rssm, 1 ssm
 //       16     8  bytes in the file, from the magic to the checksum    uint64
 //       24     8  min_stddev, finite and >= 0           float64
@@ -12,14 +12,22 @@
 //       36    16  D (0 for ssm), S, A, M                else 1 to 512
 //       52     4  reward layers, 1 to 4
 //       56    16  rows of the reward matrices; the last one is 1, those not used are 0
-//       72    56  zeros
-//      128        the tensors
+//       72     4  stddev: 0 softplus(raw) + min_stddev, 1 max(softplus(raw), min_stddev)
+//       76     4  delta: 0; 1, a residual transition, is not available yet
+//       80     4  bytes of the settings, 0 to 65536
+//       84    44  zeros
+//      128        the settings: JSON, see settings.h
+//                 the tensors
 //     last     4  CRC-32 (that of zlib) of all bytes before it
 //
 // The tensors are row-major float32, finite, each at the next multiple of 64 (zeros fill the gaps):
 // input_weight, input_bias, gru_weight_ih, gru_weight_hh, gru_bias_ih, gru_bias_hh (rssm only),
 // prior_hidden_weight, prior_hidden_bias, prior_weight, prior_bias, then weight and bias of each
 // reward layer; their shapes are in model.h. The checksum follows the last tensor immediately.
+//
+// Format 1 is the same with zeros from 72 to 127, and is read: its stddev is added, and it has no
+// settings. A last reward matrix of two rows, reward and continuation, is not available yet. What
+// filters observations into a latent, encoder and posterior, is not in the file.
 //
 // Magic and version keep their places in every later format. Both readers, this one and Python's,
 // refuse the same files in the same words.
@@ -32,6 +40,7 @@
 #include <string>
 
 #include "model.h"
+#include "settings.h"
 
 namespace planet {
 
@@ -40,6 +49,7 @@ struct WeightView {
   ModelSizes sizes;
   float min_stddev;
   ModelWeights weights;
+  PlannerSettings settings = {};
 };
 
 // Views the content of a weight file. Nothing is copied: `data` [size bytes], aligned to 4, must

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,21 @@ import torch
 from torch import Tensor
 
 from planet.atomic import atomic_write, read_file
+from planet.planner_settings import plain_settings, read_settings
 from planet.weights import MAX_REWARD_LAYERS, MAX_SIZE, RolloutWeights
 
 _MAGIC = b"PLANETWF"
-_VERSION = 1
-# Magic, version, transition, length, min_stddev, activation, D, S, A, M, reward layers and widths.
-_HEADER = struct.Struct("<8sIIQdI4II4I")
+_VERSION = 2
+# Magic, version, transition, length, min_stddev, activation, D, S, A, M, reward layers and widths,
+# stddev, delta, bytes of the settings.
+_HEADER = struct.Struct("<8sIIQdI4II4I3I")
 _CHECKSUM = struct.Struct("<I")
 _HEADER_BYTES = 128
 _ALIGNMENT = 64
+_MOST_SETTINGS = 65536
 _TRANSITIONS = ("rssm", "ssm")
 _ACTIVATIONS = ("relu", "elu")
+_STDDEVS = ("add", "clamp")
 
 
 class WeightFileError(ValueError):
@@ -38,22 +42,28 @@ class WeightFileError(ValueError):
         self.reason = reason
 
 
-def save_weights(weights: RolloutWeights, path: Path | str) -> None:
+def save_weights(
+    weights: RolloutWeights, path: Path | str, settings: Mapping[str, Any] | None = None
+) -> None:
     """Writes or replaces a weight file; a crash leaves the old content or the new, complete.
 
     Args:
       weights: snapshot of a model, on any device.
       path: file to write; its directory must exist.
+      settings: how to plan with them, for programs that obey it: names of `CEMPlanner`'s attributes
+        and `action_repeat`. Others are kept, too.
 
     Raises:
-      TypeError: `weights` is no snapshot.
+      TypeError, ValueError: `weights` is no snapshot, or a setting cannot be written; the message
+        names it.
       OSError: the file cannot be written; an existing one stays as it was.
     """
     if not isinstance(weights, RolloutWeights):
         raise TypeError(f"weights: expected RolloutWeights, got {type(weights).__name__}")
     rows = [weight.shape[0] for weight in weights.reward_weights]
     sizes = [weights.belief_size, weights.state_size, weights.action_size, weights.hidden_size]
-    body = b""
+    body = plain_settings(settings or {}, _MOST_SETTINGS)
+    settings_bytes = len(body)
     for name, _ in _tensors(sizes, rows):
         body += b"\0" * (-len(body) % _ALIGNMENT)
         body += _tensor(weights, name).cpu().numpy().tobytes()
@@ -68,6 +78,9 @@ def save_weights(weights: RolloutWeights, path: Path | str) -> None:
         len(rows),
         *rows,
         *[0] * (MAX_REWARD_LAYERS - len(rows)),
+        _STDDEVS.index(weights.stddev),
+        0,
+        settings_bytes,
     )
     content = header.ljust(_HEADER_BYTES, b"\0") + body
     with atomic_write(Path(path)) as file:
@@ -86,7 +99,19 @@ def load_weights(path: Path | str) -> RolloutWeights:
       WeightFileError: the file is no intact weight file of a format this release reads; the message
         names the file, what was expected and what came.
     """
-    path = Path(path)
+    return _load(Path(path))[0]
+
+
+def load_settings(path: Path | str) -> dict[str, Any]:
+    """Reads the settings that were saved beside the weights; none in files of format 1.
+
+    Raises:
+      OSError, WeightFileError: as `load_weights`; the whole file is checked.
+    """
+    return _load(Path(path))[1]
+
+
+def _load(path: Path) -> tuple[RolloutWeights, dict[str, Any]]:
     content = bytearray(read_file(path))
     try:
         return _parse(content)
@@ -102,7 +127,7 @@ def _tensor(weights: RolloutWeights, name: str) -> Tensor:
     return tensor
 
 
-def _parse(content: bytearray) -> RolloutWeights:
+def _parse(content: bytearray) -> tuple[RolloutWeights, dict[str, Any]]:
     _check_start(content)
     (stored,) = _CHECKSUM.unpack(content[-_CHECKSUM.size :])
     computed = zlib.crc32(memoryview(content)[: -_CHECKSUM.size])
@@ -110,23 +135,32 @@ def _parse(content: bytearray) -> RolloutWeights:
         raise ValueError(
             f"checksum: expected {stored:08x}, got {computed:08x}: the file is damaged"
         )
-    _, _, transition, _, min_stddev, activation, *rest = _HEADER.unpack_from(content)
-    sizes, layers, widths = rest[:4], rest[4], rest[5:]
+    _, version, transition, _, min_stddev, activation, *rest = _HEADER.unpack_from(content)
+    sizes, layers, widths, additions = rest[:4], rest[4], rest[5:9], rest[9:]
     _check_sizes(transition, activation, sizes, layers, widths)
     if not 0.0 <= min_stddev <= torch.finfo(torch.float32).max:
         raise ValueError(f"min_stddev: expected a finite float32 value >= 0, got {min_stddev:.9g}")
+    stddev, delta, settings_bytes = additions
+    zeros = content[_HEADER.size : _HEADER_BYTES]
+    _check_additions(version, stddev, delta, settings_bytes, zeros)
+    first = _HEADER_BYTES + settings_bytes
+    layout = list(_tensors(sizes, widths[:layers]))
+    starts = _starts(layout, first, len(content))
+    settings = read_settings(bytes(content[_HEADER_BYTES:first])) if settings_bytes else {}
     values: dict[str, Any] = {}
-    for name, value in _read_tensors(content, list(_tensors(sizes, widths[:layers]))):
+    for name, value in _read_tensors(content, layout, starts):
         if name.endswith("]"):  # of a reward layer
             values.setdefault(name.partition("[")[0], []).append(value)
         else:
             values[name] = value
-    return RolloutWeights(
+    weights = RolloutWeights(
         **values,
         transition=_TRANSITIONS[transition],
         activation=_ACTIVATIONS[activation],
+        stddev=_STDDEVS[stddev],
         min_stddev=min_stddev,
     )
+    return weights, settings
 
 
 def _check_start(content: bytearray) -> None:
@@ -145,8 +179,8 @@ def _check_start(content: bytearray) -> None:
         raise ValueError(
             f"length: expected at least {least} bytes, got {size}: the file is truncated"
         )
-    if version != _VERSION:
-        raise ValueError(f"version: expected {_VERSION}, got {version}")
+    if version == 0:
+        raise ValueError(f"version: expected 1 to {_VERSION}, got 0")
     length = int.from_bytes(content[16:24], "little")
     if length != size:
         what = "truncated" if size < length else "followed by other data"
@@ -164,8 +198,25 @@ def _check_sizes(
         _check_range(name, size, 1, MAX_SIZE)
     _check_range("reward_layers", layers, 1, MAX_REWARD_LAYERS)
     for i, width in enumerate(widths):
+        if i + 1 == layers and width == 2:
+            raise ValueError(
+                f"reward_widths[{i}]: a continuation row is not available yet; expected 1, got 2"
+            )
         most = MAX_SIZE if i + 1 < layers else 1 if i + 1 == layers else 0
         _check_range(f"reward_widths[{i}]", width, min(1, most), most)
+
+
+def _check_additions(
+    version: int, stddev: int, delta: int, settings_bytes: int, zeros: bytearray
+) -> None:
+    """What format 1 does not have."""
+    _check_range("stddev", stddev, 0, 0 if version == 1 else 1)
+    _check_range("delta", delta, 0, 0 if version == 1 else 1)
+    if delta:
+        raise ValueError("delta: residual transitions are not available yet; expected 0, got 1")
+    _check_range("settings_bytes", settings_bytes, 0, 0 if version == 1 else _MOST_SETTINGS)
+    if any(zeros):
+        raise ValueError("header: expected zeros behind the last field")
 
 
 def _check_range(name: str, value: int, least: int, most: int) -> None:
@@ -193,19 +244,23 @@ def _tensors(sizes: list[int], rows: list[int]) -> Iterator[tuple[str, tuple[int
         yield f"reward_biases[{i}]", (width,)
 
 
-def _read_tensors(
-    content: bytearray, layout: list[tuple[str, tuple[int, ...]]]
-) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor, a view of `content`, after comparing the length and looking for NaN."""
-    starts, end = [], _HEADER_BYTES
+def _starts(layout: list[tuple[str, tuple[int, ...]]], first: int, size: int) -> list[int]:
+    """Where every tensor begins, `first` being where they may; checks the length of the file."""
+    starts, end = [], first
     for _, shape in layout:
         starts.append(end + -end % _ALIGNMENT)
         end = starts[-1] + 4 * math.prod(shape)
-    if end + _CHECKSUM.size != len(content):
+    if end + _CHECKSUM.size != size:
         raise ValueError(
-            f"length: expected {end + _CHECKSUM.size} bytes for the sizes in the header, "
-            f"got {len(content)}"
+            f"length: expected {end + _CHECKSUM.size} bytes for the sizes in the header, got {size}"
         )
+    return starts
+
+
+def _read_tensors(
+    content: bytearray, layout: list[tuple[str, tuple[int, ...]]], starts: list[int]
+) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor, a view of `content`, after looking for NaN."""
     for (name, shape), start in zip(layout, starts, strict=True):
         count = math.prod(shape)
         value = torch.frombuffer(content, dtype=torch.float32, count=count, offset=start)

@@ -25,7 +25,7 @@ from planet.config import Config
 from planet.presets import PRESETS
 from planet.training.metrics import read_metrics
 from planet.training.run import open_run
-from planet.weight_file import load_weights
+from planet.weight_file import load_settings, load_weights
 
 
 def timeless(directory: Path) -> list[dict[str, float]]:
@@ -274,19 +274,31 @@ raise SystemExit(10 + main(["doctor"]))
     assert "pip install" in done.stdout and "[train]" in done.stdout
 
 
+# Every setting of the planner but backend and variant, which only Python has.
+EXPORTED = (
+    "horizon", "candidates", "iterations", "topk", "initial_stddev", "spread", "epsilon", "low",
+    "high", "state_noise", "discount", "precision", "budget_ms",
+)  # fmt: skip
+
+
 def test_export_writes_the_weights_that_the_agent_plans_with(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "toy.weights"
     assert main(["export", str(trained), str(file)]) == 0
     output = capsys.readouterr().out
-    assert "rssm, belief 5, state 3, action 2, hidden 7, reward 8-1, elu" in output
+    assert "rssm, belief 5, state 3, action 2, hidden 7, reward 8-1, elu, stddev add 0.1" in output
     assert f"written to {file} ({file.stat().st_size:,} bytes)" in output
     written = load_weights(file)
     weights = open_run(trained).agent.world_model.rollout_weights()
     assert torch.equal(written.gru_weight_hh, weights.gru_weight_hh)
     assert torch.equal(written.reward_weights[1], weights.reward_weights[1])
     assert written.min_stddev == weights.min_stddev
+    config = open_run(trained).config
+    assert load_settings(file) == {
+        **{name: getattr(config.planner, name) for name in EXPORTED}, "action_repeat": 1,
+    }  # fmt: skip
+    assert "horizon " in output and "action_repeat 1" in output
 
 
 def test_export_without_a_run_or_a_place_is_explained(

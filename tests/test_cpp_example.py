@@ -35,7 +35,7 @@ MODELS = {
     "tiny": make_problem(TINY, 1),
     "elu, reward of one layer": make_problem(Sizes(9, 4, 1, 17, ()), 1, activation="elu"),
     "reward of four layers": make_problem(Sizes(33, 7, 3, 20, (31, 16, 5)), 1, scale=2.0),
-    "elu, small": make_problem(PRESET_SIZES["small"], 1, activation="elu"),
+    "elu, clamp, small": make_problem(PRESET_SIZES["small"], 1, activation="elu", stddev="clamp"),
     "ssm": make_problem(Sizes(0, 30, 6, 50, (40,)), 1),
 }
 HORIZON, CANDIDATES, TOPK, ITERATIONS = 4, 150, 12, 3
@@ -107,8 +107,65 @@ def test_plans_are_those_of_python_bit_for_bit(
         ).stdout  # fmt: skip
         assert (tmp_path / "plan").read_bytes() == bits
         assert f"{threads} threads, {name}" in output
-        action = [float(word) for word in output.splitlines()[0].split()[1:]]
-        np.testing.assert_allclose(action, expected.action[0], rtol=1e-5)
+        np.testing.assert_allclose(action_in(output), expected.action[0], rtol=1e-5)
+
+
+def action_in(output: str) -> list[float]:
+    (line,) = (line for line in output.splitlines() if line.startswith("action "))
+    return [float(word) for word in line.split()[1:]]
+
+
+def test_the_settings_in_the_file_are_obeyed_and_options_come_before_them(
+    program: Path, tmp_path: Path
+) -> None:
+    problem, file = MODELS["reward of four layers"], tmp_path / "model.weights"
+    settings = {
+        "horizon": 3, "candidates": 90, "topk": 9, "iterations": 2, "initial_stddev": 0.5,
+        "low": [-1.0, 2.0, 0.5], "high": [1.0, 6.0, 0.5], "spread": "mean_absolute",
+        "epsilon": 1e-3, "state_noise": False, "discount": 0.75, "precision": "fp32",
+        "budget_ms": None, "action_repeat": 4,
+    }  # fmt: skip
+    save_weights(problem.weights, file, settings)
+    latent = torch.cat([problem.latent.belief[0], problem.latent.state[0]])
+    (tmp_path / "latent").write_bytes(latent.numpy().tobytes())
+    low, high = (torch.tensor(settings.pop(name)) for name in ("low", "high"))
+    for name in ("initial_stddev", "horizon", "action_repeat"):
+        del settings[name]
+    for options, horizon in ({}, 3), ({"--horizon": "5", "--topk": "30"}, 5):
+        given = {**settings, "topk": int(options.get("--topk", 9))}
+        middle, half = ((low + high) / 2).expand(horizon, 1, -1), ((high - low) / 2)
+        expected = fused.cem_plan(
+            problem.weights, problem.latent, middle, (half * 0.5).expand(horizon, 1, -1),
+            seed=0, low=low, high=high, **given,
+        )  # fmt: skip
+        words = [word for pair in options.items() for word in pair]
+        output = run(program, file, "--latent", tmp_path / "latent", "--output", tmp_path / "plan",
+                     *words).stdout  # fmt: skip
+        parts = (expected.mean, expected.stddev, expected.best_return)
+        bits = b"".join(part.numpy().tobytes() for part in parts)
+        assert (tmp_path / "plan").read_bytes() == bits
+        assert output.splitlines()[0] == (
+            f"horizon {horizon}, candidates 90, topk {given['topk']}, iterations 2, "
+            "initial stddev 0.5, low -1 2 0.5, high 1 6 0.5, spread mean_absolute, epsilon 0.001, "
+            "state noise off, discount 0.75, precision fp32, budget inf ms; execute every action 4 "
+            "times"
+        )
+
+
+def test_settings_that_this_machine_cannot_obey_are_explained(
+    program: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.weights"
+    for settings, message in (
+        ({"precision": "fp16"}, "precision: expected fp32 or int8, got one of a GPU (fp16, bf16)"),
+        ({"low": [0.0]}, "lows: expected none or one per action, 2, got 1"),
+        ({"topk": 5, "candidates": 4}, "topk: expected 1 to 4, got 5"),
+        ({"budget_ms": -1.0}, "budget_ms: expected a value > 0"),
+    ):
+        save_weights(MODELS["tiny"].weights, file, settings)
+        done = run(program, file, check=False)
+        assert (done.returncode, message in done.stderr) == (1, True)
+    assert run(program, file, "--budget-ms", "inf", "--candidates", "50", "--topk", "5").stdout
 
 
 @pytest.mark.parametrize(
@@ -120,6 +177,7 @@ def test_plans_are_those_of_python_bit_for_bit(
         (["--isa", ISAS[0] if ISAS else "", "--precision", "int8"], "precision: int8"),
         (["--seed"], "--seed: expected a value"),
         (["--seed", "x"], "--seed: expected an integer, got x"),
+        (["--budget-ms", "x"], "--budget-ms: expected a number, got x"),
         (["--speed", "1"], "--speed: no such option"),
         (["--latent", os.devnull], "expected 8 float32 (D + S)"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -11,30 +12,40 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from random_weights import PRESET_SIZES, TINY, Sizes, make_weights
 
-from planet.weight_file import WeightFileError, load_weights, save_weights
+from planet.planning import CEMPlanner
+from planet.weight_file import WeightFileError, load_settings, load_weights, save_weights
 from planet.weights import RolloutWeights
 
 ROOT = Path(__file__).parents[1]
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
-HEADER = struct.Struct("<8sIIQdI4II4I")
+HEADER = struct.Struct("<8sIIQdI4II4I3I")
 NAMES = (
     "magic", "version", "transition", "length", "min_stddev", "activation", "belief", "state",
     "action", "hidden", "reward_layers", "width0", "width1", "width2", "width3",
+    "stddev", "delta", "settings_bytes",
 )  # fmt: skip
 MODELS = {
     "tiny": make_weights(TINY, min_stddev=0.3),
     "elu, reward of one layer": make_weights(Sizes(9, 4, 1, 17, ()), activation="elu"),
     "reward of four layers": make_weights(Sizes(33, 7, 3, 20, (31, 16, 5))),
     "paper": make_weights(PRESET_SIZES["paper"]),
-    "ssm": make_weights(Sizes(0, 3, 2, 5, (4,)), activation="elu"),
+    "ssm": make_weights(Sizes(0, 3, 2, 5, (4,)), activation="elu", stddev="clamp"),
 }
+
+SETTINGS = {
+    "horizon": 7, "candidates": 300, "topk": 30, "iterations": 4, "initial_stddev": 0.5,
+    "low": [-1.0, -0.25], "high": 0.75, "spread": "mean_absolute", "epsilon": 1e-4,
+    "state_noise": False, "discount": 0.9, "precision": "int8", "budget_ms": 12.5,
+    "action_repeat": 4, "note": "any text",
+}  # fmt: skip
 
 # Every part of the layout in 840 bytes.
 SMALLEST = make_weights(Sizes(1, 1, 1, 1, ()))
@@ -52,8 +63,10 @@ def tensors(weights: RolloutWeights) -> Iterator[torch.Tensor]:
         yield from pair
 
 
-def content_of(weights: RolloutWeights, folder: Path) -> bytes:
-    save_weights(weights, folder / "content")
+def content_of(
+    weights: RolloutWeights, folder: Path, settings: dict[str, Any] | None = None
+) -> bytes:
+    save_weights(weights, folder / "content", settings)
     return (folder / "content").read_bytes()
 
 
@@ -87,7 +100,8 @@ def reader_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if COMPILER is None or not (ROOT / "csrc").is_dir():
         pytest.skip("no C++ compiler, or no source tree")
     program = tmp_path_factory.mktemp("reader") / "read"
-    sources = [ROOT / "tests" / "csrc" / "read_weight_files.cpp", ROOT / "csrc" / "weight_file.cpp"]
+    core = [ROOT / "csrc" / name for name in ("settings.cpp", "weight_file.cpp")]
+    sources = [ROOT / "tests" / "csrc" / "read_weight_files.cpp", *core]
     command = [COMPILER, "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", *sources, "-o"]
     for more in (SANITIZERS, []):
         done = subprocess.run([*command, program, *more], capture_output=True, text=True)
@@ -118,13 +132,33 @@ def read_in_cpp(reader_program: Path) -> Reader:
 def test_weights_come_back_as_saved(tmp_path: Path, name: str) -> None:
     weights, path = MODELS[name], tmp_path / "model.weights"
     for _ in range(2):  # also over an existing file
-        save_weights(weights, path)
+        save_weights(weights, path, SETTINGS)
     loaded = load_weights(path)
-    for field in ("transition", "activation", "gru_reset", "min_stddev"):
+    assert load_settings(path) == SETTINGS
+    for field in ("transition", "activation", "gru_reset", "stddev", "min_stddev"):
         assert getattr(loaded, field) == getattr(weights, field)
     pairs = list(zip(tensors(loaded), tensors(weights), strict=True))
     assert all(torch.equal(a, b) for a, b in pairs)
     assert os.listdir(tmp_path) == ["model.weights"]
+
+
+# H, J, K, I, initial stddev, low, high, values of lists, spread, epsilon, state noise, discount,
+# precision, budget and action repeat of a file without settings.
+DEFAULTS = "12 1000 100 10 1 -1 1 0 0 0 9.9999999999999995e-07 1 1 0 inf 0"
+
+
+def test_the_defaults_in_cpp_are_the_planner_s() -> None:
+    planner = CEMPlanner()
+    values = [*DEFAULTS.split()]
+    assert [int(word) for word in values[:4]] == [
+        planner.horizon, planner.candidates, planner.topk, planner.iterations
+    ]  # fmt: skip
+    assert [float(word) for word in values[4:7]] == [
+        planner.initial_stddev, planner.low, planner.high
+    ]  # fmt: skip
+    assert (planner.spread, planner.precision, planner.budget_ms) == ("population", "fp32", None)
+    assert float(values[10]) == planner.epsilon
+    assert (planner.state_noise, planner.discount) == (True, 1.0)
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -136,28 +170,51 @@ def test_cpp_reads_what_python_wrote(tmp_path: Path, name: str, read_in_cpp: Rea
     rows = " ".join(str(weight.shape[0]) for weight in weights.reward_weights)
     assert read_in_cpp([content_of(weights, tmp_path)]) == [
         f"ok D{weights.belief_size} S{weights.state_size} A{weights.action_size} "
-        f"M{weights.hidden_size} {weights.activation} {np.float32(weights.min_stddev):.9g} {rows} "
-        f"{value:016x}"
+        f"M{weights.hidden_size} {weights.activation} {weights.stddev} "
+        f"{np.float32(weights.min_stddev):.9g} {rows} {value:016x} {DEFAULTS}"
     ]
+    with_settings = read_in_cpp([content_of(weights, tmp_path, SETTINGS)])[0]
+    assert with_settings.endswith(
+        f"{value:016x} 7 300 30 4 0.5 -1 0.75 2 0 1 0.0001 0 0.90000000000000002 1 12.5 4"
+    )
 
 
 def test_layout_is_the_documented_one(tmp_path: Path) -> None:
-    weights = MODELS["tiny"]
-    content = content_of(weights, tmp_path)
+    weights, text = MODELS["tiny"], b'{\n "horizon": 7,\n "budget_ms": null\n}'
+    content = content_of(weights, tmp_path, {"horizon": 7, "budget_ms": None})
     header = dict(zip(NAMES, HEADER.unpack_from(content), strict=True))
     assert header == {
-        "magic": b"PLANETWF", "version": 1, "transition": 0, "length": len(content),
+        "magic": b"PLANETWF", "version": 2, "transition": 0, "length": len(content),
         "min_stddev": 0.3, "activation": 0, "belief": 5, "state": 3, "action": 2, "hidden": 7,
         "reward_layers": 3, "width0": 6, "width1": 4, "width2": 1, "width3": 0,
+        "stddev": 0, "delta": 0, "settings_bytes": len(text),
     }  # fmt: skip
-    assert content[72:128] == bytes(56)
-    end = 128
+    assert content[84:128] == bytes(44)
+    end = 128 + len(text)
+    assert content[128:end] == text
     for tensor in tensors(weights):
         start = (end + 63) // 64 * 64
         assert content[end:start] == bytes(start - end)
         end = start + 4 * tensor.numel()
         assert content[start:end] == tensor.numpy().tobytes()
     assert content[end:] == struct.pack("<I", zlib.crc32(content[:end]))
+
+
+def test_files_of_format_1_are_read_and_have_no_settings(
+    tmp_path: Path, read_in_cpp: Reader
+) -> None:
+    # As it was written before: no settings, no stddev.
+    weights = MODELS["tiny"]
+    new = content_of(weights, tmp_path)
+    old = changed(new[:128] + new[192:], version=1, settings_bytes=0)
+    path = tmp_path / "old"
+    path.write_bytes(old)
+    assert load_settings(path) == {}
+    loaded = load_weights(path)
+    assert (loaded.stddev, loaded.min_stddev) == ("add", 0.3)
+    pairs = zip(tensors(loaded), tensors(weights), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert read_in_cpp([old]) == read_in_cpp([new])
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
@@ -176,10 +233,23 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
 
 HUGE = 2**32 - 1
 REFUSED = {
-    "newer": ({"version": 2},
-              "version: written by a newer planet (format 2, this one reads up to 1)"),
-    "version 0": ({"version": 0}, "version: expected 1, got 0"),
-    "magic": ({"magic": b"PLANETCK"}, "magic: expected PLANETWF, got no weight file (2312 bytes)"),
+    "newer": ({"version": 3},
+              "version: written by a newer planet (format 3, this one reads up to 2)"),
+    "version 0": ({"version": 0}, "version: expected 1 to 2, got 0"),
+    "magic": ({"magic": b"PLANETCK"}, "magic: expected PLANETWF, got no weight file (2376 bytes)"),
+    "stddev": ({"stddev": 2}, "stddev: expected 0 to 1, got 2"),
+    "stddev of format 1": ({"version": 1, "stddev": 1}, "stddev: expected 0, got 1"),
+    "delta": ({"delta": 1},
+              "delta: residual transitions are not available yet; expected 0, got 1"),
+    "no delta": ({"delta": 2}, "delta: expected 0 to 1, got 2"),
+    "settings": ({"settings_bytes": 65537}, "settings_bytes: expected 0 to 65536, got 65537"),
+    "settings of format 1": ({"version": 1}, "settings_bytes: expected 0, got 2"),
+    "longer settings": ({"settings_bytes": 65}, "length: expected 2440 bytes for the sizes in the "
+                                                "header, got 2376"),
+    "other settings": ({"settings_bytes": 3}, "settings: expected a flat JSON object of numbers, "
+                       "strings, true, false, null and lists of numbers"),
+    "continuation": ({"width2": 2}, "reward_widths[2]: a continuation row is not available yet; "
+                                    "expected 1, got 2"),
     "transition": ({"transition": 2}, "transition: expected 0 to 1, got 2"),
     "activation": ({"activation": 9}, "activation: expected 0 to 1, got 9"),
     "no belief": ({"belief": 0}, "belief: expected 1 to 512, got 0"),
@@ -190,11 +260,11 @@ REFUSED = {
     "no layers": ({"reward_layers": 0}, "reward_layers: expected 1 to 4, got 0"),
     "five layers": ({"reward_layers": 5}, "reward_layers: expected 1 to 4, got 5"),
     "width": ({"width1": HUGE}, f"reward_widths[1]: expected 1 to 512, got {HUGE}"),
-    "last width": ({"width2": 2}, "reward_widths[2]: expected 1, got 2"),
+    "last width": ({"width2": 3}, "reward_widths[2]: expected 1, got 3"),
     "unused width": ({"width3": 1}, "reward_widths[3]: expected 0, got 1"),
     "belief of ssm": ({"transition": 1}, "belief: expected 0, got 5"),
-    "other sizes": ({"hidden": 8}, "length: expected 2376 bytes for the sizes in the header, "
-                                   "got 2312"),
+    "other sizes": ({"hidden": 8}, "length: expected 2440 bytes for the sizes in the header, "
+                                   "got 2376"),
     "negative": ({"min_stddev": -0.1},
                  "min_stddev: expected a finite float32 value >= 0, got -0.1"),
     "nan": ({"min_stddev": float("nan")},
@@ -261,6 +331,91 @@ def test_every_flipped_bit_of_the_header_and_many_others_are_found(
     assert reasons == [reason_of(mutant, tmp_path) for mutant in mutants]
 
 
+def with_text(text: bytes, content: bytes) -> bytes:
+    """The file with another text of settings; `content` has none but {}."""
+    start = (128 + len(text) + 63) // 64 * 64
+    moved = content[:128] + text.ljust(start - 128, b"\0") + content[192:]
+    return changed(moved, settings_bytes=len(text))
+
+
+TOKENS = [
+    b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"-", b"+", b"0", b"1", b"9", b".", b"e", b"E",
+    b"null", b"true", b"false", b" ", b"\n", b"\t", b"\x00", b"\x7f", b"\x80", b"\xc3\xa4",
+    b"1e999", b"1e-999", b"-0", b"01", b"4.9e-324", b"9223372036854775807", b"9223372036854775808",
+    b"-9223372036854775809", b"1" * 400, b"0." + b"0" * 400 + b"1", b"NaN", b"Infinity",
+    b"[1, -2.5]", b"[]", b"[null]", b'"fp32"', b'"int8"', b'"population"', b'"topk"', b"{}",
+    *(f'"{name}"'.encode() for name in SETTINGS),
+]  # fmt: skip
+
+
+def test_both_readers_say_the_same_of_arbitrary_settings(
+    tmp_path: Path, read_in_cpp: Reader
+) -> None:
+    chosen = random.Random(3)
+    content = content_of(SMALLEST, tmp_path)
+    texts = [f'{{"{name}": '.encode() + token + b"}" for name in SETTINGS for token in TOKENS]
+    whole = json.dumps(SETTINGS).encode()
+    for _ in range(700):
+        text = bytearray(chosen.choice([whole, b"{}", b'{"low": [1, 2]}', b""]))
+        for _ in range(chosen.randint(1, 5)):
+            at = chosen.randint(0, len(text))
+            text[at : at + chosen.choice([0, 0, 1, 3])] = chosen.choice(TOKENS)
+        texts.append(bytes(text))
+    texts = [text for text in texts if text]
+    mutants = [with_text(text, content) for text in texts]
+    received = [line if line[:2] != "ok" else "ok" for line in read_in_cpp(mutants)]
+    expected = [reason_of(mutant, tmp_path) for mutant in mutants]
+    wrong = [pair for pair in zip(texts, received, expected, strict=True) if pair[1] != pair[2]]
+    assert wrong == []
+    assert 100 < expected.count("ok") < len(expected) - 500
+
+
+def test_what_python_writes_is_what_cpp_obeys(tmp_path: Path, read_in_cpp: Reader) -> None:
+    settings = {
+        "low": torch.tensor([-1.0, 0.5]), "high": np.array([2.0, 3.0], dtype=np.float32),
+        "horizon": np.int64(5), "discount": np.float64(0.1), "state_noise": True, "budget_ms": None,
+        "epsilon": 0,
+    }  # fmt: skip
+    line = read_in_cpp([content_of(SMALLEST, tmp_path, settings)])[0]
+    assert line.endswith(" 5 1000 100 10 1 -1 1 2 2 0 0 1 0.10000000000000001 0 inf 0")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ([1], TypeError, "settings: expected a mapping, got list"),
+        ({"horizon": 2.5}, ValueError, "settings.horizon: expected an integer, got a number"),
+        ({"horizon": True}, ValueError, "settings.horizon: expected an integer, got true"),
+        ({"horizon": 2**63}, ValueError, "settings.horizon: expected an integer, got a number"),
+        ({"low": []}, ValueError, "settings.low: expected a number within float64's range, or a"),
+        ({"low": [1, "2"]}, TypeError, "settings.low: expected numbers in a list, got '2'"),
+        ({"low": [[1.0]]}, TypeError, "settings.low: expected numbers in a list, got [1.0]"),
+        (
+            {"epsilon": float("nan")},
+            ValueError,
+            "settings.epsilon: expected finite numbers, got na",
+        ),
+        (
+            {"precision": "fp64"},
+            ValueError,
+            "settings.precision: expected fp32, int8, fp16 or bf16, got a string",
+        ),
+        ({"note": "M\u00fcller"}, ValueError, "settings.note: expected printable ASCII without"),
+        ({"note": 'a"b'}, ValueError, "settings.note: expected printable ASCII without"),
+        ({"note": object()}, TypeError, "settings.note: expected a number, string, bool, None or"),
+        ({"note": "x" * 65536}, ValueError, "settings: expected a text of at most 65536 bytes"),
+        ({1: 2}, ValueError, "settings: expected names of printable ASCII, got 1"),
+    ],
+)
+def test_settings_that_cannot_be_written_are_refused_by_name(
+    tmp_path: Path, settings: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        save_weights(SMALLEST, tmp_path / "w", settings)
+    assert message in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
 def test_both_readers_say_the_same_of_arbitrary_changes(
     tmp_path: Path, read_in_cpp: Reader
 ) -> None:
@@ -271,7 +426,7 @@ def test_both_readers_say_the_same_of_arbitrary_changes(
     for _ in range(2000):
         mutant = bytearray(chosen.choice(contents))
         for _ in range(chosen.randint(1, 3)):
-            at = chosen.randrange(8, 72, 4)
+            at = chosen.randrange(8, 128, 4)
             mutant[at : at + 4] = struct.pack("<I", chosen.choice(words))
         if chosen.random() < 0.3:
             del mutant[chosen.randrange(132, len(mutant)) :]

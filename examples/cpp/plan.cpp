@@ -1,8 +1,10 @@
 // Plans one control step from a weight file, in a program without Python and torch.
 //
 //   plan WEIGHTS [--latent FILE] [--output FILE] [--seed 0] [--plans 1] [--threads 1]
-//        [--horizon 12] [--candidates 1000] [--topk 100] [--iterations 10]
+//        [--horizon H] [--candidates J] [--topk K] [--iterations I] [--budget-ms MS|inf]
 //        [--precision fp32|int8] [--isa NAME]
+//
+// The settings are those in the weight file; options come before them.
 //
 // --latent  raw float32: belief [D], then state [S], where to plan from; default zeros
 // --output  raw float32 to write: mean [H, A], stddev [H, A], best return [1]
@@ -31,7 +33,7 @@ using planet::cpu::PlannerOptions;
 }
 
 struct Arguments {
-  std::string weights, latent, output;
+  std::string latent, output;
   int64_t seed = 0, plans = 1;
   PlannerOptions options;
 };
@@ -49,10 +51,16 @@ planet::Precision precision(const std::string& name) {
   fail("--precision: expected fp32 or int8, got " + name);
 }
 
-Arguments parse(int argc, char** argv) {
-  if (argc < 2) fail("expected a weight file, such as `planet export RUN_DIR FILE` writes");
-  Arguments out;
-  out.weights = argv[1];
+double number(const std::string& name, const char* text) {
+  char* end = nullptr;
+  const double value = std::strtod(text, &end);
+  if (end == text || *end != '\0') fail(name + ": expected a number, got " + text);
+  return value;
+}
+
+// The options behind the weight file's name; what they do not say is in `settings`.
+Arguments parse(int argc, char** argv, const planet::PlannerSettings& settings) {
+  Arguments out{{}, {}, 0, 1, PlannerOptions(settings)};
   int64_t threads = 1;
   const std::map<std::string, int64_t*> integers = {
       {"--seed", &out.seed},
@@ -73,6 +81,8 @@ Arguments parse(int argc, char** argv) {
       out.latent = value;
     } else if (name == "--output") {
       out.output = value;
+    } else if (name == "--budget-ms") {
+      out.options.budget_ms = number(name, value);
     } else if (name == "--precision") {
       out.options.precision = precision(value);
     } else if (name == "--isa") {
@@ -84,6 +94,30 @@ Arguments parse(int argc, char** argv) {
   if (out.plans < 1) fail("--plans: expected at least 1, got " + std::to_string(out.plans));
   out.options.threads = static_cast<int>(std::clamp<int64_t>(threads, 0, INT_MAX));
   return out;
+}
+
+void print_bound(const char* name, float one, const std::vector<float>& each) {
+  std::printf(", %s", name);
+  if (each.empty()) std::printf(" %g", one);
+  for (const float value : each) std::printf(" %g", value);
+}
+
+void print_settings(const planet::PlannerSettings& s) {
+  constexpr const char* kPrecisions[] = {"fp32", "int8", "fp16", "bf16"};
+  std::printf("horizon %lld, candidates %lld, topk %lld, iterations %lld, initial stddev %g",
+              static_cast<long long>(s.horizon), static_cast<long long>(s.candidates),
+              static_cast<long long>(s.topk), static_cast<long long>(s.iterations),
+              s.initial_stddev);
+  print_bound("low", s.low, s.lows);
+  print_bound("high", s.high, s.highs);
+  std::printf(", spread %s, epsilon %g, state noise %s, discount %g, precision %s, budget %g ms",
+              s.spread == planet::Spread::kPopulation ? "population" : "mean_absolute", s.epsilon,
+              s.state_noise ? "on" : "off", s.discount, kPrecisions[static_cast<int>(s.precision)],
+              s.budget_ms);
+  if (s.action_repeat != 0) {
+    std::printf("; execute every action %lld times", static_cast<long long>(s.action_repeat));
+  }
+  std::printf("\n");
 }
 
 // Belief and state from a file, or zeros.
@@ -111,12 +145,12 @@ void write_plan(const std::string& path, const Plan& plan, size_t size) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Arguments arguments = parse(argc, argv);
-  std::string error;
-
+  if (argc < 2) fail("expected a weight file, such as `planet export RUN_DIR FILE` writes");
   planet::WeightFile weights;
-  error = weights.read(arguments.weights.c_str());
+  std::string error = weights.read(argv[1]);
   if (!error.empty()) fail(error);
+  const Arguments arguments = parse(argc, argv, weights.view().settings);
+  print_settings(arguments.options);
 
   // Everything that takes memory or time happens here, once.
   const auto planner = Planner::make(weights.view(), arguments.options, error);

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from planet import advice
 from planet.atomic import replaceable
 from planet.cli.output import say
+from planet.config import Config
+from planet.envs.tasks import action_repeat_of
 from planet.training.run import open_run
 from planet.weight_file import save_weights
 from planet.weights import RolloutWeights
@@ -21,9 +23,9 @@ from planet.weights import RolloutWeights
 class ExportOptions:
     """Writes the transition and reward model of a run's checkpoint into one file.
 
-    C++ programs plan from it without Python and torch (csrc/weight_file.h, examples/cpp); in
-    Python planet.weight_file.load_weights reads it. An existing file is replaced. Nothing in the
-    run's directory is changed.
+    The run's planner settings and action repeat go with it. C++ programs plan from it without
+    Python and torch (csrc/weight_file.h, examples/cpp); in Python planet.weight_file reads it. An
+    existing file is replaced. Nothing in the run's directory is changed.
     """
 
     run_dir: Annotated[
@@ -48,13 +50,29 @@ def run(arguments: Sequence[str]) -> int:
     replaceable(options.file)
     trained = open_run(options.run_dir, device="cpu")
     weights = trained.agent.world_model.rollout_weights()
-    save_weights(weights, options.file)
+    settings = planner_settings(trained.config)
+    save_weights(weights, options.file, settings)
     say(
         f"{trained.config.environment.task}: weights after {trained.episodes} episodes and "
-        f"{trained.updates} updates\n{_sizes(weights)}\n"
+        f"{trained.updates} updates\n{_sizes(weights)}\n  {_text(settings)}\n"
         f"written to {options.file} ({options.file.stat().st_size:,} bytes)"
     )
     return 0
+
+
+def planner_settings(config: Config) -> dict[str, Any]:
+    """What a program plans with as the run did: the planner's settings and the action repeat."""
+    settings = dict(vars(config.planner))
+    for name in ("backend", "variant"):  # of Python, and of CUDA
+        del settings[name]
+    repeat = config.environment.action_repeat
+    if repeat is None:
+        repeat = action_repeat_of(config.environment.task)
+    return {**settings, "action_repeat": repeat}
+
+
+def _text(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def _sizes(weights: RolloutWeights) -> str:
@@ -62,5 +80,5 @@ def _sizes(weights: RolloutWeights) -> str:
     return (
         f"  {weights.transition}, belief {weights.belief_size}, state {weights.state_size}, action "
         f"{weights.action_size}, hidden {weights.hidden_size}, reward {reward}, "
-        f"{weights.activation}"
+        f"{weights.activation}, stddev {weights.stddev} {weights.min_stddev}"
     )

@@ -82,7 +82,9 @@ def split_task(name: str) -> tuple[str, str]:
 
 
 def action_repeat_of(name: str) -> int:
-    """Returns the action repeat of a control task: the paper's, or 2 where it gives none."""
+    """Returns the action repeat of a task: the paper's, 2 where it gives none, 1 for the toy."""
+    if name == TOY_TASK:
+        return 1
     return ACTION_REPEAT.get(split_task(name)[0], DEFAULT_ACTION_REPEAT)
 
 

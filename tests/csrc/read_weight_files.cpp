@@ -58,10 +58,17 @@ void print(const std::string& error, const WeightView& view) {
     return;
   }
   const ModelSizes& z = view.sizes;
-  std::printf("ok D%d S%d A%d M%d %s %.9g", z.belief, z.state, z.action, z.hidden,
-              z.elu ? "elu" : "relu", view.min_stddev);
+  std::printf("ok D%d S%d A%d M%d %s %s %.9g", z.belief, z.state, z.action, z.hidden,
+              z.elu ? "elu" : "relu", z.clamp_stddev ? "clamp" : "add", view.min_stddev);
   for (int i = 0; i < z.reward_layers; ++i) std::printf(" %d", z.reward_widths[i]);
-  std::printf(" %016llx\n", static_cast<unsigned long long>(hash_of(view)));
+  const planet::PlannerSettings& s = view.settings;
+  std::printf(
+      " %016llx %lld %lld %lld %lld %.9g %.9g %.9g %zu %zu %d %.17g %d %.17g %d %.17g %lld\n",
+      static_cast<unsigned long long>(hash_of(view)), static_cast<long long>(s.horizon),
+      static_cast<long long>(s.candidates), static_cast<long long>(s.topk),
+      static_cast<long long>(s.iterations), s.initial_stddev, s.low, s.high, s.lows.size(),
+      s.highs.size(), static_cast<int>(s.spread), s.epsilon, s.state_noise, s.discount,
+      static_cast<int>(s.precision), s.budget_ms, static_cast<long long>(s.action_repeat));
 }
 
 }  // namespace

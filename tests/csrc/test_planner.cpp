@@ -52,10 +52,15 @@ std::vector<float> plan_below(const RandomModel& source, Variant variant,
                               const PlannerOptions& options, const Start& start, int64_t seed) {
   const PackedModel packed(source, variant);
   const int64_t row = options.batch * source.sizes.action;
-  const float middle = (options.low + options.high) / 2, half = (options.high - options.low) / 2;
-  std::vector<float> low(row, options.low), high(row, options.high),
-      mean(options.horizon * row, middle),
-      stddev(options.horizon * row, half * options.initial_stddev), best(options.batch);
+  std::vector<float> low(row, options.low), high(row, options.high), mean(options.horizon * row),
+      stddev(options.horizon * row), best(options.batch);
+  for (int64_t i = 0; i < row; ++i) {
+    if (!options.highs.empty()) high[i] = options.highs[i % source.sizes.action];
+    for (int64_t t = 0; t < options.horizon; ++t) {
+      mean[t * row + i] = (low[i] + high[i]) / 2.0f;
+      stddev[t * row + i] = (high[i] - low[i]) / 2.0f * options.initial_stddev;
+    }
+  }
   std::vector<int64_t> seeds;
   for (int64_t b = 0; b < options.batch; ++b) {
     seeds.push_back(row_seed(seed, static_cast<uint32_t>(b)));
@@ -112,6 +117,7 @@ TEST("a planner's plans are those of cem_plan, for any number of threads") {
         options.low = -0.5f;
         options.high = 2.0f;
         options.initial_stddev = 0.75f;
+        if (threads == 2) options.highs.assign(model.sizes.action, 0.25f), options.highs[0] = 4.0f;
         std::string error;
         const auto planner = Planner::make(view_of(model), options, error);
         CHECK_EQUAL(error, std::string());
@@ -201,6 +207,10 @@ TEST("wrong options of a planner are explained") {
        "initial_stddev: expected a finite value >= 0"},
       {with([](auto& o) { o.low = 1.5f; }), "low, high: expected finite values, low <= high"},
       {with([](auto& o) { o.high = NAN; }), "low, high: expected finite values, low <= high"},
+      {with([](auto& o) { o.lows = {0.0f}; }), "lows: expected none or one per action, 2, got 1"},
+      {with([](auto& o) { o.highs = {0.0f, -2.0f}; }), "low, high: expected finite values"},
+      {with([](auto& o) { o.precision = Precision::kFloat16; }),
+       "precision: expected fp32 or int8, got one of a GPU"},
       {with([](auto& o) { o.epsilon = -1.0; }), "epsilon: expected a finite value >= 0"},
       {with([](auto& o) { o.discount = INFINITY; }), "discount: expected a finite value"},
       {with([](auto& o) { o.budget_ms = 0.0; }), "budget_ms: expected a value > 0"},

@@ -16,7 +16,9 @@ namespace {
 
 using Bytes = std::vector<unsigned char>;
 
-const Shape kShapes[] = {{5, 3, 2, 4, {3, 1}, false}, {0, 2, 1, 5, {1}, true}};
+const Shape kShapes[] = {{5, 3, 2, 4, {3, 1}, false}, {0, 2, 1, 5, {1}, true, true}};
+
+const std::string kSettings = R"({"horizon": 7, "low": [-1.0, -0.5], "budget_ms": null})";
 
 template <class T>
 void put(Bytes& bytes, size_t at, T value) {
@@ -40,16 +42,20 @@ void seal(Bytes& bytes) {
 }
 
 // The format of weight_file.h.
-Bytes file_of(const RandomModel& model) {
+Bytes file_of(const RandomModel& model, const std::string& settings = kSettings) {
   Bytes bytes(128);
   const ModelSizes& sizes = model.sizes;
   memcpy(bytes.data(), "PLANETWF", 8);
-  put(bytes, 8, uint32_t{1});
+  put(bytes, 8, uint32_t{2});
   put(bytes, 12, uint32_t{sizes.belief == 0});
   put(bytes, 24, static_cast<double>(model.min_stddev));
   put(bytes, 32, uint32_t{sizes.elu});
   const int fields[] = {sizes.belief, sizes.state, sizes.action, sizes.hidden, sizes.reward_layers};
   for (size_t i = 0; i < 5; ++i) put(bytes, 36 + 4 * i, fields[i]);
+  put(bytes, 72, uint32_t{sizes.clamp_stddev});
+  put(bytes, 80, static_cast<uint32_t>(settings.size()));
+  bytes.resize(bytes.size() + settings.size());
+  memcpy(bytes.data() + 128, settings.data(), settings.size());
   const auto tensor = [&bytes](const std::vector<float>& values) {
     if (values.empty()) return;
     const size_t at = (bytes.size() + 63) / 64 * 64;
@@ -123,6 +129,9 @@ TEST("a weight file gives the weights that were written") {
       CHECK(memcmp(packed.data(), expected.model.packed, static_cast<size_t>(count)) == 0);
     }
     CHECK_EQUAL(out.min_stddev, model.min_stddev);
+    CHECK_EQUAL(out.sizes.clamp_stddev, model.sizes.clamp_stddev);
+    CHECK_EQUAL(out.settings.horizon, int64_t{7});
+    CHECK(out.settings.lows == std::vector<float>({-1.0f, -0.5f}) && out.settings.highs.empty());
   }
 }
 
@@ -158,7 +167,7 @@ TEST("a weight file with a damaged byte is refused") {
 TEST("a weight file of a newer format is refused by its version") {
   Random random(options().seed + 83);
   Bytes bytes = file_of(RandomModel(kShapes[0], random));
-  put(bytes, 8, uint32_t{2});
+  put(bytes, 8, uint32_t{3});
   seal(bytes);
   CHECK(contains(view(bytes), "newer"));
   CHECK(contains(read(bytes), "newer"));
@@ -179,6 +188,74 @@ TEST("what cannot be opened is refused by its path") {
   CHECK(contains(file.read("/nowhere/weights"), "/nowhere/weights"));
   CHECK(!file.read("/").empty());
   CHECK(!file.read("/dev/null").empty());
+}
+
+TEST("a weight file of format 1 is read, and has no settings and no clamp") {
+  Random random(options().seed + 86);
+  Bytes bytes = file_of(RandomModel(kShapes[0], random), "");
+  put(bytes, 8, uint32_t{1});
+  seal(bytes);
+  CHECK_EQUAL(view(bytes), std::string());
+  put(bytes, 72, uint32_t{1});
+  seal(bytes);
+  CHECK(contains(view(bytes), "stddev: expected 0, got 1"));
+}
+
+TEST("settings keep their defaults, and are refused by name") {
+  const std::string syntax = "settings: expected a flat JSON object";
+  const struct {
+    const char* text;
+    std::string error;
+  } cases[] = {
+      {"{}", ""},
+      {" { } \n", ""},
+      {R"({"topk":3,"other":"x","precision" : "int8","spread":"mean_absolute"})", ""},
+      {"", syntax},
+      {"[]", syntax},
+      {R"({"topk": 3,})", syntax},
+      {R"({"topk": 03})", syntax},
+      {R"({"topk": {}})", syntax},
+      {R"({"a\\b": 1})", syntax},
+      {R"({"topk": 3} {})", syntax},
+      {R"({"topk": 3, "topk": 3})", "settings: expected every name once"},
+      {R"({"topk": "3"})", "settings.topk: expected an integer, got a string"},
+      {R"({"topk": 9223372036854775808})", "settings.topk: expected an integer, got a number"},
+      {R"({"epsilon": 1e999})", "settings.epsilon: expected a number within float64's range, got"},
+      {R"({"low": []})", "settings.low: expected a number within float64's range, or a list of"},
+      {R"({"state_noise": 1})", "settings.state_noise: expected true or false, got a number"},
+      {R"({"precision": "fp64"})", "settings.precision: expected fp32, int8, fp16 or bf16, got a"},
+  };
+  for (const auto& one : cases) {
+    const Scope scope(one.text);
+    PlannerSettings settings;
+    const std::string error = read_settings(one.text, strlen(one.text), settings);
+    CHECK_EQUAL(error.substr(0, one.error.size()), one.error);
+    if (one.error.empty()) CHECK_EQUAL(error, std::string());
+    CHECK_EQUAL(settings.horizon, int64_t{12});
+    CHECK_EQUAL(settings.topk, int64_t{settings.precision == Precision::kInt8 ? 3 : 100});
+  }
+}
+
+// Texts near the grammar, and bytes from nowhere, each beside a fence.
+TEST("no text leads the reader of settings out of it") {
+  Random random(options().seed + 87);
+  const std::string parts[] = {"{",        "}",    "[",    "]",  ",",    ":", "\"", "\"low\"",
+                               "\"topk\"", "-",    "0",    "1",  ".",    "e", "+",  " ",
+                               "null",     "true", "fals", "\\", "\x80", "\n"};
+  int accepted = 0;
+  for (int trial = 0; trial < (options().quick ? 5000 : 100000); ++trial) {
+    std::string text = random.next() % 2 == 0 ? kSettings : "";
+    for (int64_t change = random.integer(1, 6); change > 0; --change) {
+      const size_t at = static_cast<size_t>(random.integer(0, static_cast<int64_t>(text.size())));
+      const size_t gone = static_cast<size_t>(random.integer(0, 3));
+      text.replace(at, gone, parts[random.integer(0, 21)]);
+    }
+    Fenced<char> memory(static_cast<int64_t>(text.size()));
+    std::copy(text.begin(), text.end(), memory.data());
+    PlannerSettings settings;
+    accepted += read_settings(memory.data(), text.size(), settings).empty();
+  }
+  note(show(accepted) + " accepted");
 }
 
 // Damage behind a correct checksum: whatever the header says, the reader stays inside the file, and
