@@ -12,9 +12,8 @@ import tyro
 from planet import advice
 from planet.atomic import replaceable
 from planet.cli.output import say
-from planet.config import Config
 from planet.envs.tasks import action_repeat_of
-from planet.training.run import open_run
+from planet.training.run import Run, open_run
 from planet.weight_file import save_weights
 from planet.weights import RolloutWeights
 
@@ -50,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     replaceable(options.file)
     trained = open_run(options.run_dir, device="cpu")
     weights = trained.agent.world_model.rollout_weights()
-    settings = planner_settings(trained.config)
+    settings = planner_settings(trained)
     save_weights(weights, options.file, settings)
     say(
         f"{trained.config.environment.task}: weights after {trained.episodes} episodes and "
@@ -60,15 +59,23 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def planner_settings(config: Config) -> dict[str, Any]:
+def planner_settings(trained: Run) -> dict[str, Any]:
     """What a program plans with as the run did: the planner's settings and the action repeat."""
-    settings = dict(vars(config.planner))
+    settings = dict(vars(trained.config.planner))
     for name in ("backend", "variant"):  # of Python, and of CUDA
         del settings[name]
-    repeat = config.environment.action_repeat
+    planner, environment = trained.agent.planner, trained.config.environment
+    repeat = environment.action_repeat
     if repeat is None:
-        repeat = action_repeat_of(config.environment.task)
-    return {**settings, "action_repeat": repeat}
+        repeat = action_repeat_of(environment.task)
+    # Bounds of the environment's box, of which the settings hold shares.
+    bounds = {"low": _plain(planner.low), "high": _plain(planner.high)}
+    return {**settings, **bounds, "action_repeat": repeat}
+
+
+def _plain(bound: Any) -> float | list[float]:
+    plain: float | list[float] = bound.tolist() if hasattr(bound, "tolist") else bound
+    return plain
 
 
 def _text(settings: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from planet import advice
-from planet.envs._gl import RenderingUnavailable
+from planet.envs._library import RenderingUnavailable
 
 
 def import_extra(module: str) -> Any:

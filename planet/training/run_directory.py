@@ -69,7 +69,6 @@ class RunDirectory:
 
     def close(self) -> None:
         """Lets others have the directory."""
-        self.metrics.close()
         self._lock.release()
 
     def _open(
