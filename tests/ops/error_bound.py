@@ -64,7 +64,10 @@ class Rollout:
             x = h = self.sum(new, update * (h - new), update * h)
         hidden = self.activate(self.linear(x, w.prior_hidden_weight, w.prior_hidden_bias))
         mean, raw = self.linear(hidden, w.prior_weight, w.prior_bias).split(w.state_size, dim=1)
-        stddev = F.softplus(raw, threshold=100) + w.min_stddev
+        stddev = F.softplus(raw, threshold=100)
+        stddev = self.smooth(stddev, 1 + stddev)
+        clamps = w.stddev == "clamp"
+        stddev = stddev.clamp(min=w.min_stddev) if clamps else stddev + w.min_stddev
         return h, mean, self.smooth(stddev, 1 + stddev)
 
     def sum(self, a: Tensor, b: Tensor, more: Tensor | float = 0.0) -> Tensor:
