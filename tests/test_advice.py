@@ -18,7 +18,7 @@ import pytest
 from place import METADATA, Place
 
 from planet import advice
-from planet.envs import _gl
+from planet.envs import _library
 
 
 @pytest.fixture
@@ -245,8 +245,8 @@ def test_system_packages_are_installed_as_root(user: int, words: list[str], plac
 
 
 def test_rendering_s_advice_is_this_module_s() -> None:
-    assert advice.system_packages("libegl1", "libgl1") == _gl.APT_LINE
-    assert advice.system_packages("libosmesa6") == _gl.APT_LINE_OSMESA
+    assert advice.system_packages("libegl1", "libgl1") == _library.APT_LINE
+    assert advice.system_packages("libosmesa6") == _library.APT_LINE_OSMESA
 
 
 # --- the command line ---------------------------------------------------------------------------
