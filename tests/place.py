@@ -102,10 +102,11 @@ class Place:
         """What a shell calls when the command is pasted into it."""
         calls = self.folder / "calls"
         calls.write_text("")
+        others = {k: v for k, v in os.environ.items() if not k.startswith("PLANET_")}
         subprocess.run(
             ["bash", "-euc", command],
             check=True,
             timeout=300,
-            env=os.environ | {"CALLS": str(calls)},
+            env=others | {"CALLS": str(calls)},
         )
         return [call.split("\n") for call in calls.read_text().split("\n--\n")[:-1]]
