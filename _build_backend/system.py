@@ -45,23 +45,38 @@ def check_system() -> None:
         )
 
 
+def _words(variable: str) -> list[str]:
+    """An environment variable as a shell splits it."""
+    value = os.environ.get(variable, "")
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise RuntimeError(
+            f"{variable}: expected shell words, got '{value}': {error}"
+        ) from error
+
+
 def _check_compiler() -> None:
     wished = os.environ.get("CXX", "")
-    names = shlex.split(wished) or next(([n] for n in _COMPILERS if shutil.which(n)), [])
+    names = _words("CXX") or next(([n] for n in _COMPILERS if shutil.which(n)), [])
     if not names:
         raise RuntimeError(
             "a C++ compiler is missing; on Debian and Ubuntu: sudo apt-get install g++"
         )
     if shutil.which(names[0]) is None:
-        raise RuntimeError(f"CXX: expected a C++ compiler, got '{wished}', which is not there")
+        what = "is no program" if os.path.exists(names[0]) else "is not there"
+        raise RuntimeError(f"CXX: expected a C++ compiler, got '{wished}', which {what}")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "twenty.cpp"
         source.write_text(_PROGRAM)
-        flags = shlex.split(os.environ.get("CXXFLAGS", "")) + ["-std=c++20"]
-        done = subprocess.run(
-            [*names, *flags, str(source), "-o", str(source.with_suffix(""))],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
+        flags = [*_words("CXXFLAGS"), "-std=c++20"]
+        try:
+            done = subprocess.run(
+                [*names, *flags, str(source), "-o", str(source.with_suffix(""))],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            )  # fmt: skip
+        except OSError as error:  # a file that is no program, or one of another machine
+            raise RuntimeError(f"the C++ compiler {names[0]} does not run: {error}") from error
     if done.returncode == 0:
         return
     lines = done.stdout.decode(errors="replace").splitlines()

@@ -171,6 +171,14 @@ def test_a_missing_compiler_is_a_sentence(tmp_path: Path) -> None:
     assert check_system(PATH=str(tmp_path), CXX="g++-99 -m64") == (
         "CXX: expected a C++ compiler, got 'g++-99 -m64', which is not there"
     )
+    assert check_system(CXX=str(tmp_path)).endswith(f"got '{tmp_path}', which is no program")
+    foreign = tmp_path / "g++"  # of another machine
+    foreign.write_text("?")
+    foreign.chmod(0o755)
+    assert check_system(PATH=str(tmp_path)).startswith("the C++ compiler g++ does not run: ")
+    for variable in ("CXX", "CXXFLAGS"):
+        said = check_system(**{"PATH": os.environ["PATH"], variable: "g++ '"})
+        assert said.startswith(f"{variable}: expected shell words, got 'g++ '': ")
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
