@@ -17,6 +17,7 @@ export TORCH ?= torch==2.13.0
 export RUN ?= runs/demo
 EPISODES ?= 10
 
+.NOTPARALLEL: # all share one environment
 .PHONY: demo test fuzz test-loaded cpp-test check gate durability first-steps system clean
 
 demo:

@@ -18,6 +18,7 @@ PYTHON = """#!/bin/sh
 case "$1 $2" in
   "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python";;
   "-m pytest") pwd >> "$LOG";;
+  "-m pip") [ -z "$BROKEN" ] || exit 1;;
   "-c "*)
     case "$2" in
       *libcuda*) echo "$DEVICES";;
@@ -37,6 +38,7 @@ def make(tmp_path: Path) -> Make:
     """Runs a target in a copy of the tree whose path is awkward; returns the calls of Python."""
     tree = tmp_path / "Müller & Söhne, it's (a) $HOME"
     tree.mkdir()
+    (tmp_path / "tests").mkdir()  # where CDPATH would lead
     for name in ("pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", "Makefile"):
         shutil.copy(ROOT / name, tree)
     for name in ("planet", "csrc", "bindings", "cmake", "_build_backend", "tests"):
@@ -74,7 +76,7 @@ def test_the_environment_is_made_once_and_again_when_something_changed(make: Mak
     off = " PLANET_CUDA=OFF"
     first = make("test")
     assert installs(first) == [f"torch==2.13.0{off} ", f".[test,train]{off} "]
-    assert first[-2].endswith("/tests")  # where pytest runs
+    assert first[-2] == str(make.tree / "tests")  # where pytest runs
     assert first[-1].startswith("-m pytest -n 2")
     assert installs(make("test")) == []
     assert installs(make("demo")) == []
@@ -94,10 +96,17 @@ def test_the_environment_is_made_once_and_again_when_something_changed(make: Mak
     assert installs(make("check"))[1].startswith(".[dev,test,train]")
 
 
+def test_an_installation_that_failed_is_made_again(make: Make) -> None:
+    make("demo")
+    assert make("demo", PLANET_WERROR="ON", BROKEN="1")[-1].startswith("-m ensurepip")
+    assert len(installs(make("demo"))) == 2  # who knows what is installed now
+
+
 def test_the_kernels_are_left_out_where_no_gpu_is_visible(make: Make) -> None:
     make("demo")
     line = "no GPU is visible, so the CUDA kernels are left out (PLANET_CUDA=AUTO builds them)"
     assert make.output.count(f"== planet: {line}\n") == 1  # type: ignore[attr-defined]
+    assert make("test")[-1].endswith(" PLANET_CUDA= ")  # what runs then sees what was given
     assert installs(make("demo", DEVICES="2"))[1].endswith("PLANET_CUDA= ")
     assert "no GPU" not in make.output  # type: ignore[attr-defined]
 
