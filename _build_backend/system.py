@@ -51,9 +51,7 @@ def _words(variable: str) -> list[str]:
     try:
         return shlex.split(value)
     except ValueError as error:
-        raise RuntimeError(
-            f"{variable}: expected shell words, got '{value}': {error}"
-        ) from error
+        raise RuntimeError(f"{variable}: expected shell words, got '{value}': {error}") from error
 
 
 def _check_compiler() -> None:
