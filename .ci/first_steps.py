@@ -19,6 +19,7 @@ import pwd
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGIN_PATH = "/usr/local/bin:/usr/bin:/bin"
+SYSTEM_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 AWKWARD = "Müller & Söhne (a test)"
 USER = "planet-first-steps"
 DEMO = (
@@ -105,6 +107,8 @@ class Machine:
         with contextlib.suppress(KeyError):  # also one that a killed call left
             self._made_user = bool(pwd.getpwnam(USER))
         if not self._made_user:
+            if not shutil.which("useradd", path=SYSTEM_PATH):
+                raise CannotTry("no useradd here to make an ordinary user with")
             self._run("useradd", "--no-create-home", "--shell", "/bin/bash", USER)
             self._made_user = True
         return pwd.getpwnam(USER)
@@ -137,9 +141,8 @@ class Machine:
         return self._archive
 
     def _run(self, *command: str) -> None:
-        path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
         done = subprocess.run(
-            command, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL,
+            command, env={**os.environ, "PATH": SYSTEM_PATH}, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -238,21 +241,40 @@ def try_case(machine: Machine, case: Case, number: int) -> str:
     for name, command, place in steps(folder, home / "elsewhere"):
         log = machine.logs / f"{number}-{name.replace(' ', '-')}.log"
         began = time.monotonic()
-        with log.open("wb") as out:
-            done = subprocess.run(
-                command, cwd=place, env=environment, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=subprocess.STDOUT, check=False,
-                **({"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [],
-                    "umask": 0o077} if other else {}),
-            )  # fmt: skip
+        status = run_step(command, place, environment, log, account if other else None)
         print(f"   {name}: {time.monotonic() - began:.0f} s", flush=True)
-        if done.returncode:
+        if status:
             print(b"\n".join(log.read_bytes().splitlines()[-40:]).decode(errors="replace"))
-            return f"{name} ended with {done.returncode}"
+            return f"{name} ended with {status}"
         wrong = check_output(case, name, log.read_text(encoding="utf-8", errors="replace"))
         if wrong:
             return wrong
     return ""
+
+
+def run_step(
+    command: list[str],
+    place: Path,
+    environment: dict[str, str],
+    log: Path,
+    account: pwd.struct_passwd | None,
+) -> int:
+    """Runs a command, as another user if one is given; returns its exit status."""
+    identity = {}
+    if account is not None:
+        identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [],
+                    "umask": 0o077}  # fmt: skip
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=place, env=environment, stdin=subprocess.DEVNULL,
+            stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **identity,
+        )  # fmt: skip
+    try:
+        return process.wait()
+    except BaseException:  # this call is ended: so are make and its children
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def check_output(case: Case, name: str, text: str) -> str:
@@ -278,7 +300,11 @@ def main() -> None:
         user = "root" if os.getuid() == 0 else "ordinary"
         cases = [*cases, Case(user, "clone", "plain", "none", python)]
     cases = [case for case in cases if set(options.only.split()) <= set(str(case).split())]
-    rows, failed = [], False
+    if not cases:
+        sys.exit(f"--only: expected words of a case, as 'clone old', got '{options.only}'")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as for Ctrl-C: the user is removed
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    rows, failed, tried = [], False, False
     base = Path(tempfile.mkdtemp(prefix="planet-first-steps-"))
     machine = Machine(base)
     try:
@@ -288,7 +314,7 @@ def main() -> None:
             try:
                 wrong = try_case(machine, case, number)
                 result = f"FAILED: {wrong}" if wrong else "ok"
-                failed = failed or bool(wrong)
+                failed, tried = failed or bool(wrong), True
             except CannotTry as reason:
                 result = f"not tried: {reason}"
             rows.append(f"{case!s:60} {time.monotonic() - began:4.0f} s  {result}")
@@ -299,9 +325,11 @@ def main() -> None:
         else:
             shutil.rmtree(base)
     print("\n".join(["", "first steps", *rows]))
-    sys.exit(failed)
+    sys.exit(failed or not tried)
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         main()
+    except KeyboardInterrupt:
+        sys.exit(130)
