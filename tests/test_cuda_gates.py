@@ -101,11 +101,14 @@ def test_an_unwanted_instruction_fails(gates: ModuleType, compiled: dict[str, ob
 
 def test_a_kernel_without_a_row_and_a_row_without_a_kernel_fail(gates: ModuleType) -> None:
     kernel = gates.Kernel("planet::cuda::novel<1>", "80", 32, Counter({"EXIT": 1}))
-    row = gates.Limits("novel", registers=32, archs="90a|100a")
+    row = gates.Limits("other", registers=32, archs="80|90a")
     (missing,) = gates.check([kernel], [row], complete=False)
     assert "novel<1>, sm_80: add a row" in missing
     _, unused = gates.check([kernel], [row], complete=True)
-    assert unused == "no kernel matches the row 'novel'"
+    assert unused == "no kernel matches the row 'other'"
+    # Of an architecture that this nvcc has not got.
+    newer = gates.Limits("novel", registers=32, archs="100a")
+    assert gates.check([kernel], [newer], complete=True) == [missing]
 
 
 def test_a_row_may_be_about_one_architecture(gates: ModuleType) -> None:
