@@ -23,6 +23,7 @@ from planet.models import WorldModel
 from planet.ops.variants import chosen_variant
 from planet.planning import CEMPlanner
 from planet.replay import Chunk, Episode
+from planet.training import schedule
 from planet.training.initial_model import make_world_model
 from planet.training.learner import Learner
 from planet.training.loss import sequence_loss
@@ -101,7 +102,12 @@ def renderer(config: Config, tmp_path: Path) -> dict[str, Any]:
     from planet.envs import make
 
     given: dict[str, Any] = {}
-    module = SimpleNamespace(DMControlEnv=lambda task, **kwargs: given.update(task=task, **kwargs))
+
+    def record(**settings: Any) -> SimpleNamespace:
+        given.update(settings)
+        return SimpleNamespace()
+
+    module = SimpleNamespace(DMControlEnv=record)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "planet.envs.dmc", module)
         make(**dataclasses.asdict(config.environment))
@@ -242,12 +248,7 @@ def batches(config: Config, tmp_path: Path) -> list[object]:
 
 def exploration(config: Config, tmp_path: Path) -> list[float]:
     """Stddev of the exploration noise over the first four planned episodes."""
-    trainer = Trainer(config, tmp_path, FakeEnvironment(8))
-    values = []
-    for planned in range(4):
-        trainer.episodes = config.train.seed_episodes + planned
-        values.append(trainer._exploration_stddev())
-    return values
+    return [schedule.exploration_stddev(config.train, planned) for planned in range(4)]
 
 
 def saves(config: Config, tmp_path: Path) -> list[int]:

@@ -18,7 +18,11 @@ LEAST_GUARD = 300  # seconds; a time-out ends what hangs, it does not judge how 
 ALLOWED = {
     ("ops/cuda/test_determinism.py", "_sleep"): "keeps a GPU busy, on its own clock",
     ("test_atomic.py", "sleep"): "the moment of a kill is any",
-    ("test_atomic.py", "perf_counter"): "so that kills fall within a write",
+    ("cli/test_output.py", "sleep"): "between two looks; a step that hangs",
+    ("durability/toy_run.py", "alarm"): "a guard",
+    ("durability/toy_run.py", "sleep"): "the moment of a kill is any",
+    ("durability/toy_run.py", "perf_counter"): "so that kills fall within the run",
+    ("durability/__main__.py", "perf_counter"): "says how long it took",
     ("ops/test_threads.py", "sleep"): "until a signal comes",
     ("ops/test_threads.py", "setitimer"): "signals come during a plan that takes far longer",
 }  # fmt: skip
