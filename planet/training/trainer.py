@@ -96,6 +96,8 @@ class Trainer:
         self.replay, self.metrics = self._files.replay, self._files.metrics
         if self._files.state:
             self._restore(self._files.state)
+        if accept_losses:
+            self._saved = None  # the next checkpoint must not count on what is lost
 
     @property
     def checkpoint_path(self) -> Path:

@@ -18,6 +18,7 @@ from toy_runs import changed, finished, make_trainer, outcome
 from planet.checkpoint import load_checkpoint
 from planet.config import Config
 from planet.envs.toy import ToyReachEnv
+from planet.training.collect import EpisodeError
 from planet.training.interrupt import Interrupted, deferred_signals
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -137,7 +138,7 @@ def test_an_error_of_the_environment_loses_nothing_that_is_whole(
     config = changed(tiny, checkpoint_interval=100)
     with (
         make_trainer(config, tmp_path, None, Acting(18, fail)) as trainer,
-        pytest.raises(OSError, match="the simulator is gone"),
+        pytest.raises(EpisodeError, match="OSError: the simulator is gone"),
     ):
         trainer.run()
     assert load_checkpoint(tmp_path / "checkpoint.pt")["learner"]["updates"] == 7

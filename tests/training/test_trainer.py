@@ -490,7 +490,9 @@ def test_checkpoint_carries_settings_and_counters(tiny: Config, tmp_path: Path) 
     make_trainer(tiny, tmp_path).run()
     state = load_checkpoint(tmp_path / "checkpoint.pt")
     assert Config.from_dict(state["config"]) == tiny
-    assert (state["episodes"], state["learner"]["updates"], state["action_size"]) == (5, 13, 2)
+    assert (state["episodes"], state["learner"]["updates"], state["actions"]["low"]) == (
+        5, 13, [-1.0, -1.0],
+    )  # fmt: skip
     kept = Config.from_dict(json.loads((tmp_path / "config.json").read_text()))
     assert kept == tiny
 
