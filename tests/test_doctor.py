@@ -325,6 +325,7 @@ def test_settings_of_the_rendering_are_shown(
     rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUJOCO_GL", "EGL")
+    monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)  # MuJoCo's import sets it
     monkeypatch.setenv("MUJOCO_EGL_DEVICE_ID", "3")
     assert any("MUJOCO_GL='EGL', MUJOCO_EGL_DEVICE_ID='3'" in text for _, text in examine().facts)
 

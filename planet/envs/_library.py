@@ -108,7 +108,7 @@ def explained(backend: str) -> Iterator[None]:
     except (ModuleNotFoundError, RenderingUnavailable):
         raise
     except Exception as error:
-        if not _is_from_library(error):
+        if not is_from_library(error):
             raise
         raise _explanation(error, backend) from error
 
@@ -120,16 +120,17 @@ def _value(name: str) -> str:
 def _wish() -> str:
     """The backend that the variables ask for; "" where they leave the choice."""
     wished, platform = _value("MUJOCO_GL"), _value("PYOPENGL_PLATFORM")
-    if platform and (platform not in BACKENDS or (wished in BACKENDS and wished != platform)):
+    for name, allowed in (("MUJOCO_GL", BACKENDS + _OTHERS), ("PYOPENGL_PLATFORM", BACKENDS)):
+        if _value(name) not in ("", *allowed):
+            raise RenderingUnavailable(
+                f"{name}: expected 'egl', 'osmesa' or no value, got {os.environ[name]!r}",
+                f"unset {name}",
+            )
+    if platform and wished in BACKENDS and wished != platform:
         raise RenderingUnavailable(
             f"PYOPENGL_PLATFORM={platform!r} conflicts with MUJOCO_GL={wished!r}: expected both to "
             "be 'egl', both 'osmesa', or PYOPENGL_PLATFORM unset",
             "unset PYOPENGL_PLATFORM",
-        )
-    if wished and wished not in BACKENDS + _OTHERS:
-        raise RenderingUnavailable(
-            f"MUJOCO_GL: expected 'egl', 'osmesa' or no value, got {os.environ['MUJOCO_GL']!r}",
-            "unset MUJOCO_GL",
         )
     return platform or (wished if wished in BACKENDS else "")
 
@@ -165,7 +166,8 @@ def _missing(wished: str) -> RenderingUnavailable:
     return RenderingUnavailable(what, APT_LINE_OSMESA if wished == "osmesa" else fix)
 
 
-def _is_from_library(error: BaseException) -> bool:
+def is_from_library(error: BaseException) -> bool:
+    """Tells whether the packages that draw raised this, while they were imported or later."""
     fatal = getattr(sys.modules.get("mujoco"), "FatalError", None)
     if fatal is not None and isinstance(error, fatal):  # MuJoCo's own calls of OpenGL
         return True

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from planet import advice
-from planet.envs._library import RenderingUnavailable
+from planet.envs._library import RenderingUnavailable, is_from_library
 
 
 def import_extra(module: str) -> Any:
@@ -15,6 +15,7 @@ def import_extra(module: str) -> Any:
     Raises:
       ImportError: a package of the extra is missing, or cannot be imported, whatever that raises;
         the message says which.
+      Exception: what the packages that draw raise; `_library.explained` knows the causes.
     """
     try:
         return importlib.import_module(module)
@@ -28,6 +29,8 @@ def import_extra(module: str) -> Any:
     except (ImportError, RenderingUnavailable):
         raise
     except Exception as error:  # versions that do not fit one another raise anything
+        if is_from_library(error):
+            raise
         raise ImportError(
             f"{module} cannot be imported ({type(error).__name__}: {error}); "
             f"`{advice.program()} doctor` says which package is broken"

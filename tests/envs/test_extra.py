@@ -19,9 +19,9 @@ from planet.envs.extra import import_extra
         ("import numpy; numpy.bool8_", ImportError, r"cannot be imported \(AttributeError: module"),
         ("raise ImportError('libGL')", ImportError, "^libGL$"),
         (
-            "from planet.envs import RenderingUnavailable as R; raise R('no EGL')",
+            "from planet.envs import RenderingUnavailable as R; raise R('no EGL', 'unset A')",
             RenderingUnavailable,
-            "^no EGL$",
+            "^no EGL; what helps:\n  unset A$",
         ),
     ],
 )
