@@ -55,7 +55,8 @@ class ActionBox:
         bounds = np.stack([self.low, self.high], 1)
         if (bounds == bounds[0]).all():
             bounds = bounds[:1]
-        return " x ".join(f"[{low:g}, {high:g}]" for low, high in bounds) + f" in {self.size}-d"
+        shown = [f"[{_shown(low)}, {_shown(high)}]" for low, high in bounds[:6]]
+        return " x ".join(shown + ["..."] * (len(bounds) > 6)) + f" in {self.size}-d"
 
     def planner(self, config: PlannerConfig, device: torch.device | str = "cpu") -> CEMPlanner:
         """Makes the planner of the settings, which searches this box.
@@ -94,3 +95,9 @@ class ActionBox:
         if (values == values[0]).all():
             return float(values[0])
         return torch.from_numpy(values.astype(np.float32)).to(device)
+
+
+def _shown(bound: np.float32) -> str:
+    """As few digits as tell it from its neighbours."""
+    short = f"{bound:g}"
+    return short if np.float32(short) == bound else str(bound)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from planet.training.action_box import ActionBox
+from planet.weights import MAX_SIZE
 
 _WRAPPERS = "gymnasium.wrappers"
 
@@ -16,7 +17,7 @@ def check_environment(environment: Any, image_size: int) -> ActionBox:
 
     Args:
       environment: a single `gymnasium.Env`; its observations must be Box uint8 [image_size,
-        image_size, 3] from 0 to 255, its actions a bounded Box [A] of real numbers.
+        image_size, 3] from 0 to 255, its actions a bounded Box [A] of real numbers, A <= 512.
       image_size: pixels per side of an observation.
 
     Returns:
@@ -80,6 +81,11 @@ def _check_actions(space: Any) -> ActionBox:
     got = f"got Box {dtype} {list(shape)}"
     if len(shape) != 1 or not shape[0]:
         raise ValueError(f"{expected}, {got}; {_WRAPPERS}.TransformAction can reshape them")
+    if shape[0] > MAX_SIZE:
+        raise ValueError(
+            f"{expected}, {MAX_SIZE} at most, {got}; {_WRAPPERS}.TransformAction can make one "
+            "number decide on several"
+        )
     if dtype.kind != "f":
         raise ValueError(f"{expected}, {got}; {_WRAPPERS}.TransformAction can round them")
     low, high = (np.asarray(bound, np.float64) for bound in (space.low, space.high))
@@ -88,12 +94,12 @@ def _check_actions(space: Any) -> ActionBox:
         bounded = np.isfinite(box.high - box.low).all()  # float32: an enormous box is none
     if not bounded:
         raise ValueError(
-            f"{expected}, {got} from {low.tolist()} to {high.tolist()}; "
+            f"{expected}, {got} from {_shown(low)} to {_shown(high)}; "
             f"{_WRAPPERS}.TransformAction can give it the bounds that matter"
         )
     if (box.low > box.high).any():
         raise ValueError(
-            f"{expected} with low <= high, {got} from {low.tolist()} to {high.tolist()}; "
+            f"{expected} with low <= high, {got} from {_shown(low)} to {_shown(high)}; "
             f"{_WRAPPERS}.RescaleAction(environment, -1.0, 1.0) gives it other bounds"
         )
     return box
@@ -104,6 +110,12 @@ def _inward(bound: Any, towards: np.float32) -> Any:
     rounded = bound.astype(np.float32)
     outside = rounded < bound if towards > 0 else rounded > bound
     return np.where(outside, np.nextafter(rounded, towards), rounded)
+
+
+def _shown(bound: Any) -> str:
+    """The bound of the first dimensions."""
+    shown = [f"{value:.6g}" for value in bound[:4]]
+    return f"[{', '.join(shown + ['...'] * (len(bound) > 4))}]"
 
 
 def _is_box(space: Any) -> bool:

@@ -14,7 +14,7 @@ from planet.training.check_environment import check_environment
 from planet.training.checkpointing import Checkpoints
 from planet.training.initial_model import make_world_model
 from planet.training.run_config import check_config
-from planet.training.run_state import check_learner
+from planet.training.run_state import check_actions, check_learner
 
 if TYPE_CHECKING:
     import gymnasium
@@ -108,11 +108,10 @@ def open_environment(run: Run) -> gymnasium.Env[Any, Any]:
       ImportError, RenderingUnavailable: as `planet.envs.make`.
     """
     environment = make_environment(run.config.environment)
-    actions = check_environment(environment, run.config.environment.image_size)
-    if actions != run.actions:
+    try:
+        actions = check_environment(environment, run.config.environment.image_size)
+        check_actions(run.directory, run.actions, actions)
+    except ValueError:
         environment.close()
-        raise ValueError(
-            f"environment: expected actions {run.actions}, in which the agent of {run.directory} "
-            f"was trained, got {actions}"
-        )
+        raise
     return environment

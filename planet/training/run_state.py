@@ -85,15 +85,21 @@ class RunState:
 
 
 def check_actions(path: Path, trained: ActionBox, actions: ActionBox) -> None:
-    """Compares the box that a checkpoint was trained in with the environment's.
+    """Compares the box that a checkpoint, or a run, was trained in with the environment's.
 
     Raises:
       ValueError: they differ.
     """
-    if trained != actions:
-        raise ValueError(
-            f"environment: expected actions {trained}, in which {path} was trained, got {actions}"
-        )
+    if trained == actions:
+        return
+    where = ""
+    if trained.size == actions.size > 1:
+        differs = (trained.low != actions.low) | (trained.high != actions.high)
+        where = f"; dimension {int(differs.argmax())} is the first that differs"
+    raise ValueError(
+        f"environment: expected actions {trained}, in which {path} was trained, got {actions}"
+        f"{where}"
+    )
 
 
 def check_learner(path: Path, learner: Mapping[str, Any], model: nn.Module) -> None:

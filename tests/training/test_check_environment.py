@@ -14,6 +14,7 @@ from planet.config import Config, PlannerConfig
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
 from planet.training.collect import random_policy, zero_policy
+from planet.training.run_state import check_actions
 
 gymnasium = pytest.importorskip("gymnasium", reason="the spaces are Gymnasium's")
 from gymnasium import spaces  # noqa: E402
@@ -66,9 +67,12 @@ REFUSED_ACTIONS = {
     r"int32 \[2\]": spaces.Box(-1, 1, (2,), np.int32),
     r"float32 \[2, 3\]": spaces.Box(-1, 1, (2, 3), np.float32),
     r"float32 \[\]": spaces.Box(-1, 1, (), np.float32),
-    r"from \[-inf": spaces.Box(-np.inf, np.inf, (2,), np.float32),
-    r"from \[0.0, 0.0\] to \[inf": spaces.Box(0, np.inf, (2,), np.float32),
-    r"from \[-3.39": spaces.Box(-3.4e38, 3.4e38, (2,), np.float32),
+    r"from \[-inf, -inf, -inf, -inf, \.\.\.\] to \[inf, .*bounds that matter$": spaces.Box(
+        -np.inf, np.inf, (500,), np.float32
+    ),
+    r"float32 \[513\]; ": spaces.Box(-1, 1, (513,), np.float32),
+    r"from \[0, 0\] to \[inf": spaces.Box(0, np.inf, (2,), np.float32),
+    r"from \[-3.4e\+38": spaces.Box(-3.4e38, 3.4e38, (2,), np.float32),
     r"from \[-1e\+300": spaces.Box(-1e300, 1e300, (2,), np.float64),
 }
 
@@ -106,19 +110,19 @@ def test_every_bounded_box_is_trained_in_and_never_left(
     tiny: Config, tmp_path: Path, name: str
 ) -> None:
     space = BOXES[name]
-    trainer = Trainer(tiny, tmp_path, Noise(actions=space))
-    trainer.run()
+    with Trainer(tiny, tmp_path, Noise(actions=space)) as trainer:
+        trainer.run()
     buffer = ReplayBuffer(tmp_path / "episodes", tiny.train.chunk_length)
     assert len(buffer.episodes) == 5
     other = spaces.Box(space.low - 1, space.high, dtype=space.dtype)
     with pytest.raises(ValueError, match="environment: expected actions .*checkpoint.pt was"):
         Trainer(tiny, tmp_path, Noise(actions=other))
-    again = Trainer(tiny, tmp_path, Noise(actions=space))
-    assert again.actions == trainer.actions and again.episodes == 5
+    with Trainer(tiny, tmp_path, Noise(actions=space)) as again:
+        assert again.actions == trainer.actions and again.episodes == 5
 
 
 def test_bounds_in_float32_lie_inside_of_those_in_float64() -> None:
-    values = np.random.default_rng(0).uniform(-3, 3, (2, 1000))
+    values = np.random.default_rng(0).uniform(-3, 3, (2, 500))
     low, high = values.min(0), values.max(0)
     box = check_environment(Noise(actions=spaces.Box(low, high, dtype=np.float64)), 8)
     assert (box.low >= low).all() and (box.high <= high).all()
@@ -153,3 +157,14 @@ def test_the_planner_searches_the_box_and_settings_are_shares_of_it() -> None:
     with pytest.raises(ValueError, match=r"planner.high: expected -1 to 1, .*got 2.0"):
         uneven.planner(replace(config, high=2.0))
     assert ActionBox.from_dict(uneven.to_dict()) == uneven != ActionBox.unit(2)
+
+
+def test_boxes_are_written_so_that_they_can_be_told_apart(tmp_path: Path) -> None:
+    low, high = np.full(9, -0.3, np.float32), np.full(9, 2.0, np.float32)
+    trained, other = ActionBox(low, high), ActionBox(low.copy(), high)
+    assert str(trained) == "[-0.3, 2] in 9-d"
+    other.low[8] = np.nextafter(low[8], np.float32(0))
+    expected = r"got \[-0.3, 2\] x .* x \.\.\. in 9-d; dimension 8 is the first that differs$"
+    with pytest.raises(ValueError, match=expected):
+        check_actions(tmp_path, trained, other)
+    assert str(ActionBox(other.low[8:], high[8:])) == "[-0.29999998, 2] in 1-d"
