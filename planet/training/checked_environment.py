@@ -40,9 +40,9 @@ class CheckedEnvironment:
         Raises:
           EpisodeError: it fails, or returns something else than a frame and an info.
         """
-        answer = self._call("reset", lambda: self._environment.reset(seed=seed))
+        answer = self._call(lambda: self._environment.reset(seed=seed))
         if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-            self._refuse("reset", "(observation, info), as Gymnasium has it", answer)
+            self._refuse("answer", "(observation, info), as Gymnasium has it", answer)
         return self._frame(answer[0])
 
     def step(self, action: npt.NDArray[np.float32]) -> Outcome:
@@ -56,10 +56,10 @@ class CheckedEnvironment:
         """
         self._steps += 1
         given = action.astype(self._action_dtype)
-        answer = self._call("step", lambda: self._environment.step(given))
+        answer = self._call(lambda: self._environment.step(given))
         if not isinstance(answer, (tuple, list)) or len(answer) != 5:
             expected = "(observation, reward, terminated, truncated, info), as Gymnasium has it"
-            self._refuse("step", expected, answer)
+            self._refuse("answer", expected, answer)
         observation, reward, terminated, truncated, info = answer
         if not isinstance(info, Mapping):
             self._refuse("info", "a dict", info)
@@ -72,12 +72,12 @@ class CheckedEnvironment:
             info,
         )  # fmt: skip
 
-    def _call(self, what: str, call: Callable[[], Any]) -> Any:
+    def _call(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except Exception as error:
             raise EpisodeError(
-                f"{self._where()}: {what} of the environment raised {type(error).__name__}: {error}"
+                f"{self._where()}: the environment raised {type(error).__name__}: {error}"
             ) from error
 
     def _frame(self, observation: Any) -> Frame:
@@ -108,12 +108,7 @@ class CheckedEnvironment:
         return bool(value)
 
     def _refuse(self, what: str, expected: str, got: Any) -> NoReturn:
-        shown = repr(_scalar(got))
-        if isinstance(got, (tuple, list)):
-            shown = f"a {type(got).__name__} of {len(got)}"
-        elif np.ndim(got) > 0 or len(shown) > 60:
-            shown = type(got).__name__
-        raise EpisodeError(f"{self._where()}: {what}: expected {expected}, got {shown}")
+        raise EpisodeError(f"{self._where()}: {what}: expected {expected}, got {_shown(got)}")
 
     def _where(self) -> str:
         return f"{self._name}, {f'step {self._steps}' if self._steps else 'reset'}"
@@ -124,3 +119,18 @@ def _scalar(value: Any) -> Any:
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         return value.item()
     return value
+
+
+def _shown(got: Any) -> str:
+    """Short values as they are; the kind of what may be long, or raise when it is written."""
+    value, kind = _scalar(got), type(got).__name__
+    if isinstance(got, (tuple, list)):
+        return f"a {kind} of {len(got)}"
+    if value is None or isinstance(value, (float, complex)):
+        return repr(value)
+    if (isinstance(value, str) and len(value) <= 60) or (
+        isinstance(value, int) and abs(value) < 2**64
+    ):
+        return repr(value)
+    shape = getattr(got, "shape", ())
+    return f"{kind} {list(shape)}" if isinstance(shape, tuple) and shape else kind

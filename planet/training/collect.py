@@ -110,7 +110,7 @@ def run_episode(
     kept = {"seed": seed, **(metadata or {})}
     repeat = kept.get("action_repeat", 1)
     kept["environment_steps"] = simulated_steps(info, len(rewards) - 1, repeat)
-    if info.get("physics_diverged"):
+    if isinstance(diverged := info.get("physics_diverged"), (bool, np.bool_)) and diverged:
         kept["physics_diverged"] = True
     return Episode(
         observation=np.stack(observations),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planet.config import EnvironmentConfig
+from planet.scalars import check_int
 
 
 def action_repeat(config: EnvironmentConfig, environment: Any) -> int:
@@ -20,13 +21,18 @@ def action_repeat(config: EnvironmentConfig, environment: Any) -> int:
     Args:
       config: settings of the run.
       environment: may have an attribute `action_repeat`, also inside wrappers.
+
+    Raises:
+      TypeError, ValueError: that is not an int, or less than 1.
     """
     get = getattr(environment, "get_wrapper_attr", None)
     try:
         own = environment.action_repeat if get is None else get("action_repeat")
     except AttributeError:
         own = None
-    return int(own) if own is not None else config.action_repeat or 1
+    if own is None:
+        return config.action_repeat or 1
+    return check_int("action_repeat of the environment", own, 1)
 
 
 def simulated_steps(info: Mapping[str, Any], steps: int, repeat: int) -> int:

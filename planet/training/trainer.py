@@ -190,7 +190,13 @@ class Trainer:
             self.progress.start(f"evaluate {index + 1}/{episodes}", steps)
             start, seed = seeds.evaluation_seeds(self.config.train.seed, index)
             policy = agent_policy(self.agent, seed, explore=False)
-            episode = run_episode(self.environment, policy, start, on_step=self._show_reward)
+            episode = run_episode(
+                self.environment,
+                policy,
+                start,
+                on_step=self._show_reward,
+                name=f"evaluation episode {index + 1} after {self.episodes} episodes",
+            )
             self.progress.finish()
             returns.append(episode.total_reward)
         return returns

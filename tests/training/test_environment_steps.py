@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,6 +42,10 @@ def test_action_repeat_is_the_environments_then_the_settings() -> None:
     assert action_repeat(settings, TimeLimit(toy, 5)) == 3
     assert action_repeat(settings, object()) == 2
     assert action_repeat(EnvironmentConfig(), object()) == 1
+    assert action_repeat(settings, SimpleNamespace(action_repeat=np.int64(4))) == 4
+    for bad in (0, -1, 2.5, "four", True, float("nan"), [2]):
+        with pytest.raises((TypeError, ValueError), match="^action_repeat of the environment: exp"):
+            action_repeat(settings, SimpleNamespace(action_repeat=bad))
 
 
 @pytest.fixture
