@@ -20,9 +20,10 @@ EPISODES ?= 10
 .NOTPARALLEL: # all share one environment
 .PHONY: demo test fuzz test-loaded cpp-test check gate durability first-steps system clean
 
+# Not by the script `planet`: pip's do not run in a folder whose name holds a dollar.
 demo:
-	.ci/environment train . planet train --preset small --task cheetah-run --directory "$$RUN" $(DEMO)
-	.ci/environment train . planet evaluate "$$RUN" --episodes $(EPISODES) --baselines
+	.ci/environment train . python -m planet train --preset small --task cheetah-run --directory "$$RUN" $(DEMO)
+	.ci/environment train . python -m planet evaluate "$$RUN" --episodes $(EPISODES) --baselines
 
 # From the tests' folder, so that the installed package is tested and not the source tree; two
 # workers of one thread each, which busy cores do not slow down more than their share.

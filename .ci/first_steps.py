@@ -199,12 +199,12 @@ def examples(readme: str, cuda: bool) -> list[str]:
     return [block for block in blocks if cuda or "cuda" not in block]
 
 
-def steps(folder: Path, elsewhere: Path) -> Iterator[tuple[str, list[str], Path]]:
+def steps(folder: Path, venv: Path, elsewhere: Path) -> Iterator[tuple[str, list[str], Path]]:
     """Name, command and working folder of each step."""
-    python = str(folder / ".venv" / "bin" / "python")
+    python = str(venv / "bin" / "python")
     yield "make demo", ["make", "demo", f"DEMO={DEMO}", "EPISODES=1"], folder
     yield "make test", ["make", "test", f"PYTEST={TESTS}"], folder
-    yield "planet doctor", [str(folder / ".venv" / "bin" / "planet"), "doctor"], elsewhere
+    yield "planet doctor", [str(venv / "bin" / "planet"), "doctor"], elsewhere
     readme = (folder / "README.md").read_text(encoding="utf-8")
     code = "\n".join(examples(readme, cuda=False))
     yield (
@@ -223,12 +223,15 @@ def try_case(machine: Machine, case: Case, number: int) -> str:
         machine.base / f"home {number}" if case.folder == "awkward" else machine.base / f"{number}"
     )
     folder = home / (AWKWARD if case.folder == "awkward" else "planet")
+    venv = folder / ".venv"
     if case.folder == "awkward" and case.nvcc == "none":
-        folder = home / f"{AWKWARD}, it's $HOME"  # which no nvcc can read
+        folder = home / f"{AWKWARD}, it's $HOME"  # which no nvcc can read,
+        venv = home / "it's a vénv"  # and no script of pip's
     cache = machine.base / f"downloads-{account.pw_name}"
     for new in (home, cache, home / "elsewhere"):
         new.mkdir(exist_ok=True)
     environment = make_environment(machine, case, home, cache) | {"USER": account.pw_name}
+    environment["VENV"] = str(venv)
     machine.put(case.source, folder)
     if account.pw_uid != os.getuid():
         for top in (home, cache):
@@ -238,7 +241,7 @@ def try_case(machine: Machine, case: Case, number: int) -> str:
                         Path(place) / name, account.pw_uid, account.pw_gid, follow_symlinks=False
                     )
     other = account.pw_uid != os.getuid()
-    for name, command, place in steps(folder, home / "elsewhere"):
+    for name, command, place in steps(folder, venv, home / "elsewhere"):
         log = machine.logs / f"{number}-{name.replace(' ', '-')}.log"
         began = time.monotonic()
         status = run_step(command, place, environment, log, account if other else None)

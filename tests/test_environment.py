@@ -17,6 +17,7 @@ PYTHON = """#!/bin/sh
 # Stands for Python and its venvs: notes each call, installs nothing.
 case "$1 $2" in
   "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python";;
+  "-m planet") shift 2; printf "<%s>" "$@" >> "$LOG"; echo >> "$LOG"; exit;;
   "-m pytest") pwd >> "$LOG";;
   "-m pip") [ -z "$BROKEN" ] || exit 1;;
   "-c "*)
@@ -117,10 +118,6 @@ def test_dm_control_comes_alone_where_labmaze_cannot_be_had(make: Make) -> None:
 
 def test_folders_may_be_named_anything(make: Make, tmp_path: Path) -> None:
     venv = tmp_path / "my 'venv' ü"
-    planet = venv / "bin" / "planet"
-    planet.parent.mkdir(parents=True)
-    planet.write_text('#!/bin/sh\nprintf "<%s>" "$@" >> "$LOG"; echo >> "$LOG"\n')
-    planet.chmod(0o755)
     calls = make("demo", VENV=str(venv), RUN="runs/a b's", DEMO="--train.seed 3", EPISODES="2")
     assert calls[-2].endswith("<--directory><runs/a b's><--train.seed><3>")
     assert calls[-1] == "<evaluate><runs/a b's><--episodes><2><--baselines>"
