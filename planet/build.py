@@ -21,7 +21,7 @@ def build_info() -> dict[str, Any]:
         helps.
       version, compiler, torch_headers, fingerprint: of the extension's build; the fingerprint is a
         hash of its sources.
-      file: of the extension; `stale` says so where it lies in a source folder that has changed.
+      file: of the extension.
       isa, isas: instruction set in use, and all that this processor runs.
       isa_cap: value of the environment variable PLANET_CPU_ISA; None where it is not set.
       fp32, int8: instruction set of plans with that precision. int8 is None where it is not
@@ -35,7 +35,7 @@ def build_info() -> dict[str, Any]:
         why = extension.missing()
         return {"extension": False, "reason": why.cause, "remedy": why.remedy, **facts}
     info: dict[str, Any] = {"extension": True, **fused._C.build_info()}
-    info |= {"file": str(extension.path()), "stale": extension.stale()}
+    info["file"] = str(extension.path())
     info["isa_cap"] = os.environ.get("PLANET_CPU_ISA") or None
     info["fp32"] = "avx512" if info["isa"] == _INT8 else info["isa"]
     info["int8"] = info["isa"] if info["int8"] else None

@@ -156,8 +156,6 @@ def _examine_extension(report: Report) -> None:
          f"{info['torch_headers']}, {info['threads']} threads")
     )  # fmt: skip
     report.facts.append(("", f"file {info['file']}"))
-    if info["stale"]:
-        report.warnings.append(info["stale"])
     cap = f", capped by PLANET_CPU_ISA={info['isa_cap']}" if info["isa_cap"] else ""
     int8 = info["int8"] or f"not available ({info['int8_reason']})"
     report.facts.append(("", f"instruction sets: fp32 {info['fp32']}, int8 {int8}"))

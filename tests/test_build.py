@@ -20,7 +20,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the extension says of itself; the test changes it."""
     facts: dict[str, Any] = {"isa": "avx512vnni", "isas": X86, "int8": True}
     monkeypatch.setattr("planet.ops.fused._C", SimpleNamespace(build_info=lambda: dict(facts)))
-    monkeypatch.setattr("planet.build.extension", SimpleNamespace(path=str, stale=str))
+    monkeypatch.setattr("planet.build.extension", SimpleNamespace(path=str))
     monkeypatch.delenv("PLANET_CPU_ISA", raising=False)
     return facts
 

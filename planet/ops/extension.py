@@ -1,7 +1,7 @@
 """Loads the compiled extension `planet._C`, or says why there is none. Nothing else loads it.
 
-An installed package has its extension beside it. A source folder has none: there the installed one
-serves if it was built from the same sources, which a hash of them tells (`planet.ops.fingerprint`).
+An installed package has its extension beside it. In a source folder one serves, beside the package
+or installed, if it was built from the same sources, which a hash tells (`planet.ops.fingerprint`).
 So Python runs in a clone as it does elsewhere, and an extension of other sources is never called.
 """
 
@@ -59,7 +59,7 @@ def missing() -> Missing:
         return Missing(cause, advice.rebuild())
     stale = next(_candidates(), None)
     if stale is not None and root is not None:
-        return Missing(_other_sources(stale, root), advice.rebuild())
+        return Missing(_other_sources(stale, root), _replacement(stale))
     hidden = _hidden_packages()
     if root is None and hidden:
         cause = (
@@ -93,20 +93,6 @@ def path() -> Path:
     return Path(module.__file__)
 
 
-def stale() -> str:
-    """Says that the extension was built from other sources, and what helps; "" where it was not.
-
-    Only one inside a source folder, put there by hand or built there, can be: it is used as it is.
-
-    Raises:
-      ImportError: there is no extension.
-    """
-    root, file = advice.source_folder(), path()
-    if root is None or compiled_fingerprint(file) == fingerprint(root):
-        return ""
-    return str(Missing(_other_sources(file, root), _replacement(file)))
-
-
 def _load() -> tuple[Any, tuple[Path | None, Exception] | None]:
     """Imports the extension that suits this package.
 
@@ -118,7 +104,8 @@ def _load() -> tuple[Any, tuple[Path | None, Exception] | None]:
         file = next((file for file in _candidates() if _serves(file)), None)
         if file is None:
             return None, None
-        if importlib.util.find_spec(NAME) is not None:
+        spec = importlib.util.find_spec(NAME)
+        if spec is not None and spec.origin == str(file):
             return importlib.import_module(NAME), None
         spec = importlib.util.spec_from_file_location(NAME, file)
         assert spec is not None and spec.loader is not None
@@ -143,11 +130,9 @@ def _candidates() -> Iterator[Path]:
 
 
 def _serves(file: Path) -> bool:
-    """Whether it stands beside the package or was built from the package's sources."""
+    """Whether it was built from the package's sources; an installed package's own always was."""
     root = advice.source_folder()
-    if root is None or os.path.samefile(file.parent, advice.PACKAGE):
-        return True
-    return compiled_fingerprint(file) == fingerprint(root)
+    return root is None or compiled_fingerprint(file) == fingerprint(root)
 
 
 def _hidden_packages() -> list[Path]:
