@@ -77,6 +77,21 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
             os.close(directory)
 
 
+def make_directory(path: Path | str) -> None:
+    """Makes a directory, and those above it, unless it exists.
+
+    Raises:
+      ValueError: there is something else of that name; the message names it.
+      OSError: it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError:
+        mode = os.lstat(path).st_mode
+        kind = "a regular file" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a file")
+        raise ValueError(f"{path}: expected a directory, got {kind}") from None
+
+
 def temporary_beside(path: Path) -> Path:
     """Returns a name that nobody can foresee, in the same directory; see `remove_temporaries`."""
     return path.parent / f".planet-{secrets.token_hex(8)}.tmp"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from planet import __version__, advice
-from planet.cli.output import complain, open_missing_streams, say, settle_streams
+from planet.cli.output import ClosedStream, complain, open_missing_streams, say, settle_streams
 from planet.envs import RenderingUnavailable
 from planet.packages import EXTRA, is_installed
 from planet.training.collect import EpisodeError
@@ -52,8 +52,6 @@ _EXPLAINED = (
     EpisodeError, NonFiniteError, RenderingUnavailable,
 )  # fmt: skip
 """Errors whose message says all: of the user's input, files and machine."""
-_PRINTED = ("doctor", "profile")
-"""Commands whose result is what they print; the others have files to show."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("tyro", "gymnasium", "tqdm"),
@@ -78,9 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     open_missing_streams()
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    status = _run(name, rest)
-    written = settle_streams()
-    return status if written or status or name not in _PRINTED else 1
+    try:
+        return _run(name, rest)
+    finally:
+        settle_streams()
 
 
 def _run(name: str, rest: Sequence[str]) -> int:
@@ -97,7 +96,9 @@ def _run(name: str, rest: Sequence[str]) -> int:
         command = importlib.import_module(f"planet.cli.{name}")
         return int(command.run(rest))
     except SystemExit as exit_request:  # how tyro ends after --help and after a wrong option
-        return exit_request.code if isinstance(exit_request.code, int) else 1
+        status = exit_request.code if isinstance(exit_request.code, int) else 1
+        shown = settle_streams() and not isinstance(sys.stdout, ClosedStream)
+        return status or (0 if shown else 1)
     except Interrupted as interrupt:
         return interrupt.exit_status
     except KeyboardInterrupt:

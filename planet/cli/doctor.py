@@ -23,8 +23,6 @@ def run(arguments: Sequence[str]) -> int:
         if wrong:
             complain(f"planet doctor: expected no options, got {' '.join(wrong)}")
             return 2
-        say(advice.with_program(HELP))
-        return 0
+        return 0 if say(advice.with_program(HELP)) else 1
     report = examine()
-    say(report.text())
-    return 0 if report.healthy else 1
+    return 0 if say(report.text()) and report.healthy else 1

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from contextlib import suppress
 from typing import TextIO
+
+
+class ClosedStream(io.TextIOBase):
+    """Stands for a standard stream that the caller closed: drops what libraries print."""
+
+    def write(self, text: str, /) -> int:
+        """Drops the text."""
+        return len(text)
 
 
 def say(text: str) -> bool:
@@ -19,11 +29,13 @@ def complain(text: str) -> bool:
 
 
 def open_missing_streams() -> None:
-    """Gives the null device to the standard streams that the caller closed (`>&-`).
+    """Replaces the standard streams that the caller closed (`>&-`), for which Python has None.
 
-    The next file to be opened would take a closed stream's number, and what a library prints
-    would end up in it.
+    Their descriptors become the null device: the next file to be opened would take a closed
+    stream's number, and what a library prints would end up in it.
     """
+    sys.stdout = ClosedStream() if sys.stdout is None else sys.stdout
+    sys.stderr = ClosedStream() if sys.stderr is None else sys.stderr
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -41,19 +53,26 @@ def settle_streams() -> bool:
     return out and err
 
 
-def _write(stream: TextIO | None, text: str) -> bool:
-    if stream is None:
-        return False
+def print_line(stream: TextIO, text: str) -> None:
+    """Prints a line at once.
+
+    Raises:
+      OSError: the stream cannot be written, or the caller closed it.
+    """
+    if isinstance(stream, ClosedStream):
+        raise OSError(errno.EBADF, "the caller closed the stream")
+    print(text, file=stream, flush=True)
+
+
+def _write(stream: TextIO, text: str) -> bool:
     try:
-        print(text, file=stream, flush=True)
+        print_line(stream, text)
     except (OSError, ValueError):  # ValueError: the stream was closed
         return False
     return True
 
 
-def _settle(stream: TextIO | None) -> bool:
-    if stream is None:
-        return True
+def _settle(stream: TextIO) -> bool:
     try:
         stream.flush()
     except (OSError, ValueError):

@@ -117,7 +117,7 @@ def run(arguments: Sequence[str]) -> int:
     directory = options.run_dir
     comparison = _bare(options) if directory is None else _trained(options, directory)
     result = comparison if options.compare else comparison.first
-    say(result.table())
+    shown = say(result.table())
     if options.json is not None:
         with atomic_write(options.json) as file:
             file.write((json.dumps(result.to_dict(), indent=2) + "\n").encode())
@@ -125,7 +125,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.plot is not None:
         plot_latency(comparison, options.plot, _title(comparison.first))
         say(f"\ndrawn into {options.plot}")
-    return 0
+    return 0 if shown else 1
 
 
 def _bare(options: ProfileOptions) -> Comparison:

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from planet.cli.output import print_line
 from planet.training.progress import Progress
 
 _UNITS = {"seed": "episodes", "learn": "updates"}  # by the stage's first word; else steps
@@ -44,8 +45,12 @@ class Lines:
         self._stage = None
 
     def message(self, text: str) -> None:
-        """Prints a line at once, also into a pipe."""
-        print(text, flush=True)
+        """Prints a line at once, also into a pipe.
+
+        Raises:
+          OSError: the standard output cannot be written, or the caller closed it.
+        """
+        print_line(sys.stdout, text)
 
 
 class Bars(Lines):
@@ -89,7 +94,7 @@ class Bars(Lines):
 def make_progress() -> Progress:
     """Bars when a person watches, lines when the output goes to a file or a pipe."""
     streams = (sys.stdout, sys.stderr)
-    watched = all(stream is not None and stream.isatty() for stream in streams)
+    watched = all(stream.isatty() for stream in streams)
     return Bars() if watched else Lines()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from planet.atomic import make_directory
 from planet.listing import listed
 from planet.replay.chunk import Chunk
 from planet.replay.episode import Episode
@@ -107,7 +108,7 @@ class ReplayBuffer:
         self._recent_share = recent_share
         self._recent: set[str] = set()
         self._draws = 0  # since the last addition
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self.directory)
         self._scan(None if names is None else list(names))
 
     @property

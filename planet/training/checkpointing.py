@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from planet.atomic import atomic_write, temporary_beside
+from planet.atomic import atomic_write, named_errors, replaceable, temporary_beside
 from planet.checkpoint import (
     CheckpointError,
     DamagedCheckpointError,
@@ -77,7 +77,8 @@ class Checkpoints:
         save_checkpoint(self.newest, state.to_payload())
         self._newest_is_intact = True
         if spare is not None:
-            os.replace(spare, self.previous)
+            with named_errors(self.previous, spare):
+                os.replace(spare, self._previous_target())
 
     def _fall_back(self, reason: str, device: torch.device | str) -> tuple[Path, RunState]:
         try:
@@ -92,9 +93,23 @@ class Checkpoints:
         )  # fmt: skip
         return self.previous, state
 
+    def check_replaceable(self) -> None:
+        """Checks that both files can be replaced, before anything is computed.
+
+        Raises:
+          ValueError: one of them is there and no regular file.
+          OSError: its directory cannot be written.
+        """
+        for path in (self.newest, self.previous):
+            replaceable(path)
+
+    def _previous_target(self) -> Path:
+        """The previous checkpoint behind its symbolic links, which stay."""
+        return Path(os.path.realpath(self.previous))
+
     def _link_newest(self) -> Path | None:
         """Gives the newest checkpoint a second name, which is to become the previous one."""
-        spare = temporary_beside(self.previous)
+        spare = temporary_beside(self._previous_target())
         try:
             os.link(os.path.realpath(self.newest), spare)
         except OSError:  # a file system without hard links, or a link to another one

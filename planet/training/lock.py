@@ -15,6 +15,8 @@ from pathlib import Path
 _LOGGER = logging.getLogger("planet")
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
+_IRREGULAR = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # of a link, a directory, a socket
+
 
 class DirectoryInUseError(RuntimeError):
     """Another trainer, of this process or of another one, works in the run directory.
@@ -90,10 +92,15 @@ def _open_locked(path: Path) -> int:
     # A name that is a link or a pipe must not lead us to write to, or wait for, something else.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     while True:
-        descriptor = os.open(path, flags, 0o666)
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            if error.errno in _IRREGULAR:
+                raise _irregular(path) from None
+            raise
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError(f"{path}: expected a regular file; remove what is there")
+                raise _irregular(path)
             _lock(descriptor, path)
             if _is_at(descriptor, path):
                 os.ftruncate(descriptor, os.pwrite(descriptor, f"{_own_name()}\n".encode(), 0))
@@ -102,6 +109,12 @@ def _open_locked(path: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)  # somebody removed the file between its opening and its locking
+
+
+def _irregular(path: Path) -> ValueError:
+    return ValueError(
+        f"{path}: expected a regular file, got a link, a directory or a device; remove it"
+    )
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from planet.atomic import atomic_write, named_errors, read_file, replaceable
+from planet.atomic import atomic_write, make_directory, named_errors, read_file, replaceable
 from planet.listing import listed, short
 from planet.training.event_file import EventFile, Points
 from planet.training.metrics_file import (
@@ -65,7 +65,7 @@ class MetricsWriter:
           OSError: the directory cannot be made or written.
         """
         self.path = Path(directory) / METRICS_NAME
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self.path.parent)
         replaceable(self.path)
         self._use_tensorboard = tensorboard
         self._events: EventFile | None = None

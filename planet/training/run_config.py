@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planet.config import Config
+from planet.listing import listed
 
 
 def write_config(path: Path, config: Config) -> None:
@@ -55,7 +56,7 @@ def _fixed(config: Config) -> dict[str, Any]:
 
 
 def _difference(kept: dict[str, Any], given: dict[str, Any]) -> str:
-    return ", ".join(
+    return listed(
         f"{section}.{name} was {value!r}, now {given[section][name]!r}"
         for section, values in kept.items()
         for name, value in values.items()

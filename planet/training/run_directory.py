@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from planet.atomic import remove_temporaries
+from planet.atomic import make_directory, remove_temporaries
 from planet.config import Config
 from planet.listing import listed
 from planet.replay import ReplayBuffer
@@ -53,7 +53,7 @@ class RunDirectory:
           ValueError: files are damaged, of another run or of other settings.
           FileNotFoundError: the checkpoint is missing where there are episodes or metrics.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         self._lock = RunLock(directory / "run.lock")
         self.checkpoints = Checkpoints(directory)
         try:
@@ -76,6 +76,7 @@ class RunDirectory:
     ) -> RunState | None:
         """Nothing is written before everything is checked."""
         settings, train = directory / "config.json", config.train
+        self.checkpoints.check_replaceable()
         if settings.exists():
             check_config(settings, Config.load(settings), config)
         path, state = self.checkpoints.load(train.device) or (self.checkpoints.newest, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ pytest.importorskip("gymnasium", reason="the command line needs the train extra"
 from planet import cli
 from planet.checkpoint import load_checkpoint
 from planet.cli import main, output
+from planet.cli.progress import make_progress
+from planet.training.progress import guarded
 
 # An environment that acts in its tenth step, within the first evaluation or before.
 PROGRAM = """
@@ -142,6 +146,26 @@ def test_a_full_disk_under_the_output_is_a_status_and_no_traceback(
         )
     assert done.returncode == status
     assert "Traceback" not in (tmp_path / "errors").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["doctor"]])
+def test_what_cannot_be_shown_is_a_status_whether_or_not_python_buffers(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = SimpleNamespace(text=lambda: "all is well", healthy=True)
+    monkeypatch.setattr("planet.cli.doctor.examine", lambda: report)
+    unbuffered = io.TextIOWrapper(open("/dev/full", "wb", buffering=0), write_through=True)
+    for stream in (None, open("/dev/full", "w"), unbuffered):  # None: closed by the caller
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(arguments) == 1
+
+
+def test_a_run_whose_output_was_closed_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    output.open_missing_streams()
+    progress = guarded(make_progress())
+    progress.message("text")
+    assert progress.broken
 
 
 def test_a_file_is_not_opened_in_the_place_of_a_closed_stream() -> None:

@@ -127,13 +127,12 @@ def test_a_planted_name_is_not_followed_and_not_waited_for(tmp_path: Path) -> No
     path, other = tmp_path / "run.lock", tmp_path / "other"
     other.write_text("precious")
     path.symlink_to(other)
-    with pytest.raises(OSError, match=r"run\.lock"):
-        RunLock(path)
+    for plant in (lambda: None, lambda: os.mkfifo(path), path.mkdir):
+        plant()
+        with pytest.raises(ValueError, match=r"run\.lock: expected a regular file.*remove it"):
+            RunLock(path)
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     assert other.read_text() == "precious"
-    path.unlink()
-    os.mkfifo(path)
-    with pytest.raises(ValueError, match=r"run\.lock: expected a regular file"):
-        RunLock(path)
 
 
 def test_a_lock_file_that_was_removed_meanwhile_is_made_again(

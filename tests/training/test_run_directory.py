@@ -99,6 +99,27 @@ def test_a_damaged_checkpoint_never_replaces_the_previous_one(tiny: Config, run:
         assert load_checkpoint(run / NEWEST)["episodes"] == 3
 
 
+@pytest.mark.parametrize("name", [NEWEST, PREVIOUS])
+def test_a_name_that_cannot_be_replaced_is_refused_before_any_work(
+    tiny: Config, run: Path, name: str
+) -> None:
+    (run / name).unlink()
+    (run / name).mkdir()
+    refused(tiny, run, rf"{name}: expected a regular file, got a directory")
+
+
+def test_links_to_checkpoints_stay(tiny: Config, run: Path, whole: tuple[Any, ...]) -> None:
+    elsewhere = run.parent / "elsewhere"
+    elsewhere.mkdir()
+    for name in (NEWEST, PREVIOUS):
+        (run / name).rename(elsewhere / name)
+        (run / name).symlink_to(elsewhere / name)
+    assert finished(tiny, run) == whole
+    assert all((run / name).is_symlink() for name in (NEWEST, PREVIOUS))
+    assert sorted(path.name for path in elsewhere.iterdir()) == [PREVIOUS, NEWEST]
+    assert load_checkpoint(elsewhere / PREVIOUS)["episodes"] == 4
+
+
 def test_both_checkpoints_damaged_are_both_named(tiny: Config, run: Path) -> None:
     for name in (NEWEST, PREVIOUS):
         (run / name).write_bytes(b"damaged")
