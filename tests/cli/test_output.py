@@ -154,8 +154,9 @@ def test_what_cannot_be_shown_is_a_status_whether_or_not_python_buffers(
 ) -> None:
     report = SimpleNamespace(text=lambda: "all is well", healthy=True)
     monkeypatch.setattr("planet.cli.doctor.examine", lambda: report)
-    unbuffered = io.TextIOWrapper(open("/dev/full", "wb", buffering=0), write_through=True)
-    for stream in (None, open("/dev/full", "w"), unbuffered):  # None: closed by the caller
+    full = Path("/dev/full")
+    unbuffered = io.TextIOWrapper(full.open("wb", buffering=0), write_through=True)
+    for stream in (None, full.open("w"), unbuffered):  # None: closed by the caller
         monkeypatch.setattr(sys, "stdout", stream)
         assert main(arguments) == 1
 
