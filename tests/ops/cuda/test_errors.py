@@ -11,6 +11,7 @@ import torch
 from ops.cuda.support import Device, needs_gpu, plan
 from random_weights import TINY, Sizes, make_problem
 
+from planet import advice
 from planet.noise import Noise, row_seeds
 from planet.ops import fused
 from planet.ops.kernels import CudaKernels, sizes, tensors
@@ -29,8 +30,8 @@ def test_an_extension_without_cuda_says_how_to_get_it() -> None:
         kernels.check("weights", CUDA)
     assert str(error.value) == (
         "weights: backend='fused' was built without CUDA, got tensors on cuda:0; reinstall planet "
-        "from source with the CUDA toolkit on PATH (PLANET_CUDA=ON pip install --force-reinstall "
-        "--no-deps .), or use backend='reference'"
+        f"from source with the CUDA toolkit on PATH ({advice.rebuild(cuda=True)}), or use "
+        "backend='reference'"
     )
 
 
@@ -198,7 +199,11 @@ def raw_plan(device: Device, **changes: Any) -> Any:
         ({"kernel": 2}, r"kernel: expected a value in \[0, 1\], got 2"),
         ({"precision": 1}, "precision: there are no int8 kernels for CUDA devices"),
         ({"precision": 3, "packed": None}, "packed: expected shape"),
-        ({"sizes": [5, 3, 2, 7, 0, 6, 1]}, "packed: expected shape"),
+        ({"sizes": [5, 3, 2, 7, 0, 0, 6, 1]}, "packed: expected shape"),
+        (
+            {"sizes": [5, 3, 2, 7, 0, 2, 6, 1]},
+            r"sizes \(clamp_stddev\): expected a value in \[0, 1\]",
+        ),
         ({"seeds": "short"}, r"seeds: expected shape \[2\], got \[1\]"),
         ({"topk": 11}, "topk: expected"),
         ({"low": "strided"}, "low: expected a contiguous tensor"),
