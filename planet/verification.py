@@ -8,7 +8,6 @@ may import weights.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations, product
@@ -17,6 +16,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from planet.noise import check_seed
+from planet.scalars import check_float, check_int
 
 Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 """(belief [N, D], state [N, S], action [N, A]) -> (belief [N, D], prior mean [N, S], prior stddev
@@ -117,13 +119,10 @@ def verify(
             "step: expected a function of belief [N, D], state [N, S] and action [N, A], got "
             f"{type(step).__name__}"
         )
-    samples, seed = _integer("samples", samples), _integer("seed", seed)
-    if samples < 1:
-        raise ValueError(f"samples: expected a value >= 1, got {samples}")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)):
-        raise TypeError(f"tolerance: expected a float, got {type(tolerance).__name__}")
-    if not 0.0 < tolerance < math.inf:
-        raise ValueError(f"tolerance: expected a finite value > 0, got {tolerance}")
+    samples, seed = check_int("samples", samples, 1), check_seed(seed)
+    tolerance = check_float("tolerance", tolerance)
+    if tolerance <= 0.0:
+        raise ValueError(f"tolerance: expected a value > 0, got {tolerance}")
     start = _random_start(weights, samples, seed)
     with torch.no_grad():
         received = _received(
@@ -136,13 +135,6 @@ def verify(
             if wrong.any():
                 cause = _cause(model, exact, received, tolerance)
                 raise ValueError(f"{_difference(name, ours, theirs, wrong, tolerance)}; {cause}")
-
-
-def _integer(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
 
 
 def _random_start(weights: Any, samples: int, seed: int) -> list[Tensor]:
@@ -240,7 +232,9 @@ def _readings(
             replace(so_far, **dict(zip(here, values, strict=True)))
             for values in product(*here.values())
         ]
-    return sorted(found, key=lambda reading: _changes(so_far, reading))
+    # Where all numbers stand at a bound, an offset of the raw stddev explains them as well as the
+    # bound does: what models rarely have comes last.
+    return sorted(found, key=lambda other: (_changes(so_far, other), other.raw_offset != 0.0))
 
 
 def _stddev_readings(raw: Tensor, stddev: Tensor, so_far: _Reading) -> Iterator[_Reading]:

@@ -146,7 +146,9 @@ SIZES = [TINY, TINY_SSM, Sizes(1, 1, 1, 1, ()), Sizes(33, 7, 3, 20, (31, 16, 5))
 @pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 def test_the_second_writing_is_the_reference(sizes: Sizes, activation: str, stddev: str) -> None:
     weights = make_weights(sizes, activation=activation, stddev=stddev)
-    weights.verify(step_of(weights), samples=np.int64(30), tolerance=1e-6, seed=np.int64(5))
+    weights.verify(
+        step_of(weights), samples=np.int64(30), tolerance=np.float32(1e-6), seed=np.int64(5)
+    )
     weights.verify(lambda *x: [y.double() for y in step_of(weights)(*x)])
 
 
@@ -225,6 +227,9 @@ SSM = make_weights(TINY_SSM, scale=2.0)
 WRONG: dict[str, tuple[Step, RolloutWeights, str, str]] = {
     "clamp for add": (
         step_of(replace(W, stddev="clamp")), W, "prior stddev", "step has stddev 'clamp'"),
+    "add for a clamp that holds everywhere": (
+        step_of(replace(W, stddev="clamp", min_stddev=50.0)), replace(W, min_stddev=50.0),
+        "prior stddev", "step has stddev 'clamp'"),
     "add for clamp": (
         step_of(replace(W, stddev="add")), replace(W, stddev="clamp"), "prior stddev",
         "step has stddev 'add'"),
@@ -337,9 +342,14 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"samples": 0}, ValueError, "samples: expected a value >= 1, got 0"),
     ({"samples": 2.0}, TypeError, "samples: expected an int, got float"),
     ({"seed": "one"}, TypeError, "seed: expected an int, got str"),
+    (
+        {"seed": 2**64},
+        ValueError,
+        "seed: expected a value in [-2**63, 2**64), got 18446744073709551616",
+    ),
     ({"tolerance": "tight"}, TypeError, "tolerance: expected a float, got str"),
-    ({"tolerance": 0.0}, ValueError, "tolerance: expected a finite value > 0, got 0.0"),
-    ({"tolerance": math.nan}, ValueError, "tolerance: expected a finite value > 0, got nan"),
+    ({"tolerance": 0.0}, ValueError, "tolerance: expected a value > 0, got 0.0"),
+    ({"tolerance": math.nan}, ValueError, "tolerance: expected a finite value, got nan"),
 ]
 
 
