@@ -38,6 +38,7 @@ std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa 
       {"topk", o.topk, o.spread == Spread::kMeanAbsolute ? 2 : 1, o.candidates},
       {"iterations", o.iterations, 1, 65536},
       {"threads", o.threads, 1, 1024},
+      {"action_repeat", o.action_repeat, 0, kMost},
   };
   for (const auto& range : ranges) {
     std::string error = check_range(range.name, range.value, range.least, range.most);

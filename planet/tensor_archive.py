@@ -118,7 +118,11 @@ class _Reader(pickle._Unpickler):
             raise ValueError("expected the memory of a tensor")
         if key not in self._memory:
             data = bytearray(self._archive.read(f"{self._folder}data/{key}"))
-            flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+            flat = (
+                torch.frombuffer(data, dtype=dtype)
+                if data
+                else torch.empty(0, dtype=dtype, device="cpu")
+            )
             self._memory[key] = flat.to(self._device)
         memory = self._memory[key]
         if memory.dtype != dtype or _whole(length) != memory.numel():

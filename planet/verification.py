@@ -139,12 +139,13 @@ def verify(
 
 def _random_start(weights: Any, samples: int, seed: int) -> list[Tensor]:
     """Beliefs within (-1, 1), where a GRU's are, normal states, actions within [-1, 1)."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    like: dict[str, Any] = {"generator": generator, "dtype": torch.float32, "device": "cpu"}
 
     def uniform(size: int) -> Tensor:
-        return torch.rand(samples, size, generator=generator, dtype=torch.float32) * 2 - 1
+        return torch.rand(samples, size, **like) * 2 - 1
 
-    state = torch.randn(samples, weights.state_size, generator=generator, dtype=torch.float32)
+    state = torch.randn(samples, weights.state_size, **like)
     return [uniform(weights.belief_size), state, uniform(weights.action_size)]
 
 

@@ -152,6 +152,12 @@ def test_the_second_writing_is_the_reference(sizes: Sizes, activation: str, stdd
     weights.verify(lambda *x: [y.double() for y in step_of(weights)(*x)])
 
 
+def test_torch_s_default_device_is_the_caller_s() -> None:
+    weights = make_weights()
+    with torch.device("meta"):
+        weights.verify(step_of(weights))
+
+
 def test_a_step_may_be_a_module_change_its_inputs_and_need_gradients() -> None:
     weights = make_weights()
 

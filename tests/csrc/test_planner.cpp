@@ -203,6 +203,8 @@ TEST("wrong options of a planner are explained") {
        "topk: expected 2 to 70, got 1"},
       {with([](auto& o) { o.iterations = 0; }), "iterations: expected 1 to 65536, got 0"},
       {with([](auto& o) { o.threads = 0; }), "threads: expected 1 to 1024, got 0"},
+      {with([](auto& o) { o.action_repeat = -1; }),
+       "action_repeat: expected 0 to 2147483647, got -1"},
       {with([](auto& o) { o.initial_stddev = -1; }),
        "initial_stddev: expected a finite value >= 0"},
       {with([](auto& o) { o.low = 1.5f; }), "low, high: expected finite values, low <= high"},
