@@ -29,6 +29,11 @@ _OTHERS = (
     "glfw", "on", "enable", "enabled", "true", "1",
     "off", "disable", "disabled", "false", "0",
 )  # fmt: skip
+# They choose the driver, and may name one that is not there (an image's NVIDIA driver, say).
+_REDIRECTIONS = (
+    "__EGL_VENDOR_LIBRARY_FILENAMES", "__EGL_VENDOR_LIBRARY_DIRS", "LIBGL_DRIVERS_PATH",
+    "GBM_BACKENDS_PATH", "GALLIUM_DRIVER", "MESA_LOADER_DRIVER_OVERRIDE", "EGL_PLATFORM",
+)  # fmt: skip
 _NAMES = {"egl": "EGL", "osmesa": "OSMesa"}
 _LIBRARY_PACKAGES = (
     "OpenGL", "glfw", "mujoco.egl", "mujoco.osmesa", "mujoco.glfw", "mujoco.rendering",
@@ -129,8 +134,8 @@ def _wish() -> str:
     if platform and wished in BACKENDS and wished != platform:
         raise RenderingUnavailable(
             f"PYOPENGL_PLATFORM={platform!r} conflicts with MUJOCO_GL={wished!r}: expected both to "
-            "be 'egl', both 'osmesa', or PYOPENGL_PLATFORM unset",
-            "unset PYOPENGL_PLATFORM",
+            "be 'egl', both 'osmesa', or one of them unset",
+            f"unset {'PYOPENGL_PLATFORM' if _is_installed(wished) else 'MUJOCO_GL'}",
         )
     return platform or (wished if wished in BACKENDS else "")
 
@@ -182,7 +187,7 @@ def is_from_library(error: BaseException) -> bool:
 
 def _explanation(error: Exception, backend: str) -> RenderingUnavailable:
     """The cause of a failure of the library, from the likeliest to the one that is left over."""
-    reason = f"{type(error).__name__}: {error}"
+    reason = f"{type(error).__name__}: {_one_line(str(error))}"
     device, platform = _value(_DEVICE), _loaded_platform()
     if platform not in ("", backend):
         return RenderingUnavailable(
@@ -197,6 +202,11 @@ def _explanation(error: Exception, backend: str) -> RenderingUnavailable:
             f"unset {_DEVICE}",
         )
     what = f"{_NAMES[backend]} is installed but made no OpenGL context ({reason})"
+    if redirected := [name for name in _REDIRECTIONS if os.environ.get(name)]:
+        given = ", ".join(f"{name}={os.environ[name]!r}" for name in redirected)
+        return RenderingUnavailable(
+            f"{what} with the drivers of {given}", f"unset {' '.join(redirected)}"
+        )
     closed = _closed_devices() if backend == "egl" else []
     if closed:
         node, group = closed[0]
@@ -205,6 +215,12 @@ def _explanation(error: Exception, backend: str) -> RenderingUnavailable:
             f'usermod -aG {group} "$USER"   # as root; then log in again',
         )
     return RenderingUnavailable(what, APT_LINE_DRIVERS if backend == "egl" else APT_LINE_OSMESA)
+
+
+def _one_line(text: str) -> str:
+    """The text without line breaks, its beginning where it is long: OpenGL's errors list calls."""
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def _loaded_platform() -> str:

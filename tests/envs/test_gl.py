@@ -153,8 +153,9 @@ def test_other_errors_pass_as_they_are(machine, package, error):
 
 def explanation(backend="egl"):
     with pytest.raises(RenderingUnavailable) as raised, explained(backend):
-        raise_inside("mujoco.egl", RuntimeError("no display"))
-    assert "no display" in raised.value.what
+        raise_inside("mujoco.egl", RuntimeError("no\n\tdisplay" + " and so on" * 99))
+    assert "(RuntimeError: no display and so on" in raised.value.what
+    assert len(raised.value.what) < 400 and "\n" not in raised.value.what
     return raised.value
 
 
@@ -164,6 +165,10 @@ def test_a_failing_library_is_explained_by_its_cause(machine, monkeypatch, tmp_p
     monkeypatch.setattr(_library, "_closed_devices", list)
     assert "libgl1-mesa-dri" in explanation().fix
     assert "libosmesa6" in explanation("osmesa").fix
+    monkeypatch.setenv("LIBGL_DRIVERS_PATH", "/nowhere")
+    assert explanation().what.endswith(" with the drivers of LIBGL_DRIVERS_PATH='/nowhere'")
+    assert explanation().fix == "unset LIBGL_DRIVERS_PATH"
+    monkeypatch.delenv("LIBGL_DRIVERS_PATH")
     closed = [(tmp_path / "renderD128", "render")]
     monkeypatch.setattr(_library, "_closed_devices", lambda: closed)
     assert str(tmp_path / "renderD128") in explanation().what
@@ -192,4 +197,9 @@ def test_conflicting_variables_are_both_named(machine, platform, variable):
     with pytest.raises(RenderingUnavailable) as error:
         choose_backend()
     assert f"PYOPENGL_PLATFORM={platform!r}" in str(error.value)
+    assert error.value.fix == "unset PYOPENGL_PLATFORM"
+    machine(("EGL", "GL") if platform == "egl" else ("OSMesa",), variable, platform)
+    with pytest.raises(RenderingUnavailable) as error:  # what is left is there
+        choose_backend()
+    assert error.value.fix == "unset MUJOCO_GL"
     assert f"MUJOCO_GL={variable or ''!r}" in str(error.value)
