@@ -49,10 +49,15 @@ def choose(
     path: Path,
     cuda: str = "AUTO",
     archs: str = "",
-    module: Path = MODULE,
+    folder: str = "cmake",
     **environment: str,
 ) -> tuple[str, str, str]:
-    """The chosen targets and status, and what CMake said if it refused."""
+    """The chosen targets and status, and what CMake said if it refused.
+
+    The module is copied into `folder`: where these sources lie there may be no nvcc that reads them.
+    """
+    (tmp_path / folder).mkdir(exist_ok=True)
+    module = shutil.copy(MODULE, tmp_path / folder)
     script = tmp_path / "choose.cmake"
     script.write_text(
         f'include("{module}")\nset(PLANET_CUDA "{cuda}")\nset(PLANET_CUDA_ARCHS "{archs}")\n'
@@ -144,13 +149,10 @@ def test_cudacxx_comes_before_path_and_paths_may_have_spaces(tmp_path: Path) -> 
 
 def test_a_folder_that_no_nvcc_can_read_is_named(tmp_path: Path) -> None:
     write_nvcc(tmp_path / "bin", NEW)
-    folder = tmp_path / "it's"
-    folder.mkdir()
-    module = shutil.copy(MODULE, folder)
-    _, status, _ = choose(tmp_path, tmp_path / "bin", module=module)
+    _, status, _ = choose(tmp_path, tmp_path / "bin", folder="it's")
     assert status.endswith("in a folder whose path has a quote, comma, dollar or backslash")
     assert "PLANET_CUDA=ON, but nvcc cannot" in choose(
-        tmp_path, tmp_path / "bin", "ON", module=module
+        tmp_path, tmp_path / "bin", "ON", folder="it's"
     )[2]  # fmt: skip
 
 
@@ -161,5 +163,5 @@ def test_the_probe_holds_what_the_kernels_need() -> None:
     assert '#include "cuda/launch.h"' in probe
     if nvcc := shutil.which("nvcc"):
         command = [nvcc, "-std=c++17", "-arch=sm_90a", "-c", "-o", os.devnull]
-        command += ["-I", str(MODULE.parents[1] / "csrc"), str(MODULE.parent / "cuda_probe.cu")]
-        subprocess.run(command, check=True, timeout=300)
+        command += ["-I", "csrc", "cmake/cuda_probe.cu"]
+        subprocess.run(command, check=True, timeout=300, cwd=MODULE.parents[1])
