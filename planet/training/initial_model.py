@@ -18,7 +18,7 @@ def make_world_model(config: Config, action_size: int) -> WorldModel:
       ValueError: the device is unknown or not there, or the planner does not serve it.
     """
     device = available_device(config)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # not on torch's default device
         torch.manual_seed(mix_seed(config.train.seed, seeds.INITIAL))
         model = WorldModel(config.model, action_size, config.environment.image_size)
     return model.to(device)

@@ -135,7 +135,10 @@ def _check_optimizer(learner: Mapping[str, Any], parameters: list[Tensor]) -> No
         _same_names(where, set(state), {"step", "exp_avg", "exp_avg_sq"})
         for name in ("exp_avg", "exp_avg_sq"):
             _check_tensor(f"{where}[{name!r}]", state[name], parameters[index])
-        _check_tensor(f"{where}['step']", state["step"], torch.zeros(()))
+        step = state["step"]
+        wide = isinstance(step, Tensor) and step.dtype == torch.float64  # as torch's default was
+        like = torch.zeros((), dtype=torch.float64 if wide else torch.float32, device="cpu")
+        _check_tensor(f"{where}['step']", step, like)
         if int(state["step"]) != learner["updates"]:
             raise ValueError(
                 f"{where}: the optimiser made {int(state['step'])} steps, the learner "

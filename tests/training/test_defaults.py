@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from planet.models import WorldModel
 from planet.planning import CEMPlanner
 from planet.random_weights import random_weights
 from planet.replay import read_episode
+from planet.training.run import open_run
 from planet.training.trainer import Trainer
 from planet.training.video import imagine_episode
 
@@ -76,9 +78,30 @@ def test_a_run_has_the_same_bits_with_float64_as_default(tiny: Config, tmp_path:
     same(found, expected)
 
 
-@pytest.mark.parametrize(
+OTHERS = pytest.mark.parametrize(
     "defaults", [float64, lambda: torch.device("meta")], ids=["float64", "meta"]
 )
+
+
+@OTHERS
+def test_a_run_goes_on_with_other_defaults(
+    tiny: Config, tmp_path: Path, defaults: Defaults
+) -> None:
+    def train(directory: Path, episodes: int) -> dict[str, Any]:
+        config = replace(tiny, train=replace(tiny.train, episodes=episodes))
+        environment = envs.make("toy-reach", image_size=8, control_steps=4)
+        with closing(Trainer(config, directory, environment)) as trainer:
+            trainer.run()
+        return dict(open_run(directory).agent.world_model.state_dict())
+
+    expected = train(tmp_path / "never changed", 5)
+    train(tmp_path / "run", 3)
+    with defaults():
+        train(tmp_path / "run", 4)
+    same(train(tmp_path / "run", 5), expected)
+
+
+@OTHERS
 def test_agents_and_random_snapshots_have_the_same_bits_with_other_defaults(
     make_model: Callable[..., WorldModel], defaults: Defaults, tiny: Config
 ) -> None:
