@@ -54,7 +54,7 @@ def choose(
 ) -> tuple[str, str, str]:
     """The chosen targets and status, and what CMake said if it refused.
 
-    The module is copied into `folder`: no nvcc may be able to read where these sources lie.
+    The module is copied into `folder`: no nvcc may be able to read the sources where they lie.
     """
     (tmp_path / folder).mkdir(exist_ok=True)
     module = shutil.copy(MODULE, tmp_path / folder)
