@@ -164,7 +164,8 @@ def named_errors(path: Path | str, *others: Path) -> Iterator[None]:
             raise OSError(f"{path}: {error}") from error
         unnamed = error.filename is None or isinstance(error.filename, int)
         if unnamed or os.fspath(error.filename) in map(os.fspath, others):
-            error.filename, error.filename2 = os.fspath(path), None
+            error.filename = os.fspath(path)
+            del error.filename2  # None would be shown: "a -> None"
         raise
 
 

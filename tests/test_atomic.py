@@ -328,6 +328,7 @@ def test_every_failure_names_the_file_and_keeps_it(
         patch.setattr(os, call, fail)
         write(path)
     assert error.value.errno == code and str(error.value).count("/file") == 1
+    assert "None" not in str(error.value)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
 
 

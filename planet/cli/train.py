@@ -117,6 +117,8 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
     for name in ("--preset", "--task", "--directory"):
         early.add_argument(name)
     known, _ = early.parse_known_args(arguments)
+    if known.directory == "":  # a shell variable that is not set; the path would be the present one
+        raise ValueError("directory: expected a path, got an empty one")
     kept = Path(known.directory or ".") / "config.json"
     if known.directory and kept.exists() and known.preset is None and known.task is None:
         base = Config.load(kept)

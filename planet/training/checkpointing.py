@@ -74,7 +74,13 @@ class Checkpoints:
           OSError: the checkpoint cannot be written; the former ones stay.
         """
         spare = self._link_newest() if self._newest_is_intact else None
-        save_checkpoint(self.newest, state.to_payload())
+        try:
+            save_checkpoint(self.newest, state.to_payload())
+        except BaseException:
+            if spare is not None:  # the second name would keep the old content on a full disk
+                with suppress(OSError):
+                    spare.unlink()
+            raise
         self._newest_is_intact = True
         if spare is not None:
             with named_errors(self.previous, spare):

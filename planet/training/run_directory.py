@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import nn
 
-from planet.atomic import make_directory, remove_temporaries
+from planet.atomic import make_directory, remove_temporaries, replaceable
 from planet.config import Config
 from planet.listing import listed
-from planet.replay import ReplayBuffer
+from planet.replay import ReplayBuffer, episode_name
 from planet.training.action_box import ActionBox
 from planet.training.checkpointing import Checkpoints
 from planet.training.lock import RunLock
@@ -94,6 +94,7 @@ class RunDirectory:
             recent_share=train.recent_share,
             names=state.replay["names"] if state else [],
         )
+        replaceable(self.replay.directory / episode_name(0))  # the folder can be written
         if state is not None:
             self.replay.load_state_dict(state.replay, accept_losses=losses)
         self.metrics = MetricsWriter(directory)

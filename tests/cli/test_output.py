@@ -154,11 +154,11 @@ def test_what_cannot_be_shown_is_a_status_whether_or_not_python_buffers(
 ) -> None:
     report = SimpleNamespace(text=lambda: "all is well", healthy=True)
     monkeypatch.setattr("planet.cli.doctor.examine", lambda: report)
-    full = Path("/dev/full")
-    unbuffered = io.TextIOWrapper(full.open("wb", buffering=0), write_through=True)
-    for stream in (None, full.open("w"), unbuffered):  # None: closed by the caller
-        monkeypatch.setattr(sys, "stdout", stream)
-        assert main(arguments) == 1
+    with open("/dev/full", "w") as buffered, open("/dev/full", "wb", buffering=0) as raw:
+        unbuffered = io.TextIOWrapper(raw, write_through=True)
+        for stream in (None, buffered, unbuffered):  # None: closed by the caller
+            monkeypatch.setattr(sys, "stdout", stream)
+            assert main(arguments) == 1
 
 
 def test_a_run_whose_output_was_closed_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:

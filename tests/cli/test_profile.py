@@ -13,7 +13,7 @@ from conftest import FUSED_MISSING, fused_is_built
 
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 
-from planet import build_info
+from planet import advice, build_info
 from planet.cli import main
 from planet.cli.profile import ProfileOptions
 
@@ -180,7 +180,7 @@ def test_a_picture_without_matplotlib_names_the_extra(
     assert main(["profile", *SIZES, "--plot", str(tmp_path / "latency.png")]) == 1
     error = capsys.readouterr().err
     assert "--plot needs matplotlib" in error
-    assert "pip install 'planet-rl[train]'" in error
+    assert f"install it with: {advice.install_extra()}" in error
 
 
 def test_threads_are_set_for_the_profile_alone(capsys: pytest.CaptureFixture[str]) -> None:

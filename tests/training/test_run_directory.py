@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -118,6 +119,32 @@ def test_links_to_checkpoints_stay(tiny: Config, run: Path, whole: tuple[Any, ..
     assert all((run / name).is_symlink() for name in (NEWEST, PREVIOUS))
     assert sorted(path.name for path in elsewhere.iterdir()) == [PREVIOUS, NEWEST]
     assert load_checkpoint(elsewhere / PREVIOUS)["episodes"] == 4
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_former_two_and_nothing_else(
+    tiny: Config, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make_trainer(tiny, run) as trainer:
+        before = {name: (run / name).read_bytes() for name in (NEWEST, PREVIOUS)}
+        names = sorted(os.listdir(run))
+
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match=NEWEST):
+            patch.setattr("planet.atomic.os.fsync", full)
+            Checkpoints.save(trainer._files.checkpoints, trainer._state())
+        assert {name: (run / name).read_bytes() for name in before} == before
+        assert sorted(os.listdir(run)) == names
+
+
+def test_a_folder_of_episodes_that_cannot_be_written_is_refused_before_any_work(
+    tiny: Config, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.access
+    closed = str(run / "episodes")
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != closed and real(path, mode))
+    refused(tiny, run, "episodes.*cannot be written|cannot be written.*episodes", PermissionError)
 
 
 def test_both_checkpoints_damaged_are_both_named(tiny: Config, run: Path) -> None:
