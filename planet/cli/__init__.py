@@ -52,6 +52,7 @@ _EXPLAINED = (
     EpisodeError, NonFiniteError, RenderingUnavailable,
 )  # fmt: skip
 """Errors whose message says all: of the user's input, files and machine."""
+_NO_MEMORY = "can't allocate memory"  # torch's RuntimeError on the CPU
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("tyro", "gymnasium", "tqdm"),
@@ -107,6 +108,10 @@ def _run(name: str, rest: Sequence[str]) -> int:
         return _explain(name, f"out of memory: {error}; smaller sizes need less", error)
     except _EXPLAINED as error:
         return _explain(name, str(error), error)
+    except RuntimeError as error:
+        if _NO_MEMORY not in str(error):
+            raise
+        return _explain(name, f"out of memory: {error}; smaller sizes need less", error)
 
 
 def _explain(name: str, text: str, error: BaseException) -> int:

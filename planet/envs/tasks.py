@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 
+from planet.listing import short
+
 TOY_TASK = "toy-reach"
 
 ACTION_REPEAT: dict[str, int] = {
@@ -77,7 +79,7 @@ def split_task(name: str) -> tuple[str, str]:
         raise ValueError(f"task: {name!r} is not supported: {REFUSED_TASKS[name]}")
     domain, _, task = name.partition("-")
     if task not in CONTROL_TASKS.get(domain, ()):
-        raise ValueError(f"task: expected {_expected(name)}, got {name!r}")
+        raise ValueError(f"task: expected {_expected(name)}, got {short(repr(name))}")
     return domain, task
 
 

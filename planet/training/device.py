@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from planet.config import Config, PlannerConfig
+from planet.listing import short
 
 
 def available_device(config: Config) -> torch.device:
@@ -22,6 +23,13 @@ def available_device(config: Config) -> torch.device:
     if device.type == "cuda":
         _require_cuda(device)
     _require_planner(config.planner, device)
+    try:
+        torch.zeros(1, device=device).tolist()
+    except (RuntimeError, AssertionError) as error:  # of mps, xpu, meta, ...
+        raise ValueError(
+            f"device: '{device}' cannot be computed on here ({short(error)}); expected 'cpu' or "
+            "'cuda'"
+        ) from error
     return device
 
 

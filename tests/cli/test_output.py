@@ -184,6 +184,7 @@ def test_a_file_is_not_opened_in_the_place_of_a_closed_stream() -> None:
     ("error", "said"),
     [
         (MemoryError("64 GiB"), "planet export: out of memory: 64 GiB"),
+        (RuntimeError("CPU: can't allocate memory: 9"), "planet export: out of memory: CPU"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "invalid start byte"),
         (RecursionError("too deep"), "planet export: too deep"),
         (TypeError("seed: expected an int"), "planet export: seed: expected an int"),

@@ -642,6 +642,7 @@ def test_run_seed_decides_everything(tiny: Config, tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there_is_refused_before_any_work(tiny: Config) -> None:
     cases = [("gpu", "device: expected 'cpu' or 'cuda', got 'gpu'")]
+    cases.append(("meta", "device: 'meta' cannot be computed on here"))  # as mps elsewhere
     if not torch.cuda.is_available():
         cases.append(("cuda", "device: 'cuda' is not available"))
     for device, message in cases:
