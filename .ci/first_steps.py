@@ -149,9 +149,15 @@ class Machine:
             sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 
     def close(self) -> None:
-        """Removes the user."""
+        """Removes the user, once the last process of theirs that was ended is gone."""
+        command = ["env", f"PATH={SYSTEM_PATH}", "userdel", USER]
+        for _ in range(300 if self._made_user else 0):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return
+            time.sleep(0.1)
         if self._made_user:
-            self._run("userdel", USER)
+            print(f"the user {USER} could not be removed: {done.stderr.strip()}")
 
 
 def pip_settings() -> dict[str, str]:
