@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what depends on --seed, so that `-m random` runs it alone."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "seed" in fixtures or item.get_closest_marker("hypothesis"):
+        if "seed" in fixtures or hasattr(getattr(item, "obj", None), "hypothesis"):
             item.add_marker("random")
 
 

@@ -23,14 +23,20 @@ def available_device(config: Config) -> torch.device:
     if device.type == "cuda":
         _require_cuda(device)
     _require_planner(config.planner, device)
+    if device.type != "cuda":
+        _require_numbers(device)
+    return device
+
+
+def _require_numbers(device: torch.device) -> None:
+    """Tries devices that torch knows and may not have: mps, xpu, meta, ..."""
     try:
         torch.zeros(1, device=device).tolist()
-    except (RuntimeError, AssertionError) as error:  # of mps, xpu, meta, ...
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device: '{device}' cannot be computed on here ({short(error)}); expected 'cpu' or "
             "'cuda'"
         ) from error
-    return device
 
 
 def _require_cuda(device: torch.device) -> None:

@@ -193,7 +193,7 @@ def test_plan_gives_an_answer_or_names_the_argument(data: st.DataObject) -> None
                 lambda: fused.cem_plan(problem.weights, problem.latent, mean, stddev, **arguments)
             )
         if isinstance(got, Plan):
-            assert got.mean.shape == (horizon, batch, size.action)
+            assert got.mean.shape == mean.shape  # both may have grown
             assert got.mean.isfinite().all()
             assert got.stddev.isfinite().all()
             assert got.best_return.isfinite().all()
