@@ -43,7 +43,7 @@ def run_script(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
         script = tmp_path / "script.py"
         script.write_text(text)
         return subprocess.run(
-            [sys.executable, str(script)],
+            [sys.executable, "-W", "ignore::DeprecationWarning:__main__", str(script)],
             env=environment,
             capture_output=True,
             text=True,

@@ -84,7 +84,7 @@ def test_contract(open_environment, task):
     assert info["control_steps"] == environment.action_repeat
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("task", ["cheetah-run", "ball_in_cup-catch", "cartpole-swingup"])
 def test_passes_gymnasiums_checker(open_environment, task):
     registered = gymnasium.make(gymnasium_id(task), image_size=16, quality="fast")

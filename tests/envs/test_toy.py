@@ -40,7 +40,7 @@ def centroid(frame, colour):
     return np.array([columns.mean() + 0.5, rows.mean() + 0.5]) / len(frame)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_passes_gymnasiums_checker():
     check_env(gymnasium.make("planet/ToyReach-v0").unwrapped)
     check_env(make("toy-reach", image_size=16))
