@@ -48,7 +48,7 @@ def test_a_second_process_is_refused_with_pid_and_host_until_the_first_one_dies(
         assert os.listdir(tmp_path) == ["run.lock"]  # nothing was written
     finally:
         holder.kill()
-        holder.wait()
+        holder.communicate()
     make_trainer(tiny, tmp_path).close()
 
 
@@ -104,8 +104,7 @@ def test_an_orphan_does_not_keep_the_lock_of_a_dead_process(tmp_path: Path) -> N
     )  # fmt: skip
     assert done.wait() == 1
     RunLock(tmp_path / "run.lock").release()
-    assert done.stdin is not None
-    done.stdin.close()  # ends the orphan
+    done.communicate()  # ends the orphan
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
