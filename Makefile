@@ -8,6 +8,7 @@
 #   RUN       the demo's run directory, default runs/demo
 #   DEMO      further options of the demo's `planet train`, as --train.episodes 3
 #   EPISODES  how many the demo is scored by, default 10
+#   GATE      --rehearse for a minute's trial of the gate
 #   PYTEST    further options of pytest, as -k planner
 #   PLANET_CUDA=AUTO|ON|OFF   CUDA kernels; not set: OFF where no GPU is visible, else AUTO
 SHELL := /bin/bash
@@ -47,7 +48,7 @@ cpp-test:
 	.ci/cpp
 
 gate:
-	.ci/environment train . python benchmarks/learning_gate.py
+	.ci/environment train . python benchmarks/learning_gate.py $(GATE)
 
 # A toy run is killed at every operation on files and damaged in every way: minutes.
 durability:

@@ -4,8 +4,9 @@
 
 Each case starts from nothing: a user of its own with a login's PATH, a fresh home, and a fresh
 clone or unpacked sdist. In it `make demo` (a short one), `make test` (a few tests), `planet doctor`
-and the README's Python examples must work. Cases share nothing but pip's downloads. As root the
-ordinary user is made, and removed in the end. Clones hold what is committed.
+and the README's Python examples must work; unless --quick is given also `make gate` (a rehearsal)
+and `make check`. Cases share nothing but pip's downloads. As root the ordinary user is made, and
+removed in the end. Clones hold what is committed.
 """
 
 from __future__ import annotations
@@ -205,7 +206,9 @@ def examples(readme: str, cuda: bool) -> list[str]:
     return [block for block in blocks if cuda or "cuda" not in block]
 
 
-def steps(folder: Path, venv: Path, elsewhere: Path) -> Iterator[tuple[str, list[str], Path]]:
+def steps(
+    folder: Path, venv: Path, elsewhere: Path, *, quick: bool
+) -> Iterator[tuple[str, list[str], Path]]:
     """Name, command and working folder of each step."""
     python = str(venv / "bin" / "python")
     yield "make demo", ["make", "demo", f"DEMO={DEMO}", "EPISODES=1"], folder
@@ -219,9 +222,12 @@ def steps(folder: Path, venv: Path, elsewhere: Path) -> Iterator[tuple[str, list
         elsewhere,
     )
     yield "README", [python, "-c", code], folder
+    if not quick:
+        yield "make gate", ["make", "gate", "GATE=--rehearse"], folder
+        yield "make check", ["make", "check"], folder
 
 
-def try_case(machine: Machine, case: Case, number: int) -> str:
+def try_case(machine: Machine, case: Case, number: int, *, quick: bool) -> str:
     """Runs the steps; returns what went wrong, or nothing."""
     account = machine.account(case.user)
     machine.prepare(case.python)
@@ -247,7 +253,7 @@ def try_case(machine: Machine, case: Case, number: int) -> str:
                         Path(place) / name, account.pw_uid, account.pw_gid, follow_symlinks=False
                     )
     other = account.pw_uid != os.getuid()
-    for name, command, place in steps(folder, venv, home / "elsewhere"):
+    for name, command, place in steps(folder, venv, home / "elsewhere", quick=quick):
         log = machine.logs / f"{number}-{name.replace(' ', '-')}.log"
         began = time.monotonic()
         status = run_step(command, place, environment, log, account if other else None)
@@ -321,7 +327,7 @@ def main() -> None:
             print(f"== {case}", flush=True)
             began = time.monotonic()
             try:
-                wrong = try_case(machine, case, number)
+                wrong = try_case(machine, case, number, quick=options.quick)
                 result = f"FAILED: {wrong}" if wrong else "ok"
                 failed, tried = failed or bool(wrong), True
             except CannotTry as reason:
