@@ -77,7 +77,7 @@ stage() {
 
 build() { # FOLDER: the command that builds planet into it
   echo "${PYTHON@Q} -m pip install -q --no-index --no-build-isolation --no-deps --no-compile \
-    --disable-pip-version-check --target ${1@Q} -C build-dir=${1@Q}.build ${REPO@Q}"
+    --disable-pip-version-check --target ${1@Q} --config-settings build-dir=${1@Q}.build ${REPO@Q}"
 }
 
 export PYTHON

@@ -209,6 +209,22 @@ def pip_takes(arguments: list[str]) -> None:
             assert re.search(rf"^{extra} = \[", declared, re.MULTILINE), extra
 
 
+def test_commands_are_for_the_pip_of_debian_12_too() -> None:
+    """It is 23.0, and a virtual environment starts with it."""
+    newer = {"-C", "--group"}
+    scripts = [
+        *(ROOT / name for name in (*DOCUMENTS, "Makefile")),
+        *(p for folder in (".ci", "benchmarks") for p in (ROOT / folder).iterdir() if p.is_file()),
+    ]
+    calls = [
+        match[0].replace("\\\n", " ")
+        for path in scripts
+        for match in re.finditer(r"\bpip (install|wheel)\b(.*\\\n)*.*", path.read_text())
+    ]
+    assert len(calls) > 10
+    assert [call for call in calls if newer & set(call.split())] == []
+
+
 def definitions_exist(arguments: list[str]) -> None:
     """`cmake ...`: what -D defines is an option of the project or CMake's own."""
     options = "".join((ROOT / name).read_text() for name in CMAKE_FILES)
