@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from planet.scalars import check_int
 
 
 def check_action(action: ArrayLike, size: int) -> NDArray[np.float64]:
@@ -34,27 +34,6 @@ def check_action(action: ArrayLike, size: int) -> NDArray[np.float64]:
     return clipped
 
 
-def check_int(name: str, value: object) -> int:
-    """Returns the value as an int.
-
-    Raises:
-      TypeError: it is not an integer; the message names the argument.
-    """
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
-
-
-def check_at_least_one(**arguments: int) -> None:
-    """Raises TypeError or ValueError naming the first argument that is not an int >= 1."""
-    for name, value in arguments.items():
-        if check_int(name, value) < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
-
-
 def check_seed(seed: int | None) -> int | None:
     """Returns the seed as Gymnasium takes it, also where it came from numpy.
 
@@ -62,12 +41,7 @@ def check_seed(seed: int | None) -> int | None:
       TypeError: it is neither None nor an integer.
       ValueError: it is negative.
     """
-    if seed is None:
-        return None
-    value = check_int("seed", seed)
-    if value < 0:
-        raise ValueError(f"seed: expected at least 0, got {value}")
-    return value
+    return None if seed is None else check_int("seed", seed, 0)
 
 
 def check_render_mode(render_mode: str | None) -> None:

@@ -12,17 +12,13 @@ from numpy.typing import NDArray
 
 from planet.envs import _gl
 from planet.envs._library import RenderingUnavailable, explained, prepare_import
-from planet.envs.checks import (
-    check_action,
-    check_at_least_one,
-    check_render_mode,
-    check_seed,
-)
+from planet.envs.checks import check_action, check_render_mode, check_seed
 from planet.envs.extra import import_extra
 from planet.envs.pixel_env import Observation, PixelEnv
-from planet.envs.rendering import Renderer, check_camera, quality_of
+from planet.envs.rendering import Renderer, quality_of
 from planet.envs.seeding import task_seed
 from planet.envs.tasks import split_task
+from planet.scalars import check_int
 
 _log = logging.getLogger("planet")
 
@@ -77,27 +73,24 @@ class DMControlEnv(PixelEnv):
         domain, name = split_task(task)
         quality_of(quality)
         check_render_mode(render_mode)
-        check_at_least_one(
-            action_repeat=action_repeat, image_size=image_size, control_steps=control_steps
-        )
-        render_size = image_size if render_size is None else render_size
-        check_at_least_one(render_size=render_size)
-        if render_size < image_size or render_size % image_size:
+        self.action_repeat = check_int("action_repeat", action_repeat, 1)
+        self.control_steps = check_int("control_steps", control_steps, 1)
+        size = check_int("image_size", image_size, 1)
+        render_size = size if render_size is None else check_int("render_size", render_size, 1)
+        if render_size % size:
             raise ValueError(
-                f"render_size: expected a multiple of image_size={image_size}, got {render_size}"
+                f"render_size: expected a multiple of image_size={size}, got {render_size}"
             )
-        self.task, self.action_repeat, self.control_steps = task, action_repeat, control_steps
-        self.quality, self.camera, self.render_mode = quality, camera, render_mode
-        self._image_size, self._render_size = image_size, render_size
+        self._image_size, self._render_size = size, render_size
+        self.task, self.quality, self.render_mode = task, quality, render_mode
         self._control = _load(domain, name)
-        check_camera(self._control.physics.model, camera)
+        self.camera = check_int("camera", camera, -1, self._control.physics.model.ncam - 1)
         spec = self._control.action_spec()
         self._low = np.broadcast_to(spec.minimum, spec.shape)
         self._scale = (np.broadcast_to(spec.maximum, spec.shape) - self._low) / 2
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, spec.shape, np.float32)
-        shape = (image_size, image_size, 3)
-        self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
-        fps = 1 / (self._control.control_timestep() * action_repeat)
+        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        fps = 1 / (self._control.control_timestep() * self.action_repeat)
         self.metadata = {**self.metadata, "render_fps": max(1, round(fps))}
         super().reset(seed=check_seed(seed))
         self._renderer: Renderer | None = None
@@ -153,18 +146,7 @@ class DMControlEnv(PixelEnv):
         return observation, reward, terminated, truncated, info
 
     def advance(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Does what `step` does before it draws, so that the two can be timed apart.
-
-        Args:
-          action: [A], finite, in [-1, 1].
-
-        Returns:
-          sum of the rewards, terminated, truncated, and the info dict of `step`.
-
-        Raises:
-          ValueError: the action has another shape, or is not finite, or is out of bounds.
-          RuntimeError: the episode has ended, or none was started.
-        """
+        """Does what `step` does before it draws, so that the two can be timed apart."""
         self._check_open("step")
         if not self._running:
             raise RuntimeError("step: expected a running episode; call reset first")

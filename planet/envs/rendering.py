@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from planet.envs import _gl
 from planet.envs._library import explained
-from planet.envs.checks import check_int
+from planet.scalars import check_int
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What a quality keeps of the suite's picture; None keeps the model's own value."""
+    """Says how much is kept of the suite's picture; None keeps the model's own value."""
 
     shadow_size: int | None  # side of the shadow map in texels; 0 draws no shadows
     reflections: bool
@@ -61,7 +61,7 @@ class Renderer:
 
     def __init__(self, model: Any, size: int, quality: str = "faithful", camera: int = 0) -> None:
         settings = quality_of(quality)
-        check_camera(model, camera)
+        check_int("camera", camera, -1, model.ncam - 1)
         gl = _gl.Context(size)
         import mujoco
 
@@ -137,12 +137,6 @@ def quality_of(name: str) -> Quality:
     if not isinstance(name, str) or name not in QUALITIES:
         raise ValueError(f"quality: expected one of {', '.join(QUALITIES)}, got {name!r}")
     return QUALITIES[name]
-
-
-def check_camera(model: Any, camera: int) -> None:
-    """Raises unless the model has a camera of this number, or it is -1, the free camera."""
-    if not -1 <= check_int("camera", camera) < model.ncam:
-        raise ValueError(f"camera: expected -1 to {model.ncam - 1}, got {camera}")
 
 
 _inherited: list[Any] = []  # a forked child may neither use nor free its parent's contexts

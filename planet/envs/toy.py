@@ -8,13 +8,9 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from planet.envs.checks import (
-    check_action,
-    check_at_least_one,
-    check_render_mode,
-    check_seed,
-)
+from planet.envs.checks import check_action, check_render_mode, check_seed
 from planet.envs.pixel_env import Observation, PixelEnv
+from planet.scalars import check_int
 
 _SPEED = 0.1  # of the picture's side, per control step at full action
 _MARGIN = 0.12  # the points stay this far from the picture's edge
@@ -54,16 +50,13 @@ class ToyReachEnv(PixelEnv):
         render_mode: str | None = "rgb_array",
     ) -> None:
         check_render_mode(render_mode)
-        check_at_least_one(
-            image_size=image_size, action_repeat=action_repeat, control_steps=control_steps
-        )
-        self.task, self.quality, self.camera = "toy-reach", "toy", 0
-        self.action_repeat, self.control_steps = action_repeat, control_steps
+        size = check_int("image_size", image_size, 1)
+        self.action_repeat = check_int("action_repeat", action_repeat, 1)
+        self.control_steps = check_int("control_steps", control_steps, 1)
         self.render_mode = render_mode
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-        shape = (image_size, image_size, 3)
-        self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
-        self._grid = (np.arange(image_size) + 0.5) / image_size
+        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self._grid = (np.arange(size) + 0.5) / size
         super().reset(seed=check_seed(seed))
         self._point = self._target = np.full(2, 0.5)
         self._steps = 0
@@ -106,7 +99,7 @@ class ToyReachEnv(PixelEnv):
         return self.observe(), reward, terminated, truncated, info
 
     def advance(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
-        """The physics half of `step`: everything but the observation, for measuring them apart."""
+        """Does what `step` does before it draws, so that the two can be timed apart."""
         if not self._running:
             raise RuntimeError("step: expected a running episode; call reset first")
         velocity = _SPEED * check_action(action, 2)
@@ -122,7 +115,7 @@ class ToyReachEnv(PixelEnv):
         return reward, False, truncated, info
 
     def observe(self) -> Observation:
-        """The other half of `step`: draws the present state, [image_size, image_size, 3]."""
+        """Draws the present state: the other half of `step`, uint8 [image_size, image_size, 3]."""
         return self.render()
 
     def render(self) -> Observation:

@@ -123,7 +123,7 @@ def test_np_random_decides_the_episodes(open_environment):
     np.testing.assert_array_equal(read_first.reset()[0], first.reset(seed=seed)[0])
 
 
-@pytest.mark.parametrize("seed", [np.int64(5), np.uint8(5), np.array(5)])
+@pytest.mark.parametrize("seed", [np.int64(5), np.uint8(5)])
 def test_seeds_of_numpy_are_taken(open_environment, seed):
     environment = open_environment(seed=seed)
     expected = environment.reset()[0]
@@ -134,7 +134,7 @@ def test_seeds_of_numpy_are_taken(open_environment, seed):
 @pytest.mark.parametrize(
     ("seed", "error", "message"),
     [
-        (-1, ValueError, "seed: expected at least 0, got -1"),
+        (-1, ValueError, "seed: expected a value >= 0, got -1"),
         (1.0, TypeError, "seed: expected an int, got float"),
         ("1", TypeError, "seed: expected an int, got str"),
         (True, TypeError, "seed: expected an int, got bool"),
@@ -422,13 +422,13 @@ def test_lists_and_other_dtypes_are_taken_as_actions(open_environment):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"action_repeat": 0}, "action_repeat: expected at least 1, got 0"),
-        ({"image_size": 0}, "image_size: expected at least 1, got 0"),
-        ({"control_steps": 0}, "control_steps: expected at least 1, got 0"),
+        ({"action_repeat": 0}, "action_repeat: expected a value >= 1, got 0"),
+        ({"image_size": 0}, "image_size: expected a value >= 1, got 0"),
+        ({"control_steps": 0}, "control_steps: expected a value >= 1, got 0"),
         ({"render_size": 8}, "render_size: expected a multiple of image_size=16, got 8"),
         ({"render_size": 40}, "render_size: expected a multiple of image_size=16, got 40"),
         ({"quality": "best"}, "quality: expected one of reference, faithful, fast, got 'best'"),
-        ({"camera": 2}, "camera: expected -1 to 1, got 2"),
+        ({"camera": 2}, "camera: expected a value <= 1, got 2"),
         ({"camera": "side"}, "camera: expected an int, got str"),
         ({"action_repeat": 2.0}, "action_repeat: expected an int, got float"),
         ({"image_size": "64"}, "image_size: expected an int, got str"),

@@ -130,6 +130,8 @@ def test_the_specification_knows_the_length_of_an_episode():
     environment = gymnasium.make("planet/ToyReach-v0", action_repeat=4)
     assert environment.spec.max_episode_steps == 13
     assert make("toy-reach", control_steps=9).spec.max_episode_steps == 9
+    small = {"action_repeat": np.uint8(4), "control_steps": np.uint8(200)}
+    assert make("toy-reach", **small).spec.max_episode_steps == 50
     environment.reset(seed=0)
     ends = [environment.step(RIGHT)[3] for _ in range(13)]
     assert ends == [False] * 12 + [True]
@@ -180,7 +182,7 @@ def test_wrong_actions_are_refused_by_name(action, message):
 
 @pytest.mark.parametrize("argument", ["image_size", "action_repeat", "control_steps"])
 def test_sizes_below_one_are_refused_by_name(argument):
-    with pytest.raises(ValueError, match=f"{argument}: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{argument}: expected a value >= 1, got 0"):
         ToyReachEnv(**{argument: 0})
 
 
