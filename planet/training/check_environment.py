@@ -1,4 +1,4 @@
-"""What an environment must offer to be trained in, compared before any work."""
+"""Compares an environment with what training needs, before any work."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _check_observations(space: Any, size: int) -> None:
     expected = f"environment: expected observations Box uint8 [{size}, {size}, 3] from 0 to 255"
     drawn = f"{_WRAPPERS}.AddRenderObservation(environment, render_only=True) gives the picture"
     if not _is_box(space):
-        raise ValueError(f"{expected}, got {_kind(space)}; {drawn}")
+        raise ValueError(f"{expected}, got {type(space).__name__}; {drawn}")
     shape, dtype = tuple(space.shape), np.dtype(space.dtype)
     got = f"got Box {dtype} {list(shape)}"
     if len(shape) != 3 or shape[2] != 3:
@@ -63,8 +63,8 @@ def _check_observations(space: Any, size: int) -> None:
             f"{expected}, {got}; {_WRAPPERS}.ResizeObservation(environment, ({size}, {size})) "
             "resizes them, or set environment.image_size"
         )
-    low, high = int(np.min(space.low)), int(np.max(space.high))
-    if (np.max(space.low), np.min(space.high)) != (0, 255):
+    low, high = int(np.max(space.low)), int(np.min(space.high))
+    if (low, high) != (0, 255):
         raise ValueError(
             f"{expected}, {got} from {low} to {high}; "
             f"{_WRAPPERS}.TransformObservation can scale them"
@@ -74,8 +74,9 @@ def _check_observations(space: Any, size: int) -> None:
 def _check_actions(space: Any) -> ActionBox:
     expected = "environment: expected actions Box [A] of bounded real numbers"
     if not _is_box(space):
+        kind = type(space).__name__
         raise ValueError(
-            f"{expected}, got {_kind(space)}; {_WRAPPERS}.TransformAction can translate from a Box"
+            f"{expected}, got {kind}; {_WRAPPERS}.TransformAction can translate from a Box"
         )
     shape, dtype = tuple(space.shape), np.dtype(space.dtype)
     got = f"got Box {dtype} {list(shape)}"
@@ -99,8 +100,8 @@ def _check_actions(space: Any) -> ActionBox:
         )
     if (box.low > box.high).any():
         raise ValueError(
-            f"{expected} with low <= high, {got} from {_shown(low)} to {_shown(high)}; "
-            f"{_WRAPPERS}.RescaleAction(environment, -1.0, 1.0) gives it other bounds"
+            f"{expected} with a float32 number from low to high, {got} from {_shown(low)} to "
+            f"{_shown(high)}; {_WRAPPERS}.TransformAction can give it other bounds"
         )
     return box
 
@@ -121,7 +122,3 @@ def _shown(bound: Any) -> str:
 def _is_box(space: Any) -> bool:
     """Tells it by what it has: older releases and other packages bring boxes of their own."""
     return all(hasattr(space, name) for name in ("low", "high", "shape", "dtype"))
-
-
-def _kind(space: Any) -> str:
-    return type(space).__name__

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from planet.listing import short
+
 Frame = npt.NDArray[np.uint8]
 Outcome = tuple[Frame, float, bool, bool, Mapping[str, Any]]
 
@@ -65,12 +67,11 @@ class CheckedEnvironment:
             self._refuse("info", "a dict", info)
         return (
             self._frame(observation),
-            reward if type(reward) is float and -_LARGEST <= reward <= _LARGEST
-            else self._reward(reward),
-            terminated if type(terminated) is bool else self._flag("terminated", terminated),
-            truncated if type(truncated) is bool else self._flag("truncated", truncated),
+            self._reward(reward),
+            self._flag("terminated", terminated),
+            self._flag("truncated", truncated),
             info,
-        )  # fmt: skip
+        )
 
     def _call(self, call: Callable[[], Any]) -> Any:
         try:
@@ -97,13 +98,13 @@ class CheckedEnvironment:
 
     def _reward(self, reward: Any) -> float:
         value = _scalar(reward)
-        if not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
+        if not isinstance(value, (int, float, np.floating)) or not -_LARGEST <= value <= _LARGEST:
             self._refuse("reward", "a finite number, within float32", reward)
         return float(value)
 
     def _flag(self, name: str, flag: Any) -> bool:
         value = _scalar(flag)
-        if not isinstance(value, (bool, int)) or value not in (False, True):
+        if not isinstance(value, int) or value not in (False, True):
             self._refuse(name, "True or False", flag)
         return bool(value)
 
@@ -122,15 +123,11 @@ def _scalar(value: Any) -> Any:
 
 
 def _shown(got: Any) -> str:
-    """Short values as they are; the kind of what may be long, or raise when it is written."""
+    """Numbers and texts as they are; the kind of what may raise when it is written."""
     value, kind = _scalar(got), type(got).__name__
     if isinstance(got, (tuple, list)):
         return f"a {kind} of {len(got)}"
-    if value is None or isinstance(value, (float, complex)):
-        return repr(value)
-    if (isinstance(value, str) and len(value) <= 60) or (
-        isinstance(value, int) and abs(value) < 2**64
-    ):
-        return repr(value)
+    if value is None or isinstance(value, (int, float, complex, str)):
+        return short(repr(value) if isinstance(value, str) else value)
     shape = getattr(got, "shape", ())
     return f"{kind} {list(shape)}" if isinstance(shape, tuple) and shape else kind

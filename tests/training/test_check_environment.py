@@ -1,4 +1,4 @@
-"""What is trained in and what is refused, before anything is written."""
+"""Checks which environments are trained in, and which are refused before anything is written."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from planet.replay import ReplayBuffer  # noqa: E402
 from planet.training.trainer import Trainer  # noqa: E402
 
 FRAMES = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+ONE_IN_THE_CORNER = np.eye(192, 1, dtype=np.uint8).reshape(8, 8, 3)
 ACTIONS = spaces.Box(-1, 1, (2,), np.float32)
 
 
@@ -54,6 +55,9 @@ REFUSED_FRAMES = {
     r"float32 \[8, 8, 3\]; .*TransformObservation": spaces.Box(0, 1, (8, 8, 3), np.float32),
     r"int64 \[8, 8, 3\]": spaces.Box(0, 255, (8, 8, 3), np.int64),
     r"uint8 \[8, 8, 3\] from 0 to 1; ": spaces.Box(0, 1, (8, 8, 3), np.uint8),
+    r"uint8 \[8, 8, 3\] from 1 to 255; ": spaces.Box(
+        ONE_IN_THE_CORNER, FRAMES.high, dtype=np.uint8
+    ),
     r"uint8 \[8, 8\]; ": spaces.Box(0, 255, (8, 8), np.uint8),
     r"uint8 \[3, 8, 8\]; .*last axis": spaces.Box(0, 255, (3, 8, 8), np.uint8),
     r"uint8 \[4, 8, 8, 3\]; ": spaces.Box(0, 255, (4, 8, 8, 3), np.uint8),
@@ -74,6 +78,7 @@ REFUSED_ACTIONS = {
     r"from \[0, 0\] to \[inf": spaces.Box(0, np.inf, (2,), np.float32),
     r"from \[-3.4e\+38": spaces.Box(-3.4e38, 3.4e38, (2,), np.float32),
     r"from \[-1e\+300": spaces.Box(-1e300, 1e300, (2,), np.float64),
+    r"from \[0.1\] to \[0.1\]; .*TransformAction": spaces.Box(0.1, 0.1, (1,), np.float64),
 }
 
 
