@@ -117,6 +117,7 @@ class DMControlEnv(PixelEnv):
         self._check_open("reset")
         _gl.check_process()
         super().reset(seed=check_seed(seed))
+        self._running = False
         self._control.task.random.seed(task_seed(self.np_random))
         self._draw_start_state()
         if self._renderer is not None:

@@ -230,10 +230,13 @@ def test_a_start_state_that_fails_is_followed_by_the_next(
 
 def test_a_task_without_any_start_state_is_an_error_after_so_many(open_environment, monkeypatch):
     environment = open_environment("walker-walk")
+    environment.reset(seed=0)
     tried = failing(environment, monkeypatch, 10**9, "error")
     with pytest.raises(RuntimeError, match=f"walker-walk.*{START_STATES}.*np_random_seed=5"):
         environment.reset(seed=5)
     assert len(tried) == START_STATES
+    with pytest.raises(RuntimeError, match="step: expected a running episode"):
+        environment.step(np.zeros(6))
 
 
 @pytest.mark.parametrize(
