@@ -1,4 +1,4 @@
-"""Which OpenGL library draws, and why none does.
+"""Chooses the OpenGL library that draws, and explains why none does.
 
 The choice must be made before MuJoCo tries a context: `import mujoco` itself dies when MUJOCO_GL
 names a library that is missing, and a failed `MjrContext` aborts the process at the second attempt.

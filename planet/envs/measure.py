@@ -1,4 +1,4 @@
-"""What `planet doctor` reports about rendering."""
+"""Measures what `planet doctor` reports about rendering."""
 
 from __future__ import annotations
 

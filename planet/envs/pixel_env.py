@@ -1,4 +1,4 @@
-"""What the tasks share: a specification that knows the length of an episode."""
+"""Gives the tasks a specification that knows the length of an episode."""
 
 from __future__ import annotations
 

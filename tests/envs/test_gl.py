@@ -1,4 +1,4 @@
-"""Which library is chosen, and what is said where none can draw."""
+"""Checks which library is chosen, and what is said where none can draw."""
 
 import ctypes.util
 import os

@@ -1,4 +1,4 @@
-"""What only a fresh interpreter shows: import order, missing libraries, forks and the exit."""
+"""Tries in fresh interpreters: import order, missing libraries, forks and the exit."""
 
 import ctypes.util
 import hashlib
@@ -28,7 +28,7 @@ def play(task="cheetah-run", **settings):
 
 @pytest.fixture(scope="module")
 def digest(opengl):
-    """Of five steps' pixels, drawn in this process."""
+    """Returns the hash of five steps' pixels, drawn in this process."""
     environment = make("cheetah-run", quality="fast")
     digest = hashlib.sha256(environment.reset(seed=0)[0].tobytes())
     for _ in range(5):
