@@ -110,10 +110,8 @@ def explained(backend: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ModuleNotFoundError, RenderingUnavailable):
-        raise
     except Exception as error:
-        if not is_from_library(error):
+        if isinstance(error, ModuleNotFoundError) or not is_from_library(error):
             raise
         raise _explanation(error, backend) from error
 

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from planet import advice
-from planet.envs._library import RenderingUnavailable, is_from_library
+from planet.envs._library import is_from_library
 
 
 def import_extra(module: str) -> Any:
@@ -26,7 +26,7 @@ def import_extra(module: str) -> Any:
         raise ImportError(
             f"environments need {package}; install it with: {advice.install_extra()}"
         ) from error
-    except (ImportError, RenderingUnavailable):
+    except ImportError:
         raise
     except Exception as error:  # versions that do not fit one another raise anything
         if is_from_library(error):

@@ -15,7 +15,7 @@ def renderer_info(task: str = "cheetah-run") -> dict[str, str]:
     """Returns `backend` ("egl" or "osmesa") and `renderer`, the driver's GL_RENDERER string.
 
     Raises:
-      RenderingUnavailable: there is no OpenGL library; the message gives the apt line.
+      RenderingUnavailable: nothing can draw; the message says what helps.
     """
     renderer = _renderer(task, 64, "fast")[0]
     try:
@@ -40,7 +40,7 @@ def measure_frame_ms(
       counts the driver's threads too.
 
     Raises:
-      RenderingUnavailable: there is no OpenGL library; the message gives the apt line.
+      RenderingUnavailable: nothing can draw; the message says what helps.
     """
     renderer, data = _renderer(task, size, quality)
     try:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from planet.envs import RenderingUnavailable
 from planet.envs.extra import import_extra
 
 
@@ -18,11 +17,6 @@ from planet.envs.extra import import_extra
         ("raise TypeError('Descriptors')", ImportError, r"cannot be imported \(TypeError: Descrip"),
         ("import numpy; numpy.bool8_", ImportError, r"cannot be imported \(AttributeError: module"),
         ("raise ImportError('libGL')", ImportError, "^libGL$"),
-        (
-            "from planet.envs import RenderingUnavailable as R; raise R('no EGL', 'unset A')",
-            RenderingUnavailable,
-            "^no EGL; what helps:\n  unset A$",
-        ),
     ],
 )
 def test_packages_that_cannot_be_imported_are_named(
