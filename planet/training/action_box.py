@@ -97,7 +97,7 @@ class ActionBox:
         return torch.from_numpy(values.astype(np.float32)).to(device)
 
 
-def _shown(bound: np.float32) -> str:
+def _shown(bound: np.floating[Any]) -> str:
     """As few digits as tell it from its neighbours."""
     short = f"{bound:g}"
-    return short if np.float32(short) == bound else str(bound)
+    return short if type(bound)(short) == bound else str(bound)

@@ -93,15 +93,15 @@ def _check_actions(space: Any) -> ActionBox:
     with np.errstate(over="ignore", invalid="ignore"):
         box = ActionBox(_inward(low, np.float32(np.inf)), _inward(high, np.float32(-np.inf)))
         bounded = np.isfinite(box.high - box.low).all()  # float32: an enormous box is none
+    got += f": {ActionBox(space.low, space.high)}"
     if not bounded:
         raise ValueError(
-            f"{expected}, {got} from {_shown(low)} to {_shown(high)}; "
-            f"{_WRAPPERS}.TransformAction can give it the bounds that matter"
+            f"{expected}, {got}; {_WRAPPERS}.TransformAction can give it the bounds that matter"
         )
     if (box.low > box.high).any():
         raise ValueError(
-            f"{expected} with a float32 number from low to high, {got} from {_shown(low)} to "
-            f"{_shown(high)}; {_WRAPPERS}.TransformAction can give it other bounds"
+            f"{expected} with a float32 number from low to high, {got}; "
+            f"{_WRAPPERS}.TransformAction can give it other bounds"
         )
     return box
 
@@ -111,12 +111,6 @@ def _inward(bound: Any, towards: np.float32) -> Any:
     rounded = bound.astype(np.float32)
     outside = rounded < bound if towards > 0 else rounded > bound
     return np.where(outside, np.nextafter(rounded, towards), rounded)
-
-
-def _shown(bound: Any) -> str:
-    """The bound of the first dimensions."""
-    shown = [f"{value:.6g}" for value in bound[:4]]
-    return f"[{', '.join(shown + ['...'] * (len(bound) > 4))}]"
 
 
 def _is_box(space: Any) -> bool:
