@@ -15,7 +15,7 @@ from planet.envs._library import RenderingUnavailable, explained, prepare_import
 from planet.envs.checks import check_action, check_render_mode, check_seed
 from planet.envs.extra import import_extra
 from planet.envs.pixel_env import Observation, PixelEnv
-from planet.envs.rendering import Renderer, quality_of
+from planet.envs.rendering import MAX_FRAME, Renderer, quality_of
 from planet.envs.seeding import task_seed
 from planet.envs.tasks import split_task
 from planet.scalars import check_int
@@ -75,8 +75,10 @@ class DMControlEnv(PixelEnv):
         check_render_mode(render_mode)
         self.action_repeat = check_int("action_repeat", action_repeat, 1)
         self.control_steps = check_int("control_steps", control_steps, 1)
-        size = check_int("image_size", image_size, 1)
-        render_size = size if render_size is None else check_int("render_size", render_size, 1)
+        if render_size is None:
+            render_size = image_size
+        size = check_int("image_size", image_size, 1, MAX_FRAME)
+        render_size = check_int("render_size", render_size, 1, MAX_FRAME)
         if render_size % size:
             raise ValueError(
                 f"render_size: expected a multiple of image_size={size}, got {render_size}"

@@ -21,6 +21,9 @@ from planet.envs import _gl
 from planet.envs._library import explained
 from planet.scalars import check_int
 
+MAX_FRAME = 16384
+"""Pixels per side of the largest frame, as Mesa and the drivers of graphics cards have it."""
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -49,7 +52,7 @@ class Renderer:
 
     Args:
       model: `mujoco.MjModel`; read here, and left as it was.
-      size: side of the square frame in pixels.
+      size: side of the square frame in pixels, at most `MAX_FRAME`.
       quality: "reference", "faithful" or "fast".
       camera: number of a camera of the model, or -1 for the free camera.
 

@@ -429,6 +429,8 @@ def test_lists_and_other_dtypes_are_taken_as_actions(open_environment):
         ({"image_size": 0}, "image_size: expected a value >= 1, got 0"),
         ({"control_steps": 0}, "control_steps: expected a value >= 1, got 0"),
         ({"render_size": 8}, "render_size: expected a multiple of image_size=16, got 8"),
+        ({"render_size": 17008}, "render_size: expected a value <= 16384, got 17008"),
+        ({"image_size": 16385}, "image_size: expected a value <= 16384, got 16385"),
         ({"render_size": 40}, "render_size: expected a multiple of image_size=16, got 40"),
         ({"quality": "best"}, "quality: expected one of reference, faithful, fast, got 'best'"),
         ({"camera": 2}, "camera: expected a value <= 1, got 2"),
