@@ -13,17 +13,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_SPACE = r"[ \t\n\r]*"
-_STRING = r'"[ !#-\[\]-~]*"'
-_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_LIST = rf"\[{_SPACE}(?:{_NUMBER}{_SPACE}(?:,{_SPACE}{_NUMBER}{_SPACE})*)?\]"
-_OPEN = re.compile(rf"{_SPACE}{{{_SPACE}")
-_PAIR = re.compile(
-    rf"({_STRING}){_SPACE}:{_SPACE}({_STRING}|{_LIST}|{_NUMBER}|null|true|false){_SPACE}"
-)
-_COMMA = re.compile(rf",{_SPACE}")
-_CLOSE = re.compile(rf"}}{_SPACE}\Z")
-_TEXT = re.compile(_STRING)
 _FLOAT = "a number within float64's range"
 
 
@@ -69,8 +58,17 @@ def plain_settings(settings: Mapping[str, Any], most: int) -> bytes:
     """
     if not isinstance(settings, Mapping):
         raise TypeError(f"settings: expected a mapping, got {type(settings).__name__}")
-    plain = {name: _plain(name, value) for name, value in settings.items()}
-    text = json.dumps(plain, indent=1).encode()
+    for name, value in settings.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[ !#-\[\]-~]*", name):
+            raise ValueError(f"settings: expected names of printable ASCII, got {name!r}")
+        try:
+            _pairs(_text({name: value}))
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(
+                f"settings.{name}: expected a finite number, bool, None, string of printable ASCII "
+                f"without quotes and backslashes, or list of finite numbers, got {value!r}"
+            ) from None
+    text = _text(dict(settings), indent=1)
     if len(text) > most:
         raise ValueError(f"settings: expected a text of at most {most} bytes, got {len(text)}")
     read_settings(text)
@@ -84,77 +82,60 @@ def read_settings(text: bytes) -> dict[str, Any]:
       ValueError: the text is not of the form above, or a setting has a wrong type.
     """
     values: dict[str, Any] = {}
-    for name, raw in _pairs(text.decode("latin-1")):
+    for name, value in _pairs(text):
         if name in values:
             raise ValueError("settings: expected every name once")
-        value = values[name] = _value(raw)
+        values[name] = value
         expected, fits = _SETTINGS.get(name, ("", None))
         if fits is not None and not fits(value):
-            raise ValueError(f"settings.{name}: expected {expected}, got {_kind(raw)}")
+            raise ValueError(f"settings.{name}: expected {expected}, got {_kind(value)}")
     return values
 
 
-def _plain(name: Any, value: Any) -> Any:
-    """What JSON has for a value."""
-    if not isinstance(name, str) or not _TEXT.fullmatch(f'"{name}"'):
-        raise ValueError(f"settings: expected names of printable ASCII, got {name!r}")
-    if hasattr(value, "tolist"):  # of numpy and torch
-        value = value.tolist()
-    items = list(value) if isinstance(value, (list, tuple)) else [value]
-    for item in items:
-        if isinstance(value, (list, tuple)) and type(item) not in (int, float):
-            raise TypeError(f"settings.{name}: expected numbers in a list, got {item!r}")
-        if isinstance(item, float) and not math.isfinite(item):
-            raise ValueError(f"settings.{name}: expected finite numbers, got {item!r}")
-        if isinstance(item, str) and not _TEXT.fullmatch(f'"{item}"'):
-            raise ValueError(
-                f"settings.{name}: expected printable ASCII without quotes and backslashes, got "
-                f"{item!r}"
-            )
-        if item is not None and not isinstance(item, (bool, int, float, str)):
-            raise TypeError(
-                f"settings.{name}: expected a number, string, bool, None or list of numbers, got "
-                f"{type(item).__name__}"
-            )
-    return items if isinstance(value, (list, tuple)) else value
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    """Names and values as they stand in the text."""
-    found: list[tuple[str, str]] = []
-    here = _OPEN.match(text)
-    while here is not None:
-        if not found and _CLOSE.match(text, here.end()):
-            return found
-        here = _PAIR.match(text, here.end())
-        if here is not None:
-            found.append((here[1][1:-1], here[2]))
-            if _CLOSE.match(text, here.end()):
-                return found
-            here = _COMMA.match(text, here.end())
-    raise ValueError(
-        "settings: expected a flat JSON object of numbers, strings, true, false, null and lists of "
-        "numbers"
+def _text(settings: dict[str, Any], indent: int | None = None) -> bytes:
+    """JSON of settings, numpy's and torch's values as Python's."""
+    plain = json.dumps(
+        settings, indent=indent, allow_nan=False, default=lambda value: value.tolist()
     )
+    return plain.encode()
 
 
-def _value(raw: str) -> Any:
-    if raw[0] == '"':
-        return raw[1:-1]
-    if raw[0] == "[":
-        return [_number_of(item) for item in re.findall(_NUMBER, raw)]
-    constants = {"null": None, "true": True, "false": False}
-    return constants[raw] if raw in constants else _number_of(raw)
+def _flat(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(type(item) in (int, float) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _number_of(raw: str) -> int | float:
+def _pairs(text: bytes) -> tuple[tuple[str, Any], ...]:
+    """Names and values in their order; an object within the object would be a tuple as well."""
+    try:
+        pairs = json.loads(
+            text.decode("ascii"),
+            object_pairs_hook=tuple,
+            parse_int=lambda raw: int(raw) if len(raw) <= 20 else _float(raw),
+            parse_float=_float,
+            parse_constant=int,  # refuses NaN and Infinity
+        )
+    except (ValueError, RecursionError):
+        pairs = None
+    # Of the strings that JSON has, those with escapes and with DEL are not ours.
+    held = isinstance(pairs, tuple) and all(_flat(value) for _, value in pairs)
+    if not held or b"\\" in text or b"\x7f" in text:
+        raise ValueError(
+            "settings: expected a flat JSON object of numbers, strings, true, false, null and "
+            "lists of numbers"
+        )
+    return pairs  # type: ignore[return-value]
+
+
+def _float(raw: str) -> float:
     """Infinite where float64 does not reach, also for what would round to 0."""
-    if len(raw) <= 20 and re.fullmatch("-?[0-9]+", raw):
-        return int(raw)
     value = float(raw)
     digits = re.split("[eE]", raw)[0]
     return math.inf if value == 0.0 and re.search("[1-9]", digits) else value
 
 
-def _kind(raw: str) -> str:
-    return {'"': "a string", "[": "a list"}.get(raw[0], raw if raw[0] in "ntf" else "a number")
+def _kind(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return {str: "a string", list: "a list"}.get(type(value), "a number")

@@ -372,7 +372,7 @@ def test_both_readers_say_the_same_of_arbitrary_settings(
 
 def test_what_python_writes_is_what_cpp_obeys(tmp_path: Path, read_in_cpp: Reader) -> None:
     settings = {
-        "low": torch.tensor([-1.0, 0.5]), "high": np.array([2.0, 3.0], dtype=np.float32),
+        "low": torch.tensor([-1.0, 0.5]), "high": [np.float32(2.0), np.int64(3)],
         "horizon": np.int64(5), "discount": np.float64(0.1), "state_noise": True, "budget_ms": None,
         "epsilon": 0,
     }  # fmt: skip
@@ -388,21 +388,17 @@ def test_what_python_writes_is_what_cpp_obeys(tmp_path: Path, read_in_cpp: Reade
         ({"horizon": True}, ValueError, "settings.horizon: expected an integer, got true"),
         ({"horizon": 2**63}, ValueError, "settings.horizon: expected an integer, got a number"),
         ({"low": []}, ValueError, "settings.low: expected a number within float64's range, or a"),
-        ({"low": [1, "2"]}, TypeError, "settings.low: expected numbers in a list, got '2'"),
-        ({"low": [[1.0]]}, TypeError, "settings.low: expected numbers in a list, got [1.0]"),
-        (
-            {"epsilon": float("nan")},
-            ValueError,
-            "settings.epsilon: expected finite numbers, got na",
-        ),
+        ({"low": [1, "2"]}, ValueError, "settings.low: expected a finite number, bool, None, str"),
+        ({"low": np.ones((1, 1))}, ValueError, "or list of finite numbers, got array([[1.]])"),
+        ({"epsilon": np.float32("nan")}, ValueError, "settings.epsilon: expected a finite number"),
         (
             {"precision": "fp64"},
             ValueError,
             "settings.precision: expected fp32, int8, fp16 or bf16, got a string",
         ),
-        ({"note": "M\u00fcller"}, ValueError, "settings.note: expected printable ASCII without"),
-        ({"note": 'a"b'}, ValueError, "settings.note: expected printable ASCII without"),
-        ({"note": object()}, TypeError, "settings.note: expected a number, string, bool, None or"),
+        ({"note": "M\u00fcller"}, ValueError, "string of printable ASCII without quotes and back"),
+        ({"note": 'a"b'}, ValueError, "or list of finite numbers, got 'a\"b'"),
+        ({"note": object()}, ValueError, "settings.note: expected a finite number, bool, None"),
         ({"note": "x" * 65536}, ValueError, "settings: expected a text of at most 65536 bytes"),
         ({1: 2}, ValueError, "settings: expected names of printable ASCII, got 1"),
     ],
