@@ -40,9 +40,15 @@ class Box:
           TypeError, ValueError: see `planet.ops.bounds.check_bounds`.
         """
         lower, upper = (_own(bound) for bound in check_bounds(low, high))
+        devices = [bound.device for bound in (lower, upper) if isinstance(bound, Tensor)]
         # In float64, where sums and differences of float32 numbers neither overflow nor vanish.
-        if isinstance(lower, Tensor) or isinstance(upper, Tensor):
-            first, last = _doubles(lower, upper), _doubles(upper, lower)
+        if devices:
+            device = max(devices, key=lambda device: device.type != "cpu")
+            lower, upper = _to(lower, device), _to(upper, device)
+            first, last = (
+                torch.as_tensor(bound, dtype=torch.float32, device=device).double()
+                for bound in (lower, upper)
+            )
             middle, half = ((first + last) / 2).float(), ((last - first) / 2).float()
             return Box(lower, upper, middle, half)
         least, most = as_float32(lower), as_float32(upper)
@@ -98,14 +104,6 @@ class Box:
 
 def _own(bound: float | Tensor) -> float | Tensor:
     return bound.clone() if isinstance(bound, Tensor) else bound
-
-
-def _doubles(bound: float | Tensor, other: float | Tensor) -> Tensor:
-    """A bound in float64 on the device of whichever is a tensor; numbers as float32 has them."""
-    if isinstance(bound, Tensor):
-        return bound.double()
-    assert isinstance(other, Tensor)
-    return torch.full_like(other, as_float32(bound), dtype=torch.float64)
 
 
 def _filled(part: float | Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:

@@ -156,7 +156,8 @@ class CEMPlanner:
           TypeError, ValueError: a setting, or the backend does not serve the device or precision.
         """
         zeros = weights.input_weight.new_zeros
-        latent = LatentState(zeros(1, weights.belief_size), zeros(1, weights.state_size))
+        batch = len(torch.atleast_2d(torch.as_tensor(self.box(weights.device).middle)))
+        latent = LatentState(zeros(batch, weights.belief_size), zeros(batch, weights.state_size))
         replace(self, horizon=1, candidates=self.topk, iterations=1).plan(weights, latent)
 
 

@@ -190,6 +190,13 @@ def test_a_planner_keeps_its_own_copy_of_bounds(make_planner: Callable[..., CEMP
         assert equal(planner.plan(problem.weights, problem.latent), before)
 
 
+def test_a_box_is_where_its_bounds_on_a_device_are() -> None:
+    there, meta = torch.zeros(2, device="meta"), torch.device("meta")
+    for bounds in ({"low": there, "high": [1.0, 2.0]}, {"low": [[-1.0, -1.0]], "high": there}):
+        parts = CEMPlanner(**bounds).box(meta)._parts()  # type: ignore[arg-type]
+        assert {part.device for part in parts} == {meta}  # type: ignore[union-attr]
+
+
 def test_bounds_of_another_size_are_named(make_planner: Callable[..., CEMPlanner]) -> None:
     problem = make_problem(TINY, 2)
     for high in ([1.0] * 3, [[1.0, 1.0]] * 3, [1.0]):
@@ -223,7 +230,9 @@ def test_the_budget_of_a_call_comes_before_that_of_the_planner(
 
 def test_a_planner_is_tried_out_with_its_settings(make_planner: Callable[..., CEMPlanner]) -> None:
     weights = make_problem(TINY, 1).weights
-    make_planner(horizon=10_000, candidates=10**6, iterations=1000).try_out(weights)
+    large: dict[str, Any] = {"horizon": 10_000, "candidates": 10**6, "iterations": 1000}
+    for low in (-1.0, [-1.0, -2.0], [[-1.0, -2.0], [0.0, 0.5]]):
+        make_planner(low=low, **large).try_out(weights)
     with pytest.raises(ValueError, match="precision: .*'fp4'"):
         make_planner(precision="fp4").try_out(weights)
 
