@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,10 @@ class Agent:
         self._steps: list[int] = []
         self._action = _zeros(0, 0)
         self.update_weights()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy takes along: buffers that were captured belong to this agent."""
+        return vars(self) | {"_captured": None}
 
     @property
     def batch_size(self) -> int:

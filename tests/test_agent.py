@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -167,6 +169,15 @@ def test_executed_counts_for_one_step_only() -> None:
     agent.act(frame(2))
     assert agent.latent is not None
     assert torch.equal(agent.latent.belief, expected)
+
+
+def test_a_pickle_goes_on_as_the_agent_does() -> None:
+    agent = make_agent()
+    agent.reset()
+    agent.act(frame(0))
+    twins = [pickle.loads(pickle.dumps(agent)), copy.deepcopy(agent)]
+    expected = play(agent)
+    assert [play(twin) for twin in twins] == [expected] * 2
 
 
 def test_returned_action_is_a_copy() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,11 @@ class CEMPlanner:
         object.__setattr__(self, "low", box.low)
         object.__setattr__(self, "high", box.high)
         self._boxes[_home(box)] = box
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy takes along: the box where it was given, not on other devices."""
+        home, *_ = self._boxes.items()
+        return vars(self) | {"_boxes": dict([home])}
 
     @staticmethod
     def from_config(config: PlannerConfig) -> CEMPlanner:

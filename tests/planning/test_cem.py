@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -195,6 +196,12 @@ def test_a_box_is_where_its_bounds_on_a_device_are() -> None:
     for bounds in ({"low": there, "high": [1.0, 2.0]}, {"low": [[-1.0, -1.0]], "high": there}):
         parts = CEMPlanner(**bounds).box(meta)._parts()  # type: ignore[arg-type]
         assert {part.device for part in parts} == {meta}  # type: ignore[union-attr]
+
+
+def test_a_pickle_leaves_copies_on_other_devices_behind() -> None:
+    planner = CEMPlanner(low=[1.0, 2.0], high=3.0)
+    planner.box(torch.device("meta"))
+    assert list(pickle.loads(pickle.dumps(planner))._boxes) == [torch.device("cpu")]
 
 
 def test_bounds_of_another_size_are_named(make_planner: Callable[..., CEMPlanner]) -> None:
