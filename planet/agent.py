@@ -15,6 +15,7 @@ from planet.control_step import ControlStep, EagerStep, StepInputs
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import check_seed, mix_seed, row_seeds
+from planet.ops.bounds import float32_values
 from planet.ops.checks import check_latent
 from planet.ops.results import Plan
 from planet.planning import CEMPlanner
@@ -205,7 +206,7 @@ class Agent:
         self.planned = plan
         return plan
 
-    def executed(self, action: npt.ArrayLike) -> None:
+    def executed(self, action: npt.ArrayLike | Tensor) -> None:
         """Says which action was really executed after the last `act`, [A] or [B, A].
 
         Raises:
@@ -214,14 +215,7 @@ class Agent:
           ValueError: the shape disagrees, or a value is not finite.
         """
         self._require_reset()
-        try:
-            given = np.asarray(action)
-        except ValueError:
-            raise ValueError(f"action: expected rows of one length, got {action!r}") from None
-        if given.dtype.kind not in "iuf":
-            raise TypeError(f"action: expected numbers, got dtype {given.dtype}")
-        with np.errstate(over="ignore"):  # infinity is refused
-            values = torch.from_numpy(np.array(given, np.float32, order="C"))
+        values = float32_values("action", action).to("cpu", copy=True)
         expected = list(self._action.shape)
         if values.dim() == 1 and self.batch_size == 1:
             values = values[None]
@@ -328,7 +322,7 @@ class Agent:
                 f"observation: expected batch size {self.batch_size} as in reset(), got "
                 f"{len(array)}; call reset(batch_size={len(array)}) to change it"
             )
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return torch.from_numpy(np.array(array, order="C"))  # torch warns of what is read-only
 
 
 def _zeros(batch: int, size: int) -> Tensor:

@@ -209,6 +209,7 @@ def test_first_observation_follows_the_zero_action_from_the_zero_latent() -> Non
         ([np.inf, 0.0], "action: expected finite values"),
         (np.array([1e300, 0.0]), "action: expected finite values"),
         ([[0.0, 0.0], [0.0]], "action: expected rows of one length"),
+        (torch.zeros(3, requires_grad=True), r"action: expected shape \[1, 2\], got \[1, 3\]"),
     ],
 )
 def test_executed_refuses_other_shapes_and_values(action: Any, message: str) -> None:
@@ -232,9 +233,10 @@ def test_executed_of_a_batch_needs_one_action_per_row() -> None:
 
 
 def test_shape_of_the_action_follows_the_observation() -> None:
-    agent = make_agent()
+    agent, picture = make_agent(), frame(0)
     agent.reset()
-    single = agent.act(frame(0))
+    picture.setflags(write=False)  # as arrays of images are
+    single = agent.act(picture)
     assert single.shape == (A,)
     assert single.dtype == np.float32
     agent.reset()

@@ -109,12 +109,9 @@ def check_bound_shape(name: str, value: float | Tensor, batch: int, size: int) -
 def _bound(name: str, value: Bound) -> float | Tensor:
     if isinstance(value, CheckedBound):
         return value.value
-    if isinstance(value, Tensor):
-        tensor = _from_tensor(name, value)
-    elif isinstance(value, (list, tuple, np.ndarray)):
-        tensor = _from_array(name, value)
-    else:
+    if not isinstance(value, (Tensor, list, tuple, np.ndarray)):
         return check_float32(name, value, _KINDS)
+    tensor = float32_values(name, value)
     if tensor.dim() not in (1, 2):
         raise ValueError(
             f"{name}: expected a float or shape [A] or [B, A], got {list(tensor.shape)}"
@@ -127,23 +124,26 @@ def _bound(name: str, value: Bound) -> float | Tensor:
     return tensor
 
 
-def _from_tensor(name: str, value: Tensor) -> Tensor:
-    if value.layout != torch.strided:
-        raise TypeError(f"{name}: expected a dense tensor, got {value.layout}")
-    if value.dtype == torch.bool or value.is_complex() or value.is_quantized:
-        raise TypeError(f"{name}: expected real numbers, got {value.dtype}")
-    return value.detach().to(torch.float32)
+def float32_values(name: str, value: npt.ArrayLike | Tensor) -> Tensor:
+    """Rounds real numbers to float32; a float32 tensor comes back as it is, detached.
 
-
-def _from_array(name: str, value: Sequence[float] | npt.NDArray[np.generic]) -> Tensor:
+    Raises:
+      TypeError, ValueError: these are not real numbers, or rows differ in length.
+    """
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise TypeError(f"{name}: expected a dense tensor, got {value.layout}")
+        if value.dtype == torch.bool or value.is_complex() or value.is_quantized:
+            raise TypeError(f"{name}: expected real numbers, got {value.dtype}")
+        return value.detach().to(torch.float32)
     try:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name}: expected rows of one length, got {value!r}") from None
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
-    with np.errstate(over="ignore"):  # infinity is refused by name
-        return torch.from_numpy(np.array(array, np.float64, order="C")).to(torch.float32)
+    with np.errstate(over="ignore"):  # infinity is the caller's to refuse
+        return torch.from_numpy(np.array(array, np.float32, order="C"))
 
 
 def _check_sizes(low: Tensor, high: Tensor) -> None:
