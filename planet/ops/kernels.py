@@ -168,27 +168,22 @@ class CudaKernels:
         """
         key = f"packed for cuda in {precision}"
         tracing, found = torch.compiler.is_compiling(), weights._cache.get(key)
-        if tracing and found is not None:
-            packed, _ = found
-            return packed  # type: ignore[no-any-return]
         if found is None and not tracing and self._capturing():
             raise RuntimeError(
                 "weights: a snapshot is packed when it is first used, which a CUDA graph cannot "
                 f"capture; plan once with these weights and precision={precision!r} before the "
                 "capture"
             )
-        if found is None:
-            packed = self.call(
-                "pack_weights", tensors(weights), sizes(weights), 0, _index(precision)
-            )
-            if tracing or not may_be_kept(packed):
-                return packed  # type: ignore[no-any-return]
-            stream = self._current_stream(weights.device)
-            stream.synchronize()
-            found = weights._cache[key] = packed, stream.cuda_stream
-        packed, known = found
+        packed, known = found or (
+            self.call("pack_weights", tensors(weights), sizes(weights), 0, _index(precision)), None
+        )  # fmt: skip
+        if tracing or not may_be_kept(packed):
+            return packed  # type: ignore[no-any-return]
         stream = self._current_stream(weights.device)
-        if stream.cuda_stream != known:  # the allocator has to learn of this one
+        if known is None:
+            stream.synchronize()
+            weights._cache[key] = packed, stream.cuda_stream
+        elif stream.cuda_stream != known:  # the allocator has to learn of this one
             packed.record_stream(stream)
         return packed  # type: ignore[no-any-return]
 
@@ -217,20 +212,8 @@ def sizes(weights: RolloutWeights) -> list[int]:
 def tensors(weights: RolloutWeights) -> list[Tensor]:
     """In the order of `pack_weights`; without the GRU's if there is none."""
     reward = zip(weights.reward_weights, weights.reward_biases, strict=True)
-    found = [
-        weights.input_weight,
-        weights.input_bias,
-        weights.gru_weight_ih,
-        weights.gru_weight_hh,
-        weights.gru_bias_ih,
-        weights.gru_bias_hh,
-        weights.prior_hidden_weight,
-        weights.prior_hidden_bias,
-        weights.prior_weight,
-        weights.prior_bias,
-        *(tensor for layer in reward for tensor in layer),
-    ]
-    return [tensor for tensor in found if tensor is not None]
+    named = (getattr(weights, name) for name in weights._tensor_names())
+    return [*named, *(tensor for layer in reward for tensor in layer)]
 
 
 @constant
