@@ -73,7 +73,7 @@ class Agent:
         self.update_weights()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle or a copy takes along: buffers that were captured belong to this agent."""
+        """Pickles and copies without captured buffers, which belong to this agent."""
         return vars(self) | {"_captured": None}
 
     @property

@@ -115,7 +115,7 @@ class ControlStep:
 
     @torch.no_grad()
     def report(self, latent: LatentState, plan: Plan, action: Tensor) -> Tensor:
-        """What the host needs of a step, in one tensor so that one copy brings it there.
+        """Joins what the host needs of a step in one tensor, so that one copy brings it there.
 
         Returns:
           float32 [B, A+1]: the action, and 0 where latent, plan and action are finite, else NaN.

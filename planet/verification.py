@@ -60,12 +60,12 @@ class _Model:
     """A snapshot in float64 on the CPU."""
 
     def __init__(self, weights: Any) -> None:
-        """Of a `RolloutWeights`."""
+        """Takes a `RolloutWeights`."""
         self._weights = weights
         self.own = _Reading(weights.activation, weights.stddev, float(weights.min_stddev))
 
     def outputs(self, start: list[Tensor], reading: _Reading) -> list[Tensor]:
-        """Those of a step from `start`: belief, state and action."""
+        """Computes a step's outputs from `start`: belief, state and action."""
         activate = _ACTIVATIONS[reading.activation]
         belief, mean, raw = self.prior(start, reading)
         stddev = _STDDEVS[reading.stddev](raw + reading.raw_offset, reading.min_stddev)
@@ -138,7 +138,7 @@ def verify(
 
 
 def _random_start(weights: Any, samples: int, seed: int) -> list[Tensor]:
-    """Beliefs within (-1, 1), where a GRU's are, normal states, actions within [-1, 1)."""
+    """Draws beliefs within (-1, 1), where a GRU's are, normal states, actions within [-1, 1)."""
     generator = torch.Generator("cpu").manual_seed(seed)
     like: dict[str, Any] = {"generator": generator, "dtype": torch.float32, "device": "cpu"}
 
@@ -150,7 +150,7 @@ def _random_start(weights: Any, samples: int, seed: int) -> list[Tensor]:
 
 
 def _received(outputs: Any, weights: Any, start: list[Tensor]) -> list[Tensor]:
-    """What the step returned, checked, in float64 on the CPU."""
+    """Checks what the step returned; float64 on the CPU."""
     if not isinstance(outputs, (tuple, list)) or len(outputs) != len(OUTPUTS):
         what = type(outputs).__name__
         what += f" of {len(outputs)}" if isinstance(outputs, (tuple, list)) else ""
@@ -239,7 +239,7 @@ def _readings(
 
 
 def _stddev_readings(raw: Tensor, stddev: Tensor, so_far: _Reading) -> Iterator[_Reading]:
-    """Every form with likely minima and the offset of the raw stddev that fits most numbers."""
+    """Yields every form with likely minima and the raw stddev's offset that fits most numbers."""
     added = float((stddev - F.softplus(raw)).median())
     minima = dict.fromkeys((so_far.min_stddev, float(stddev.min()), added, *_MINIMA))
     for least, form in product(minima, _STDDEVS):
@@ -258,7 +258,7 @@ def _changes(one: _Reading, other: _Reading) -> int:
 
 
 def _remedies(own: _Reading, theirs: _Reading) -> Iterator[str]:
-    """What to change, a sentence per difference."""
+    """Says what to change, a sentence per difference."""
     for name in ("activation", "stddev"):
         value = getattr(theirs, name)
         if value != getattr(own, name):

@@ -209,7 +209,7 @@ def _check_sizes(
 def _check_additions(
     version: int, stddev: int, delta: int, settings_bytes: int, zeros: bytearray
 ) -> None:
-    """What format 1 does not have."""
+    """Checks what format 1 does not have."""
     _check_range("stddev", stddev, 0, 0 if version == 1 else 1)
     _check_range("delta", delta, 0, 0 if version == 1 else 1)
     if delta:
@@ -245,7 +245,7 @@ def _tensors(sizes: list[int], rows: list[int]) -> Iterator[tuple[str, tuple[int
 
 
 def _starts(layout: list[tuple[str, tuple[int, ...]]], first: int, size: int) -> list[int]:
-    """Where every tensor begins, `first` being where they may; checks the length of the file."""
+    """Lays the tensors out from `first` on, and checks the length of the file."""
     starts, end = [], first
     for _, shape in layout:
         starts.append(end + -end % _ALIGNMENT)
@@ -260,7 +260,7 @@ def _starts(layout: list[tuple[str, tuple[int, ...]]], first: int, size: int) ->
 def _read_tensors(
     content: bytearray, layout: list[tuple[str, tuple[int, ...]]], starts: list[int]
 ) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor, a view of `content`, after looking for NaN."""
+    """Yields every tensor, a view of `content`, after looking for NaN."""
     for (name, shape), start in zip(layout, starts, strict=True):
         count = math.prod(shape)
         value = torch.frombuffer(content, dtype=torch.float32, count=count, offset=start)

@@ -106,7 +106,7 @@ class RolloutWeights:
         self._check_values()
 
     def __repr__(self) -> str:
-        """By sizes; a snapshot has hundreds of thousands of values."""
+        """Shows sizes; a snapshot has hundreds of thousands of values."""
         sizes = [("D", self.belief_size), ("S", self.state_size), ("A", self.action_size)]
         sizes += [("M", self.hidden_size)]
         reward = [weight.shape[0] for weight in self.reward_weights]
@@ -116,7 +116,7 @@ class RolloutWeights:
         return f"RolloutWeights({', '.join(f'{name}={value!r}' for name, value in parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle or a copy takes along: not what a backend packed on this machine."""
+        """Pickles and copies without what a backend packed on this machine."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ class CEMPlanner:
         self._boxes[_home(box)] = box
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle or a copy takes along: the box where it was given, not on other devices."""
+        """Pickles and copies the box where it was given, without copies on other devices."""
         home, *_ = self._boxes.items()
         return vars(self) | {"_boxes": dict([home])}
 
