@@ -136,6 +136,8 @@ def float32_values(name: str, value: npt.ArrayLike | Tensor) -> Tensor:
         if value.dtype == torch.bool or value.is_complex() or value.is_quantized:
             raise TypeError(f"{name}: expected real numbers, got {value.dtype}")
         return value.detach().to(torch.float32)
+    if torch.compiler.is_compiling():  # it traces no look at an array's dtype
+        return torch.as_tensor(value, dtype=torch.float32, device="cpu")
     try:
         array = np.asarray(value)
     except ValueError:

@@ -46,7 +46,7 @@ class Calls:
     def cem_plan(self, w: RolloutWeights, belief: Tensor, state: Tensor, low: Tensor) -> Outputs:
         mean = torch.zeros(H, belief.shape[0], 2)
         plan = self.ops.cem_plan(
-            w, LatentState(belief, state), mean, mean + 1, seed=1, low=low, **PLAN
+            w, LatentState(belief, state), mean, mean + 1, seed=1, low=low, high=[0.5, 1], **PLAN
         )
         return plan.mean, plan.best_return
 
