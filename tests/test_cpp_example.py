@@ -177,6 +177,7 @@ def test_settings_that_this_machine_cannot_obey_are_explained(
         (["--isa", ISAS[0] if ISAS else "", "--precision", "int8"], "precision: int8"),
         (["--seed"], "--seed: expected a value"),
         (["--seed", "x"], "--seed: expected an integer, got x"),
+        (["--seed", "9223372036854775808"], "--seed: expected an integer, got 9223372036854775808"),
         (["--budget-ms", "x"], "--budget-ms: expected a number, got x"),
         (["--speed", "1"], "--speed: no such option"),
         (["--latent", os.devnull], "expected 8 float32 (D + S)"),

@@ -13,10 +13,12 @@
 #include <planet/planner.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
@@ -39,9 +41,9 @@ struct Arguments {
 };
 
 int64_t integer(const std::string& name, const char* text) {
-  char* end = nullptr;
-  const long long value = std::strtoll(text, &end, 10);
-  if (end == text || *end != '\0') fail(name + ": expected an integer, got " + text);
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text, text + std::strlen(text), value);
+  if (error != std::errc() || *end != '\0') fail(name + ": expected an integer, got " + text);
   return value;
 }
 
