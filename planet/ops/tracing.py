@@ -26,6 +26,6 @@ def has_values(tensor: Tensor) -> bool:
     return not torch.compiler.is_compiling() and not isinstance(tensor, FakeTensor)
 
 
-def may_be_kept(tensor: Tensor) -> bool:
+def may_be_kept(tensor: object) -> bool:
     """Whether a result outlives its call: torch.compile computes it, torch.export does not."""
     return not torch.compiler.is_exporting() and not isinstance(tensor, FakeTensor)

@@ -15,6 +15,7 @@ from planet.ops import backend
 from planet.ops.bounds import Bound, CheckedBound
 from planet.ops.checks import MAX_HORIZON, check_start
 from planet.ops.results import Plan
+from planet.ops.tracing import may_be_kept
 from planet.ops.variants import check_variant, chosen_variant, cuda_variant
 from planet.planning.box import Box
 from planet.scalars import check_int, check_not_negative
@@ -147,9 +148,12 @@ class CEMPlanner:
 
     def box(self, device: torch.device) -> Box:
         """The box of actions on `device`, where its tensors are copied once."""
-        if device not in self._boxes:
-            self._boxes[device] = next(iter(self._boxes.values())).to(device)
-        return self._boxes[device]
+        box = self._boxes.get(device)
+        if box is None:
+            box = next(iter(self._boxes.values())).to(device)
+            if may_be_kept(box.middle):
+                self._boxes[device] = box
+        return box
 
     def try_out(self, weights: RolloutWeights) -> None:
         """Plans once with a small plan, so that what is missing is found before any work.

@@ -140,6 +140,13 @@ def test_an_exported_plan_takes_any_batch_size_with_its_seeds() -> None:
     assert same(program(*other), call(weights, *other))
 
 
+def test_bounds_that_were_traced_do_not_stay_with_the_planner() -> None:
+    planner, there = CEMPlanner(low=[-1, -2]), torch.device("meta")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        planner.box(there)
+    assert type(planner.box(there).low) is Tensor
+
+
 @needs_extension
 def test_a_compiled_plan_packs_once() -> None:
     graphs: list[str] = []
