@@ -1,5 +1,5 @@
 // A planner that owns what it needs: packed weights, memory and threads. It is a thin cover of
-// cem.h, which also serves warm starts, bounds per action, starts per candidate and foreign
+// cem.h, which also serves warm starts, bounds per problem, starts per candidate and foreign
 // threads.
 #pragma once
 

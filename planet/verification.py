@@ -110,9 +110,7 @@ class _Model:
         return (1 - update) * new + update * belief
 
 
-def verify(
-    weights: Any, step: Step, samples: int = 16, tolerance: float = 1e-4, seed: int = 0
-) -> None:
+def verify(weights: Any, step: Step, samples: int, tolerance: float, seed: int) -> None:
     """Raises at the first difference; see `planet.weights.RolloutWeights.verify`."""
     if not callable(step):
         raise TypeError(
