@@ -86,6 +86,16 @@ class _Reader(pickle._Unpickler):
         for code in (getattr(pickle, name)[0] for name in _INSTRUCTIONS)
     }
 
+    def _set_item(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def _set_items(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_setitems()
+
+    dispatch |= {pickle.SETITEM[0]: _set_item, pickle.SETITEMS[0]: _set_items}
+
     def __init__(self, archive: zipfile.ZipFile, device: torch.device | str) -> None:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
@@ -125,7 +135,7 @@ class _Reader(pickle._Unpickler):
             )
             self._memory[key] = flat.to(self._device)
         memory = self._memory[key]
-        if memory.dtype != dtype or _whole(length) != memory.numel():
+        if _whole(length) != memory.numel() or memory.dtype != dtype:
             raise ValueError(
                 f"data/{key}: expected {length} x {dtype}, got {memory.numel()} x {memory.dtype}"
             )
@@ -157,6 +167,12 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _check_keys(keys: list[Any]) -> None:
+    """Refuses others before they are hashed: for tuples of tuples that takes for ever."""
+    if not all(type(key) in (str, int) for key in keys):
+        raise ValueError("holds a dict with keys that are neither str nor int")
+
+
 def _check_plain(payload: Any) -> None:
     """Refuses what no payload holds, and containers that lie in several places or in themselves."""
     if type(payload) is not dict:
@@ -172,6 +188,4 @@ def _check_plain(payload: Any) -> None:
         if value and id(value) in seen:
             raise ValueError(f"holds the same {type(value).__name__} twice")
         seen.add(id(value))
-        if isinstance(value, dict) and not all(type(key) in (str, int) for key in value):
-            raise ValueError("holds a dict with keys that are neither str nor int")
         left.extend(value.values() if isinstance(value, dict) else value)

@@ -277,6 +277,13 @@ def test_containers_that_hold_themselves_or_another_twice_are_refused(tmp_path: 
         assert "twice" in refusal(tmp_path / "c.pt", stored(payload))
 
 
+@pytest.mark.parametrize("end", [b"}%sNs.", b"}(%sNu.", b"}(X\1\0\0\0aN%sNu."])
+def test_keys_that_take_for_ever_to_hash_are_refused_before(tmp_path: Path, end: bytes) -> None:
+    laughs = b"\x80\x02)q\0" + b"".join(b"h%ch%c\x86q%c" % (n, n, n + 1) for n in range(64))
+    archive = rebuilt(stored({}), data__pkl=laughs + end % b"h@")
+    assert "keys that are neither str nor int" in refusal(tmp_path / "c.pt", archive)
+
+
 def test_deep_nests_are_read_or_refused_without_an_end_of_the_stack(tmp_path: Path) -> None:
     deep = b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * 50_000 + b"a" * 49_999 + b"s."
     archive = rebuilt(stored({}), data__pkl=deep)
