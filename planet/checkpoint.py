@@ -126,10 +126,10 @@ def _plain(name: str, value: object) -> Any:
         return items if isinstance(value, list) else tuple(items)
     if type(value) in (Tensor, torch.nn.Parameter):
         assert isinstance(value, Tensor)
-        if value.dtype not in DTYPES or value.layout != torch.strided or value.is_quantized:
+        if value.dtype not in DTYPES or value.layout != torch.strided or value.is_meta:
             raise TypeError(
                 f"{name}: expected a dense tensor of {', '.join(map(str, DTYPES))}, "
-                f"got {value.layout}, {value.dtype}"
+                f"got {value.layout}, {value.dtype} on {value.device}"
             )
         return _compact(value)
     if type(value) in PLAIN_TYPES:
@@ -141,7 +141,7 @@ def _plain(name: str, value: object) -> Any:
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """Returns the tensor without gradient and without memory beyond its own elements."""
+    """Returns the tensor without gradient, with memory of as many elements as it has."""
     tensor = tensor.detach()
     own = tensor.numel() * tensor.element_size()
-    return tensor.clone() if tensor.untyped_storage().nbytes() > own else tensor
+    return tensor.clone() if tensor.untyped_storage().nbytes() != own else tensor

@@ -87,10 +87,16 @@ def test_tensors_of_a_cuda_device_are_read_without_one(tmp_path: Path) -> None:
 
 def test_parameters_and_views_are_stored_alone(tmp_path: Path) -> None:
     weight = nn.Parameter(torch.zeros(1000, 1000))
-    save_checkpoint(tmp_path / "c.pt", {"row": weight[3], "state": OrderedDict(w=weight[:2, :2])})
+    views = {
+        "row": weight[3],
+        "state": OrderedDict(w=weight[:2, :2]),
+        "six": weight[0, :1].expand(6),
+    }
+    save_checkpoint(tmp_path / "c.pt", views)
     assert (tmp_path / "c.pt").stat().st_size < 10_000
     received = load_checkpoint(tmp_path / "c.pt")
     assert torch.equal(received["row"], torch.zeros(1000))
+    assert torch.equal(received["six"], torch.zeros(6))
     assert not received["row"].requires_grad
 
 
@@ -105,6 +111,7 @@ def test_parameters_and_views_are_stored_alone(tmp_path: Path) -> None:
         ({"a": nn.Linear(1, 1)}, "got torch.nn.modules.linear.Linear"),
         ({"a": torch.zeros(2, dtype=torch.complex64)}, "payload['a']: expected a dense tensor"),
         ({"a": torch.eye(2).to_sparse()}, "payload['a']: expected a dense tensor"),
+        ({"a": torch.zeros(2, device="meta")}, "payload['a']: expected a dense tensor"),
     ],
 )
 def test_other_types_are_refused_by_key(tmp_path: Path, value: Any, message: str) -> None:
