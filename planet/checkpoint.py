@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from planet.atomic import atomic_write, read_file
+from planet.listing import short
 from planet.tensor_archive import DTYPES, PLAIN_TYPES, read_archive
 
 _MAGIC = b"PLANETCK"
@@ -35,6 +36,7 @@ class CheckpointError(ValueError):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
+        reason = short(reason, 1000)  # whatever a file holds
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason

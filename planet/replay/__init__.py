@@ -1,6 +1,12 @@
 """Episodes on disk and the chunks that training reads from them."""
 
-from planet.replay.buffer import SAMPLING, LostEpisodesError, ReplayBuffer, episode_name
+from planet.replay.buffer import (
+    SAMPLING,
+    LostEpisodesError,
+    ReplayBuffer,
+    episode_index,
+    episode_name,
+)
 from planet.replay.chunk import Chunk
 from planet.replay.episode import Episode
 from planet.replay.episode_file import (
@@ -21,6 +27,7 @@ __all__ = [
     "EpisodeInfo",
     "LostEpisodesError",
     "ReplayBuffer",
+    "episode_index",
     "episode_name",
     "read_chunk",
     "read_episode",

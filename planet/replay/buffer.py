@@ -35,6 +35,13 @@ def episode_name(index: int) -> str:
     return f"episode-{index:06d}.planet"
 
 
+def episode_index(name: str) -> int | None:
+    """Returns 12 for `episode-000012.planet`, None for what `episode_name` never returns."""
+    match = _NAME.fullmatch(name)
+    index = int(match[1]) if match else -1
+    return index if episode_name(index) == name else None
+
+
 class LostEpisodesError(ValueError):
     """Episodes that a run has learned from are missing, damaged, or others than they were."""
 
@@ -134,8 +141,8 @@ class ReplayBuffer:
     @property
     def next_index(self) -> int:
         """The index `add` takes by default: one more than any known file's."""
-        known = [_index(name) for name in (*self.episodes, *self.skipped) if _NAME.fullmatch(name)]
-        return max(known, default=-1) + 1
+        indices = map(episode_index, (*self.episodes, *self.skipped))
+        return max((index for index in indices if index is not None), default=-1) + 1
 
     def add(self, episode: Episode, index: int | None = None) -> Path:
         """Writes an episode to disk and makes it available for sampling.
@@ -253,7 +260,7 @@ class ReplayBuffer:
         if names is None:
             names = sorted(name for name in os.listdir(self.directory) if name.endswith(".planet"))
         for name in names:
-            if not _NAME.fullmatch(name):
+            if episode_index(name) is None:
                 self.skipped[name] = "the name is not episode-<six digits>.planet"
                 continue
             try:
@@ -302,7 +309,10 @@ class ReplayBuffer:
         return [(infos[row], int(offset)) for row, offset in zip(rows, offsets, strict=True)]
 
     def _sort(self) -> None:
-        self.episodes = dict(sorted(self.episodes.items(), key=lambda item: _index(item[0])))
+        """Puts the episodes in order of their index, which is in as many digits as it needs."""
+        self.episodes = {
+            name: self.episodes[name] for name in sorted(self.episodes, key=lambda n: (len(n), n))
+        }
 
     def _check_sizes(self, name: str, image_size: tuple[int, int], action_size: int) -> None:
         others = (other for other in self.episodes if other != name)
@@ -323,13 +333,6 @@ class ReplayBuffer:
 
     def _starts(self, info: EpisodeInfo) -> int:
         return max(0, info.length - self.chunk_length + 1)
-
-
-def _index(name: str) -> int:
-    """Returns 12 for `episode-000012.planet`."""
-    match = _NAME.fullmatch(name)
-    assert match is not None, name
-    return int(match[1])
 
 
 def _reasons(reasons: Mapping[str, str]) -> str:

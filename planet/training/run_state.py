@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from torch import Tensor, nn
 
 from planet.checkpoint import CheckpointError
 from planet.config import Config
+from planet.listing import listed, short
+from planet.replay import episode_index
 from planet.training.action_box import ActionBox
 from planet.weights import MAX_SIZE
 
-_EPISODE = re.compile(r"episode-(\d{6,})\.planet")
 _SECTIONS = {
     "config", "actions", "learner", "episodes", "environment_steps", "evaluated", "lines",
     "metrics_checksum", "sums", "count", "replay",
@@ -126,10 +126,10 @@ def check_learner(path: Path, learner: Mapping[str, Any], model: nn.Module) -> N
 
 def _check_optimizer(learner: Mapping[str, Any], parameters: list[Tensor]) -> None:
     states = _table(_table(learner, "optimizer"), "state")
+    count = len(parameters) if learner["updates"] else 0  # every update steps every parameter
+    _same_names("optimizer['state']", set(states), set(range(count)))
     for index, state in states.items():
-        where = f"optimizer['state'][{index!r}]"
-        if not isinstance(index, int) or not 0 <= index < len(parameters):
-            raise ValueError(f"{where}: the model has {len(parameters)} parameters")
+        where = f"optimizer['state'][{index}]"
         if not isinstance(state, dict):
             raise ValueError(f"{where}: expected a table, got {type(state).__name__}")
         _same_names(where, set(state), {"step", "exp_avg", "exp_avg_sq"})
@@ -162,7 +162,7 @@ def _parse(payload: Mapping[str, Any]) -> RunState:
     _same_names("sections, as of another release", set(payload), _SECTIONS)
     try:
         config = Config.from_dict(payload["config"])
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"config: {error}") from error
     learner, replay = _table(payload, "learner"), _table(payload, "replay")
     state = RunState(
@@ -177,9 +177,9 @@ def _parse(payload: Mapping[str, Any]) -> RunState:
         sums=_sums(payload),
         count=_whole(payload, "count", 0),
         replay={
-            "names": _names(replay, "names"),
-            "checksums": _checksums(replay),
-            "recent": _names(replay, "recent"),
+            "names": _list(replay, "names", str),
+            "checksums": _list(replay, "checksums", int),
+            "recent": _list(replay, "recent", str),
             "draws": _whole(replay, "draws", 0),
         },
     )  # fmt: skip
@@ -198,12 +198,11 @@ def _check_counters(state: RunState) -> None:
         raise ValueError(f"evaluated after {state.evaluated} of {state.episodes} episodes")
     if state.count > state.updates:
         raise ValueError(f"metrics of {state.count} updates; there were {state.updates}")
-    numbers = [int(match[1]) for match in map(_EPISODE.fullmatch, names) if match]
-    if len(numbers) < len(names) or any(number >= state.episodes for number in numbers):
-        raise ValueError(f"names of episodes that are not among the first {state.episodes}")
-    if len(names) != len(state.replay["checksums"]) or not set(state.replay["recent"]) <= set(
-        names
-    ):
+    indices = [episode_index(name) for name in names]
+    among = all(index is not None and index < state.episodes for index in indices)
+    if not among or len(set(names)) < len(names):
+        raise ValueError(f"names: expected different ones of the first {state.episodes} episodes")
+    if len(names) != len(state.replay["checksums"]) or not {*state.replay["recent"]} <= {*names}:
         raise ValueError("names of episodes that differ from section to section")
 
 
@@ -219,9 +218,7 @@ def _whole(values: Mapping[str, Any], name: str, least: int, most: int = 2**63 -
     if type(value) is not int:
         raise ValueError(f"{name}: expected an int, got {type(value).__name__}")
     if not least <= value <= most:
-        raise ValueError(
-            f"{name}: expected {least} to {most}, got {value if value < most else 'more'}"
-        )
+        raise ValueError(f"{name}: expected {least} to {most}, got {short(value)}")
     return value
 
 
@@ -233,29 +230,17 @@ def _sums(payload: Mapping[str, Any]) -> dict[str, float]:
     return sums
 
 
-def _names(replay: Mapping[str, Any], name: str) -> list[str]:
-    names = replay.get(name)
-    if not isinstance(names, list) or not all(type(item) is str for item in names):
-        raise ValueError(f"{name}: expected a list of file names")
-    if len(set(names)) < len(names):
-        raise ValueError(f"{name}: expected every file name once")
-    return names
-
-
-def _checksums(replay: Mapping[str, Any]) -> list[int]:
-    checksums = replay.get("checksums")
-    if not isinstance(checksums, list) or not all(type(item) is int for item in checksums):
-        raise ValueError("checksums: expected a list of ints")
-    return checksums
+def _list(values: Mapping[str, Any], name: str, kind: type) -> list[Any]:
+    value = values.get(name)
+    if not isinstance(value, list) or not all(type(item) is kind for item in value):
+        raise ValueError(f"{name}: expected a list of {kind.__name__}s")
+    return value
 
 
 def _box(payload: Mapping[str, Any]) -> ActionBox:
     bounds = _table(payload, "actions")
     _same_names("actions", set(bounds), {"low", "high"})
-    for name, values in bounds.items():
-        if not isinstance(values, list) or not all(type(item) is float for item in values):
-            raise ValueError(f"actions[{name!r}]: expected a list of floats")
-    box = ActionBox.from_dict(bounds)
+    box = ActionBox.from_dict({name: _list(bounds, name, float) for name in bounds})
     if not 1 <= len(box.low) == len(box.high) <= MAX_SIZE or not (
         np.isfinite([box.low, box.high]).all() and (box.low <= box.high).all()
     ):
@@ -266,5 +251,4 @@ def _box(payload: Mapping[str, Any]) -> ActionBox:
 def _same_names(where: str, received: set[Any], expected: set[Any]) -> None:
     for kind, names in (("missing", expected - received), ("unknown", received - expected)):
         if names:
-            shown = ", ".join(sorted(map(repr, names))[:3])
-            raise ValueError(f"{where}: {len(names)} {kind}, e.g. {shown}")
+            raise ValueError(f"{where}: {kind}: {listed(sorted(map(repr, names)))}")

@@ -309,23 +309,23 @@ MADE_UP: dict[str, Callable[[dict[str, Any]], Any]] = {
     "updates: expected an int, got float": lambda s: s["learner"].update(updates=float("nan")),
     "updates: expected 0 to": lambda s: s["learner"].update(updates=-1),
     "episodes: expected an int, got bool": lambda s: s.update(episodes=True),
-    "lines: expected 0 to .*, got more": lambda s: s.update(lines=10**30),
+    "lines: expected 0 to .*, got 1000": lambda s: s.update(lines=10**30),
     "evaluated after 9 of 4": lambda s: s.update(evaluated=9),
     "actions: expected finite bounds": lambda s: s["actions"]["low"].append(0.0),
-    r"actions\['low'\]: expected a list of floats": lambda s: s["actions"].update(low=[True]),
+    "low: expected a list of floats": lambda s: s["actions"].update(low=[True]),
     "99 updates; 4 episodes allow 10": lambda s: s["learner"].update(updates=99),
-    "names of episodes that are not among": lambda s: (
+    "names: expected different ones of the first 3": lambda s: (
         s.update(episodes=3, evaluated=2) or s["learner"].update(updates=7)
     ),
     "sums: expected finite numbers": lambda s: s.update(sums={"total": float("inf")}),
-    "names: expected a list of file names": lambda s: s["replay"].update(names=[1]),
-    "names: expected every file name once": lambda s: s["replay"].update(
+    "names: expected a list of strs": lambda s: s["replay"].update(names=[1]),
+    "names: expected different ones of": lambda s: s["replay"].update(
         names=s["replay"]["names"] * 2
     ),
-    "among the first 4": lambda s: s["replay"].update(names=["../../etc/passwd"]),
+    "different ones of the first 4": lambda s: s["replay"].update(names=["../../etc/passwd"]),
     "differ from section to section": lambda s: s["replay"]["checksums"].pop(),
     "config: train: missing": lambda s: s["config"]["train"].pop("seed"),
-    r"learner\['model'\]: 1 missing": lambda s: s["learner"]["model"].popitem(),
+    r"learner\['model'\]: missing: 'reward": lambda s: s["learner"]["model"].popitem(),
     "expected a tensor, got int": lambda s: s["learner"]["model"].update({"rssm.input.weight": 1}),
     r"expected \[7, 5\] .*, got \[2\]": lambda s: s["learner"]["model"].update(
         {"rssm.input.weight": torch.zeros(2)}
@@ -337,9 +337,13 @@ MADE_UP: dict[str, Callable[[dict[str, Any]], Any]] = {
     "the optimiser made 11 steps, the learner 10": lambda s: s["learner"]["optimizer"]["state"][0][
         "step"
     ].add_(1),
-    r"optimizer\['state'\]\[99\]: the model has": lambda s: s["learner"]["optimizer"][
-        "state"
-    ].update({99: {}}),
+    r"optimizer\['state'\]: unknown: 99": lambda s: s["learner"]["optimizer"]["state"].update(
+        {99: {}}
+    ),
+    r"optimizer\['state'\]: missing: 0, 1, 10 and": lambda s: s["learner"]["optimizer"].update(
+        state={}
+    ),
+    r"unknown: 'x{76}\.\.\.$": lambda s: s.update({"x" * 100_000: 1}),
 }
 
 
