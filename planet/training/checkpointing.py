@@ -103,11 +103,11 @@ class Checkpoints:
         """Checks that both files can be replaced, before anything is computed.
 
         Raises:
-          ValueError: one of them is there and no regular file.
+          ValueError: one of them is there and no regular file, or links lead from both to one.
           OSError: its directory cannot be written.
         """
-        for path in (self.newest, self.previous):
-            replaceable(path)
+        if replaceable(self.newest) == replaceable(self.previous):
+            raise ValueError(f"{self.previous}: expected a file of its own, got {self.newest}")
 
     def _previous_target(self) -> Path:
         """The previous checkpoint behind its symbolic links, which stay."""
