@@ -67,6 +67,8 @@ class MetricsWriter:
         self.path = Path(directory) / METRICS_NAME
         make_directory(self.path.parent)
         replaceable(self.path)
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
         self._use_tensorboard = tensorboard
         self._events: EventFile | None = None
         self._checksum: int | None = None  # of the file; None before it is read

@@ -107,6 +107,9 @@ def test_a_name_that_cannot_be_replaced_is_refused_before_any_work(
     (run / name).unlink()
     (run / name).mkdir()
     refused(tiny, run, rf"{name}: expected a regular file, got a directory")
+    (run / name).rmdir()
+    (run / name).symlink_to({NEWEST: PREVIOUS, PREVIOUS: NEWEST}[name])
+    refused(tiny, run, rf"{PREVIOUS}: expected a file of its own, got .*{NEWEST}")
 
 
 def test_links_to_checkpoints_stay(tiny: Config, run: Path, whole: tuple[Any, ...]) -> None:
@@ -138,13 +141,13 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_former_two_and_nothing_e
         assert sorted(os.listdir(run)) == names
 
 
-def test_a_folder_of_episodes_that_cannot_be_written_is_refused_before_any_work(
-    tiny: Config, run: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["episodes", "metrics.jsonl"])
+def test_what_cannot_be_written_is_refused_before_any_work(
+    tiny: Config, run: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.access
-    closed = str(run / "episodes")
+    real, closed = os.access, str(run / name)
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != closed and real(path, mode))
-    refused(tiny, run, "episodes.*cannot be written|cannot be written.*episodes", PermissionError)
+    refused(tiny, run, name, PermissionError)
 
 
 def test_both_checkpoints_damaged_are_both_named(tiny: Config, run: Path) -> None:
