@@ -116,7 +116,8 @@ class ReplayBuffer:
         self._recent: set[str] = set()
         self._draws = 0  # since the last addition
         make_directory(self.directory)
-        self._scan(None if names is None else list(names))
+        self._scan(self._listing() if names is None else names)
+        self._report(skipped=names is None)  # lost names are load_state_dict's to report
 
     @property
     def short(self) -> list[str]:
@@ -242,8 +243,7 @@ class ReplayBuffer:
         """
         lost = {name: self.skipped.get(name, "not opened") for name in state["names"]
                 if name not in self.episodes}  # fmt: skip
-        # States of 0.1.0 have no checksums.
-        for name, checksum in zip(state["names"], state.get("checksums", ()), strict=False):
+        for name, checksum in zip(state["names"], state["checksums"], strict=True):
             if name not in lost and self.episodes[name].checksum != checksum:
                 lost[name] = "another episode than the one that was saved"
         if lost:
@@ -256,9 +256,10 @@ class ReplayBuffer:
         self._recent = set(state["recent"]) & set(self.episodes)
         self._draws = int(state["draws"])
 
-    def _scan(self, names: list[str] | None) -> None:
-        if names is None:
-            names = sorted(name for name in os.listdir(self.directory) if name.endswith(".planet"))
+    def _listing(self) -> list[str]:
+        return sorted(name for name in os.listdir(self.directory) if name.endswith(".planet"))
+
+    def _scan(self, names: Iterable[str]) -> None:
         for name in names:
             if episode_index(name) is None:
                 self.skipped[name] = "the name is not episode-<six digits>.planet"
@@ -273,10 +274,9 @@ class ReplayBuffer:
                 self._check_sizes(name, info.image_size, info.action_size)
                 self.episodes[name] = info
         self._sort()
-        self._report()
 
-    def _report(self) -> None:
-        if self.skipped:
+    def _report(self, skipped: bool) -> None:
+        if self.skipped and skipped:
             _LOGGER.warning(
                 "%d files in %s are left out: %s",
                 len(self.skipped), self.directory, _reasons(self.skipped),
