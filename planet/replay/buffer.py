@@ -24,6 +24,7 @@ from planet.replay.episode_file import (
     write_episode,
 )
 from planet.replay.sampling import draw_recent, draw_uniform
+from planet.scalars import check_int
 
 _LOGGER = logging.getLogger("planet")
 _NAME = re.compile(r"episode-(\d{6,})\.planet")
@@ -100,8 +101,8 @@ class ReplayBuffer:
         Raises:
           ValueError: an argument is out of range, or the episodes differ in image or action size.
         """
-        for name, value in (("chunk_length", chunk_length), ("recent_draws", recent_draws)):
-            _check_positive(name, value)
+        check_int("chunk_length", chunk_length, 1)
+        check_int("recent_draws", recent_draws, 1)
         if not 0.0 <= recent_share <= 1.0:
             raise ValueError(f"recent_share: expected a value in [0, 1], got {recent_share}")
         if sampling not in SAMPLING:
@@ -160,10 +161,7 @@ class ReplayBuffer:
           ValueError: image or action size differs from the buffer's, or index is negative.
           OSError: the file cannot be written.
         """
-        index = self.next_index if index is None else index
-        if index < 0:
-            raise ValueError(f"index: expected 0 or more, got {index}")
-        name = episode_name(index)
+        name = episode_name(self.next_index if index is None else check_int("index", index, 0))
         path = self.directory / name
         height, width = episode.observation.shape[1:3]
         self._check_sizes(name, (height, width), episode.action.shape[1])
@@ -194,7 +192,7 @@ class ReplayBuffer:
           ValueError: batch_size is below 1, or no episode is as long as a chunk.
           CorruptEpisodeError: a file was cut short or removed since it was opened.
         """
-        _check_positive("batch_size", batch_size)
+        check_int("batch_size", batch_size, 1)
         if not isinstance(generator, np.random.Generator):
             raise TypeError(
                 f"generator: expected numpy.random.Generator, got {type(generator).__name__}"
@@ -337,8 +335,3 @@ class ReplayBuffer:
 
 def _reasons(reasons: Mapping[str, str]) -> str:
     return listed(f"{name} ({reason})" for name, reason in reasons.items())
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name}: expected 1 or more, got {value}")

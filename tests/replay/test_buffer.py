@@ -126,7 +126,7 @@ def test_add_names_files_by_index(tmp_path: Path, make_episode: Any) -> None:
     assert [info.metadata["tag"] for info in buffer.episodes.values()] == [3, 1, 2]
     assert buffer.add(make_episode(), 1_000_000).name == "episode-1000000.planet"
     assert list(ReplayBuffer(buffer.directory, 4).episodes) == list(buffer.episodes)
-    with pytest.raises(ValueError, match="index: expected 0 or more, got -1"):
+    with pytest.raises(ValueError, match="index: expected a value >= 0, got -1"):
         buffer.add(make_episode(), -1)
 
 
@@ -310,8 +310,8 @@ def test_file_that_vanished_is_named(filled: ReplayBuffer) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"chunk_length": 0}, "chunk_length: expected 1 or more, got 0"),
-        ({"recent_draws": 0}, "recent_draws: expected 1 or more, got 0"),
+        ({"chunk_length": 0}, "chunk_length: expected a value >= 1, got 0"),
+        ({"recent_draws": 0}, "recent_draws: expected a value >= 1, got 0"),
         ({"sampling": "newest"}, "sampling: expected one of ('uniform', 'recent'), got 'newest'"),
     ],
 )
@@ -321,7 +321,7 @@ def test_wrong_settings_are_named(tmp_path: Path, arguments: dict[str, Any], mes
 
 
 def test_wrong_draws_are_named(filled: ReplayBuffer) -> None:
-    with pytest.raises(ValueError, match="batch_size: expected 1 or more, got 0"):
+    with pytest.raises(ValueError, match="batch_size: expected a value >= 1, got 0"):
         filled.sample(0, np.random.default_rng(0))
     with pytest.raises(TypeError, match=r"generator: expected numpy\.random\.Generator, got int"):
         filled.sample(1, 0)  # type: ignore[arg-type]
