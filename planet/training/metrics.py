@@ -129,10 +129,7 @@ class MetricsWriter:
             if not accept_losses:
                 raise LostLinesError(message)
             _LOGGER.warning("%s: the run goes on without them", message)
-        if kept != content:
-            with atomic_write(self.path) as file:
-                file.writelines(kept)
-        self._checksum = zlib.crc32(b"".join(kept))
+        self._checksum = self._keep(kept, content)
         self._events = None
         if content or (self.path.parent / "tensorboard").is_dir():
             self._show([])
@@ -148,18 +145,18 @@ class MetricsWriter:
 
     def _repair(self) -> int:
         """Ends the file with a whole line; returns its checksum."""
-        content = self._content()
-        lines = split_lines(content)
-        if lines and is_cut_short(lines[-1]):
-            excess = len(lines.pop())
-            _LOGGER.warning("%s: cut an incomplete line off the end (%d bytes)", self.path, excess)
-            with named_errors(self.path):
-                os.truncate(self.path, len(content) - excess)
-        elif lines and not lines[-1].endswith(b"\n"):
-            lines.append(b"\n")
-            with open(self.path, "ab", buffering=0) as file:
-                file.write(b"\n")
-        return zlib.crc32(b"".join(lines))
+        content = split_lines(self._content())
+        if content and is_cut_short(content[-1]):
+            size = len(content[-1])
+            _LOGGER.warning("%s: cut an incomplete line off the end (%d bytes)", self.path, size)
+        return self._keep([as_written(d) for d in content if not is_cut_short(d)], content)
+
+    def _keep(self, kept: list[bytes], content: list[bytes]) -> int:
+        """Makes the file's lines `kept` where they are others; returns their checksum."""
+        if kept != content:
+            with atomic_write(self.path) as file:
+                file.writelines(kept)
+        return zlib.crc32(b"".join(kept))
 
     def _show(self, lines: list[Line]) -> None:
         """Writes lines for TensorBoard, which must not endanger the run whatever it does."""
