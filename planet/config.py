@@ -23,6 +23,7 @@ from planet.config_checks import (
     check_range,
     check_sizes,
     check_text,
+    take_numpy,
 )
 from planet.listing import listed
 from planet.settings_file import read_settings
@@ -49,6 +50,7 @@ class EnvironmentConfig:
     control_steps: int | None = None  # until truncation; None: the task's, 1000 [G tasks.py]
 
     def __post_init__(self) -> None:
+        take_numpy(self)
         check_text(self, "task")
         check_positive(self, "image_size", "render_size")
         for name in ("action_repeat", "control_steps"):
@@ -88,6 +90,7 @@ class ModelConfig:
     reward_hidden: int = 200  # units per layer of the reward head [P App. A; G HEAD: 300]
 
     def __post_init__(self) -> None:
+        take_numpy(self)
         check_positive(
             self, "state_size", "belief_size", "hidden_size", "encoder_kernel", "encoder_stride",
             "decoder_input", "decoder_stride", "reward_hidden", "min_stddev",
@@ -129,6 +132,7 @@ class PlannerConfig:
     variant: Literal["portable", "persistent"] | None = None  # of CUDA kernels; None: portable [O]
 
     def __post_init__(self) -> None:
+        take_numpy(self)
         check_positive(
             self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "discount"
         )
@@ -192,6 +196,7 @@ class TrainConfig:
     threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]
 
     def __post_init__(self) -> None:
+        take_numpy(self)
         check_positive(
             self, "episodes", "seed_episodes", "batch_size", "chunk_length", "recent_draws",
             "learning_rate", "adam_epsilon", "gradient_clip_norm", "evaluation_episodes",

@@ -7,9 +7,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from planet.listing import short
 
 _WHOLE = 1 << 63  # whole numbers stay below
+
+
+def take_numpy(config: object) -> None:
+    """Replaces numpy's numbers and texts in a config by Python's own, which files can keep."""
+    for name, value in list(vars(config).items()):
+        object.__setattr__(config, name, _python(value))
+
+
+def _python(value: object) -> object:
+    if isinstance(value, tuple):
+        return tuple(map(_python, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _number(config: object, name: str) -> float:

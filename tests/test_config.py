@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from planet import presets
+from planet.checkpoint import save_checkpoint
 from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
 from planet.latent import LatentState
 from planet.models import WorldModel
@@ -518,6 +519,21 @@ def test_mean_absolute_spread_needs_two_elites() -> None:
 
 def test_seed_may_be_any_63_bit_integer() -> None:
     assert TrainConfig(seed=2**63 - 1).seed == 2**63 - 1
+
+
+def test_numpys_numbers_and_texts_are_taken(tmp_path: Path) -> None:
+    """As sweeps have them; a checkpoint keeps Python's own alone."""
+    environment = EnvironmentConfig(task=np.str_("toy-reach"), action_repeat=np.int8(2))
+    model = ModelConfig(encoder_channels=tuple(np.array([4, 8])), min_stddev=np.float32(0.5))
+    planner = PlannerConfig(state_noise=np.bool_(False), backend=np.str_("reference"))
+    train = TrainConfig(seed=np.int64(2**62 + 1), learning_rate=np.float64(1e-3))
+    config = Config(environment, model, planner, train)
+    assert train.seed == 2**62 + 1 and model.encoder_channels == (4, 8)
+    save_checkpoint(tmp_path / "c.pt", config.to_dict())
+    config.save(tmp_path / "config.json")
+    assert Config.load(tmp_path / "config.json") == config
+    with pytest.raises(TypeError, match="seed: expected int, got float 1.0"):
+        TrainConfig(seed=np.float32(1))
 
 
 def test_settings_are_frozen() -> None:
