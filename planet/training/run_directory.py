@@ -53,6 +53,7 @@ class RunDirectory:
           ValueError: files are damaged, of another run or of other settings.
           FileNotFoundError: the checkpoint is missing where there are episodes or metrics.
         """
+        directory = directory.absolute()  # whatever changes the working directory later
         make_directory(directory)
         self._lock = RunLock(directory / "run.lock")
         self.checkpoints = Checkpoints(directory)

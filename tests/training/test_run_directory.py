@@ -198,6 +198,16 @@ def test_a_kill_at_any_change_of_a_name_leaves_a_whole_checkpoint(
     assert deaths >= 5
 
 
+def test_a_run_goes_on_where_the_working_directory_changes(
+    tiny: Config, tmp_path: Path, whole: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with make_trainer(tiny, Path("run")) as trainer:
+        monkeypatch.chdir("/")
+        trainer.run()
+    assert outcome(tmp_path / "run") == whole
+
+
 # ---- Missing -----------------------------------------------------------------------------------
 
 
