@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 _TEMPORARY = re.compile(r"\.planet-[0-9a-f]{16}\.tmp")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFCHR: "a character device",
@@ -72,7 +72,8 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
                 with suppress(OSError):
                     temporary.unlink()
                 raise
-            _sync_directory(directory)
+            with _where_supported():
+                os.fsync(directory)  # makes the rename durable
         finally:
             os.close(directory)
 
@@ -122,7 +123,7 @@ def replaceable(path: Path | str) -> Path:
             if stat.S_ISLNK(mode):  # realpath gives up where links lead round in a circle
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             _check_regular(path, mode)
-        if not os.access(target.parent, os.W_OK | os.X_OK):
+        if not os.access(target.parent, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "the directory of the file cannot be written")
     return target
 
@@ -210,7 +211,7 @@ def _take_over(descriptor: int, old: os.stat_result) -> None:
     if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) and not _give(descriptor, old):
         # What the old group was allowed must not pass to the new one.
         mode = mode & ~0o6070 | (mode & 0o007) << 3
-    with suppress(PermissionError):  # of file systems without modes
+    with suppress(PermissionError), _where_supported():
         os.fchmod(descriptor, mode)
 
 
@@ -225,10 +226,11 @@ def _give(descriptor: int, old: os.stat_result) -> bool:
     return False
 
 
-def _sync_directory(descriptor: int) -> None:
-    """Makes a rename durable; some file systems (CIFS, FUSE) have no such call."""
+@contextmanager
+def _where_supported() -> Iterator[None]:
+    """Lets a call fail that the file system (CIFS, FUSE) does not have."""
     try:
-        os.fsync(descriptor)
+        yield
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise

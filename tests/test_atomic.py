@@ -174,6 +174,14 @@ def test_missing_directory_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_directory_that_cannot_be_read_is_found_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.R_OK)
+    with pytest.raises(PermissionError, match=f"cannot be written: '{tmp_path / 'file'}'"):
+        replaceable(tmp_path / "file")
+
+
 def write(path: Path, content: bytes = b"new") -> None:
     with atomic_write(path) as file:
         file.write(content)
@@ -297,20 +305,22 @@ def test_temporaries_of_the_dead_are_removed_and_nothing_else(tmp_path: Path) ->
     assert len(os.listdir(tmp_path)) == len(kept) + 2
 
 
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
-def test_directories_that_cannot_be_synced_do_not_matter(
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_calls_that_a_file_system_does_not_have_do_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     fsync = os.fsync
 
-    def refuse(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+    def refuse(descriptor: int, *more: int) -> None:
+        if more or stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(code, os.strerror(code))
         fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", refuse)
-    write(tmp_path / "file")
-    assert os.listdir(tmp_path) == ["file"]
+    for name in ("fsync", "fchmod", "fchown"):
+        monkeypatch.setattr(os, name, refuse)
+    for content in (b"old", b"new"):
+        write(tmp_path / "file", content)
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("call", ["open", "fdopen", "fsync", "fchmod", "replace"])
