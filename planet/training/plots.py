@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ _RANDOM, _PLANNED, _EVALUATED = "#9aa5b1", "#2f6fb3", "#d9541e"
 def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
     """Draws the returns of a run against environment steps and against gradient steps.
 
-    Runs that 0.1.0 began do not count environment steps; theirs stand over episodes.
+    A line that lacks a number has no point there.
 
     Args:
       directory: of the run; its metrics are read.
@@ -27,9 +29,7 @@ def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
     """
     from matplotlib.figure import Figure
 
-    lines = read_metrics(directory)
-    counted = all("environment_steps" in line for line in lines)  # 0.1.0 did not
-    axis = "environment_steps" if counted else "episodes"
+    lines = [defaultdict(lambda: math.nan, line) for line in read_metrics(directory)]
     collected = [line for line in lines if "collect/return" in line]
     series = {
         "random actions": [line for line in collected if not line["collect/planned"]],
@@ -39,7 +39,7 @@ def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
     figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, counter, label in (
-        (left, axis, axis.replace("_", " ")),
+        (left, "environment_steps", "environment steps"),
         (right, "updates", "gradient steps"),
     ):
         for (name, points), colour in zip(series.items(), (_RANDOM, _PLANNED), strict=True):
