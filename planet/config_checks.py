@@ -1,4 +1,4 @@
-"""What a setting may be: its type, and the range of its value.
+"""Checks of settings: their types, and the ranges of their values.
 
 Every check raises TypeError or ValueError with the setting's name, what was expected and what came.
 """

@@ -12,7 +12,7 @@ from planet.training.device import available_device
 
 
 def make_world_model(config: Config, action_size: int) -> WorldModel:
-    """A freshly initialised world model on the device of the settings; decided by the seed.
+    """Makes a world model on the device of the settings; the seed decides its parameters.
 
     Raises:
       ValueError: the device is unknown or not there, or the planner does not serve it.

@@ -183,22 +183,19 @@ class MetricsWriter:
     def _report_foreign(self, names: list[str]) -> None:
         if names:
             _LOGGER.warning(
-                "%s: %d event files of other writers stay, whose curves TensorBoard may show twice;"
-                " remove them if planet 0.1.0 wrote them: %s",
+                "%s: %d event files of other writers stay, whose curves TensorBoard shows, too: %s",
                 self.path.parent / "tensorboard", len(names), listed(names),
             )  # fmt: skip
 
 
 def _points(line: Line) -> list[Points]:
     """The curves' points of a line."""
-    counters = {name: value for name, value in line.items() if "/" not in name and value}
-    first = next((name for name in line if "/" not in name), None)
+    first = next((value for name, value in line.items() if "/" not in name), None)
     found: dict[int, dict[str, float]] = {}
     for name, value in line.items():
         if "/" in name and value is not None:
-            counter = "updates" if name.startswith(_OVER_UPDATES) and "updates" in line else first
-            step = int(counters.get(counter or "", 0) or 0)
-            found.setdefault(step, {})[name] = value
+            step = line.get("updates", first) if name.startswith(_OVER_UPDATES) else first
+            found.setdefault(int(step or 0), {})[name] = value
     return list(found.items())
 
 

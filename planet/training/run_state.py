@@ -1,4 +1,4 @@
-"""What a checkpoint of a run holds, checked in one place before any of it is believed."""
+"""The content of a run's checkpoint, checked in one place before any of it is believed."""
 
 from __future__ import annotations
 
