@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from planet.atomic import atomic_write
+from planet.atomic import atomic_write, read_file
 from planet.config_checks import (
     check_at_least,
     check_choice,
@@ -26,7 +26,7 @@ from planet.config_checks import (
     take_numpy,
 )
 from planet.listing import listed
-from planet.settings_file import read_settings
+from planet.settings_file import parse_settings
 
 T = TypeVar("T")
 
@@ -265,9 +265,9 @@ class Config:
           ValueError: the file holds no settings; the message names the file and the setting, what
             was expected and what came.
         """
-        values = read_settings(path)
+        content = read_file(path)
         try:
-            return Config.from_dict(values)
+            return Config.from_dict(parse_settings(content))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

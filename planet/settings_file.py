@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from planet.atomic import read_file
 from planet.listing import listed
 
 _LONGEST_INT = 20  # characters of 2^63 with its sign
 
 
-def read_settings(path: Path | str) -> Any:
-    """Reads a file of JSON in UTF-8, without what readers understand in different ways.
+def parse_settings(content: bytes) -> Any:
+    """Reads JSON in UTF-8, without what readers understand in different ways.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file is no such JSON; the message names it and the place.
+      ValueError: the content is no such JSON; the message names the place.
     """
-    content = read_file(path)
-    try:
-        return _parse(content)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _parse(content: bytes) -> Any:
     if not content.strip():
         raise ValueError(f"expected settings in JSON, got an empty file of {len(content)} bytes")
     if content.startswith(b"\xef\xbb\xbf"):
