@@ -52,7 +52,7 @@ _EXPLAINED = (
     EpisodeError, NonFiniteError, RenderingUnavailable,
 )  # fmt: skip
 """Errors whose message says all: of the user's input, files and machine."""
-_NO_MEMORY = "can't allocate memory"  # torch's RuntimeError on the CPU
+_NO_MEMORY = ("can't allocate memory", "size calculation overflowed")  # RuntimeErrors of torch
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("tyro", "gymnasium", "tqdm"),
@@ -109,7 +109,7 @@ def _run(name: str, rest: Sequence[str]) -> int:
     except _EXPLAINED as error:
         return _explain(name, str(error), error)
     except RuntimeError as error:
-        if _NO_MEMORY not in str(error):
+        if not any(text in str(error) for text in _NO_MEMORY):
             raise
         return _explain(name, f"out of memory: {error}; smaller sizes need less", error)
 

@@ -185,6 +185,7 @@ def test_a_file_is_not_opened_in_the_place_of_a_closed_stream() -> None:
     [
         (MemoryError("64 GiB"), "planet export: out of memory: 64 GiB"),
         (RuntimeError("CPU: can't allocate memory: 9"), "planet export: out of memory: CPU"),
+        (RuntimeError("Storage size calculation overflowed"), "out of memory: Storage size"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "invalid start byte"),
         (RecursionError("too deep"), "planet export: too deep"),
         (TypeError("seed: expected an int"), "planet export: seed: expected an int"),
