@@ -34,8 +34,9 @@ def ending_signals(stop: Callable[[int], None]) -> Iterator[None]:
         if number == signal.SIGINT:
             _notify("\nstopping after this step; Ctrl-C once more ends at once\n")
 
+    own = signal.getsignal(signal.SIGINT)
     with deferred_signals(first, _end_at_once):
-        if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL, None):
+        if signal.getsignal(signal.SIGINT) is not own:  # else it is the program's, or ignored
             _call_once()
         yield
 

@@ -23,6 +23,7 @@ from planet import cli
 from planet.checkpoint import load_checkpoint
 from planet.cli import main, output
 from planet.cli.progress import make_progress
+from planet.cli.signals import ending_signals
 from planet.training.progress import guarded
 
 # An environment that acts in its tenth step, within the first evaluation or before.
@@ -71,13 +72,21 @@ def wait_for(stream: Any, text: str) -> str:
     return seen
 
 
+def reported(pid: int | str, name: str) -> str:
+    """What the kernel says about a process, under a name."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+
+
+def catches_sigint(mask: str) -> bool:
+    return bool(int(mask, 16) & 1 << signal.SIGINT - 1)
+
+
 def wait_for_status(
     process: subprocess.Popen[str], name: str, holds: Callable[[str], bool]
 ) -> None:
-    """Waits until a line of the kernel's about the process says so."""
     while process.poll() is None:
-        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-        if holds(next(line.split()[1] for line in lines if line.startswith(f"{name}:"))):
+        if holds(reported(process.pid, name)):
             return
         time.sleep(0.01)
     raise AssertionError(process.communicate())
@@ -118,12 +127,24 @@ def test_the_second_control_c_ends_even_what_runs_no_python(tmp_path: Path) -> N
     wait_for(process.stdout, "stepping")
     wait_for_status(process, "State", lambda state: state.startswith("S"))  # it is locked
     process.send_signal(signal.SIGINT)
-    bit = 1 << signal.SIGINT - 1  # the kernel calls the handler, and so forgets it
-    wait_for_status(process, "SigCgt", lambda caught: not int(caught, 16) & bit)
+    # The kernel calls the handler, and so forgets it.
+    wait_for_status(process, "SigCgt", lambda mask: not catches_sigint(mask))
     process.send_signal(signal.SIGINT)
     assert process.wait(300) == -signal.SIGINT
     load_checkpoint(tmp_path / "checkpoint.pt")
     process.communicate()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_the_program_s_own_handler_of_control_c_stays_for_good() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        with ending_signals(heard.append):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert heard == [signal.SIGINT] and catches_sigint(reported("self", "SigCgt"))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_run_without_standard_streams_ends_as_it_should(tmp_path: Path) -> None:
