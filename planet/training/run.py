@@ -12,6 +12,7 @@ from planet.config import Config, EnvironmentConfig
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
 from planet.training.checkpointing import Checkpoints
+from planet.training.device import available_device
 from planet.training.initial_model import make_world_model
 from planet.training.run_config import check_config
 from planet.training.run_state import check_actions, check_learner
@@ -80,7 +81,7 @@ def open_run(
     )
     train = replace(kept.train, device=device or kept.train.device)
     config = replace(kept, train=train, planner=planner)
-    loaded = Checkpoints(directory).load(config.train.device)
+    loaded = Checkpoints(directory).load(available_device(config))
     if loaded is None:
         raise FileNotFoundError(f"{directory} holds no checkpoint yet: checkpoint.pt is missing")
     path, state = loaded

@@ -111,6 +111,8 @@ def test_open_run_names_what_is_missing_or_damaged(trained: Path, tmp_path: Path
     (tmp_path / "checkpoint.pt").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="checkpoint.pt"):
         open_run(tmp_path)
+    with pytest.raises(ValueError, match="device: expected 'cpu' or 'cuda', got 'tpu'"):
+        open_run(trained, device="tpu")
 
 
 def test_evaluation_repeats_the_trainers_own(trained: Path, tiny: Config) -> None:
