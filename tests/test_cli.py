@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,11 @@ from planet.cli import COMMANDS, main
 from planet.cli.progress import Bars, Lines, duration, make_progress
 from planet.cli.train import PresetName, TrainOptions, parse
 from planet.config import Config
+from planet.envs.toy import ToyReachEnv
 from planet.presets import PRESETS
 from planet.training.metrics import read_metrics
 from planet.training.run import open_run
+from planet.training.trainer import Trainer
 from planet.weight_file import load_settings, load_weights
 
 
@@ -299,6 +303,20 @@ def test_export_writes_the_weights_that_the_agent_plans_with(
         **{name: getattr(config.planner, name) for name in EXPORTED}, "action_repeat": 1,
     }  # fmt: skip
     assert "horizon " in output and "action_repeat 1" in output
+
+
+def test_export_knows_the_action_repeat_of_an_environment_of_the_user_s_own(tmp_path: Path) -> None:
+    options = parse(train(tmp_path / "run", "--train.episodes", "2")[1:])
+    config = Config(
+        replace(options.environment, task="my-robot"), options.model, options.planner, options.train
+    )
+    environment = ToyReachEnv(image_size=8, control_steps=12, action_repeat=3)
+    with Trainer(config, tmp_path / "run", environment) as trainer:
+        trainer.run()
+    for repeat in (3, 0):  # 0: not said
+        assert main(["export", str(tmp_path / "run"), str(tmp_path / "weights")]) == 0
+        assert load_settings(tmp_path / "weights")["action_repeat"] == repeat
+        shutil.rmtree(tmp_path / "run" / "episodes", ignore_errors=True)
 
 
 def test_export_without_a_run_or_a_place_is_explained(

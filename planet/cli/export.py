@@ -12,7 +12,7 @@ import tyro
 from planet import advice
 from planet.atomic import replaceable
 from planet.cli.output import say
-from planet.envs.tasks import action_repeat_of
+from planet.replay import episode_name, read_info
 from planet.training.run import Run, open_run
 from planet.weight_file import save_weights
 from planet.weights import RolloutWeights
@@ -64,12 +64,12 @@ def planner_settings(trained: Run) -> dict[str, Any]:
     settings = dict(vars(trained.config.planner))
     for name in ("backend", "variant"):  # of Python, and of CUDA
         del settings[name]
-    planner, environment = trained.agent.planner, trained.config.environment
-    repeat = environment.action_repeat
-    if repeat is None:
-        repeat = action_repeat_of(environment.task)
+    planner = trained.agent.planner
     # Bounds of the environment's box, of which the settings hold shares.
     bounds = {"low": _plain(planner.low), "high": _plain(planner.high)}
+    # A user's own environment repeats actions as it likes; the episodes know it. 0: not said.
+    newest = trained.directory / "episodes" / episode_name(trained.episodes - 1)
+    repeat = read_info(newest).metadata.get("action_repeat", 0) if newest.exists() else 0
     return {**settings, **bounds, "action_repeat": repeat}
 
 
