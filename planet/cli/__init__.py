@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from planet import __version__, advice
-from planet.cli.output import ClosedStream, complain, open_missing_streams, say, settle_streams
+from planet.cli.output import ClosedStream, complain, prepare_streams, say, settle_streams
 from planet.envs import RenderingUnavailable
 from planet.packages import EXTRA, is_installed
 from planet.training.collect import EpisodeError
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       143 SIGTERM, 129 SIGHUP. Output that cannot be written changes it only for commands that do
       nothing else.
     """
-    open_missing_streams()
+    prepare_streams()
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         return _run(name, rest)

@@ -28,14 +28,19 @@ def complain(text: str) -> bool:
     return _write(sys.stderr, text)
 
 
-def open_missing_streams() -> None:
-    """Replaces the standard streams that the caller closed (`>&-`), for which Python has None.
+def prepare_streams() -> None:
+    """Makes the standard streams take all texts.
 
-    Their descriptors become the null device: the next file to be opened would take a closed
-    stream's number, and what a library prints would end up in it.
+    Characters that a stream's encoding lacks, as in names of files, are escaped. Streams that the
+    caller closed (`>&-`), for which Python has None, are replaced. Their descriptors become the
+    null device: the next file to be opened would take a closed stream's number, and what a library
+    prints would end up in it.
     """
     sys.stdout = ClosedStream() if sys.stdout is None else sys.stdout
     sys.stderr = ClosedStream() if sys.stderr is None else sys.stderr
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

@@ -184,17 +184,31 @@ def test_what_cannot_be_shown_is_a_status_whether_or_not_python_buffers(
 
 def test_a_run_whose_output_was_closed_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    output.open_missing_streams()
+    output.prepare_streams()
     progress = guarded(make_progress())
     progress.message("text")
     assert progress.broken
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "shown"),
+    [("ascii", "M\xfcller", rb"M\xfcller"), ("utf-8", os.fsdecode(b"\xff"), rb"\udcff")],
+)
+def test_characters_that_the_output_s_encoding_lacks_are_escaped(
+    encoding: str, name: str, shown: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    output.prepare_streams()
+    assert output.say(name)
+    assert written.getvalue() == shown + b"\n"
 
 
 def test_a_file_is_not_opened_in_the_place_of_a_closed_stream() -> None:
     kept = os.dup(1)
     try:
         os.close(1)
-        output.open_missing_streams()
+        output.prepare_streams()
         assert os.path.samestat(os.fstat(1), os.stat(os.devnull))
     finally:
         os.dup2(kept, 1)
