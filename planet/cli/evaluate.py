@@ -27,7 +27,7 @@ from planet.training.plots import plot_learning_curve
 from planet.training.progress import Progress, guarded
 from planet.training.run import Run, open_environment, open_run
 from planet.training.threads import cpu_threads
-from planet.training.video import imagine_episode, write_video
+from planet.training.video import check_pieces, imagine_episode, write_video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +69,19 @@ def run(arguments: Sequence[str]) -> int:
     written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
     if options.video:
         written["video"] = directory / "evaluation.mp4"
+        check_pieces(options.context, options.length)
     for path in written.values():
         replaceable(path)
     trained.agent.planner.try_out(trained.agent.weights)
+    task = trained.config.environment.task
+    plot_learning_curve(directory, written["curve"], f"{task}, seed {trained.config.train.seed}")
     seed = trained.config.train.seed if options.seed is None else options.seed
     environment = open_environment(trained)
     progress = guarded(make_progress())
     planner = trained.config.planner
     budget = "" if planner.budget_ms is None else f", budget {planner.budget_ms:g} ms"
     progress.message(
-        f"{trained.config.environment.task}: agent after {trained.environment_steps:,} environment "
+        f"{task}: agent after {trained.environment_steps:,} environment "
         f"steps, {trained.episodes} episodes and {trained.updates} updates; "
         f"{options.episodes} episodes without noise, seed {seed}; "
         f"planner {planner.backend} {planner.precision}{budget}"
@@ -91,8 +94,6 @@ def run(arguments: Sequence[str]) -> int:
         environment.close()
     write_scores(written["scores"], trained, seed, scores)
     progress.message(score_table(scores))
-    task = trained.config.environment.task
-    plot_learning_curve(directory, written["curve"], f"{task}, seed {trained.config.train.seed}")
     if options.video:
         imagined = imagine_episode(
             trained.agent.world_model, first, options.context, options.length

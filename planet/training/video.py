@@ -53,6 +53,12 @@ class Imagined:
     __repr__ = short_repr
 
 
+def check_pieces(context: int, length: int) -> None:
+    """Refuses pieces of an episode that nothing is predicted in, with ValueError."""
+    if not 1 <= context < length:
+        raise ValueError(f"context: expected 1 <= context < length={length}, got {context}")
+
+
 @torch.no_grad()
 def imagine_episode(
     model: WorldModel, episode: Episode, context: int = 5, length: int = 50
@@ -70,8 +76,7 @@ def imagine_episode(
     Raises:
       ValueError: `context` or `length` is out of range.
     """
-    if not 1 <= context < length:
-        raise ValueError(f"context: expected 1 <= context < length={length}, got {context}")
+    check_pieces(context, length)
     device = model.device
     observation = torch.from_numpy(episode.observation).to(device)
     action = torch.from_numpy(episode.action).to(device)[:, None]

@@ -59,6 +59,27 @@ def test_evaluate_without_a_run_is_explained(
     assert f"{tmp_path} holds no run: config.json is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--context", "50"], "context: expected 1 <= context < length=50, got 50"),
+        (["--no-video"], "metrics.jsonl"),
+    ],
+)
+def test_what_could_not_be_drawn_is_refused_before_anything_is_played(
+    options: list[str],
+    complaint: str,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("config.json", "checkpoint.pt"):  # and no metrics
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    assert main(["evaluate", str(tmp_path), *options]) == 1
+    captured = capsys.readouterr()
+    assert complaint in captured.err and captured.out == ""
+
+
 def test_evaluate_with_a_damaged_checkpoint_is_explained(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
