@@ -17,6 +17,7 @@ from planet.cli.output import say
 from planet.config import Config, ModelConfig, PlannerConfig, TrainConfig
 from planet.planning import CEMPlanner
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
+from planet.profiling.plot import picture_format
 from planet.random_weights import random_weights
 from planet.training.action_box import ActionBox
 from planet.training.device import available_device
@@ -210,8 +211,10 @@ def _check(options: ProfileOptions) -> None:
             raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
         if path is not None:
             replaceable(path)
-    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise ImportError(f"--plot needs matplotlib; install it with: {advice.install_extra()}")
+    if options.plot is not None:
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ImportError(f"--plot needs matplotlib; install it with: {advice.install_extra()}")
+        picture_format(options.plot)
 
 
 def _given(options: ProfileOptions, names: Sequence[str]) -> dict[str, Any]:

@@ -13,12 +13,28 @@ from planet.profiling.result import Comparison, Profile
 _BARS, _MEDIAN, _TAIL, _DEADLINE = "#2f6fb3", "#1c2733", "#7a8794", "#d9541e"
 
 
+def picture_format(path: Path) -> str:
+    """Returns the format that the ending of a picture's name stands for, PNG without one.
+
+    Raises:
+      ImportError: matplotlib is missing.
+      ValueError: the ending stands for no format.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    formats = FigureCanvasBase.get_supported_filetypes()
+    ending = path.suffix[1:].lower() or "png"
+    if ending not in formats:
+        raise ValueError(f"plot: expected a name that ends in .{', .'.join(formats)}, got {path}")
+    return ending
+
+
 def plot_latency(comparison: Comparison, path: Path, title: str) -> None:
     """Draws a histogram for every planner over one logarithmic axis of milliseconds.
 
     Args:
       comparison: what was measured.
-      path: picture to write; the ending of its name decides the format, PNG without one.
+      path: picture to write; see `picture_format`.
       title: over the picture.
 
     Raises:
@@ -52,7 +68,7 @@ def plot_latency(comparison: Comparison, path: Path, title: str) -> None:
     rows[-1].set_xlabel(f"ms per control step, {len(times[0])} steps; lines: p50 and p99")
     figure.suptitle(title, fontsize=11)
     with atomic_write(path) as file:
-        figure.savefig(file, format=path.suffix[1:] or "png")
+        figure.savefig(file, format=picture_format(path))
 
 
 def _histogram(axes: Any, values: Any, edges: Any) -> None:

@@ -153,6 +153,7 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
         (["--budget-ms", "-1"], "budget_ms: expected a value > 0, got -1.0"),
         (["--json", "missing/profile.json"], "json: expected a file in a folder that exists"),
         (["--plot", "missing/latency.png"], "plot: expected a file in a folder that exists"),
+        (["--plot", "latency.txt"], "plot: expected a name that ends in ."),
         (["--device", "tpu"], "device: expected 'cpu' or 'cuda', got 'tpu'"),
         (["--precision", "fp16"], "precision: 'fp16' plans on CUDA devices only"),
         (["--compare", "persistent"], "precision: 'fp16' plans on CUDA devices only"),
