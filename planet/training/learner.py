@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ class NonFiniteError(RuntimeError):
 
     Attributes:
       term: what was not finite: a name of `LossTerms`, or "gradient of <parameter>".
-      batch_path: where the batch was saved.
+      batch_path: where the batch was saved, unless that failed.
     """
 
-    def __init__(self, term: str, batch_path: Path) -> None:
+    def __init__(self, term: str, batch_path: Path, failure: Exception | None = None) -> None:
+        batch = f"is saved in {batch_path}" if failure is None else f"cannot be saved ({failure})"
         super().__init__(
-            f"{term} is not finite; training stopped before the update, the batch is saved in "
-            f"{batch_path} and the last checkpoint is unchanged"
+            f"{term} is not finite; training stopped before the update, the batch {batch} and the "
+            "last checkpoint is unchanged"
         )
         self.term = term
         self.batch_path = batch_path
@@ -79,7 +81,7 @@ class Learner:
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         values = torch.stack([*(term.detach() for _, term in terms.items()), norm]).tolist()
-        if not all(map(_finite, values)):
+        if not all(map(math.isfinite, values)):
             self._refuse(terms, chunk, batch_path)
         torch.nn.utils.clip_grads_with_norm_(
             self.model.parameters(), self.config.gradient_clip_norm, norm
@@ -131,9 +133,9 @@ class Learner:
             "reward": chunk.reward.cpu(),
             "update": self.updates,
         }
-        save_checkpoint(batch_path, batch)
-        raise NonFiniteError(", ".join(named) or "gradient norm", batch_path)
-
-
-def _finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")
+        failure: Exception | None = None
+        try:
+            save_checkpoint(batch_path, batch)
+        except (OSError, ValueError) as error:  # must not hide why the run ends
+            failure = error
+        raise NonFiniteError(", ".join(named) or "gradient norm", batch_path, failure)

@@ -191,8 +191,8 @@ def test_learner_goes_on_after_a_bad_batch(
     learners = [Learner(make_model(), CONFIG) for _ in range(2)]
     bad = make_chunk(seed=9)
     bad.reward[0, 0] = float("nan")
-    with pytest.raises(NonFiniteError):
-        learners[0].update(bad, tmp_path / "bad.pt")
+    with pytest.raises(NonFiniteError, match=r"^reward is .* batch cannot be saved \(.*directory"):
+        learners[0].update(bad, tmp_path)
     for learner in learners:
         learner.update(make_chunk(seed=1), tmp_path / "bad.pt")
     assert equal(snapshot(learners[0]), snapshot(learners[1]))
