@@ -158,7 +158,7 @@ def _summary(config: Config, trainer: Trainer) -> str:
     ]
     if train.device == "cpu" and torch.cuda.is_available():
         lines.append("  a CUDA device is there and not used; add: --train.device cuda")
-    if trainer.checkpoint_path.exists():
+    if trainer.episodes:
         lines.append(f"continues from the checkpoint: {_counters(trainer)}")
     return "\n".join(lines)
 

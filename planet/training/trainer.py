@@ -101,7 +101,7 @@ class Trainer:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the run's state is kept."""
+        """Path of the newest checkpoint."""
         return self._files.checkpoints.newest
 
     @property
@@ -111,7 +111,7 @@ class Trainer:
 
     @property
     def world_model(self) -> WorldModel:
-        """What is trained."""
+        """The learner's model."""
         return self.learner.model
 
     def run(self) -> None:
@@ -274,11 +274,10 @@ class Trainer:
             self.replay.add(episode, self.episodes)
             self.episodes += 1
             self.environment_steps += int(episode.metadata["environment_steps"])
-            seconds = time.perf_counter() - began
             self._write(
                 {"collect/return": episode.total_reward, "collect/steps": episode.length - 1,
-                 "collect/planned": int(source == "agent")},
-                {"collect/seconds": seconds},
+                 "collect/planned": int(source == "agent"),
+                 "collect/seconds": time.perf_counter() - began}
             )  # fmt: skip
         return episode
 
@@ -317,7 +316,7 @@ class Trainer:
     def _write_means(self, seconds: float) -> None:
         """Writes a line with the means of the updates since the last one."""
         means = {f"train/{name}": total / self._count for name, total in self._sums.items()}
-        self._write(means, {"train/seconds_per_update": seconds})
+        self._write({**means, "train/seconds_per_update": seconds})
         self._sums, self._count = {}, 0
 
     def _evaluate_if_due(self) -> None:
@@ -332,7 +331,7 @@ class Trainer:
         error = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
         with self._switch.changing():
             self._evaluated = self.episodes
-            self._write({"evaluate/return": mean, "evaluate/standard_error": error}, {})
+            self._write({"evaluate/return": mean, "evaluate/standard_error": error})
         self.progress.message(
             f"{self.episodes} episodes, {self.learner.updates} updates: "
             f"return {mean:.1f} +- {error:.1f} over {len(returns)} episodes"
@@ -354,7 +353,7 @@ class Trainer:
         self.progress.advance(**values)
         self._switch.check()
 
-    def _write(self, values: dict[str, float], times: dict[str, float]) -> None:
+    def _write(self, values: dict[str, float]) -> None:
         self._lines += 1
         counters = {
             "environment_steps": self.environment_steps,  # the first is TensorBoard's axis
@@ -362,7 +361,7 @@ class Trainer:
             "episodes": self.episodes,
             "line": self._lines,
         }
-        self.metrics.write(counters, {**values, **times})
+        self.metrics.write(counters, values)
 
     def _restore(self, state: RunState) -> None:
         self.learner.load_state_dict(state.learner)
