@@ -17,6 +17,8 @@ from small_run import train
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 pytest.importorskip("gymnasium", reason="the command line needs the train extra")
 
+from toy_runs import timeless
+
 from planet import __version__
 from planet.advice import install_extra, upgrade
 from planet.checkpoint import load_checkpoint
@@ -26,18 +28,9 @@ from planet.cli.train import PresetName, TrainOptions, parse
 from planet.config import Config
 from planet.envs.toy import ToyReachEnv
 from planet.presets import PRESETS
-from planet.training.metrics import read_metrics
 from planet.training.run import open_run
 from planet.training.trainer import Trainer
 from planet.weight_file import load_settings, load_weights
-
-
-def timeless(directory: Path) -> list[dict[str, float]]:
-    """Metrics without the times, which no two runs share."""
-    return [
-        {name: value for name, value in line.items() if "seconds" not in name}
-        for line in read_metrics(directory)
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -29,20 +29,28 @@ def changed(config: Config, **train: object) -> Config:
     return replace(config, train=replace(config.train, **train))  # type: ignore[arg-type]
 
 
+def timeless(directory: Path) -> list[dict[str, float]]:
+    """Metrics without the times, which no two runs share."""
+    return [
+        {name: value for name, value in line.items() if "seconds" not in name}
+        for line in read_metrics(directory)
+    ]
+
+
 def outcome(directory: Path) -> tuple[Any, ...]:
     """Metrics without times, episodes and parameters of a run's newest checkpoint."""
     from planet.checkpoint import load_checkpoint
 
-    lines = [
-        {name: value for name, value in line.items() if "seconds" not in name}
-        for line in read_metrics(directory)
-    ]
     paths = sorted((directory / "episodes").glob("*.planet"))
     episodes = [read_episode(path).action.tolist() for path in paths]
     state = load_checkpoint(directory / "checkpoint.pt")
     learner = state["learner"]
     moments = [m for s in learner["optimizer"]["state"].values() for m in s.values()]
-    return lines, episodes, [t.tolist() for t in (*learner["model"].values(), *moments)]
+    return (
+        timeless(directory),
+        episodes,
+        [t.tolist() for t in (*learner["model"].values(), *moments)],
+    )
 
 
 def finished(config: Config, directory: Path) -> tuple[Any, ...]:

@@ -19,7 +19,6 @@ from small_run import train
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 pytest.importorskip("gymnasium", reason="the command line needs the train extra")
 
-from planet import cli
 from planet.checkpoint import load_checkpoint
 from planet.cli import main, output
 from planet.cli.progress import make_progress
@@ -247,4 +246,3 @@ def test_a_directory_in_use_is_explained(
     assert main(train(tmp_path)) == 1
     assert f"is in use by another Trainer of this process {os.getpid()}" in capsys.readouterr().err
     lock.release()
-    assert cli.main(["--version"]) == 0

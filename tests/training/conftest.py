@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -43,6 +44,14 @@ TINY = Config(
 @pytest.fixture(scope="session")
 def tiny() -> Config:
     return TINY
+
+
+@pytest.fixture(scope="session")
+def whole(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """Outcome of a run of these settings that nothing disturbs."""
+    from toy_runs import finished
+
+    return finished(tiny, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture

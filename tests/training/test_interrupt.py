@@ -36,11 +36,6 @@ def default_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.fixture(scope="module")
-def whole(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
-    return finished(tiny, tmp_path_factory.mktemp("whole"))
-
-
 class Acting(ToyReachEnv):
     """Does something in the middle of one step."""
 
@@ -70,6 +65,7 @@ def test_a_signal_ends_the_run_after_the_step_and_loses_nothing(
         assert caught.value.exit_status == SIGNALS[signal.Signals(number)]
         assert trainer.saved == (trainer.episodes, trainer.learner.updates)
         assert trainer.environment.left == 0  # not one step more
+        trainer.evaluate(1)  # one signal ends one run
     assert finished(tiny, tmp_path) == whole
 
 
@@ -91,6 +87,23 @@ def test_a_step_that_never_ends_costs_nothing_and_the_second_interrupt_ends_it(
     ):
         trainer.run()
     assert saved == [(3, 7)]  # by the first one, and nothing after the second
+    assert finished(tiny, tmp_path) == whole
+
+
+def test_a_signal_inside_an_update_leaves_no_half_updated_parameters(
+    tiny: Config, tmp_path: Path, whole: tuple[Any, ...]
+) -> None:
+    with make_trainer(tiny, tmp_path) as trainer:
+        step = trainer.learner.optimizer.step
+
+        def pressing(*arguments: Any) -> None:
+            press()
+            step(*arguments)
+
+        trainer.learner.optimizer.step = pressing  # type: ignore[method-assign, assignment]
+        with pytest.raises(Interrupted):
+            trainer.run()
+        assert trainer.saved == (2, 1)
     assert finished(tiny, tmp_path) == whole
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import json
-import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
+
+from toy_runs import changed, make_trainer, timeless, toy
+
 from planet.checkpoint import load_checkpoint
 from planet.config import Config
 from planet.replay import Chunk, ReplayBuffer, read_episode
@@ -23,12 +25,8 @@ from planet.training.action_box import ActionBox
 from planet.training.device import available_device
 from planet.training.initial_model import make_world_model
 from planet.training.learner import NonFiniteError
-from planet.training.metrics import read_metrics
 from planet.training.seeds import environment_seed, evaluation_seeds
 from planet.training.trainer import Trainer
-
-pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
-from planet.envs.toy import ToyReachEnv
 
 Whole = Callable[[Config], tuple[Any, ...]]
 
@@ -64,31 +62,6 @@ class Recorder:
         self._called("message")
 
 
-def toy(config: Config) -> ToyReachEnv:
-    environment = config.environment
-    return ToyReachEnv(
-        image_size=environment.image_size,
-        control_steps=environment.control_steps or 50,
-        action_repeat=environment.action_repeat or 1,
-    )
-
-
-def make_trainer(config: Config, directory: Path, progress: Recorder | None = None) -> Trainer:
-    return Trainer(config, directory, toy(config), progress)
-
-
-def changed(config: Config, **train: object) -> Config:
-    return replace(config, train=replace(config.train, **train))  # type: ignore[arg-type]
-
-
-def metrics(directory: Path) -> list[dict[str, float]]:
-    """All lines without the times."""
-    return [
-        {name: value for name, value in line.items() if "seconds" not in name}
-        for line in read_metrics(directory)
-    ]
-
-
 def parameters(trainer: Trainer) -> list[torch.Tensor]:
     moments = [
         value
@@ -115,7 +88,7 @@ def episodes(directory: Path) -> list[tuple[list[object], list[object]]]:
 def test_schedule_is_algorithm_1(tiny: Config, tmp_path: Path) -> None:
     trainer = make_trainer(tiny, tmp_path)
     trainer.run()
-    lines = metrics(tmp_path)
+    lines = timeless(tmp_path)
     # 2 seed episodes, 4 updates, then 3 times: an episode and 3 updates; evaluations at 0, 2 and 3.
     kinds = [
         "seed" if line.get("collect/planned") == 0
@@ -161,7 +134,7 @@ def test_training_lines_are_means_of_at_most_100_updates(tiny: Config, tmp_path:
 
     trainer.learner.update = keep  # type: ignore[method-assign]
     trainer.run()
-    lines = [line for line in metrics(tmp_path) if "train/total" in line]
+    lines = [line for line in timeless(tmp_path) if "train/total" in line]
     assert [line["updates"] for line in lines] == [100, 130]
     assert lines[0]["train/total"] == pytest.approx(np.mean(values[:100]))
     assert lines[1]["train/total"] == pytest.approx(np.mean(values[100:]))
@@ -241,14 +214,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         recorder = Recorder()
         trainer = make_trainer(config, directory, recorder)
         trainer.run()
-        return recorder.calls, metrics(directory), episodes(directory), parameters(trainer)
+        return recorder.calls, timeless(directory), episodes(directory), parameters(trainer)
 
     return run
 
 
 def assert_same_run(trainer: Trainer, expected: tuple[Any, ...]) -> None:
     _, lines, data, final = expected
-    assert metrics(trainer.directory) == lines
+    assert timeless(trainer.directory) == lines
     assert episodes(trainer.directory) == data
     assert equal(parameters(trainer), final)
 
@@ -340,68 +313,6 @@ def test_interruption_loses_no_update(tiny: Config, tmp_path: Path) -> None:
     assert equal(parameters(resumed), parameters(trainer))
 
 
-@pytest.fixture
-def control_c() -> Iterator[None]:
-    """Ctrl-C as at a terminal; a process started in the background may ignore it."""
-    own = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, own)
-
-
-class Pressing(ToyReachEnv):
-    """Sends Ctrl-C to the process in the middle of a step."""
-
-    presses: Iterator[bool] = iter(())
-
-    def step(self, action: Any) -> Any:
-        if next(self.presses, False):
-            os.kill(os.getpid(), signal.SIGINT)
-        return super().step(action)
-
-
-@pytest.mark.usefixtures("control_c")
-@pytest.mark.parametrize("step", [3, 13])
-def test_control_c_waits_for_the_end_of_the_step(
-    tiny: Config, tmp_path: Path, whole: Whole, step: int
-) -> None:
-    expected = whole(tiny)
-    environment = Pressing(image_size=8, control_steps=4)
-    environment.presses = iter([False] * step + [True])
-    directory = tmp_path / "interrupted"
-    interrupted = Trainer(tiny, directory, environment)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.run()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    interrupted.evaluate(1)  # one Ctrl-C ends one run
-    interrupted.close()
-    trainer = make_trainer(tiny, directory)
-    trainer.run()
-    assert_same_run(trainer, expected)
-
-
-@pytest.mark.usefixtures("control_c")
-def test_control_c_inside_an_update_leaves_no_half_updated_parameters(
-    tiny: Config, tmp_path: Path, whole: Whole
-) -> None:
-    expected = whole(tiny)
-    directory = tmp_path / "interrupted"
-    trainer = make_trainer(tiny, directory)
-    step = trainer.learner.optimizer.step
-
-    def press(*args: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        step(*args)
-
-    trainer.learner.optimizer.step = press  # type: ignore[method-assign, assignment]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run()
-    trainer.close()
-    trainer = make_trainer(tiny, directory)
-    assert trainer.learner.updates == 1
-    trainer.run()
-    assert_same_run(trainer, expected)
-
-
 def test_run_works_outside_the_main_thread(tiny: Config, tmp_path: Path, whole: Whole) -> None:
     """Python allows signal handlers in the main thread only."""
     trainer = make_trainer(tiny, tmp_path)
@@ -410,24 +321,12 @@ def test_run_works_outside_the_main_thread(tiny: Config, tmp_path: Path, whole: 
     assert_same_run(trainer, whole(tiny))
 
 
-def test_programs_own_handler_of_control_c_stays(tiny: Config, tmp_path: Path) -> None:
-    pressed: list[int] = []
-    own = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        environment = Pressing(image_size=8, control_steps=4)
-        environment.presses = iter([True])
-        Trainer(tiny, tmp_path, environment).run()
-    finally:
-        signal.signal(signal.SIGINT, own)
-    assert pressed == [signal.SIGINT]
-
-
 def test_finished_run_does_nothing_more(tiny: Config, tmp_path: Path) -> None:
     make_trainer(tiny, tmp_path).run()
-    before = metrics(tmp_path)
+    before = timeless(tmp_path)
     trainer = make_trainer(tiny, tmp_path, recorder := Recorder())
     trainer.run()
-    assert metrics(tmp_path) == before
+    assert timeless(tmp_path) == before
     assert recorder.calls == []
 
 
@@ -442,7 +341,7 @@ def test_prolonged_run_learns_what_a_longer_one_learns(
     trainer.run()
     assert equal(parameters(trainer), expected[3])
     assert episodes(directory) == expected[2]
-    evaluated = [line["episodes"] for line in metrics(directory) if "evaluate/return" in line]
+    evaluated = [line["episodes"] for line in timeless(directory) if "evaluate/return" in line]
     assert evaluated == [2, 3, 4, 5]
 
 
@@ -475,16 +374,6 @@ def test_checkpoint_interval_counts_collected_episodes(
     trainer.save = keep  # type: ignore[method-assign]
     trainer.run()
     assert saved == expected
-
-
-def test_interrupted_run_saves_between_the_intervals(tiny: Config, tmp_path: Path) -> None:
-    config = changed(tiny, checkpoint_interval=100)
-    calls = Recorder()
-    make_trainer(config, tmp_path / "whole", calls).run()
-    last = moments(calls.calls)["collect, last start"]
-    with pytest.raises(KeyboardInterrupt):
-        make_trainer(config, tmp_path / "cut", Recorder(last)).run()
-    assert load_checkpoint(tmp_path / "cut" / "checkpoint.pt")["episodes"] == 4
 
 
 def test_checkpoint_carries_settings_and_counters(tiny: Config, tmp_path: Path) -> None:
@@ -579,7 +468,7 @@ def test_evaluation_seeds_are_never_training_seeds() -> None:
 
 
 def test_evaluation_starts_from_its_own_seeds_without_noise(tiny: Config, tmp_path: Path) -> None:
-    environment = toy(tiny)
+    environment = toy()
     seeds: list[int] = []
     reset = environment.reset
 
@@ -612,7 +501,7 @@ def test_evaluation_is_reported_with_its_standard_error(tiny: Config, tmp_path: 
     trainer = make_trainer(changed(tiny, evaluation_episodes=3), tmp_path, recorder)
     trainer.run()
     returns = trainer.evaluate(3)
-    last = [line for line in metrics(tmp_path) if "evaluate/return" in line][-1]
+    last = [line for line in timeless(tmp_path) if "evaluate/return" in line][-1]
     assert last["evaluate/return"] == pytest.approx(np.mean(returns))
     error = np.std(returns, ddof=1) / 3**0.5
     assert last["evaluate/standard_error"] == pytest.approx(error)
@@ -622,7 +511,7 @@ def test_evaluation_is_reported_with_its_standard_error(tiny: Config, tmp_path: 
 
 def test_single_evaluation_episode_has_no_standard_error(tiny: Config, tmp_path: Path) -> None:
     make_trainer(changed(tiny, evaluation_episodes=1), tmp_path).run()
-    lines = [line for line in metrics(tmp_path) if "evaluate/return" in line]
+    lines = [line for line in timeless(tmp_path) if "evaluate/return" in line]
     assert {line["evaluate/standard_error"] for line in lines} == {0.0}
 
 
@@ -633,7 +522,7 @@ def test_run_seed_decides_everything(tiny: Config, tmp_path: Path) -> None:
         torch.manual_seed(len(results))  # global generators have no part in it
         np.random.seed(len(results))  # noqa: NPY002
         trainer.run()
-        results.append((metrics(tmp_path / name), parameters(trainer)))
+        results.append((timeless(tmp_path / name), parameters(trainer)))
     assert results[0][0] == results[1][0]
     assert equal(results[0][1], results[1][1])
     assert results[0][0] != results[2][0]
