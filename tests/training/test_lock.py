@@ -96,12 +96,12 @@ def test_a_forked_child_neither_keeps_the_lock_nor_writes(tiny: Config, tmp_path
 
 
 def test_an_orphan_does_not_keep_the_lock_of_a_dead_process(tmp_path: Path) -> None:
-    program = HOLDER.replace("sys.stdin.read()", "import os\nif os.fork(): os._exit(1)\n")
-    program += "sys.stdin.read()"
+    program = HOLDER.replace("print(", "import os\nif os.fork(): os._exit(1)\nprint(")
     done = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "run.lock")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
+    assert done.stdout is not None and done.stdout.readline() == b"held\n"  # the orphan speaks
     assert done.wait() == 1
     RunLock(tmp_path / "run.lock").release()
     done.communicate()  # ends the orphan
