@@ -52,7 +52,9 @@ raise SystemExit(main(sys.argv[1:]))
 
 def start(directory: Path, act: str = "pass", *more: str, **options: Any) -> subprocess.Popen[str]:
     def defaults() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        """As at a terminal; in the background, or under nohup, some are ignored."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
 
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(act=act), *train(directory, *more)],
