@@ -5,15 +5,15 @@ python busy.py 8 pytest ops/test_threads.py
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from contextlib import ExitStack
 
-BUSY = """
-import os, sys
-parent = os.getppid()
-while os.getppid() == parent:  # ends by itself where nobody is left to end it
+BUSY = f"""
+import os
+while os.getppid() == {os.getpid()}:  # ends by itself where nobody is left to end it
     for _ in range(1_000_000): pass
 """
 

@@ -18,7 +18,6 @@ import pytest
 from place import METADATA, Place
 
 from planet import advice
-from planet.envs import _library
 
 
 @pytest.fixture
@@ -242,11 +241,6 @@ def test_system_packages_are_installed_as_root(user: int, words: list[str], plac
     assert [word for word in install if "=" not in word] == [
         *words, "install", "-y", "--no-install-recommends", "libegl1", "libgl1",
     ]  # fmt: skip
-
-
-def test_rendering_s_advice_is_this_module_s() -> None:
-    assert advice.system_packages("libegl1", "libgl1") == _library.APT_LINE
-    assert advice.system_packages("libosmesa6") == _library.APT_LINE_OSMESA
 
 
 # --- the command line ---------------------------------------------------------------------------

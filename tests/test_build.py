@@ -10,7 +10,6 @@ import torch
 
 import planet
 from planet.build import build_info
-from planet.ops.extension import Missing
 
 X86 = ["baseline", "avx2", "avx512", "avx512vnni"]
 
@@ -58,12 +57,3 @@ def test_the_reason_is_given_where_int8_is_not_available(
     info = build_info()
     assert (info["fp32"], info["int8"], info["int8_reason"]) == (isa, None, reason)
     assert info["isa_cap"] == cap
-
-
-def test_without_the_extension_the_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planet.ops.fused._C", None)
-    why = Missing("it is not built", "pip install .")
-    monkeypatch.setattr("planet.ops.extension.missing", lambda: why)
-    info = build_info()
-    assert info["extension"] is False
-    assert (info["reason"], info["remedy"]) == (why.cause, why.remedy)

@@ -1,51 +1,18 @@
-"""The compiled core in forked processes, under torch.compile, and as registered ops."""
+"""The compiled core under torch.compile, and as registered ops."""
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
 from typing import Any
 
 import pytest
 import torch
-from ops.fused_support import needs_extension, threads
-from random_weights import PRESET_SIZES, TINY, make_problem
+from ops.fused_support import needs_extension
+from random_weights import TINY, make_problem
 
 from planet.noise import Noise
 from planet.ops import fused
 
 pytestmark = needs_extension
-
-
-def plan_mean(candidates: int = 200) -> torch.Tensor:
-    problem = make_problem(PRESET_SIZES["small"], batch=1)
-    mean, stddev = problem.distribution(4)
-    return fused.cem_plan(
-        problem.weights, problem.latent, mean, stddev,
-        seed=1, candidates=candidates, topk=20, iterations=2,
-    ).mean  # fmt: skip
-
-
-def child(queue: Any) -> None:
-    queue.put(plan_mean().tolist())
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fork is Linux's")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_plans_the_same() -> None:
-    with threads(2):
-        expected = plan_mean().tolist()  # the parent's pool of threads exists before the fork
-        context = multiprocessing.get_context("fork")
-        queue = context.Queue()
-        process = context.Process(target=child, args=(queue,))
-        process.start()
-        try:
-            assert queue.get(timeout=1800) == expected
-        finally:
-            process.join(timeout=1800)
-            if process.is_alive():
-                process.kill()
-    assert process.exitcode == 0
 
 
 def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:

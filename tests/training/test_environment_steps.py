@@ -83,22 +83,3 @@ def test_every_line_checkpoint_and_episode_counts_what_was_simulated(
     assert resumed.environment_steps == 20
     resumed.run()
     assert read_metrics(tmp_path)[-1]["environment_steps"] == 24
-
-
-def test_lost_episodes_and_lines_are_refused_by_name_unless_accepted(
-    repeated: Config, tmp_path: Path
-) -> None:
-    with make_trainer(repeated, tmp_path) as trainer:
-        trainer.run()
-    config = replace(repeated, train=replace(repeated.train, episodes=6, chunk_length=2))
-    environment = ToyReachEnv(image_size=8, action_repeat=3, control_steps=4)
-    (tmp_path / "metrics.jsonl").unlink()
-    with pytest.raises(ValueError, match=r"metrics.jsonl: .* missing: lines 1 to .*--accept-loss"):
-        Trainer(config, tmp_path, environment)
-    (tmp_path / "episodes" / "episode-000001.planet").unlink()
-    with pytest.raises(ValueError, match=r"episode-000001.planet \(No such file.*--accept-losses"):
-        Trainer(config, tmp_path, environment)
-    with Trainer(config, tmp_path, environment, accept_losses=True) as trainer:
-        trainer.run()
-    last = Trainer(config, tmp_path, environment)  # what was accepted once is accepted for good
-    assert len(last.replay.episodes) == 5 and last.episodes == 6
