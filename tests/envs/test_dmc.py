@@ -21,12 +21,9 @@ CONTROL_TASKS = [name for name in task_names() if name != "toy-reach"]
 # A domain's tasks share the model, and with it the spaces, the picture and the action repeat.
 EACH_DOMAIN = list({split_task(name)[0]: name for name in CONTROL_TASKS}.values())
 VARIED_TASKS = [
-    "cartpole-swingup",
     "reacher-easy",  # moves its target in the model
     "cheetah-run",
-    "finger-turn_easy",
     "ball_in_cup-catch",
-    "walker-walk",
     "stacker-stack_2",  # draws random starts until one fits
     "quadruped-escape",  # makes a new terrain
 ]
