@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from types import SimpleNamespace
 from typing import Any
 
@@ -179,7 +180,7 @@ def test_pip_is_called_by_name_only_where_it_is_this_environment_s(place: Place)
 def test_an_environment_that_is_not_active_is_named(place: Place) -> None:
     place.path()
     place.stub("pip")
-    assert advice.install("x") == f"{place.bin}/python -m pip install x"
+    assert advice.install("x") == f"{quote(f'{place.bin}/python')} -m pip install x"
     assert place.run(advice.install("x")) == [
         ["python", "PLANET_CUDA=", "-m", "pip", "install", "x"]
     ]
@@ -251,9 +252,9 @@ def test_the_program_is_named_as_the_shell_finds_it(place: Place) -> None:
     assert place.run(f"{advice.program()} doctor") == [["planet", "PLANET_CUDA=", "doctor"]]
     place.path()  # the environment is not active
     assert place.run(f"{advice.program()} doctor")[0][0] == "planet"
-    assert advice.program() == str(place.bin / "planet")
+    assert advice.program() == quote(str(place.bin / "planet"))
     place.patch.setattr(sys, "argv", [str(place.folder / "planet" / "__main__.py")])
-    assert advice.program() == f"{place.bin}/python -m planet"
+    assert advice.program() == f"{quote(f'{place.bin}/python')} -m planet"
     place.path(place.bin)
     assert advice.program() == "python -m planet"
 
@@ -267,7 +268,7 @@ def test_a_link_to_the_program_is_the_program(place: Place) -> None:
     place.patch.setattr(sys, "argv", [str(home / "planet")])
     assert advice.program() == "planet"
     place.patch.setattr(sys, "argv", ["script.py"])
-    assert advice.program() == f"{place.bin}/python -m planet"
+    assert advice.program() == f"{quote(f'{place.bin}/python')} -m planet"
 
 
 @pytest.mark.parametrize("torch", ["raise OSError('libcudart.so.13: no such file')", None])

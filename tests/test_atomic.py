@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import resource
 import socket
 import stat
@@ -206,7 +207,7 @@ def test_links_stay_and_their_targets_are_replaced(tmp_path: Path) -> None:
 def test_links_in_a_circle_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    with pytest.raises(OSError, match=f"{tmp_path / 'a'}") as error:
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / "a"))) as error:
         write(tmp_path / "a")
     assert error.value.errno == errno.ELOOP
 
@@ -223,7 +224,8 @@ def test_only_regular_files_are_replaced_or_read(tmp_path: Path) -> None:
     for path, kind in [*((tmp_path / name, kind) for name, kind in kinds.items()),
                        (Path("/dev/null"), "a character device")]:  # fmt: skip
         for refuse in (write, replaceable, read_file, open_regular):
-            with pytest.raises(ValueError, match=f"{path}: expected a regular file, got {kind}"):
+            message = re.escape(f"{path}: expected a regular file, got {kind}")
+            with pytest.raises(ValueError, match=message):
                 refuse(path)
     assert sorted(os.listdir(tmp_path)) == before
 
@@ -277,7 +279,7 @@ def test_planted_temporaries_are_not_written_through(
     victim = tmp_path / "victim"
     victim.write_bytes(b"mine")
     planted.symlink_to(victim)
-    with pytest.raises(FileExistsError, match=str(tmp_path / "file")):
+    with pytest.raises(FileExistsError, match=re.escape(str(tmp_path / "file"))):
         write(tmp_path / "file")
     assert victim.read_bytes() == b"mine"
 
@@ -337,10 +339,10 @@ def test_every_failure_names_the_file_and_keeps_it(
     def fail(*arguments: object, **options: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match=str(path)) as error:
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="/file") as error:
         patch.setattr(os, call, fail)
         write(path)
-    assert error.value.errno == code and str(error.value).count("/file") == 1
+    assert error.value.errno == code and str(error.value).count(str(path)) == 1
     assert "None" not in str(error.value)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
 
@@ -351,7 +353,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         for size in (2000, 2_000_000):  # found by flush, and by write
-            with pytest.raises(OSError, match=f"File too large: '{path}'"):
+            with pytest.raises(OSError, match=re.escape(f"File too large: '{path}'")):
                 write(path, b"x" * size)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -359,7 +361,8 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
 
 
 def test_errors_without_a_number_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=f"{tmp_path / 'file'}: no"), atomic_write(tmp_path / "file"):
+    message = re.escape(f"{tmp_path / 'file'}: no")
+    with pytest.raises(OSError, match=message), atomic_write(tmp_path / "file"):
         raise OSError("no")
     for name in ("absent/file", "file"):
         with contextlib.suppress(OSError), open_regular(tmp_path / name):

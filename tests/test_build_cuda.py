@@ -113,7 +113,7 @@ def test_on_is_refused_by_an_nvcc_that_does_not_work(kind: str | None, tmp_path:
     *_, refused = choose(tmp_path, folder, "ON", **environment)
     assert "PLANET_CUDA=ON, but" in refused
     assert "build without the CUDA kernels: PLANET_CUDA=OFF" in refused
-    assert (str(folder / "nvcc")) in refused.replace(" ", "") or kind == HOST
+    assert str(folder / "nvcc").replace(" ", "") in refused.replace(" ", "") or kind == HOST
 
 
 def test_an_architecture_that_was_asked_for_is_never_dropped(tmp_path: Path) -> None:
