@@ -6,12 +6,12 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import PATH, ROOT
 from ops.fused_support import BUILT, ISAS, isa
 from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
 
@@ -19,9 +19,6 @@ from planet.noise import row_seeds
 from planet.ops import fused
 from planet.weight_file import save_weights
 
-ROOT = Path(__file__).parents[1]
-# Also those that pip put beside the interpreter.
-PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 CMAKE = shutil.which("cmake", path=PATH)
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import PATH
 from ops.fused_support import needs_extension
 
 import planet
@@ -104,8 +104,7 @@ def test_the_extension_exports_its_entry_alone() -> None:
     importlib.util.find_spec("torch_abi_audit") is None, reason="torch-abi-audit is in extra dev"
 )
 def test_the_extension_uses_the_stable_abi_of_torch_2_11() -> None:
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    tool = shutil.which("torch-abi-audit", path=beside)
+    tool = shutil.which("torch-abi-audit", path=PATH)
     assert tool is not None, "pip installs it beside the interpreter, or on PATH"
     text = subprocess.run(
         [tool, extension_path()], check=True, capture_output=True, text=True

@@ -11,20 +11,17 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from conftest import PATH, ROOT
 from torch import Tensor
 
 from planet.ops.kernels import CudaKernels
 
-ROOT = Path(__file__).parents[3]
-# Also those that pip put beside the interpreter.
-PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 CMAKE = shutil.which("cmake", path=PATH)
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
 
