@@ -191,16 +191,16 @@ def test_temporary_files_are_never_taken_for_episodes(filled: ReplayBuffer, name
 def test_stray_files_of_any_number_take_one_short_line(
     filled: ReplayBuffer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    strays = ["\udcff\n.planet", *(f"a{number:05d}.planet" for number in range(20_000))]
+    strays = ["\udcff\n.planet", *(f"a{number:05d}.planet" for number in range(2_000))]
     for name in strays:
         os.close(os.open(filled.directory / name, os.O_CREAT))
     os.mkfifo(filled.directory / episode_name(7))
     with caplog.at_level(logging.WARNING, "planet"):
         buffer = ReplayBuffer(filled.directory, 4)
-    assert len(buffer.episodes) == 5 and len(buffer.skipped) == 20_002
+    assert len(buffer.episodes) == 5 and len(buffer.skipped) == 2_002
     (record,) = caplog.records
     assert len(record.getMessage()) < 1000 + len(str(filled.directory))
-    assert record.getMessage().endswith(" and 19,999 more")
+    assert record.getMessage().endswith(" and 1,999 more")
     assert buffer.skipped[episode_name(7)] == "expected a regular file, got a named pipe"
 
 
