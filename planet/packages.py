@@ -1,10 +1,9 @@
-"""The packages of the `train` extra: which are missing, and which cannot be imported."""
+"""Finds out which packages of the `train` extra are missing, and which cannot be imported."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -35,17 +34,15 @@ _USED = {
     "imageio_ffmpeg": "import imageio_ffmpeg; imageio_ffmpeg.get_ffmpeg_exe()",
     "matplotlib": "import matplotlib.figure",
 }
-_MARK = "planet-import "
-_IMPORT_TEST = f"""
-import json, sys
-for module, statement in json.loads(sys.argv[1]):
-    print("{_MARK}" + json.dumps([module, None]), flush=True)
-    try:
-        exec(statement)
-        error = ""
-    except (Exception, SystemExit) as raised:
-        error = " ".join(f"{{type(raised).__name__}}: {{raised}}".split())
-    print("\\n{_MARK}" + json.dumps([module, error]), flush=True)
+# Ends before anything that the packages do at a process's end.
+_IMPORT_TEST = """
+import os, sys
+try:
+    exec(sys.argv[1])
+except (Exception, SystemExit) as error:
+    print("\\n" + " ".join(f"{type(error).__name__}: {error}".split()), flush=True)
+    os._exit(1)
+os._exit(0)
 """
 
 
@@ -75,22 +72,13 @@ def broken_packages(modules: Sequence[str], seconds: float) -> list[Broken]:
 
     Args:
       modules: of `EXTRA`, all of them installed.
-      seconds: how long one process may take.
+      seconds: how long each process may take.
 
     Returns:
       those that raised any exception, ended the process or did not end.
     """
-    found: list[Broken] = []
-    remaining = list(modules)
-    while remaining:
-        results, ending = _import_all(remaining, seconds)
-        if not results:  # Python itself does not start
-            return found + [Broken(module, ending) for module in remaining]
-        found += [Broken(module, error) for module, error in results.items() if error]
-        started = [module for module, error in results.items() if error is None]
-        found += [Broken(module, ending) for module in started]
-        remaining = remaining[len(results) :]
-    return found
+    errors = {module: _import_error(module, seconds) for module in modules}
+    return [Broken(module, error) for module, error in errors.items() if error]
 
 
 def is_installed(module: str) -> bool:
@@ -114,21 +102,20 @@ def python_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
 
 
-def _import_all(modules: Sequence[str], seconds: float) -> tuple[dict[str, str | None], str]:
-    """Imports until one ends the process: the error by module, None for that one, and its end."""
-    statements = [(module, _USED.get(module, f"import {module}")) for module in modules]
+def _import_error(module: str, seconds: float) -> str:
+    """Imports a module in another process: what it raised, how that ended, or nothing."""
     # No display is looked for: MuJoCo's import would fail for reasons that rendering tells better.
     environment = {**python_environment(), "MUJOCO_GL": "disable"}
     environment.pop("PYOPENGL_PLATFORM", None)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _IMPORT_TEST, json.dumps(statements)],
-            capture_output=True, text=True, timeout=seconds, env=environment, check=False,
+            [sys.executable, "-c", _IMPORT_TEST, _USED.get(module, f"import {module}")],
+            capture_output=True, text=True, errors="replace", timeout=seconds, env=environment,
+            check=False,
         )  # fmt: skip
-        output, ending = done.stdout, f"importing it ended the process with {done.returncode}"
-    except subprocess.TimeoutExpired as error:
-        written = error.stdout or b""
-        output = written.decode(errors="replace") if isinstance(written, bytes) else written
-        ending = f"importing it did not end within {seconds:.0f} s"
-    lines = [line.removeprefix(_MARK) for line in output.splitlines() if line.startswith(_MARK)]
-    return dict(map(json.loads, lines)), ending
+    except subprocess.TimeoutExpired:
+        return f"importing it did not end within {seconds:.0f} s"
+    lines = done.stdout.splitlines()
+    if done.returncode == 1 and lines:
+        return lines[-1]
+    return f"importing it ended the process with {done.returncode}" if done.returncode else ""
