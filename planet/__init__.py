@@ -1,13 +1,18 @@
 """PlaNet: a latent world model learned from pixels, and a compiled planner that plans in it."""
 
 try:
+    import numpy as _numpy  # noqa: F401
     import torch as _torch  # noqa: F401
 except Exception as error:  # a broken one raises anything
+    import sys
+
     from planet import advice
 
+    needed = "torch>=2.11" if sys.modules.get("numpy") else "numpy"
+    anew = [] if isinstance(error, ModuleNotFoundError) else ["--force-reinstall"]
     raise ImportError(
-        f"planet needs torch 2.11 or newer, which cannot be imported ({type(error).__name__}: "
-        f"{error}); install it with: {advice.install('torch>=2.11')}"
+        f"planet needs {needed}, which cannot be imported ({type(error).__name__}: {error}); "
+        f"install it with: {advice.install(*anew, needed)}"
     ) from None
 
 from planet.agent import Agent

@@ -15,6 +15,7 @@ import shlex
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,34 +72,30 @@ def install(*requirements: str) -> str:
     return _command(map(shlex.quote, requirements))
 
 
-def upgrade(package: str) -> str:
-    """Returns the command that installs the newest fitting version of a package of the extras.
+def repair(package: str) -> str:
+    """Returns the command that installs a package of the extra anew, at the newest fitting version.
 
-    TensorBoard breaks by what it depends on, which comes along.
+    Whatever it depends on comes along: a package breaks by that, too.
     """
     if package == "dm_control" and _WITHOUT_LABMAZE:
-        return install("--upgrade", "--no-deps", DM_CONTROL)
+        return install("--force-reinstall", "--no-deps", DM_CONTROL)
     fitting = [r for r in packages_of("train") if re.fullmatch(rf"{package}\b(?!-).*", r)]
-    more = ["protobuf"] if package == "tensorboard" else []
-    return install("--upgrade", *(fitting or [package]), *more)
+    return install("--force-reinstall", *(fitting or [package]))
 
 
-def install_extra(extra: str = "train") -> str:
-    """Returns the command that installs what an extra of planet brings."""
-    command = _install_extra(extra)
-    if extra == "train" and _WITHOUT_LABMAZE:
-        return f"{command} && {install('--no-deps', DM_CONTROL)}"
-    return command
-
-
-def _install_extra(extra: str) -> str:
+def install_extra() -> str:
+    """Returns the command that installs what the `train` extra brings."""
     found = origin()
-    if found.kind == "url":
-        return install(f"{PROJECT}[{extra}] @ {found.requirement}")
     if found.kind == "unknown":
-        packages = packages_of(extra)
-        return install(*packages) if packages else _ELSEWHERE + install(f".[{extra}]")
-    return _command([*_editable(found), shlex.quote(f"{_short(found)}[{extra}]")])
+        packages = packages_of("train")
+        command = install(*packages) if packages else _ELSEWHERE + install(".[train]")
+    elif found.kind == "url":
+        command = install(f"{PROJECT}[train] @ {found.requirement}")
+    else:
+        command = _command([*_editable(found), shlex.quote(f"{_short(found)}[train]")])
+    if _WITHOUT_LABMAZE:
+        command += f" && {install('--no-deps', DM_CONTROL)}"
+    return command
 
 
 def rebuild(*, cuda: bool = False) -> str:
@@ -152,14 +149,14 @@ def with_program(text: str) -> str:
     return re.sub(r"^(usage: | +)planet(?= )", lambda line: line[1] + program(), text, flags=re.M)
 
 
-def _command(words: Any, setting: str = "") -> str:
-    """The installer of this Python with `words`; `setting` is an environment variable for it."""
+def _command(words: Iterable[str], setting: str = "") -> str:
+    """Calls the installer of this Python with `words`; `setting` is an environment variable."""
     before, installer = _installer()
     return " ".join([*before, *([setting] if setting else []), installer, *words])
 
 
 def _installer() -> tuple[list[str], str]:
-    """What has to run before, and the command that installs into this Python."""
+    """Finds the command that installs into this Python, after what has to run before it."""
     own = sys.prefix != sys.base_prefix  # a virtual environment
     if not own and os.path.exists(Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"):
         return [python(), "-m venv .venv &&"], ".venv/bin/pip install"
@@ -209,7 +206,7 @@ def _read_origin(noted: dict[str, Any]) -> Origin:
 
 
 def packages_of(extra: str) -> list[str]:
-    """The packages of an extra, as the installed metadata name them."""
+    """Lists the packages of an extra, as the installed metadata name them."""
     distribution = _distribution()
     requires = (distribution.requires if distribution else None) or []
     packages = []
@@ -223,7 +220,7 @@ def packages_of(extra: str) -> list[str]:
 
 
 def _short(found: Origin) -> str:
-    """The requirement, or "." where the user stands in that folder."""
+    """Shortens the requirement to "." where the user stands in that folder."""
     try:
         inside = found.kind in ("folder", "editable") and os.getcwd() == found.requirement
     except FileNotFoundError:  # the folder in which the user stands was removed

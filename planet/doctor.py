@@ -231,7 +231,7 @@ def _examine_packages(report: Report) -> None:
             f"{advice.install_extra()}"
         )
     for broken in broken_packages(present, _IMPORT_SECONDS):
-        fix = advice.upgrade(EXTRA[broken.module])
+        fix = advice.repair(EXTRA[broken.module])
         if broken.module in OPTIONAL:
             report.warnings.append(
                 f"{broken} cannot be used: metrics are written as JSON alone; repair it with: {fix}"

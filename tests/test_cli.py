@@ -20,7 +20,7 @@ pytest.importorskip("gymnasium", reason="the command line needs the train extra"
 from toy_runs import timeless
 
 from planet import __version__
-from planet.advice import install_extra, upgrade
+from planet.advice import install_extra, repair
 from planet.checkpoint import load_checkpoint
 from planet.cli import COMMANDS, main
 from planet.cli.progress import Bars, Lines, duration, make_progress
@@ -244,7 +244,7 @@ def test_broken_package_of_the_extra_is_named(
     assert main(["train", "--help"]) == 1
     error = capsys.readouterr().err
     assert "needs tqdm, which cannot be imported (TypeError: Descriptors cannot" in error
-    assert error.endswith(f"repair it with: {upgrade('tqdm')}\n")
+    assert error.endswith(f"repair it with: {repair('tqdm')}\n")
 
 
 def test_without_the_extra_help_version_and_doctor_still_work() -> None:

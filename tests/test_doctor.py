@@ -245,11 +245,11 @@ def test_a_broken_package_is_a_problem_and_a_broken_tensorboard_a_warning(
     monkeypatch.setattr(doctor, "broken_packages", lambda modules, seconds: broken)
     report = examine()
     assert any(
-        "tensorboard" in w and "TypeError: x" in w and w.endswith(advice.upgrade("tensorboard"))
+        "tensorboard" in w and "TypeError: x" in w and w.endswith(advice.repair("tensorboard"))
         for w in report.warnings
     )
     problem = report.problems[-1]
-    assert "KeyError: y" in problem.what and problem.fix == advice.upgrade("tyro")
+    assert "KeyError: y" in problem.what and problem.fix == advice.repair("tyro")
 
 
 @pytest.mark.parametrize(

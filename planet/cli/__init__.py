@@ -136,5 +136,5 @@ def _require(*modules: str) -> None:
         except Exception as error:  # versions that do not fit one another raise anything
             raise ImportError(
                 f"needs {module}, which cannot be imported ({type(error).__name__}: {error}); "
-                f"repair it with: {advice.upgrade(EXTRA[module])}"
+                f"repair it with: {advice.repair(EXTRA[module])}"
             ) from error
