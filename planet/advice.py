@@ -118,9 +118,10 @@ def rebuild(*, cuda: bool = False) -> str:
 
 def system_packages(*names: str) -> str:
     """Returns the command that installs packages of Debian or Ubuntu."""
+    where = "" if shutil.which("apt-get") else "on Debian and Ubuntu: "
     sudo = "" if os.geteuid() == 0 else "sudo "
     return (
-        f"{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends "
+        f"{where}{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends "
         f"{' '.join(names)}"
     )
 

@@ -241,6 +241,8 @@ def test_system_packages_are_installed_as_root(user: int, words: list[str], plac
     assert [word for word in install if "=" not in word] == [
         *words, "install", "-y", "--no-install-recommends", "libegl1", "libgl1",
     ]  # fmt: skip
+    place.patch.setenv("PATH", str(place.bin / "nothing"))  # another system
+    assert advice.system_packages("libegl1").startswith(f"on Debian and Ubuntu: {words[0]} ")
 
 
 # --- the command line ---------------------------------------------------------------------------
