@@ -75,11 +75,13 @@ def install(*requirements: str) -> str:
 def repair(package: str) -> str:
     """Returns the command that installs a package of the extra anew, at the newest fitting version.
 
-    Whatever it depends on comes along: a package breaks by that, too.
+    Whatever it depends on comes along: a package breaks by that, too. dm_control takes any MuJoCo,
+    but does not work with every one.
     """
     if package == "dm_control" and _WITHOUT_LABMAZE:
         return install("--force-reinstall", "--no-deps", DM_CONTROL)
-    fitting = [r for r in packages_of("train") if re.fullmatch(rf"{package}\b(?!-).*", r)]
+    wanted = "dm_control|mujoco" if package == "dm_control" else package
+    fitting = [r for r in packages_of("train") if re.fullmatch(rf"({wanted})\b(?!-).*", r)]
     return install("--force-reinstall", *(fitting or [package]))
 
 

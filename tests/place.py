@@ -82,7 +82,8 @@ class Place:
         found = SimpleNamespace(
             read_text=lambda name: text,
             requires=["torch>=2.11", "tyro; extra == 'train'", "pytest>=8; extra == 'test'",
-                      'mujoco<4,>=3.17; python_version < "3.20" and extra == "train"'],
+                      'mujoco<4,>=3.17; python_version < "3.20" and extra == "train"',
+                      "dm_control>=1.0.50; extra == 'train'"],
         )  # fmt: skip
         self.patch.setattr(advice, "_distribution", lambda: found if direct_url or name else None)
 

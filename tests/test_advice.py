@@ -133,9 +133,8 @@ def test_without_the_source_the_extra_s_packages_are_named(gone: str, place: Pla
     else:
         place.installed(noted | ({"dir_info": {}} if gone == "folder" else {"archive_info": {}}))
         wanted = ""
-        assert place.run(advice.install_extra()) == [
-            ["pip", "PLANET_CUDA=", "install", "tyro", 'mujoco<4,>=3.17; python_version < "3.20"']
-        ]
+        packages = ["tyro", 'mujoco<4,>=3.17; python_version < "3.20"', "dm_control>=1.0.50"]
+        assert place.run(advice.install_extra())[0][2:] == ["install", *packages]
     where, _, command = advice.rebuild(cuda=True).partition(": ")
     assert where == "in planet's source folder"
     root = place.source("clone")
@@ -215,6 +214,8 @@ def test_packages_are_repaired_within_the_extra_s_bounds(place: Place) -> None:
     bounded = 'mujoco<4,>=3.17; python_version < "3.20"'
     assert place.run(advice.repair("mujoco"))[0][2:] == ["install", "--force-reinstall", bounded]
     assert place.run(advice.repair("tqdm"))[0][2:] == ["install", "--force-reinstall", "tqdm"]
+    dm_control = place.run(advice.repair("dm_control"))[0][2:]
+    assert dm_control == ["install", "--force-reinstall", bounded, "dm_control>=1.0.50"]
 
 
 def test_dm_control_comes_without_labmaze_where_that_cannot_be_installed(place: Place) -> None:
