@@ -88,7 +88,7 @@ ALL = [
 
 
 class Machine:
-    """What the cases of one call share: a temporary folder, the sources, the ordinary user."""
+    """Holds what the cases of one call share: a folder, the sources, the ordinary user."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -100,7 +100,7 @@ class Machine:
         self._made_user = False
 
     def account(self, user: str) -> pwd.struct_passwd:
-        """Of the case's user; the ordinary one is made if there is none yet."""
+        """Returns that of the case's user; the ordinary one is made if there is none yet."""
         if user == "root" and os.getuid() != 0:
             raise CannotTry("needs root")
         if user == "root" or os.getuid() != 0:
@@ -110,7 +110,7 @@ class Machine:
         if not self._made_user:
             if not shutil.which("useradd", path=SYSTEM_PATH):
                 raise CannotTry("no useradd here to make an ordinary user with")
-            self._run("useradd", "--no-create-home", "--shell", "/bin/bash", USER)
+            self.run("useradd", "--no-create-home", "--shell", "/bin/bash", USER)
             self._made_user = True
         return pwd.getpwnam(USER)
 
@@ -119,29 +119,29 @@ class Machine:
         if shutil.which(python) is None:
             raise CannotTry("no such interpreter")
         if os.getuid() == 0:
-            self._run(str(ROOT / ".ci" / "system-packages"), python)
+            self.run(str(ROOT / ".ci" / "system-packages"), python)
 
     def put(self, source: str, folder: Path) -> None:
         """Puts a fresh clone or unpacked sdist there."""
         if source == "clone":
             if not (ROOT / ".git").exists():
                 raise CannotTry("this folder is no git clone")
-            self._run("git", "-c", "safe.directory=*", "clone", "-q", str(ROOT), str(folder))
+            self.run("git", "-c", "safe.directory=*", "clone", "-q", str(ROOT), str(folder))
             return
         folder.mkdir(parents=True)
         archive = self._archive or self._pack()
-        self._run("tar", "-xzf", str(archive), "--strip-components=1", "-C", str(folder))
+        self.run("tar", "-xzf", str(archive), "--strip-components=1", "-C", str(folder))
 
     def _pack(self) -> Path:
         tools = self.base / "tools"
-        self._run(sys.executable, "-m", "venv", str(tools))
-        self._run(str(tools / "bin" / "python"), "-m", "pip", "install", "-q", "build")
-        self._run(str(tools / "bin" / "python"), "-m", "build", "-q", "--sdist",
+        self.run(sys.executable, "-m", "venv", str(tools))
+        self.run(str(tools / "bin" / "python"), "-m", "pip", "install", "-q", "build")
+        self.run(str(tools / "bin" / "python"), "-m", "build", "-q", "--sdist",
                   "-o", str(self.base / "sdist"), str(ROOT))  # fmt: skip
         (self._archive,) = (self.base / "sdist").glob("*.tar.gz")
         return self._archive
 
-    def _run(self, *command: str) -> None:
+    def run(self, *command: str) -> None:
         done = subprocess.run(
             command, env={**os.environ, "PATH": SYSTEM_PATH}, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, check=False,
@@ -162,7 +162,7 @@ class Machine:
 
 
 def pip_settings() -> dict[str, str]:
-    """The configuration of this user's pip, as variables: the others' homes have none."""
+    """Returns this user's settings of pip as variables: the others' homes have none."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     settings = {}
@@ -175,7 +175,7 @@ def pip_settings() -> dict[str, str]:
 
 
 def make_environment(machine: Machine, case: Case, home: Path, cache: Path) -> dict[str, str]:
-    """Variables after a log-in, with the case's nvcc on PATH, and how pip reaches its index."""
+    """Makes the variables of a log-in, with the case's nvcc on PATH and the index for pip."""
     nvcc = shutil.which(os.environ.get("CUDACXX") or "nvcc")
     folders = [f for f in LOGIN_PATH.split(":") if not (Path(f) / "nvcc").exists()]
     environment = {k: v for k, v in os.environ.items() if k in KEPT} | machine.settings
@@ -200,27 +200,19 @@ def make_environment(machine: Machine, case: Case, home: Path, cache: Path) -> d
     }
 
 
-def examples(readme: str, cuda: bool) -> list[str]:
-    """The README's Python code, block by block; a later block may use an earlier one's names."""
-    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    return [block for block in blocks if cuda or "cuda" not in block]
-
-
 def steps(
     folder: Path, venv: Path, elsewhere: Path, *, quick: bool
 ) -> Iterator[tuple[str, list[str], Path]]:
-    """Name, command and working folder of each step."""
+    """Yields name, command and working folder of each step."""
     python = str(venv / "bin" / "python")
     yield "make demo", ["make", "demo", f"DEMO={DEMO}", "EPISODES=1"], folder
     yield "make test", ["make", "test", f"PYTEST={TESTS}"], folder
     yield "planet doctor", [str(venv / "bin" / "planet"), "doctor"], elsewhere
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    code = "\n".join(examples(readme, cuda=False))
-    yield (
-        "README elsewhere",
-        [python, "-c", code.replace("runs/demo", f"{folder}/runs/demo")],
-        elsewhere,
-    )
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    code = "\n".join(block for block in blocks if "cuda" not in block)
+    there = code.replace("runs/demo", f"{folder}/runs/demo")
+    yield "README elsewhere", [python, "-c", there], elsewhere
     yield "README", [python, "-c", code], folder
     if not quick:
         yield "make gate", ["make", "gate", "GATE=--rehearse"], folder
@@ -231,12 +223,11 @@ def try_case(machine: Machine, case: Case, number: int, *, quick: bool) -> str:
     """Runs the steps; returns what went wrong, or nothing."""
     account = machine.account(case.user)
     machine.prepare(case.python)
-    home = (
-        machine.base / f"home {number}" if case.folder == "awkward" else machine.base / f"{number}"
-    )
-    folder = home / (AWKWARD if case.folder == "awkward" else "planet")
+    awkward = case.folder == "awkward"
+    home = machine.base / (f"home {number}" if awkward else f"{number}")
+    folder = home / (AWKWARD if awkward else "planet")
     venv = folder / ".venv"
-    if case.folder == "awkward" and case.nvcc == "none":
+    if awkward and case.nvcc == "none":
         folder = home / f"{AWKWARD}, it's $HOME"  # which no nvcc can read,
         venv = home / "it's a vénv"  # and no script of pip's
     cache = machine.base / f"downloads-{account.pw_name}"
@@ -245,18 +236,13 @@ def try_case(machine: Machine, case: Case, number: int, *, quick: bool) -> str:
     environment = make_environment(machine, case, home, cache) | {"USER": account.pw_name}
     environment["VENV"] = str(venv)
     machine.put(case.source, folder)
-    if account.pw_uid != os.getuid():
-        for top in (home, cache):
-            for place, folders, files in os.walk(top):
-                for name in (".", *folders, *files):
-                    os.chown(
-                        Path(place) / name, account.pw_uid, account.pw_gid, follow_symlinks=False
-                    )
-    other = account.pw_uid != os.getuid()
+    other = None if account.pw_uid == os.getuid() else account
+    if other is not None:
+        machine.run("chown", "-hR", f"{other.pw_uid}:{other.pw_gid}", str(home), str(cache))
     for name, command, place in steps(folder, venv, home / "elsewhere", quick=quick):
         log = machine.logs / f"{number}-{name.replace(' ', '-')}.log"
         began = time.monotonic()
-        status = run_step(command, place, environment, log, account if other else None)
+        status = run_step(command, place, environment, log, other)
         print(f"   {name}: {time.monotonic() - began:.0f} s", flush=True)
         if status:
             print(b"\n".join(log.read_bytes().splitlines()[-40:]).decode(errors="replace"))
@@ -293,7 +279,7 @@ def run_step(
 
 
 def check_output(case: Case, name: str, text: str) -> str:
-    """What a step must have said, beside its exit status."""
+    """Says what a step left unsaid that it must say; its exit status was 0."""
     if name == "planet doctor" and case.nvcc == "old" and "for 80-real 90a-real" not in text:
         return "doctor does not name the kernels of the old nvcc"
     if name == "make test" and not re.search(r"\b[1-9]\d* passed", text):
