@@ -98,8 +98,12 @@ def version(distribution: str) -> str:
 
 
 def python_environment() -> dict[str, str]:
-    """Returns the environment in which another Python finds the modules that this one does."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    """Returns the environment in which another Python finds the modules that this one does.
+
+    By itself `python -c` would look into the working folder first: a user's `imageio.py`, say.
+    """
+    path = os.pathsep.join(path or "." for path in sys.path)
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def _import_error(module: str, seconds: float) -> str:

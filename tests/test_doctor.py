@@ -229,6 +229,18 @@ def test_packages_that_cannot_be_imported_are_named_whatever_they_raise(
         assert f"({error}" in found[module]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 looks there first")
+def test_a_user_s_script_is_not_taken_for_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('the user started this')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("planet.packages._USED", {"imageio": "import json"})
+    assert broken_packages(["imageio"], 300) == []
+    monkeypatch.setattr(doctor, "_RENDER_TEST", "import json; print(json.dumps({'error': 'x'}))")
+    assert render_test() == {"error": "x"}
+
+
 def test_an_import_that_does_not_end_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
