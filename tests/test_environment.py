@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="no source t
 PYTHON = """#!/bin/sh
 # Stands for Python and its venvs: notes each call, installs nothing.
 case "$1 $2" in
-  "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python";;
+  "-V ") echo "Python $VERSION"; exit;;
+  "-m venv") mkdir -p "$3/bin" && touch "$3/pyvenv.cfg" && cp "$0" "$3/bin/python";;
   "-m planet") shift 2; printf "<%s>" "$@" >> "$LOG"; echo >> "$LOG"; exit;;
   "-m pytest") pwd >> "$LOG";;
   "-m pip") [ -z "$BROKEN" ] || exit 1;;
@@ -102,6 +103,17 @@ def test_an_installation_that_failed_is_made_again(make: Make) -> None:
     make("demo")
     assert make("demo", PLANET_WERROR="ON", BROKEN="1")[-1].startswith("-m ensurepip")
     assert len(installs(make("demo"))) == 2  # who knows what is installed now
+
+
+def test_an_interpreter_that_was_replaced_gets_its_own_packages(make: Make) -> None:
+    first = make("demo", VERSION="3.11.2")
+    assert first[0].startswith(f"-m venv {make.tree}/.venv PLANET_CUDA")
+    assert installs(make("demo", VERSION="3.11.9")) == []
+    assert len(installs(make("demo", VERSION="3.13.1"))) == 2
+    # One that is gone: venv leaves links to it as they are.
+    (make.tree / ".venv" / "bin" / "python").unlink()
+    again = make("demo", VERSION="3.13.1")
+    assert again[0].startswith(f"-m venv {make.tree}/.venv --clear PLANET_CUDA")
 
 
 def test_the_kernels_are_left_out_where_no_gpu_is_visible(make: Make) -> None:
