@@ -23,7 +23,7 @@ _Settings = dict[str, "list[str] | str"]
 
 
 def get_requires_for_build_wheel(config_settings: _Settings | None = None) -> list[str]:
-    """What scikit-build-core needs (CMake and Ninja if the system has none), and torch headers."""
+    """Asks for what scikit-build-core needs (CMake, Ninja), and for torch where there is none."""
     return [*_core.get_requires_for_build_wheel(config_settings), *_torch(config_settings)]
 
 
@@ -54,7 +54,7 @@ def build_editable(
 
 
 def _with_folder(config_settings: _Settings | None) -> _Settings:
-    """Settings with a build folder elsewhere if the sources are in a folder without write access.
+    """Adds a build folder elsewhere if the sources are in a folder without write access.
 
     A build folder that is kept there makes the next build quicker; an editable install needs it.
     """
@@ -88,7 +88,7 @@ def _prepare(config_settings: _Settings | None) -> None:
 
 
 def _or_exit(check: Callable[[], Path | None]) -> Path | None:
-    """Installers show what a hook printed last: one sentence, and no traceback."""
+    """Ends with one sentence and no traceback: installers show what a hook printed last."""
     try:
         return check()
     except (RuntimeError, ValueError) as error:

@@ -32,7 +32,7 @@ class _Process:
     parent: int
 
     def resolve(self, program: str) -> Path | None:
-        """Path of a program as this process names it."""
+        """Finds a program as this process names it."""
         if "/" in program:
             return self.folder / program
         found = shutil.which(program, path=self.variables.get("PATH"))
@@ -40,7 +40,7 @@ class _Process:
 
 
 def torch_folders() -> Iterator[Path]:
-    """`torch/include` of each environment that the installer speaks of, likeliest first."""
+    """Yields `torch/include` of each environment the installer speaks of, likeliest first."""
     for process in _installers():
         interpreters: list[Path | None] = []
         for kind, value in _options(process.arguments):
@@ -62,7 +62,7 @@ def torch_folders() -> Iterator[Path]:
 
 
 def _installers() -> Iterator[_Process]:
-    """The processes above this one, as long as they are Python or uv."""
+    """Yields the processes above this one, as long as they are Python or uv."""
     process = _read(os.getppid())
     while process is not None and process.program.startswith(("python", "uv")):
         yield process
@@ -94,7 +94,7 @@ def _options(arguments: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _torch_of(interpreter: Path, process: _Process) -> Iterator[Path]:
-    """The torch that an interpreter would import for that process."""
+    """Yields the torch that an interpreter would import for that process."""
     try:
         done = subprocess.run(
             [interpreter, "-c", _ASK],

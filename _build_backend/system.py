@@ -46,7 +46,7 @@ def check_system() -> None:
 
 
 def _words(variable: str) -> list[str]:
-    """An environment variable as a shell splits it."""
+    """Splits an environment variable as a shell does."""
     value = os.environ.get(variable, "")
     try:
         return shlex.split(value)

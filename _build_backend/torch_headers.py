@@ -30,7 +30,7 @@ _VERSION_HEADERS = ("torch/headeronly/version.h", "torch/csrc/api/include/torch/
 
 
 def find() -> Path | None:
-    """The include folder of a torch that is new enough, or None where there is no torch at all.
+    """Returns the include folder of a torch that is new enough; None where there is no torch.
 
     Raises:
       ValueError: PLANET_TORCH_INCLUDE is wrong, or every torch that was found is too old.
@@ -67,7 +67,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _version(include: Path) -> tuple[int, int]:
-    """Major and minor version of the headers; (0, 0) where they do not say."""
+    """Reads major and minor version of the headers; (0, 0) where they do not say."""
     for name in _VERSION_HEADERS:
         if (include / name).is_file():
             text = (include / name).read_text(encoding="utf-8", errors="replace")

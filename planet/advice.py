@@ -36,7 +36,7 @@ _WITHOUT_LABMAZE = sys.version_info[:2] >= (3, 13)
 
 @dataclass(frozen=True)
 class Origin:
-    """From where this planet can be installed again.
+    """Says from where this planet can be installed again.
 
     Attributes:
       requirement: for pip: a folder, a file, a URL or the project's name; "" where it is not known.

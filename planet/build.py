@@ -1,4 +1,4 @@
-"""What the installed planet was built with and what it runs on."""
+"""Says what the installed planet was built with and what it runs on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INT8 = "avx512vnni"  # the only set with kernels for int8; those for fp32 are a
 
 
 def build_info() -> dict[str, Any]:
-    """Facts for bug reports and `planet doctor`.
+    """Collects facts for bug reports and `planet doctor`.
 
     Returns:
       extension: whether the compiled planner is there; if not, `reason` says why and `remedy` what
@@ -47,7 +47,7 @@ def build_info() -> dict[str, Any]:
 
 
 def extension_path() -> str:
-    """File of the compiled extension.
+    """Returns the file of the compiled extension.
 
     Raises:
       ImportError: there is none; the message says why and what helps.

@@ -1,4 +1,4 @@
-"""What is installed, what works, and the command that fixes the rest."""
+"""Finds out what is installed and what works, and names the command that fixes the rest."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether everything needed is there and works."""
+        """Tells whether everything needed is there and works."""
         return not self.problems
 
     def text(self) -> str:
-        """The report for people."""
+        """Writes the report for people."""
         lines = [f"{title:11}{text}" for title, text in self.facts]
         lines += [f"\nwarning: {warning}" for warning in self.warnings]
         for problem in self.problems:
@@ -183,7 +183,7 @@ def _try_planner(report: Report, info: dict[str, Any]) -> None:
 
 
 def _try_cuda_planner(report: Report) -> None:
-    """The same on the GPU, and which variants of the kernels it runs at the paper's size."""
+    """Does so on the GPU, and asks which variants it runs at the paper's size."""
     name = f"CUDA planner on {torch.cuda.get_device_name()}"
     retreat = "try --train.device cpu, or --planner.backend reference"
     try:
@@ -212,7 +212,7 @@ def _judge(report: Report, name: str, agreement: Agreement, retreat: str) -> Non
 
 
 def _examine_packages(report: Report) -> None:
-    """Versions of what the extra brings, and whether it can be imported."""
+    """Lists versions of what the extra brings, and tries whether it can be imported."""
     missing = missing_packages()
     present = [module for module in EXTRA if module not in missing]
     versions = {name: version(name) for name in ("numpy", *(EXTRA[m] for m in present))}
@@ -296,7 +296,7 @@ def render_test(seconds: float = _RENDER_SECONDS) -> dict[str, Any]:
 
 
 def _other_library() -> str:
-    """The command that installs the library which is not in use, and tries it."""
+    """Returns the command that installs the library which is not in use, and tries it."""
     used = os.environ.get("MUJOCO_GL", "").strip().lower() or "egl"
     name, packages = (
         ("egl", ("libegl1", "libgl1")) if used == "osmesa" else ("osmesa", ("libosmesa6",))

@@ -1,4 +1,4 @@
-"""Lists of any length in one line of a message."""
+"""Puts lists of any length into one line of a message."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ TORCH = (2, 11)
 
 @dataclass(frozen=True)
 class Missing:
-    """Why there is no extension.
+    """Says why there is no extension.
 
     Attributes:
       cause: a sentence without its full stop.
@@ -130,7 +130,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _serves(file: Path) -> bool:
-    """Whether it was built from the package's sources; an installed package's own always was."""
+    """Tells whether it was built from the package's sources; an installed one's own always was."""
     root = advice.source_folder()
     return root is None or compiled_fingerprint(file) == fingerprint(root)
 
@@ -174,7 +174,7 @@ def _not_loaded(file: Path | None, error: Exception) -> Missing:
 
 
 def _replacement(file: Path | None) -> str:
-    """The command that puts another extension in the place of `file`."""
+    """Returns the command that puts another extension in the place of `file`."""
     if file is None or advice.source_folder() is None or file.parent != advice.PACKAGE:
         return advice.rebuild()
     return f"rm {shlex.quote(str(file))} && {advice.rebuild()}"  # it would hide the new one
