@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -349,11 +348,3 @@ def test_durations_are_readable() -> None:
     assert [duration(s) for s in (0.84, 59.94, 125, 11220)] == [
         "0.8 s", "59.9 s", "2 min 05 s", "3 h 07 min",
     ]  # fmt: skip
-
-
-def test_module_runs_as_a_program() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "planet", "no-such-command"],
-        capture_output=True, text=True, check=False, env={**os.environ},
-    )  # fmt: skip
-    assert done.returncode == 2 and "no-such-command" in done.stderr

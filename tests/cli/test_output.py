@@ -148,23 +148,19 @@ def test_the_program_s_own_handler_of_control_c_stays_for_good() -> None:
 
 
 def test_a_run_without_standard_streams_ends_as_it_should(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "planet", *train(tmp_path / "run")]
+    arguments = train(tmp_path / "run", "--train.episodes", "2")
+    command = [sys.executable, "-m", "planet", *arguments]
     done = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], check=False)
     assert done.returncode == 0
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["episodes"] == 5
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["episodes"] == 2
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 1), (["nothing"], 2)])
-def test_a_full_disk_under_the_output_is_a_status_and_no_traceback(
-    arguments: list[str], status: int, tmp_path: Path
-) -> None:
-    with open("/dev/full", "w") as full, open(tmp_path / "errors", "w") as errors:
-        done = subprocess.run(
-            [sys.executable, "-m", "planet", *arguments], stdout=full, stderr=errors, check=False
-        )
-    assert done.returncode == status
-    assert "Traceback" not in (tmp_path / "errors").read_text()
+def test_a_full_disk_under_the_output_is_a_status_and_no_traceback() -> None:
+    command = [sys.executable, "-m", "planet", "--version"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["doctor"]])
