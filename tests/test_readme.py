@@ -83,10 +83,15 @@ def run_in(folder: Path, *arguments: str, typed: str | None = None) -> str:
 
 @needs_extra
 def test_the_examples_run_as_a_script(clone: Path) -> None:
-    (clone / "example.py").write_text("\n".join(PYTHON))
+    """Of the source folder itself, with the installed extension."""
+    where = "import planet.build as b; print(b.__file__, b.extension_path())"
+    (clone / "example.py").write_text("\n".join([*PYTHON, where]), encoding="utf-8")
     output = run_in(clone, "example.py")
     assert re.search(r"^return \d+\.\d$", output, re.MULTILINE)
     assert re.search(r"^tensor\(\[\[.*\]\]\) tensor\(\[.*\]\)$", output, re.MULTILINE | re.DOTALL)
+    package, file = output.splitlines()[-1].rsplit(" ", 1)
+    assert package == str(clone / "planet" / "build.py")
+    assert not file.startswith(str(clone))
 
 
 @needs_extra
@@ -94,16 +99,6 @@ def test_the_examples_run_when_they_are_pasted_into_a_repl(clone: Path) -> None:
     output = run_in(clone, "-i", "-q", typed="\n".join(PYTHON))
     assert re.search(r"^return \d+\.\d$", output, re.MULTILINE)
     assert "tensor([[" in output
-
-
-@needs_extra
-def test_the_source_folder_runs_itself_with_the_installed_extension(clone: Path) -> None:
-    example = "\n".join(
-        [*PYTHON[1:], "import planet.build as b; print(b.__file__, b.extension_path())"]
-    )
-    package, file = run_in(clone, "-c", example).splitlines()[-1].rsplit(" ", 1)
-    assert package == str(clone / "planet" / "build.py")
-    assert not file.startswith(str(clone))
 
 
 @needs_extra

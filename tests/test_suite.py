@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import random
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis.core
@@ -34,7 +35,7 @@ def sources() -> Iterator[tuple[str, ast.AST]]:
     """All files, and the programs in them that other processes run."""
     for path in sorted(FOLDER.rglob("*.py")):
         name = path.relative_to(FOLDER).as_posix()
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         yield name, tree
         for node in ast.walk(tree):
             if (
@@ -48,13 +49,15 @@ def sources() -> Iterator[tuple[str, ast.AST]]:
                     continue  # prose, C++, or a piece of a program
 
 
-def calls() -> Iterator[tuple[str, str, ast.Call]]:
+@cache
+def calls() -> list[tuple[str, str, ast.Call]]:
     """File, name of the function and call."""
-    for name, tree in sources():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                called = node.func
-                yield name, getattr(called, "attr", getattr(called, "id", "")), node
+    return [
+        (name, getattr(node.func, "attr", getattr(node.func, "id", "")), node)
+        for name, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    ]
 
 
 def test_no_test_reads_a_clock_or_waits_for_a_time() -> None:
