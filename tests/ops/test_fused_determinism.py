@@ -138,13 +138,6 @@ def test_python_threads_plan_at_the_same_time() -> None:
         assert equal(got, alone[i % 8])
 
 
-def test_one_snapshot_serves_several_python_threads() -> None:
-    problem = make_problem(TINY, batch=1)
-    with ThreadPoolExecutor(4) as pool:
-        plans = list(pool.map(lambda _: plan(problem), range(16)))
-    assert all(equal(p, plans[0]) for p in plans)
-
-
 def test_an_unknown_instruction_set_is_refused() -> None:
     with pytest.raises(ValueError, match="isa: expected one of .*'baseline'.*, got 'sse9'"):
         fused._C.set_isa("sse9")

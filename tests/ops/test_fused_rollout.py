@@ -70,19 +70,6 @@ def test_returns_equal_the_reference_for_presets(name: str, preset: str) -> None
     assert returns_error(got, expected) <= RETURNS[1.0]
 
 
-def test_discount_weighs_rewards_in_order() -> None:
-    problem = make_problem(TINY, batch=2)
-    actions = problem.actions(6, 9)
-    for discount in (0.0, 0.9, 1.1, -0.5):
-        got, expected = (
-            ops.rollout_returns(
-                problem.weights, problem.latent, actions, Noise(1), discount=discount
-            )
-            for ops in (fused, reference)
-        )
-        assert returns_error(got, expected) <= RETURNS[1.0]
-
-
 @pytest.mark.parametrize(("name", "precision"), KERNELS)
 @pytest.mark.parametrize("sizes", [PRESET_SIZES["small"], TINY_SSM], ids=["rssm", "ssm"])
 def test_a_start_per_candidate_equals_the_shared_start_bit_for_bit(

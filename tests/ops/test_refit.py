@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from types import ModuleType
 
 import pytest
@@ -187,12 +188,20 @@ def test_refit_takes_any_strides_and_leaves_its_arguments_alone(ops: ModuleType)
     assert torch.equal(returns, copies[1])
 
 
-def test_backends_agree_on_refit(both: tuple[ModuleType, ModuleType]) -> None:
-    reference, fused = both
-    actions, returns = random_case(12, 3, 1000, 6)
-    for spread in ("population", "mean_absolute"):
-        a = reference.refit(actions, returns, topk=100, spread=spread)
-        b = fused.refit(actions, returns, topk=100, spread=spread)
+@pytest.mark.parametrize(
+    ("horizon", "batch", "candidates", "size", "topk"),
+    [(12, 3, 1000, 6, 100), (3, 5, 64, 65, 7), (2, 3, 255, 1, 255), (2, 2, 257, 130, 2),
+     (1, 1, 5000, 2, 2048)],
+)  # fmt: skip
+def test_backends_agree_on_refit(
+    both: tuple[ModuleType, ModuleType],
+    horizon: int, batch: int, candidates: int, size: int, topk: int,
+) -> None:  # fmt: skip
+    actions, distinct = random_case(horizon, batch, candidates, size)
+    many_ties = (distinct * 3).round()
+    many_ties[0, ::3] = NAN
+    for returns, spread in product((distinct, many_ties), ("population", "mean_absolute")):
+        a, b = (ops.refit(actions, returns, topk=topk, spread=spread) for ops in both)
         assert torch.equal(a.elites, b.elites)
         assert torch.equal(a.best, b.best)
         assert close(b.mean, a.mean, 1e-9, REFIT_RELATIVE)
