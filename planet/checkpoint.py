@@ -116,18 +116,15 @@ def _intact_content(path: Path) -> bytes:
 
 def _plain(name: str, value: object) -> Any:
     """Returns `value` ready for writing, or raises TypeError naming what cannot be stored."""
-    if type(value) in (dict, OrderedDict):
-        assert isinstance(value, dict)
+    if isinstance(value, dict) and type(value) in (dict, OrderedDict):
         for key in value:
             if type(key) not in (str, int):
                 raise TypeError(f"{name}: expected keys of type str or int, got {key!r}")
         return {key: _plain(f"{name}[{key!r}]", item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        assert isinstance(value, (list, tuple))
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         items = [_plain(f"{name}[{index}]", item) for index, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
-    if type(value) in (Tensor, torch.nn.Parameter):
-        assert isinstance(value, Tensor)
+    if isinstance(value, Tensor) and type(value) in (Tensor, torch.nn.Parameter):
         if value.dtype not in DTYPES or value.layout != torch.strided or value.is_meta:
             raise TypeError(
                 f"{name}: expected a dense tensor of {', '.join(map(str, DTYPES))}, "

@@ -39,7 +39,7 @@ _BEFORE: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
-    """What the agent acts in and how its pixels are made."""
+    """The task that the agent acts in, and how its pixels are made."""
 
     task: str = "cheetah-run"  # DM Control "domain-task", or "toy-reach"
     action_repeat: int | None = None  # R, control steps per action; None: the task's [P App. A]

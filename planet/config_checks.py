@@ -94,7 +94,7 @@ def check_sizes(config: object, *names: str) -> None:
 
 
 def _received(value: object) -> str:
-    """What came, on one line, however long it is."""
+    """Names the value that came on one line, however long it is."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an int of thousands of digits

@@ -1,4 +1,4 @@
-"""What training reads from replay: a batch of equally long pieces of episodes."""
+"""A batch of equally long pieces of episodes, as training reads it from replay."""
 
 from __future__ import annotations
 

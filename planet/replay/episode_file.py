@@ -54,7 +54,7 @@ class CorruptEpisodeError(ValueError):
 
 @dataclass(frozen=True)
 class EpisodeInfo:
-    """What the header of an episode file says.
+    """The header of an episode file.
 
     Attributes:
       path: the file.
