@@ -78,6 +78,23 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError(f"entries of {declared} bytes are declared in a file of {size}")
 
 
+def _with_plain_keys(code: int, keys: slice) -> Callable[[Any], None]:
+    """Checks the keys of an instruction before they are hashed: tuples of tuples take for ever.
+
+    Args:
+      code: of an instruction that fills a dict.
+      keys: where they are on the stack.
+    """
+    fill = pickle._Unpickler.dispatch[code]
+
+    def checked(reader: Any) -> None:
+        if not all(type(key) in (str, int) for key in reader.stack[keys]):
+            raise ValueError("holds a dict with keys that are neither str nor int")
+        fill(reader)
+
+    return checked
+
+
 class _Reader(pickle._Unpickler):
     """Interprets the pickle; Python's own interpreter keeps its memo in a dict, C's in an array."""
 
@@ -86,15 +103,8 @@ class _Reader(pickle._Unpickler):
         for code in (getattr(pickle, name)[0] for name in _INSTRUCTIONS)
     }
 
-    def _set_item(self) -> None:
-        _check_keys(self.stack[-2:-1])
-        super().load_setitem()
-
-    def _set_items(self) -> None:
-        _check_keys(self.stack[::2])
-        super().load_setitems()
-
-    dispatch |= {pickle.SETITEM[0]: _set_item, pickle.SETITEMS[0]: _set_items}
+    dispatch[pickle.SETITEM[0]] = _with_plain_keys(pickle.SETITEM[0], slice(-2, -1))
+    dispatch[pickle.SETITEMS[0]] = _with_plain_keys(pickle.SETITEMS[0], slice(None, None, 2))
 
     def __init__(self, archive: zipfile.ZipFile, device: torch.device | str) -> None:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
@@ -165,12 +175,6 @@ def _whole(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 63:
         raise ValueError("expected sizes of 0 or more")
     return value
-
-
-def _check_keys(keys: list[Any]) -> None:
-    """Refuses others before they are hashed: for tuples of tuples that takes for ever."""
-    if not all(type(key) in (str, int) for key in keys):
-        raise ValueError("holds a dict with keys that are neither str nor int")
 
 
 def _check_plain(payload: Any) -> None:
