@@ -89,18 +89,14 @@ class Report:
         return "\n".join(lines).rstrip()
 
 
-def examine(render_seconds: float = _RENDER_SECONDS) -> Report:
-    """Looks at everything that training and planning need, and tries it.
-
-    Args:
-      render_seconds: how long the rendering test, a process of its own, may take.
-    """
+def examine() -> Report:
+    """Looks at everything that training and planning need, and tries it."""
     report = Report()
     _guard(report, "machine", _examine_machine)
     _guard(report, "torch", _examine_torch)
     _guard(report, "extension", _examine_extension)
     _guard(report, "packages", _examine_packages)
-    _guard(report, "rendering", lambda report: _examine_rendering(report, render_seconds))
+    _guard(report, "rendering", _examine_rendering)
     return report
 
 
@@ -240,14 +236,14 @@ def _examine_packages(report: Report) -> None:
             report.problems.append(Problem(f"{broken} cannot be used", fix))
 
 
-def _examine_rendering(report: Report, seconds: float) -> None:
+def _examine_rendering(report: Report) -> None:
     names = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID")
     given = [f"{name}={os.environ[name]!r}" for name in names if name in os.environ]
     settings = f" ({', '.join(given)})" if given else ""
     if missing_packages() & {"gymnasium", "dm_control", "mujoco", "OpenGL"}:
         report.facts.append(("rendering", "not tried: packages are missing"))
         return
-    found = render_test(seconds)
+    found = render_test()
     if "error" in found:
         what, fix = str(found["error"]), str(found["fix"])
         report.facts.append(("rendering", f"FAILED{settings}: {what}"))

@@ -30,7 +30,7 @@ RENDERED = {
 def rendered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """A machine where everything is installed and renders; the test changes what it finds."""
     found = dict(RENDERED)
-    monkeypatch.setattr(doctor, "render_test", lambda seconds: found)
+    monkeypatch.setattr(doctor, "render_test", lambda: found)
     monkeypatch.setattr(doctor, "missing_packages", set)
     monkeypatch.setattr(doctor, "broken_packages", lambda modules, seconds: [])
     monkeypatch.setattr(doctor, "version", lambda name: "3.17.0")
@@ -312,15 +312,14 @@ def test_software_rendering_beside_a_gpu_is_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("program", "finding"),
+    ("program", "finding", "used", "other"),
     [
-        ("import os; os.abort()", "ended by SIGABRT"),
-        ("import os; os.kill(os.getpid(), 40)", "ended by signal 40"),
-        ("import time; time.sleep(600)", "did not end within 1 s"),
-        ("raise RuntimeError('no driver')", "RuntimeError: no driver"),
+        ("import os; os.abort()", "ended by SIGABRT", None, "osmesa"),
+        ("import os; os.kill(os.getpid(), 40)", "ended by signal 40", None, "osmesa"),
+        ("import time; time.sleep(600)", "did not end within 1 s", "egl", "osmesa"),
+        ("raise RuntimeError('no driver')", "RuntimeError: no driver", " OSMesa ", "egl"),
     ],
 )
-@pytest.mark.parametrize(("used", "other"), [(None, "osmesa"), (" OSMesa ", "egl")])
 def test_crash_or_hang_of_the_driver_is_reported_with_the_other_library(
     program: str, finding: str, used: str | None, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
