@@ -56,6 +56,10 @@ def torch_folders() -> Iterator[Path]:
             folders = [place for place in places if place]
             folders += [str(f / ".venv") for f in (process.folder, *process.folder.parents)]
             interpreters += [process.folder / folder / "bin" / "python" for folder in folders]
+            names = [process.variables.get("UV_PYTHON", "")]
+            if "--system" in process.arguments or "UV_SYSTEM_PYTHON" in process.variables:
+                names += ["python3", "python"]
+            interpreters += [process.resolve(name) for name in names]
         for interpreter in interpreters:
             if interpreter is not None and interpreter.is_file():
                 yield from _torch_of(interpreter, process)

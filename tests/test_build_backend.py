@@ -113,7 +113,7 @@ int main(int n, char** a) {
 
 
 def test_uv_is_followed_to_its_environment(tmp_path: Path) -> None:
-    """Active, named or found as `.venv` in the working folder or above it."""
+    """Active, named, found as `.venv` in the working folder or above it, or the system's."""
     uv = make_uv(tmp_path / "tools")
     python = make_venv(tmp_path / "project" / ".venv")
     deep = tmp_path / "project" / "a" / "b"
@@ -128,6 +128,10 @@ def test_uv_is_followed_to_its_environment(tmp_path: Path) -> None:
     assert find(*command, ".", "--", cwd=tmp_path, CONDA_PREFIX="project/.venv").endswith(tail)
     named = find(*command, "--python", "project/.venv", ".", "--", cwd=tmp_path)
     assert named.endswith(tail)
+    assert find(*command, ".", "--", cwd=tmp_path, UV_PYTHON=str(python)).endswith(tail)
+    path = f"{python.parent}:/usr/bin:/bin"
+    assert find(*command, ".", "--", cwd=tmp_path, PATH=path) == ""
+    assert find(*command, "--system", ".", "--", cwd=tmp_path, PATH=path).endswith(tail)
 
 
 def test_a_torch_that_is_too_old_is_refused_by_name(tmp_path: Path) -> None:
