@@ -109,7 +109,7 @@ def _flat(value: Any) -> bool:
 def _pairs(text: bytes) -> tuple[tuple[str, Any], ...]:
     """Names and values in their order; an object within the object would be a tuple as well."""
     try:
-        pairs = json.loads(
+        pairs: Any = json.loads(
             text.decode("ascii"),
             object_pairs_hook=tuple,
             parse_int=lambda raw: int(raw) if len(raw) <= 20 else _float(raw),
@@ -119,13 +119,13 @@ def _pairs(text: bytes) -> tuple[tuple[str, Any], ...]:
     except (ValueError, RecursionError):
         pairs = None
     # Of the strings that JSON has, those with escapes and with DEL are not ours.
-    held = isinstance(pairs, tuple) and all(_flat(value) for _, value in pairs)
-    if not held or b"\\" in text or b"\x7f" in text:
+    ours = b"\\" not in text and b"\x7f" not in text
+    if not ours or not isinstance(pairs, tuple) or not all(_flat(value) for _, value in pairs):
         raise ValueError(
             "settings: expected a flat JSON object of numbers, strings, true, false, null and "
             "lists of numbers"
         )
-    return pairs  # type: ignore[return-value]
+    return pairs
 
 
 def _float(raw: str) -> float:
@@ -138,4 +138,5 @@ def _float(raw: str) -> float:
 def _kind(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    return {str: "a string", list: "a list"}.get(type(value), "a number")
+    kinds: dict[type, str] = {str: "a string", list: "a list"}
+    return kinds.get(type(value), "a number")

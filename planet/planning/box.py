@@ -40,9 +40,9 @@ class Box:
           TypeError, ValueError: see `planet.ops.bounds.check_bounds`.
         """
         lower, upper = (_own(bound) for bound in check_bounds(low, high))
-        devices = [bound.device for bound in (lower, upper) if isinstance(bound, Tensor)]
         # In float64, where sums and differences of float32 numbers neither overflow nor vanish.
-        if devices:
+        if isinstance(lower, Tensor) or isinstance(upper, Tensor):
+            devices = [bound.device for bound in (lower, upper) if isinstance(bound, Tensor)]
             device = max(devices, key=lambda device: device.type != "cpu")
             lower, upper = _to(lower, device), _to(upper, device)
             first, last = (

@@ -166,7 +166,8 @@ class CEMPlanner:
           TypeError, ValueError: a setting, or the backend does not serve the device or precision.
         """
         zeros = weights.input_weight.new_zeros
-        batch = len(torch.atleast_2d(torch.as_tensor(self.box(weights.device).middle)))
+        middle = self.box(weights.device).middle
+        batch = len(middle) if isinstance(middle, Tensor) and middle.dim() == 2 else 1
         latent = LatentState(zeros(batch, weights.belief_size), zeros(batch, weights.state_size))
         replace(self, horizon=1, candidates=self.topk, iterations=1).plan(weights, latent)
 
