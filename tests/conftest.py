@@ -75,7 +75,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """Of random inputs for which a test's bound holds whatever they are."""
+    """Seeds random inputs for which a test's bound holds whatever they are."""
     return int(request.config.option.seed)
 
 

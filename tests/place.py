@@ -100,7 +100,7 @@ class Place:
         return root
 
     def run(self, command: str) -> list[list[str]]:
-        """What a shell calls when the command is pasted into it."""
+        """Pastes the command into a shell; returns what is called."""
         calls = self.folder / "calls"
         calls.write_text("")
         others = {k: v for k, v in os.environ.items() if not k.startswith("PLANET_")}

@@ -1,4 +1,4 @@
-"""What plans run on, as bug reports name it."""
+"""The build and the machine, as bug reports name them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ X86 = ["baseline", "avx2", "avx512", "avx512vnni"]
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the extension says of itself; the test changes it."""
+    """Stands for the extension's own facts; the test changes them."""
     facts: dict[str, Any] = {"isa": "avx512vnni", "isas": X86, "int8": True}
     monkeypatch.setattr("planet.ops.fused._C", SimpleNamespace(build_info=lambda: dict(facts)))
     monkeypatch.setattr("planet.build.extension", SimpleNamespace(path=str))

@@ -45,7 +45,7 @@ def make_venv(folder: Path, version: str | None = "2.13") -> Path:
 
 
 def find(*prefix: str | Path, cwd: Path | None = None, **environment: str) -> str:
-    """What `torch_headers.py` answers when `prefix` starts it: the folder, "" or the error."""
+    """Starts `torch_headers.py` by `prefix`; its answer: the folder, "" or the error."""
     command = [*SHELL, *prefix, BASE, BACKEND / "torch_headers.py"]
     done = subprocess.run(
         command, cwd=cwd, env={"PATH": "/usr/bin:/bin", **environment},
@@ -159,7 +159,7 @@ def test_a_wrong_override_is_refused(tmp_path: Path) -> None:
 
 
 def check_system(**environment: str) -> str:
-    """What the check of the system says, in a process with these variables alone."""
+    """Checks the system in a process with these variables alone; what is said."""
     code = "import system\ntry: system.check_system()\nexcept RuntimeError as error: print(error)"
     done = subprocess.run(
         [BASE, "-c", code], env={"PYTHONPATH": str(BACKEND), **environment},

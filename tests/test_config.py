@@ -99,7 +99,7 @@ def episode(config: Config, tmp_path: Path) -> list[object]:
 
 
 def renderer(config: Config, tmp_path: Path) -> dict[str, Any]:
-    """What the control suite's environment is made with; its pixels are tests/envs' matter."""
+    """Settings that the control suite's environment is made with; tests/envs looks at pixels."""
     from planet.envs import make
 
     given: dict[str, Any] = {}
@@ -233,7 +233,7 @@ def run(config: Config, tmp_path: Path) -> list[object]:
 
 
 def batches(config: Config, tmp_path: Path) -> list[object]:
-    """What training draws after several episodes with visible numbers were added."""
+    """Draws as training does, after several episodes with visible numbers were added."""
     trainer = Trainer(config, tmp_path, FakeEnvironment(8))
     drawn: list[torch.Tensor] = []
     for index in range(6):

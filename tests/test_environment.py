@@ -70,7 +70,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def installs(calls: list[str]) -> list[str]:
-    """What pip was told to install."""
+    """Lists what pip was told to install."""
     return [c.split("install -q ")[1] for c in calls if c.startswith("-m pip install")]
 
 

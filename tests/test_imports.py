@@ -1,4 +1,4 @@
-"""What imports what: light imports for users of the planner, and the directions of ARCHITECTURE."""
+"""Imports: light ones for users of the planner, and the directions of the architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What measurements are read with."""
+"""Facts of the machine that measurements are read with."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def run_in(folder: Path, *arguments: str, typed: str | None = None) -> str:
 
 @needs_extra
 def test_the_examples_run_as_a_script(clone: Path) -> None:
-    """Of the source folder itself, with the installed extension."""
+    """Runs the source folder itself, with the installed extension."""
     where = "import planet.build as b; print(b.__file__, b.extension_path())"
     (clone / "example.py").write_text("\n".join([*PYTHON, where]), encoding="utf-8")
     output = run_in(clone, "example.py")

@@ -83,7 +83,7 @@ def changed(content: bytes, **values: object) -> bytes:
 
 
 def reason_of(content: bytes, folder: Path) -> str:
-    """What Python's reader says, without the name of the file; "ok" if it accepts."""
+    """Asks Python's reader; its reason without the name of the file, "ok" if it accepts."""
     path = folder / "mutant"
     path.write_bytes(content)
     try:

@@ -31,7 +31,7 @@ def run(script: str, *arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the quick sizes, on one thread: the table, and then the sweep into the same file."""
+    """Runs the quick sizes on one thread: the table, and then the sweep into the same file."""
     path = tmp_path_factory.mktemp("bench") / "cem.json"
     arguments = ("--quick", "--threads", 1, "--no-compile", "--output", path)
     assert "fp32 against the baseline" in run("bench_cem.py", "--table", *arguments)

@@ -1,4 +1,4 @@
-"""What the kernels compiled per instruction set may lend to the rest of the program: nothing.
+"""Kernels compiled per instruction set lend nothing to the rest of the program.
 
 A function template compiled for AVX-512 and emitted as a weak symbol may be the copy that the
 linker keeps for everybody; an older processor then stops at an illegal instruction. So the objects

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Damage = Callable[[Path, Path, random.Random], None]
-"""Of a file, given the same file of another run (which may be missing)."""
+"""Damages a file, given the same file of another run (which may be missing)."""
 
 
 def damage(directory: Path, other: Path, generator: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of the compiled core share."""
+"""Shared by the tests of the compiled core."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from planet.ops import fused
 
 
 class MallInfo(ctypes.Structure):
-    """What glibc says of its allocator: bytes lent to the program by heaps, and by mmap."""
+    """Figures of glibc's allocator: bytes lent to the program by heaps, and by mmap."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -41,7 +41,7 @@ pytestmark = [
 
 
 def lent_bytes() -> int:
-    """What is allocated and not yet freed: a count, which no other program changes."""
+    """Counts what is allocated and not yet freed, which no other program changes."""
     gc.collect()
     info = MALLINFO()  # type: ignore[misc]
     small = 64 * sys.getallocatedblocks()  # Python's own heap, about so much each

@@ -1,4 +1,4 @@
-"""What the compiled core promises bit for bit: threads, batches and runs change nothing."""
+"""Bit for bit: threads, batches and runs change nothing in the compiled core."""
 
 from __future__ import annotations
 

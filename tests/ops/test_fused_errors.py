@@ -1,4 +1,4 @@
-"""What the compiled core refuses, and the words it uses."""
+"""Refusals of the compiled core, and their words."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_no_noise_follows_the_prior_mean(ops: ModuleType, sizes: Sizes) -> None:
 
 
 def sampling_weights(**values: Tensor | str | float) -> RolloutWeights:
-    """Of a model of zeros, but for `values`; its reward is the sum of the two states."""
+    """Makes a model of zeros, but for `values`; its reward is the sum of the two states."""
     tensors = {
         name: torch.zeros_like(value)
         for name, value in vars(make_weights(Sizes(2, 2, 1, 2, ()))).items()

@@ -81,7 +81,7 @@ GOOD: dict[str, dict[str, Any]] = {
 
 
 def sequence_errors(name: str, layout: str, shape: list[int]) -> list[Any]:
-    """What every float32 tensor argument refuses."""
+    """Lists what every float32 tensor argument refuses."""
     rest = shape[1:]
     return [
         ({name: [0.0]}, TypeError, f"{name}: expected a tensor {layout}, got list"),

@@ -98,7 +98,7 @@ def answer(
 
 
 class Alarm(Exception):
-    """What the handlers of these tests raise."""
+    """Raised by the handlers of these tests."""
 
 
 @contextmanager

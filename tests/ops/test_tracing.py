@@ -114,7 +114,7 @@ def make_copy(weights: RolloutWeights) -> tuple[RolloutWeights]:
 
 
 def real(weights: RolloutWeights) -> None:
-    """What is kept with a snapshot is what was packed, not what was traced."""
+    """Checks that a snapshot keeps what was packed, not what was traced."""
     assert all(type(kept) is Tensor for kept in weights._cache.values())
 
 

@@ -145,7 +145,7 @@ def test_a_plan_reaches_a_goal_anywhere_in_its_box(
 
 
 def test_the_first_candidates_fill_the_box(make_planner: Callable[..., CEMPlanner]) -> None:
-    """Of a dimension's uniform elites, mean and stddev are those of the clipped distribution."""
+    """Mean and stddev of a dimension's uniform elites are those of the clipped distribution."""
     low, high = torch.tensor([[10.0, -4.0], [0.0, 3.0]]), torch.tensor([[20.0, 4.0], [2.0, 3.0]])
     middle, half = (low + high) / 2, (high - low) / 2
     mean, stddev = (

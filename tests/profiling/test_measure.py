@@ -1,4 +1,4 @@
-"""What is timed: every planner at every step, on the same latents, by turns."""
+"""Timing: every planner at every step, on the same latents, by turns."""
 
 from __future__ import annotations
 

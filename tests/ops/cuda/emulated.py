@@ -29,7 +29,7 @@ _STREAM = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
 
 
 def missing() -> str | None:
-    """What it takes to build and is not there."""
+    """Names what it takes to build and is not there."""
     if not (ROOT / "csrc" / "cuda").is_dir():
         return "no source tree"
     return "no C++ compiler" if COMPILER is None else "no cmake" if CMAKE is None else None

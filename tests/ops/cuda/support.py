@@ -1,4 +1,4 @@
-"""What the tests of the CUDA path share."""
+"""Shared by the tests of the CUDA path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TENSORS = ("action", "mean", "stddev", "best_return")
 
 
 def why_no_gpu() -> str | None:
-    """What a GPU's tests lack here."""
+    """Says what a GPU's tests lack here."""
     if fused._C is None:
         return "the compiled core is not built"
     if not torch.cuda.is_available():

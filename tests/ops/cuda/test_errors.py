@@ -1,4 +1,4 @@
-"""What the CUDA path refuses, word for word."""
+"""Refusals of the CUDA path, word for word."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_fp32_plans_are_those_of_float64(device: Device, variant: str, seed: int
 
 
 def plan_loss(problem: Problem, value: Tensor, best: Tensor, horizon: int) -> float:
-    """What a plan returns less than the best one, over that return or what is there to be won.
+    """Returns a plan's loss against the best one, over that return or what is there to be won.
 
     A return may be almost 0; the stddev of random plans' returns is the scale of a problem.
     """
