@@ -126,7 +126,9 @@ class Machine:
         if source == "clone":
             if not (ROOT / ".git").exists():
                 raise CannotTry("this folder is no git clone")
-            self.run("git", "-c", "safe.directory=*", "clone", "-q", str(ROOT), str(folder))
+            # Without links: the clone's files become another user's.
+            self.run("git", "-c", "safe.directory=*", "clone", "-q", "--no-hardlinks",
+                     str(ROOT), str(folder))  # fmt: skip
             return
         folder.mkdir(parents=True)
         archive = self._archive or self._pack()
