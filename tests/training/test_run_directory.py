@@ -27,11 +27,6 @@ NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
 
 @pytest.fixture(scope="module")
-def whole(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
-    return finished(tiny, tmp_path_factory.mktemp("whole"))
-
-
-@pytest.fixture(scope="module")
 def halfway(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stopped after 4 of 5 episodes; tests copy it."""
     directory = tmp_path_factory.mktemp("halfway")
