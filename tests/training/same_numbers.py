@@ -20,9 +20,6 @@ from toy_runs import finished, timeless
 from planet.config import Config
 from planet.replay import read_episode
 
-ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
-"""Variables that PyTorch and MKL read when they are loaded."""
-
 # Every term of the loss, every schedule and every source of random numbers takes part.
 CONFIG = replace(
     TINY,

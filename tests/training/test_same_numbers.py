@@ -22,13 +22,12 @@ import torch
 
 HERE = Path(__file__).parent
 STORED = HERE.parent / "golden" / "training.json"
+ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
+"""Variables that PyTorch and MKL read when they are loaded."""
 
 
 def numbers(directory: Path) -> dict[str, Any]:
     """Of the run, in a process of its own: what computes is chosen when PyTorch is loaded."""
-    sys.path[:0] = [str(HERE), str(HERE.parent)]
-    from same_numbers import ENVIRONMENT
-
     path = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, sys.path)])
     done = subprocess.run(
         [sys.executable, str(HERE / "same_numbers.py"), str(directory / "run")],
