@@ -20,8 +20,9 @@ from planet.build import build_info
 from planet.latent import Gaussian, LatentState
 from planet.models import WorldModel
 from planet.noise import Noise, row_seeds
-from planet.ops.results import Plan, Refit
+from planet.ops.results import Refit
 from planet.planning import CEMPlanner
+from planet.protocols import Plan
 from planet.weights import RolloutWeights
 
 __version__ = "0.1.0"

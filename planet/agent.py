@@ -17,8 +17,8 @@ from planet.models import WorldModel
 from planet.noise import check_seed, mix_seed, row_seeds
 from planet.ops.bounds import float32_values
 from planet.ops.checks import check_latent
-from planet.ops.results import Plan
 from planet.planning import CEMPlanner
+from planet.protocols import Plan
 from planet.scalars import check_int, check_not_negative, whole_number
 from planet.weights import RolloutWeights
 
@@ -140,7 +140,7 @@ class Agent:
         self._episode_seeds = [mix_seed(s, 0) for s in self._row_seeds]
         self._steps = [0] * batch_size
         with torch.no_grad():
-            self._latent = model.rssm.initial(batch_size)
+            self._latent = model.initial(batch_size)
         self._action = _zeros(batch_size, model.action_size)
 
     def act(self, observation: npt.NDArray[np.uint8], explore: bool = False) -> Array:

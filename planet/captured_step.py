@@ -26,8 +26,8 @@ from planet.control_step import ControlStep, StepInputs, StepOutcome, read_repor
 from planet.graphs import Graph, capture, on_device
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.ops.results import Plan
 from planet.planning import CEMPlanner
+from planet.protocols import Plan
 from planet.weights import RolloutWeights
 
 _ALIGNMENT = 256  # bytes, as of tensors of their own: which kernel a product takes depends on it

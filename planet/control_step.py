@@ -16,8 +16,8 @@ from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import STREAM_DITHER, STREAM_EXPLORATION, STREAM_POSTERIOR
 from planet.ops import draws
-from planet.ops.results import Plan
 from planet.planning import CEMPlanner
+from planet.protocols import Plan
 from planet.short_repr import short_repr
 from planet.weights import RolloutWeights
 
@@ -96,7 +96,7 @@ class ControlStep:
         dither = draws.uniforms(seeds, shape[1:].numel(), 1, stream=STREAM_DITHER).reshape(shape)
         noise = draws.normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
         embedding = model.embed(model.images(inputs.frames, dither))
-        return model.rssm.filter(latent, inputs.action, embedding, noise)
+        return model.filter(latent, inputs.action, embedding, noise)
 
     @torch.no_grad()
     def plan(self, latent: LatentState, seeds: Tensor) -> Plan:

@@ -51,3 +51,20 @@ class Gaussian:
     def sample(self, noise: Tensor) -> Tensor:
         """Reparametrised sample `mean + stddev * noise` from standard normal `noise` [..., S]."""
         return self.mean + self.stddev * noise
+
+
+def kl_divergence(left: Gaussian, right: Gaussian) -> Tensor:
+    """KL(left || right) of diagonal Gaussians, summed over the last dimension, in nats.
+
+    sum_i ln(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2.
+
+    Args:
+      left: over [..., S].
+      right: over [..., S].
+
+    Returns:
+      [...].
+    """
+    ratio = (left.stddev / right.stddev).square()
+    error = ((left.mean - right.mean) / right.stddev).square()
+    return 0.5 * (ratio + error - 1.0 - torch.log(ratio)).sum(dim=-1)

@@ -24,7 +24,7 @@ from planet.models import WorldModel
 from planet.models.pixels import preprocess
 from planet.noise import row_seeds
 from planet.planning import CEMPlanner
-from planet.replay import Chunk
+from planet.protocols import Chunk
 from planet.training.learner import Learner
 from planet.training.loss import sequence_loss
 
@@ -486,7 +486,7 @@ def test_a_row_that_is_not_finite_can_be_restarted() -> None:
 
 def test_an_assigned_latent_is_checked() -> None:
     agent = make_agent()
-    good = agent.world_model.rssm.initial(2)
+    good = agent.world_model.initial(2)
     with pytest.raises(RuntimeError, match="call reset"):
         agent.latent = good
     agent.reset(batch_size=2)
@@ -607,7 +607,7 @@ def test_agent_plans_with_new_weights_only_after_a_snapshot() -> None:
 
     before = first_action()
     with torch.no_grad():
-        for weight in (*model.reward.weights, *model.reward.biases):
+        for weight in (*model.reward_model.weights, *model.reward_model.biases):
             weight.mul_(-3.0)
     assert first_action() == before
     agent.update_weights()

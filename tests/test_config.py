@@ -23,7 +23,8 @@ from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.ops.variants import chosen_variant
 from planet.planning import CEMPlanner
-from planet.replay import Chunk, Episode
+from planet.protocols import Chunk
+from planet.replay import Episode
 from planet.training import schedule
 from planet.training.initial_model import make_world_model
 from planet.training.learner import Learner

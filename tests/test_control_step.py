@@ -170,7 +170,7 @@ def test_a_new_snapshot_is_planned_with(device: str) -> None:
         agent.reset()
         agent.act(frame(0))
         with torch.no_grad():
-            for weight in model.reward.weights:
+            for weight in model.reward_model.weights:
                 weight.mul_(-2.0)
         agent.update_weights()
         agent.act(frame(1))

@@ -79,7 +79,7 @@ from planet.config import ModelConfig
 from planet.models import WorldModel
 model = WorldModel(ModelConfig(encoder_channels=(4,), decoder="mlp"), 2, 8)
 weights = model.rollout_weights()
-latent = model.rssm.initial(1)
+latent = model.initial(1)
 planner = planet.CEMPlanner(2, 8, 1, 2, backend="reference")
 assert planner.plan(weights, latent).iterations == 1
 try:

@@ -140,7 +140,7 @@ def test_parameter_counts(name: str, reward: int) -> None:
     assert count(model.encoder) == ENCODER
     assert count(model.rssm) == TRANSITION + POSTERIOR
     assert count(model.decoder) == DECODER
-    assert count(model.reward) == reward
+    assert count(model.reward_model) == reward
     assert count(model) == ENCODER + TRANSITION + POSTERIOR + DECODER + reward
 
 

@@ -17,8 +17,8 @@ from random_weights import TINY, TINY_SSM, make_problem, make_weights
 import planet
 from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
-from planet.ops.results import Plan
 from planet.planning import CEMPlanner
+from planet.protocols import Plan
 from planet.short_repr import short_repr
 
 ARRAYS = re.compile(r"\b(Tensor|NDArray|Frames|Bound)\b")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from planet.latent import LatentState
 from planet.ops import reference
+from planet.ops.float32 import Float32Model
 from planet.verification import OUTPUTS, Step
 from planet.weights import RolloutWeights
 
@@ -128,12 +129,12 @@ def step_of(weights: RolloutWeights) -> Step:
 
     def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
         latent = LatentState(belief, state)
-        belief, prior = reference._Float32Model(weights).advance(latent, action)
+        belief, prior = Float32Model(weights).transition(latent, action)
         return (
             belief,
             prior.mean,
             prior.stddev,
-            reference._Float32Model(weights).reward(LatentState(belief, prior.mean)),
+            Float32Model(weights).reward(LatentState(belief, prior.mean)),
         )
 
     return step
@@ -196,7 +197,7 @@ def residual(weights: RolloutWeights) -> Step:
     def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
         belief, mean, stddev, _ = step_of(weights)(belief, state, action)
         mean = state + mean
-        model = reference._Float32Model(weights)
+        model = Float32Model(weights)
         return belief, mean, stddev, model.reward(LatentState(belief, mean))
 
     return step
@@ -219,7 +220,7 @@ def reset_before(weights: RolloutWeights) -> Step:
         )
         belief = (1 - update) * new + update * belief
         prior = reference.prior(weights, belief)
-        model = reference._Float32Model(weights)
+        model = Float32Model(weights)
         return belief, prior.mean, prior.stddev, model.reward(LatentState(belief, prior.mean))
 
     return step

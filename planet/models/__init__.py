@@ -3,14 +3,13 @@
 from planet.models.decoder import ConvDecoder, MLPDecoder, make_decoder
 from planet.models.encoder import Encoder
 from planet.models.reward import RewardModel
-from planet.models.rssm import RSSM, Filtered
+from planet.models.rssm import RSSM
 from planet.models.world_model import WorldModel
 
 __all__ = [
     "RSSM",
     "ConvDecoder",
     "Encoder",
-    "Filtered",
     "MLPDecoder",
     "RewardModel",
     "WorldModel",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from planet.config import ModelConfig
-from planet.ops import reference
+from planet.ops.equations import reward
 
 
 class RewardModel(nn.Module):
@@ -37,4 +37,4 @@ class RewardModel(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Predicts rewards [...] of features [..., D+S], per model step."""
-        return reference.reward(features, self.weights, self.biases, self.activation)
+        return reward(features, self.weights, self.biases, self.activation)

@@ -1,8 +1,7 @@
-"""The recurrent state-space model: it owns the parameters, `planet.ops.reference` the equations."""
+"""The recurrent state-space model: it owns the parameters, `planet.ops.equations` the equations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,25 +10,8 @@ from torch import Tensor, nn
 
 from planet.config import ModelConfig
 from planet.latent import Gaussian, LatentState
-from planet.ops import reference
-from planet.short_repr import short_repr
-
-
-@dataclass(frozen=True)
-class Filtered:
-    """A filtered chunk: everything time-major.
-
-    Attributes:
-      latent: posterior samples and their beliefs, [T, B, D] and [T, B, S].
-      prior: p(s_t | h_t) over [T, B, S].
-      posterior: q(s_t | h_t, o_t) over [T, B, S].
-    """
-
-    latent: LatentState
-    prior: Gaussian
-    posterior: Gaussian
-
-    __repr__ = short_repr
+from planet.ops.equations import activate, gaussian_head, next_belief, prior
+from planet.protocols import Filtered
 
 
 class RSSM(nn.Module):
@@ -134,11 +116,16 @@ class RSSM(nn.Module):
           Gaussian over [..., S].
         """
         hidden = self.posterior_hidden(torch.cat([belief, embedding], dim=-1))
-        return self._posterior(reference.activate(hidden, self.activation))
+        return self._posterior(activate(hidden, self.activation))
 
     def _posterior(self, hidden: Tensor) -> Gaussian:
         head = self.posterior_head
-        return reference.gaussian_head(hidden, head.weight, head.bias, self.min_stddev, self.stddev)
+        return gaussian_head(hidden, head.weight, head.bias, self.min_stddev, self.stddev)
+
+    def transition(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
+        """Advances latents by an action; see `planet.protocols.Dynamics`."""
+        belief = next_belief(self, latent, action)
+        return belief, prior(self, belief)
 
     def filter(
         self, latent: LatentState, action: Tensor, embedding: Tensor, noise: Tensor
@@ -154,7 +141,7 @@ class RSSM(nn.Module):
         Returns:
           Latent at t.
         """
-        belief = reference.next_belief(self, latent, action)
+        belief = next_belief(self, latent, action)
         return LatentState(belief, self.posterior(belief, embedding).sample(noise))
 
     def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
@@ -177,8 +164,8 @@ class RSSM(nn.Module):
         latent = self.initial(embedding.shape[1])
         beliefs, states, means, stddevs = [], [], [], []
         for t in range(embedding.shape[0]):
-            belief = reference.next_belief(self, latent, action[t])
-            hidden = reference.activate(share[t] + F.linear(belief, weight_belief), self.activation)
+            belief = next_belief(self, latent, action[t])
+            hidden = activate(share[t] + F.linear(belief, weight_belief), self.activation)
             posterior = self._posterior(hidden)
             latent = LatentState(belief, posterior.sample(noise[t]))
             beliefs.append(belief)
@@ -188,31 +175,6 @@ class RSSM(nn.Module):
         belief = torch.stack(beliefs)
         return Filtered(
             latent=LatentState(belief, torch.stack(states)),
-            prior=reference.prior(self, belief),
+            prior=prior(self, belief),
             posterior=Gaussian(torch.stack(means), torch.stack(stddevs)),
         )
-
-    def imagine(
-        self, latent: LatentState, action: Tensor, noise: Tensor
-    ) -> tuple[LatentState, Gaussian]:
-        """Rolls the prior forward without observations.
-
-        Args:
-          latent: start, belief [B, D], state [B, S].
-          action: [H, B, A].
-          noise: standard normal [H, B, S].
-
-        Returns:
-          Latents [H, B, ...] and the priors they were sampled from.
-        """
-        beliefs, states, means, stddevs = [], [], [], []
-        for t in range(action.shape[0]):
-            belief = reference.next_belief(self, latent, action[t])
-            prior = reference.prior(self, belief)
-            latent = LatentState(belief, prior.sample(noise[t]))
-            beliefs.append(belief)
-            states.append(latent.state)
-            means.append(prior.mean)
-            stddevs.append(prior.stddev)
-        latents = LatentState(torch.stack(beliefs), torch.stack(states))
-        return latents, Gaussian(torch.stack(means), torch.stack(stddevs))

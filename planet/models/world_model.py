@@ -6,17 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from planet.config import ModelConfig
-from planet.latent import LatentState
+from planet.latent import Gaussian, LatentState
 from planet.models.decoder import make_decoder
 from planet.models.encoder import Encoder
 from planet.models.pixels import preprocess
 from planet.models.reward import RewardModel
 from planet.models.rssm import RSSM
+from planet.protocols import Filtered
 from planet.weights import RolloutWeights
 
 
 class WorldModel(nn.Module):
-    """Everything that is learned (Hafner et al., ICML 2019, Section 3).
+    """Holds everything that is learned (Hafner et al., ICML 2019, Section 3).
+
+    It is the `planet.protocols.Dynamics` that training and open-loop videos imagine with.
 
     Args:
       config: sizes and conventions.
@@ -32,7 +35,7 @@ class WorldModel(nn.Module):
         self.encoder = Encoder(config, image_size)
         self.rssm = RSSM(config, action_size, self.encoder.embedding_size)
         self.decoder = make_decoder(config, image_size)
-        self.reward = RewardModel(config)
+        self.reward_model = RewardModel(config)
         self._initialise()
 
     @property
@@ -57,10 +60,28 @@ class WorldModel(nn.Module):
         image: Tensor = flat.reshape(*features.shape[:-1], *flat.shape[1:])
         return image
 
-    def predict_reward(self, latent: LatentState) -> Tensor:
-        """Mean rewards [...] of latents, per model step."""
-        predicted: Tensor = self.reward(latent.features)
+    def initial(self, batch: int) -> LatentState:
+        """Returns the zero latent before an episode: belief [B, D], state [B, S]."""
+        return self.rssm.initial(batch)
+
+    def transition(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
+        """Advances latents by an action; see `planet.protocols.Dynamics`."""
+        return self.rssm.transition(latent, action)
+
+    def reward(self, latent: LatentState) -> Tensor:
+        """Predicts mean rewards [...] of latents, per model step."""
+        predicted: Tensor = self.reward_model(latent.features)
         return predicted
+
+    def filter(
+        self, latent: LatentState, action: Tensor, embedding: Tensor, noise: Tensor
+    ) -> LatentState:
+        """Advances latents by an action and an observation; see `RSSM.filter`."""
+        return self.rssm.filter(latent, action, embedding, noise)
+
+    def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
+        """Filters a chunk from the zero latent; see `RSSM.filter_chunk`."""
+        return self.rssm.filter_chunk(embedding, action, noise)
 
     def rollout_weights(self) -> RolloutWeights:
         """A frozen copy of what the planner needs; later training does not change it."""
@@ -76,8 +97,8 @@ class WorldModel(nn.Module):
             prior_hidden_bias=rssm.prior_hidden_bias,
             prior_weight=rssm.prior_weight,
             prior_bias=rssm.prior_bias,
-            reward_weights=self.reward.weights,
-            reward_biases=self.reward.biases,
+            reward_weights=self.reward_model.weights,
+            reward_biases=self.reward_model.biases,
             activation=rssm.activation,
             stddev=rssm.stddev,
             min_stddev=rssm.min_stddev,

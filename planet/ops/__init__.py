@@ -6,8 +6,9 @@ from types import ModuleType
 
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, reference
-from planet.ops.results import Plan, Refit
+from planet.ops.results import Refit
 from planet.ops.variants import cuda_variant
+from planet.protocols import Plan
 
 BACKENDS: dict[str, ModuleType] = {"reference": reference, "fused": fused}
 

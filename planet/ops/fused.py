@@ -30,7 +30,8 @@ from planet.ops import extension
 from planet.ops.bounds import Bound
 from planet.ops.checks import SPREADS, check_cem_plan, check_refit, check_rollout
 from planet.ops.kernels import CpuKernels, CudaKernels
-from planet.ops.results import Plan, Refit
+from planet.ops.results import Refit
+from planet.protocols import Plan
 from planet.weights import RolloutWeights
 
 _C: Any = extension.module

@@ -62,8 +62,8 @@ class HalfModel:
         self._reward = [self._layer(weight) for weight in weights.reward_weights[:-1]]
         self.outside = torch.zeros((), dtype=torch.bool, device=weights.device)
 
-    def advance(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
-        """Belief [B, J, D] and prior over the state [B, J, S] after an action [B, J, A]."""
+    def transition(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
+        """Returns belief [..., D] and prior over the state [..., S] after an action [..., A]."""
         weights, belief = self._weights, latent.belief
         x = self._linear(self._input, torch.cat([latent.state, action], dim=-1), weights.input_bias)
         source = activate(x, weights.activation)
@@ -75,7 +75,7 @@ class HalfModel:
         return belief, gaussian(output, weights.min_stddev, weights.stddev)
 
     def reward(self, latent: LatentState) -> Tensor:
-        """Mean reward [B, J] of latents, per model step."""
+        """Predicts mean rewards [...] of latents, per model step."""
         weights, x = self._weights, latent.features
         for layer, bias in zip(self._reward, weights.reward_biases[:-1], strict=True):
             x = activate(self._linear(layer, x, bias), weights.activation)

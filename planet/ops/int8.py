@@ -56,8 +56,8 @@ class Int8Model:
             self._reward_state = quantise_weight(first[:, belief:])
         self._reward_hidden = [quantise_weight(w) for w in weights.reward_weights[1:-1]]
 
-    def advance(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
-        """Belief [B, J, D] and prior over the state [B, J, S] after an action [B, J, A]."""
+    def transition(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
+        """Returns belief [..., D] and prior over the state [..., S] after an action [..., A]."""
         weights = self._weights
         x = F.linear(action, self._input_action, weights.input_bias)
         x = x + product(self._input_state, quantise_signed(latent.state))
@@ -73,7 +73,7 @@ class Int8Model:
         return belief, gaussian(output, weights.min_stddev, weights.stddev)
 
     def reward(self, latent: LatentState) -> Tensor:
-        """Mean reward [B, J] of latents, per model step."""
+        """Predicts mean rewards [...] of latents, per model step."""
         weights = self._weights
         x, biases = latent.features, weights.reward_biases
         if len(biases) > 1:

@@ -8,13 +8,11 @@ equations that training uses too (`planet.ops.equations`); other precisions repl
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from planet.latent import Gaussian, LatentState
+from planet.latent import LatentState
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, normals, resolve_seeds
 from planet.ops.bounds import Bound
 from planet.ops.checks import check_cem_plan, check_refit, check_rollout
@@ -22,15 +20,15 @@ from planet.ops.equations import (
     activate,
     gaussian_head,
     gru_cell,
-    input_layer,
     next_belief,
     prior,
     reward,
 )
+from planet.ops.float32 import Float32Model
 from planet.ops.half import HalfModel
 from planet.ops.int8 import Int8Model
-from planet.ops.results import Plan, Refit
-from planet.parameters import RecurrentParameters
+from planet.ops.results import Refit
+from planet.protocols import Dynamics, Plan
 from planet.weights import RolloutWeights
 
 __all__ = [
@@ -99,36 +97,16 @@ def _returns(
     if precision == "int8":
         return _sum_rewards(Int8Model(weights), *rollout)
     if precision == "fp32":
-        return _sum_rewards(_Float32Model(weights), *rollout)
+        return _sum_rewards(Float32Model(weights), *rollout)
     half = HalfModel(weights, precision)
     returns = _sum_rewards(half, *rollout)
     if half.outside.any():
-        returns = torch.where(half.outside, _sum_rewards(_Float32Model(weights), *rollout), returns)
+        returns = torch.where(half.outside, _sum_rewards(Float32Model(weights), *rollout), returns)
     return returns
 
 
-@dataclass(frozen=True)
-class _Float32Model:
-    """The model as it was trained; those of other precisions have the same two methods."""
-
-    weights: RolloutWeights
-
-    def advance(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
-        """Belief [B, J, D] and prior over the state [B, J, S] after an action [B, J, A]."""
-        if self.weights.transition == "ssm":
-            x = input_layer(self.weights, latent.state, action)
-            return latent.belief, prior(self.weights, x)
-        belief = next_belief(cast(RecurrentParameters, self.weights), latent, action)
-        return belief, prior(self.weights, belief)
-
-    def reward(self, latent: LatentState) -> Tensor:
-        """Mean reward [B, J] of latents, per model step."""
-        layers = self.weights.reward_weights, self.weights.reward_biases
-        return reward(latent.features, *layers, self.weights.activation)
-
-
 def _sum_rewards(
-    model: _Float32Model | Int8Model | HalfModel,
+    dynamics: Dynamics,
     here: LatentState,
     actions: Tensor,
     noise: Noise | Tensor | None,
@@ -139,7 +117,7 @@ def _sum_rewards(
     total = actions.new_zeros(batch, candidates)
     weight = 1.0
     for t in range(horizon):
-        belief, gaussian = model.advance(here, actions[t])
+        belief, gaussian = dynamics.transition(here, actions[t])
         if isinstance(noise, Noise):
             assert seeds is not None
             draw = normals(
@@ -155,7 +133,7 @@ def _sum_rewards(
         else:
             state = gaussian.mean if noise is None else gaussian.sample(noise[t])
         here = LatentState(belief, state)
-        total = total + weight * model.reward(here)
+        total = total + weight * dynamics.reward(here)
         weight *= discount
     return total
 

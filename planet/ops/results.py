@@ -1,4 +1,4 @@
-"""What the ops return."""
+"""What `refit` returns."""
 
 from __future__ import annotations
 
@@ -26,32 +26,3 @@ class Refit:
     best: Tensor
 
     __repr__ = short_repr
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The outcome of the cross-entropy method.
-
-    A plan from a latent or weights whose returns are NaN or infinite looks like any other: the
-    action lies in its box. `finite` tells them apart, at the cost of a look at the tensors.
-
-    Attributes:
-      action: the first action of the plan, `mean[0]`, [B, A].
-      mean: [H, B, A].
-      stddev: [H, B, A].
-      best_return: largest return of the last iteration, [B], in environment reward units.
-      iterations: how many iterations were run.
-    """
-
-    action: Tensor
-    mean: Tensor
-    stddev: Tensor
-    best_return: Tensor
-    iterations: int
-
-    __repr__ = short_repr
-
-    @property
-    def finite(self) -> Tensor:
-        """Whether mean and best return are finite, per problem: bool [B], on the plan's device."""
-        return self.mean.isfinite().all(dim=-1).all(dim=0) & self.best_return.isfinite()

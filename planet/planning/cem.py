@@ -14,10 +14,10 @@ from planet.latent import LatentState
 from planet.ops import backend
 from planet.ops.bounds import Bound, CheckedBound
 from planet.ops.checks import MAX_HORIZON, check_start
-from planet.ops.results import Plan
 from planet.ops.tracing import may_be_kept
 from planet.ops.variants import check_variant, chosen_variant, cuda_variant
 from planet.planning.box import Box
+from planet.protocols import Plan
 from planet.scalars import check_int, check_not_negative
 from planet.short_repr import short_repr
 from planet.weights import RolloutWeights

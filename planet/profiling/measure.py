@@ -16,11 +16,11 @@ import torch
 from planet.agent import Agent
 from planet.latent import LatentState
 from planet.machine import machine_facts
-from planet.ops.results import Plan
 from planet.planning import CEMPlanner
 from planet.profiling.facts import compute_facts, plan_facts, run_facts
 from planet.profiling.latency import Stage
 from planet.profiling.result import Comparison, Profile
+from planet.protocols import Plan
 from planet.training.run import Run
 from planet.weights import RolloutWeights
 

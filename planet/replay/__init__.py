@@ -1,4 +1,4 @@
-"""Episodes on disk and the chunks that training reads from them."""
+"""Episodes on disk, and sampling from them."""
 
 from planet.replay.buffer import (
     SAMPLING,
@@ -7,7 +7,6 @@ from planet.replay.buffer import (
     episode_index,
     episode_name,
 )
-from planet.replay.chunk import Chunk
 from planet.replay.episode import Episode
 from planet.replay.episode_file import (
     CorruptEpisodeError,
@@ -21,7 +20,6 @@ from planet.replay.episode_file import (
 
 __all__ = [
     "SAMPLING",
-    "Chunk",
     "CorruptEpisodeError",
     "Episode",
     "EpisodeInfo",

@@ -14,7 +14,7 @@ import torch
 
 from planet.atomic import make_directory
 from planet.listing import listed
-from planet.replay.chunk import Chunk
+from planet.protocols import Chunk
 from planet.replay.episode import Episode
 from planet.replay.episode_file import (
     CorruptEpisodeError,

@@ -14,7 +14,7 @@ from planet.config import TrainConfig
 from planet.listing import listed
 from planet.models import WorldModel
 from planet.noise import mix_seed
-from planet.replay import Chunk
+from planet.protocols import Chunk
 from planet.training.loss import LossTerms, sequence_loss
 
 

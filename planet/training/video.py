@@ -26,6 +26,7 @@ from planet.atomic import atomic_write
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.models.pixels import postprocess
+from planet.ops.dynamics import imagine
 from planet.replay import Episode
 from planet.short_repr import short_repr
 
@@ -86,13 +87,13 @@ def imagine_episode(
          for o in torch.split(observation, 64)]
     )  # fmt: skip
     no_noise = torch.zeros(frames, 1, states, device=device, dtype=torch.float32)
-    filtered = model.rssm.filter_chunk(embedding[:, None], action, no_noise).latent
+    filtered = model.filter_chunk(embedding[:, None], action, no_noise).latent
     belief, state = filtered.belief.clone(), filtered.state.clone()
     ahead = np.zeros(frames, np.int64)
     for first in range(context, frames, length):
         last = min(first - context + length, frames)
         start = LatentState(filtered.belief[first - 1], filtered.state[first - 1])
-        latents, _ = model.rssm.imagine(start, action[first:last], no_noise[first:last])
+        latents, _ = imagine(model, start, action[first:last], no_noise[first:last])
         belief[first:last], state[first:last] = latents.belief, latents.state
         ahead[first:last] = np.arange(1, last - first + 1)
     return Imagined(_decode(model, filtered), _decode(model, LatentState(belief, state)), ahead)

@@ -11,6 +11,7 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.models import RSSM, WorldModel
 from planet.ops import reference
+from planet.ops.dynamics import imagine
 
 T, B, S, D, A, E = 6, 3, 3, 5, 2, 6
 MakeModel = Callable[..., WorldModel]
@@ -127,7 +128,7 @@ def test_first_index_starts_from_the_zero_latent(rssm: RSSM) -> None:
 def test_imagine_equals_a_loop_over_the_prior(rssm: RSSM) -> None:
     _, action, noise = inputs()
     start = LatentState(torch.ones(B, D), torch.ones(B, S))
-    latents, priors = rssm.imagine(start, action, noise)
+    latents, priors = imagine(rssm, start, action, noise)
     latent = start
     for t in range(T):
         belief = reference.next_belief(rssm, latent, action[t])

@@ -14,6 +14,7 @@ from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import STREAM_STATE, Noise, normals, row_seeds
 from planet.ops import reference
+from planet.ops.dynamics import imagine
 from planet.planning import CEMPlanner
 
 H, B, J, S, D, A = 5, 2, 4, 3, 5, 2
@@ -82,7 +83,7 @@ def test_embed_and_decode_keep_leading_dimensions(make_model: MakeModel) -> None
     decoded = model.decode(latent)
     assert decoded.shape == (4, 3, 3, 8, 8)
     torch.testing.assert_close(decoded[1, 2], model.decoder(latent.features[1, 2][None])[0])
-    assert model.predict_reward(latent).shape == (4, 3)
+    assert model.reward(latent).shape == (4, 3)
 
 
 def test_images_use_the_bit_depth_of_the_settings(make_model: MakeModel) -> None:
@@ -94,10 +95,10 @@ def test_images_use_the_bit_depth_of_the_settings(make_model: MakeModel) -> None
 def test_features_are_belief_then_state(make_model: MakeModel) -> None:
     model = make_model(reward_layers=0)
     with torch.no_grad():
-        model.reward.layers[0].weight.copy_(torch.tensor([[1.0] * D + [0.0] * S]))  # type: ignore[union-attr,operator]
-        model.reward.layers[0].bias.zero_()  # type: ignore[union-attr,operator]
+        model.reward_model.layers[0].weight.copy_(torch.tensor([[1.0] * D + [0.0] * S]))  # type: ignore[union-attr,operator]
+        model.reward_model.layers[0].bias.zero_()  # type: ignore[union-attr,operator]
     latent = LatentState(torch.full((1, D), 2.0), torch.full((1, S), 100.0))
-    assert model.predict_reward(latent).item() == 2.0 * D
+    assert model.reward(latent).item() == 2.0 * D
 
 
 # ---- The planner's snapshot --------------------------------------------------------------------
@@ -154,8 +155,8 @@ def test_rollout_with_the_snapshot_equals_imagination(
     )
     returns = reference.rollout_returns(model.rollout_weights(), start, actions, noise)
     for j in range(J):
-        latents, _ = model.rssm.imagine(start, actions[:, :, j], noise[:, :, j])
-        expected = model.predict_reward(latents).sum(dim=0)
+        latents, _ = imagine(model, start, actions[:, :, j], noise[:, :, j])
+        expected = model.reward(latents).sum(dim=0)
         torch.testing.assert_close(returns[:, j], expected, rtol=1e-5, atol=1e-5)
 
 
@@ -170,9 +171,9 @@ def test_rollout_with_counter_noise_equals_imagination_with_the_same_normals(
     draws = [normals(seeds, J, S, stream=STREAM_STATE, time=t, iteration=2) for t in range(H)]
     noise = torch.stack(draws)
     returns = reference.rollout_returns(model.rollout_weights(), start, actions, Noise(9, 2))
-    latents, _ = model.rssm.imagine(start, actions[:, :, 1], noise[:, :, 1])
+    latents, _ = imagine(model, start, actions[:, :, 1], noise[:, :, 1])
     torch.testing.assert_close(
-        returns[:, 1], model.predict_reward(latents).sum(dim=0), rtol=1e-5, atol=1e-5
+        returns[:, 1], model.reward(latents).sum(dim=0), rtol=1e-5, atol=1e-5
     )
 
 

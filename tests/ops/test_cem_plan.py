@@ -18,7 +18,7 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.noise import STREAM_ACTIONS, Noise, normals, row_seeds
 from planet.ops import reference
-from planet.ops.results import Plan
+from planet.protocols import Plan
 
 HORIZON = 5
 SMALL = PRESET_SIZES["small"]

@@ -14,7 +14,7 @@ from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_pr
 from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.ops import fused
-from planet.ops.results import Plan
+from planet.protocols import Plan
 
 pytestmark = needs_extension
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.noise import STREAM_STATE, Noise, normals
 from planet.ops import fused, reference
-from planet.ops.results import Plan, Refit
+from planet.ops.results import Refit
+from planet.protocols import Plan
 
 pytestmark = needs_extension
 

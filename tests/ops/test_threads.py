@@ -20,7 +20,7 @@ from ops.fused_support import needs_extension, threads
 from random_weights import PRESET_SIZES, TINY, Problem, make_problem
 
 from planet.ops import fused
-from planet.ops.results import Plan
+from planet.protocols import Plan
 
 pytestmark = needs_extension
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")

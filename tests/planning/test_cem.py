@@ -20,9 +20,9 @@ from planet.config import PlannerConfig
 from planet.latent import LatentState
 from planet.noise import row_seeds
 from planet.ops import backend
-from planet.ops.results import Plan
 from planet.ops.variants import cuda_variant
 from planet.planning import CEMPlanner
+from planet.protocols import Plan
 from planet.weights import RolloutWeights
 
 SETTINGS: dict[str, Any] = {"horizon": 4, "candidates": 30, "topk": 5, "iterations": 2}

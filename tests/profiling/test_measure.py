@@ -14,9 +14,9 @@ from small_run import train
 
 from planet.config import ModelConfig
 from planet.latent import LatentState
-from planet.ops.results import Plan
 from planet.planning import CEMPlanner
 from planet.profiling import compare_planners, compare_run, compute_facts
+from planet.protocols import Plan
 from planet.random_weights import random_weights
 from planet.training.run import Run, open_run
 from planet.weights import RolloutWeights

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from planet.protocols import Chunk
 from planet.replay import (
-    Chunk,
     CorruptEpisodeError,
     Episode,
     LostEpisodesError,

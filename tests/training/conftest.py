@@ -11,7 +11,7 @@ import torch
 
 from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
 from planet.models import WorldModel
-from planet.replay import Chunk
+from planet.protocols import Chunk
 
 TINY = Config(
     environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=4),

@@ -12,7 +12,7 @@ import torch
 from planet.checkpoint import load_checkpoint, save_checkpoint
 from planet.config import TrainConfig
 from planet.models import WorldModel
-from planet.replay import Chunk
+from planet.protocols import Chunk
 from planet.training.learner import Learner, NonFiniteError
 
 MakeModel = Callable[..., WorldModel]
@@ -152,7 +152,7 @@ POISONS = {
     "infinite reward": (infinite_reward, "reward"),
     "action of NaN": (nan_action, "image, reward, divergence, kl, global_prior"),
     "parameter of the decoder": (nan_parameter("decoder.layers.0.weight"), "image"),
-    "parameter of the reward head": (nan_parameter("reward.layers.0.bias"), "reward"),
+    "parameter of the reward head": (nan_parameter("reward_model.layers.0.bias"), "reward"),
     "parameter of the prior": (nan_parameter("rssm.prior_head.bias"), "divergence, kl"),
     "gradient": (nan_gradient, "gradient of rssm.gru.weight_hh"),
 }

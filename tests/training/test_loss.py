@@ -13,11 +13,11 @@ from torch.distributions import Normal
 from torch.distributions import kl_divergence as oracle_kl
 
 from planet.config import TrainConfig
-from planet.latent import Gaussian, LatentState
+from planet.latent import Gaussian, LatentState, kl_divergence
 from planet.models import WorldModel
 from planet.ops import reference
-from planet.replay import Chunk
-from planet.training.loss import LossTerms, kl_divergence, sequence_loss
+from planet.protocols import Chunk
+from planet.training.loss import LossTerms, sequence_loss
 
 MakeModel = Callable[..., WorldModel]
 MakeChunk = Callable[..., Chunk]
@@ -70,7 +70,7 @@ def brute_force(model: WorldModel, chunk: Chunk, config: TrainConfig, seed: int 
             latent = LatentState(belief, posterior.mean + posterior.stddev * noise[t, b])
             latents[t, b], posteriors[t, b] = latent, posterior
             image.append(negative_log_probability(model.decode(latent), pixels))
-            predicted = model.predict_reward(latent)
+            predicted = model.reward(latent)
             reward.append(negative_log_probability(predicted, chunk.reward[t, b]))
             kl.append(oracle_kl(normal(posterior), normal(prior)).sum())
             divergence.append(torch.maximum(kl[-1], torch.tensor(config.free_nats)))
@@ -118,7 +118,7 @@ def brute_force_overshooting(
                 target = Gaussian(target.mean.detach(), target.stddev.detach())
                 kl = oracle_kl(normal(target), normal(prior)).sum()
                 kls_of.append(torch.maximum(kl, torch.tensor(config.free_nats)))
-                error = model.predict_reward(latent) - chunk.reward[start + d, b]
+                error = model.reward(latent) - chunk.reward[start + d, b]
                 rewards_of.append(0.5 * error**2)
         kls.append(torch.stack(kls_of).mean())
         rewards.append(torch.stack(rewards_of).mean())

@@ -20,7 +20,8 @@ from toy_runs import changed, make_trainer, timeless, toy
 
 from planet.checkpoint import load_checkpoint
 from planet.config import Config
-from planet.replay import Chunk, ReplayBuffer, read_episode
+from planet.protocols import Chunk
+from planet.replay import ReplayBuffer, read_episode
 from planet.training.action_box import ActionBox
 from planet.training.device import available_device
 from planet.training.initial_model import make_world_model

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.ops import fused
-from planet.ops.results import Plan
+from planet.protocols import Plan
 
 TENSORS = ("action", "mean", "stddev", "best_return")
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from planet.noise import Noise, row_seeds
 from planet.ops import fused
-from planet.ops.results import Plan
 from planet.ops.variants import VARIANTS, cuda_variant
+from planet.protocols import Plan
 
 PRECISIONS = pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 SETTINGS = {"candidates": 200, "topk": 20, "iterations": 2}

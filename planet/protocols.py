@@ -1,0 +1,243 @@
+"""The joints of the house: structural protocols, and the values that cross them.
+
+A class fits a protocol by having its methods; there are no base classes and no registration. Axis
+order is time, batch, candidates, features, with the letters B problems or rows, H horizon, J
+candidates, A action, D belief, S state, T chunk length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from planet.latent import Gaussian, LatentState
+from planet.noise import Noise
+from planet.short_repr import short_repr
+
+# ---- Values --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Holds the outcome of a search.
+
+    A plan from a latent or weights whose returns are NaN or infinite looks like any other: the
+    action lies in its box. `finite` tells them apart, at the cost of a look at the tensors.
+
+    Attributes:
+      action: the first action of the plan, `mean[0]`, [B, A].
+      mean: [H, B, A].
+      stddev: [H, B, A].
+      best_return: largest return of the last iteration, [B], in environment reward units.
+      iterations: how many iterations were run.
+    """
+
+    action: Tensor
+    mean: Tensor
+    stddev: Tensor
+    best_return: Tensor
+    iterations: int
+
+    __repr__ = short_repr
+
+    @property
+    def finite(self) -> Tensor:
+        """Whether mean and best return are finite, per problem: bool [B], on the plan's device."""
+        return self.mean.isfinite().all(dim=-1).all(dim=0) & self.best_return.isfinite()
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """Holds a filtered chunk, time-major.
+
+    Attributes:
+      latent: posterior samples and their beliefs, [T, B, D] and [T, B, S].
+      prior: p(s_t | h_t) over [T, B, S].
+      posterior: q(s_t | h_t, o_t) over [T, B, S].
+    """
+
+    latent: LatentState
+    prior: Gaussian
+    posterior: Gaussian
+
+    __repr__ = short_repr
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Holds B sequences of T consecutive entries, time-major, each from one episode.
+
+    Attributes:
+      observation: uint8 [T, B, h, w, 3] pixels.
+      action: float32 [T, B, A]; action[t] led to observation[t].
+      reward: float32 [T, B]; received together with observation[t].
+    """
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+
+    __repr__ = short_repr
+
+    def to(self, device: torch.device | str) -> Chunk:
+        """Returns the chunk on `device`."""
+        return Chunk(self.observation.to(device), self.action.to(device), self.reward.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """Says what an environment shows and takes.
+
+    Attributes:
+      observation: dtype and shape of every array that an observation has, by name.
+      low: smallest actions, float32 [A].
+      high: largest actions, float32 [A].
+    """
+
+    observation: Mapping[str, tuple[npt.DTypeLike, tuple[int, ...]]]
+    low: npt.NDArray[np.float32]
+    high: npt.NDArray[np.float32]
+
+    __repr__ = short_repr
+
+
+# ---- Models and planners -------------------------------------------------------------------------
+
+
+class Dynamics(Protocol):
+    """Makes imagined steps: a world model, or a snapshot of one in some arithmetic."""
+
+    def transition(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
+        """Advances a latent by an action.
+
+        Args:
+          latent: belief [..., D] and state [..., S] at t-1; D is 0 for a purely stochastic model.
+          action: [..., A], the one that leads from t-1 to t.
+
+        Returns:
+          Belief [..., D] at t, and the prior over the state [..., S] at t.
+        """
+
+    def reward(self, latent: LatentState) -> Tensor:
+        """Predicts mean rewards [...] of latents [..., D], [..., S], per model step."""
+
+
+class Scorer(Protocol):
+    """Scores action sequences from B fixed starts."""
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+
+    @property
+    def low(self) -> Tensor:
+        """Smallest actions [B, A]; low = high fixes an action."""
+
+    @property
+    def high(self) -> Tensor:
+        """Largest actions [B, A]."""
+
+    def returns(self, actions: Tensor, noise: Noise | Tensor | None) -> Tensor:
+        """Scores sequences.
+
+        Args:
+          actions: [H, B, J, A], within the bounds.
+          noise: `Noise`, or standard normals [H, B, J, S], or None; a scorer without noise
+            ignores it.
+
+        Returns:
+          [B, J], in environment reward units; NaN ranks last.
+        """
+
+
+class Planner(Protocol):
+    """Searches action sequences; knows no model, environment or agent, and never changes."""
+
+    @property
+    def horizon(self) -> int:
+        """H, model steps."""
+
+    def plan(
+        self,
+        scorer: Any,
+        seed: int | Tensor = 0,
+        *,
+        warm: Plan | None = None,
+        budget_ms: float | None = None,
+    ) -> Plan:
+        """Plans one action sequence per problem.
+
+        Args:
+          scorer: a `Scorer`; a planner may ask for a narrower kind.
+          seed: int, or int64 tensor [B].
+          warm: an earlier plan, shifted to now.
+          budget_ms: milliseconds that the plan may take.
+        """
+
+
+# ---- Acting and learning -------------------------------------------------------------------------
+
+Observation = Mapping[str, npt.NDArray[Any]]
+"""Arrays by name: [...] of one environment, or [B, ...]."""
+
+
+class Policy(Protocol):
+    """Acts in B environments."""
+
+    def reset(self, seeds: Sequence[int] | int = 0, rows: Sequence[int] | None = None) -> None:
+        """Starts episodes.
+
+        Args:
+          seeds: one per row that starts; an int starts a single row.
+          rows: restart only these, the others go on; None starts all anew.
+        """
+
+    def act(self, observation: Observation, explore: bool = False) -> npt.NDArray[np.float32]:
+        """Returns the action to execute, float32 [A], or [B, A] for observations of B rows.
+
+        Args:
+          observation: the newest arrays.
+          explore: whether to act as while collecting.
+        """
+
+    def executed(self, action: npt.NDArray[np.float32]) -> None:
+        """Says which action was really executed after the last `act`, [A] or [B, A]."""
+
+
+class Replay(Protocol):
+    """Draws pieces of experience."""
+
+    def sample(self, batch_size: int, length: int, generator: np.random.Generator) -> Chunk:
+        """Draws `batch_size` sequences of `length` entries; the generator alone decides which."""
+
+
+class Learner(Protocol):
+    """Turns replay into better policies; the one thing that a system must bring.
+
+    Attributes:
+      updates: made so far.
+    """
+
+    updates: int
+
+    def update(self, replay: Replay) -> Mapping[str, Tensor]:
+        """Makes one update; its random draws derive from (seed of the run, `updates`).
+
+        Returns:
+          Metrics, 0-d tensors on the learner's device.
+        """
+
+    def policy(self, episodes: int) -> Policy:
+        """Returns what acts after so many episodes; it is valid until the next call."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint must keep."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` returned."""

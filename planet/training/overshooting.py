@@ -1,0 +1,55 @@
+"""Latent overshooting: the prior is trained over several steps, on any dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from planet.latent import Gaussian, LatentState, kl_divergence
+from planet.protocols import Chunk, Dynamics, Filtered
+
+
+def overshooting(
+    dynamics: Dynamics,
+    filtered: Filtered,
+    chunk: Chunk,
+    distance: int,
+    free_nats: float,
+    draw: Callable[..., Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Holds priors that saw nothing for d steps against the posteriors there.
+
+    Hafner et al. (ICML 2019), Equation 7 (arXiv v5). Every posterior sample at t is rolled forward
+    by the prior alone; after d = 2 ... D steps the prior is held against the posterior at t + d,
+    whose gradient is stopped. Distance 1 is the bound's own divergence. All start times advance
+    together.
+
+    Args:
+      dynamics: makes the steps.
+      filtered: the chunk's latents and posteriors.
+      chunk: its actions [T, B, A] and rewards [T, B].
+      distance: D, at most T - 1 of which are made; less than 2: none.
+      free_nats: of KL per time step without penalty.
+      draw: returns standard normals of a shape.
+
+    Returns:
+      Means over d of max(KL, free nats), and of the reward loss at the same states.
+    """
+    zero = chunk.reward.new_zeros(())
+    distance = min(distance, len(chunk.reward) - 1)
+    if distance < 2:
+        return zero, zero
+    latent, kl, reward_loss = filtered.latent, zero, zero
+    target = Gaussian(filtered.posterior.mean.detach(), filtered.posterior.stddev.detach())
+    for d in range(1, distance + 1):
+        # The latent at index i started at i and has made d - 1 steps; the last start falls away.
+        latent = LatentState(latent.belief[:-1], latent.state[:-1])
+        belief, prior = dynamics.transition(latent, chunk.action[d:])
+        latent = LatentState(belief, prior.sample(draw(*prior.mean.shape)))
+        if d > 1:
+            truth = Gaussian(target.mean[d:], target.stddev[d:])
+            kl = kl + kl_divergence(truth, prior).clamp(min=free_nats).mean()
+            error = dynamics.reward(latent) - chunk.reward[d:]
+            reward_loss = reward_loss + 0.5 * error.square().mean()
+    return kl / (distance - 1), reward_loss / (distance - 1)
