@@ -28,10 +28,10 @@ from device_timing import gpu_state
 from planet import build_info
 from planet.agent import Agent
 from planet.config import Config
+from planet.config.presets import PRESETS
 from planet.machine import machine_facts
 from planet.models import WorldModel
 from planet.planning import CEMPlanner
-from planet.presets import PRESETS
 from planet.profiling import Stage
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,9 +15,9 @@ from sampling import Call
 from torch import Tensor
 from torch_cem import FORMS, PIECE, TorchCEM
 
+from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.ops import fused, reference
-from planet.presets import PRESETS
 from planet.random_weights import random_weights
 from planet.weights import RolloutWeights
 

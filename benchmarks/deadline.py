@@ -27,8 +27,8 @@ import torch
 
 from planet import CEMPlanner, LatentState, build_info
 from planet.atomic import atomic_write
+from planet.config.presets import PRESETS
 from planet.machine import machine_facts
-from planet.presets import PRESETS
 from planet.random_weights import random_weights
 from planet.weights import RolloutWeights
 

@@ -30,12 +30,12 @@ import torch
 from torch import Tensor
 
 from planet import build_info
+from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.machine import machine_facts
 from planet.noise import STREAM_ACTIONS, Noise, normals, resolve_seeds
 from planet.ops import backend
 from planet.planning import CEMPlanner
-from planet.presets import PRESETS
 from planet.random_weights import random_weights
 from planet.training.collect import agent_policy, run_episode
 from planet.training.run import open_environment, open_run

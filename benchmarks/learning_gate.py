@@ -42,7 +42,7 @@ def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str,
     import torch
 
     from planet import envs
-    from planet.presets import small
+    from planet.config.presets import small
     from planet.replay import read_episode
     from planet.training.metrics import read_metrics
     from planet.training.trainer import Trainer

@@ -25,8 +25,8 @@ from planet.cli import COMMANDS, main
 from planet.cli.progress import Bars, Lines, duration, make_progress
 from planet.cli.train import PresetName, TrainOptions, parse
 from planet.config import Config
+from planet.config.presets import PRESETS
 from planet.envs.toy import ToyReachEnv
-from planet.presets import PRESETS
 from planet.training.run import open_run
 from planet.training.trainer import Trainer
 from planet.weight_file import load_settings, load_weights

@@ -16,10 +16,10 @@ import planet
 
 ROOT = Path(planet.__file__).parent
 LIGHT = (
-    "planet", "planet.ops", "planet.models", "planet.planning", "planet.agent", "planet.presets",
-    "planet.replay", "planet.checkpoint", "planet.training.trainer", "planet.profiling",
-    "planet.doctor", "planet.build", "planet.machine", "planet.random_weights",
-    "planet.advice", "planet.packages",
+    "planet", "planet.ops", "planet.models", "planet.planning", "planet.agent",
+    "planet.config.presets", "planet.replay", "planet.checkpoint", "planet.training.trainer",
+    "planet.profiling", "planet.doctor", "planet.build", "planet.machine",
+    "planet.random_weights", "planet.advice", "planet.packages",
 )  # fmt: skip
 # torch and numpy with what they themselves need.
 ALLOWED = (
@@ -154,7 +154,6 @@ NEVER = [
             "profiling",
             "envs",
             "replay",
-            "presets",
             "build",
             "cli",
         ),

@@ -18,7 +18,7 @@ from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
 from planet.config import Config
-from planet.presets import PRESETS
+from planet.config.presets import PRESETS
 from planet.training.progress import Guarded, guarded
 from planet.training.run import make_environment
 from planet.training.trainer import Trainer

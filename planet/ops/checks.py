@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from planet.config import PlannerConfig, choices
 from planet.latent import LatentState
 from planet.noise import Noise, check_seeds
 from planet.ops.bounds import Bound, expand_bounds
@@ -20,8 +21,8 @@ from planet.weights import RolloutWeights
 MAX_HORIZON = (1 << 16) - 1
 MAX_ITERATIONS = 1 << 16
 MAX_CANDIDATES = (1 << 31) - 1
-SPREADS = ("population", "mean_absolute")
-PRECISIONS = ("fp32", "int8", "fp16", "bf16")  # in the order of csrc/model.h
+SPREADS = choices(PlannerConfig, "spread")
+PRECISIONS = choices(PlannerConfig, "precision")  # in the order of csrc/model.h
 
 
 def check_rollout(

@@ -13,7 +13,7 @@ from bench_control_step import Form
 from ops.fused_support import needs_extension
 
 from planet.captured_step import CapturedStep
-from planet.presets import PRESETS
+from planet.config.presets import PRESETS
 
 CPU = torch.device("cpu")
 

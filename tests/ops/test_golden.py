@@ -29,9 +29,9 @@ from ops.tolerances import (
 )
 from random_weights import PRESET_SIZES
 
+from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.noise import Noise, mix_seed, normals, words
-from planet.presets import PRESETS
 from planet.weights import RolloutWeights
 
 FOLDER = Path(make_golden.__file__).parent

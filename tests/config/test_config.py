@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +18,15 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from planet import presets
 from planet.checkpoint import save_checkpoint
-from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
+from planet.config import (
+    Config,
+    EnvironmentConfig,
+    ModelConfig,
+    PlannerConfig,
+    TrainConfig,
+    presets,
+)
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.ops.variants import chosen_variant
@@ -599,11 +607,7 @@ def test_invalid_value_in_a_dict_is_refused() -> None:
 
 
 def test_every_field_has_a_comment_with_its_meaning() -> None:
-    import inspect
-
-    from planet import config
-
-    for line in inspect.getsource(config).splitlines():
-        if line.startswith("    ") and ": " in line and " = " in line and "# " not in line:
-            name = line.split(":")[0].strip()
-            assert not any(name == field for _, field in fields()), line
+    for section in SECTIONS:
+        source = inspect.getsource(type(getattr(Config(), section)))
+        for field in dataclasses.fields(getattr(Config(), section)):
+            assert re.search(rf"^    {field.name}: .* = .*  # \S", source, re.M), field.name

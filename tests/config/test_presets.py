@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from planet.config import Config
+from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.presets import PRESETS
 
 ACTIONS = 6  # cheetah
 

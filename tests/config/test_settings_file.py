@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from planet import presets
-from planet.config import Config, ModelConfig
+from planet.config import Config, ModelConfig, presets
 
 
 def test_settings_survive_the_way_through_a_file(tmp_path: Path) -> None:

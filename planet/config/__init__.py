@@ -1,0 +1,23 @@
+"""All settings, as frozen dataclasses: one field, one line with symbol, unit and source.
+
+Sources: [P] Hafner et al., "Learning Latent Dynamics for Planning from Pixels", ICML 2019
+(arXiv v5), Section 5, Appendix A and Algorithms 1 and 2; [G] the official code,
+google-research/planet at c04226b; [O] ours. Defaults are the `paper` preset, the others stand in
+`planet.config.presets`.
+"""
+
+from planet.config.checks import choices
+from planet.config.config import Config
+from planet.config.environment import EnvironmentConfig
+from planet.config.model import ModelConfig
+from planet.config.planner import PlannerConfig
+from planet.config.train import TrainConfig
+
+__all__ = [
+    "Config",
+    "EnvironmentConfig",
+    "ModelConfig",
+    "PlannerConfig",
+    "TrainConfig",
+    "choices",
+]

@@ -1,0 +1,105 @@
+"""Settings of a whole run, and the way to a file and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from planet.atomic import atomic_write, read_file
+from planet.config.environment import EnvironmentConfig
+from planet.config.model import ModelConfig
+from planet.config.planner import PlannerConfig
+from planet.config.settings_file import parse_settings
+from planet.config.train import TrainConfig
+from planet.listing import listed
+
+T = TypeVar("T")
+
+# Settings that came after 0.1.0: what runs did that were started without them.
+_BEFORE: dict[str, dict[str, Any]] = {
+    "planner": {"precision": "fp32", "budget_ms": None, "variant": None},
+    "train": {"checkpoint_updates": 1000},
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dict of JSON types."""
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Config:
+        """Inverse of `to_dict`; settings of older releases mean what they meant then.
+
+        Raises:
+          ValueError: an unknown or missing key, or a value of another type or out of range; the
+            message names it.
+        """
+        sections = get_type_hints(Config)
+        _known(values, set(sections), "config")
+        built: dict[str, Any] = {
+            name: _build(kind, values[name], name) for name, kind in sections.items()
+        }
+        return Config(**built)
+
+    @staticmethod
+    def load(path: Path | str) -> Config:
+        """Reads the settings that `save` wrote, as JSON in UTF-8.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ValueError: the file holds no settings; the message names the file and the setting, what
+            was expected and what came.
+        """
+        content = read_file(path)
+        try:
+            return Config.from_dict(parse_settings(content))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def save(self, path: Path | str) -> None:
+        """Writes or replaces a file of settings, atomically.
+
+        Raises:
+          OSError: the file cannot be written; an existing one stays as it was.
+        """
+        with atomic_write(path) as file:
+            file.write((json.dumps(self.to_dict(), indent=2) + "\n").encode())
+
+
+def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if isinstance(values, dict):
+        values = {**_BEFORE.get(where, {}), **values}
+    _known(values, names, where)
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}.{error}") from error
+
+
+def _known(values: dict[str, Any], names: set[str], where: str) -> None:
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected a table of settings, got {type(values).__name__}")
+    for kind, keys in (("unknown", set(values) - names), ("missing", names - set(values))):
+        if keys:
+            named = listed(map(repr, sorted(keys, key=str)))
+            raise ValueError(f"{where}: {kind} setting [{named}]; expected {sorted(names)}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value

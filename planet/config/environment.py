@@ -1,0 +1,31 @@
+"""Settings of the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planet.config.checks import check_at_least, check_positive, check_types
+
+
+@dataclass(frozen=True)
+class EnvironmentConfig:
+    """The task that the agent acts in, and how its pixels are made."""
+
+    task: str = "cheetah-run"  # DM Control "domain-task", or "toy-reach"
+    action_repeat: int | None = None  # R, control steps per action; None: the task's [P App. A]
+    image_size: int = 64  # pixels per side of an observation [P Sec. 5]
+    render_size: int = 64  # pixels per side as rendered, averaged down to image_size [O]
+    camera: int = 0  # camera of the physics model [G control/wrappers.py:315]
+    quality: Literal["reference", "faithful", "fast"] = "faithful"  # render settings [O]
+    control_steps: int | None = None  # until truncation; None: the task's, 1000 [G tasks.py]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_positive(self, "image_size", "render_size", "action_repeat", "control_steps")
+        check_at_least(self, 0, "camera")
+        if self.render_size % self.image_size:
+            raise ValueError(
+                f"render_size: expected a multiple of image_size={self.image_size}, "
+                f"got {self.render_size}"
+            )

@@ -1,0 +1,47 @@
+"""Settings of the planner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planet.config.checks import check_at_least, check_positive, check_types
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """The cross-entropy method, Algorithm 2."""
+
+    horizon: int = 12  # H, model steps [P Alg. 2; G configs.py:250]
+    candidates: int = 1000  # J, action sequences per iteration [P; G configs.py:294]
+    iterations: int = 10  # I [P; G configs.py:293]
+    topk: int = 100  # K, elites [P; G configs.py:295]
+    initial_stddev: float = 1.0  # of the first actions, in half widths of the box [P Alg. 2; G]
+    spread: Literal["population", "mean_absolute"] = "population"  # of the refit [G planning.py]
+    epsilon: float = 1e-6  # added to the refit's variance [G control/planning.py:60]
+    low: float = -1.0  # smallest action [G planning.py:44]
+    high: float = 1.0  # largest action [G planning.py:44]
+    state_noise: bool = True  # sample the prior in rollouts [P Alg. 2]
+    discount: float = 1.0  # per model step [P; G at its first commit: 0.99]
+    backend: Literal["fused", "reference"] = "fused"  # who computes it [O]
+    precision: Literal["fp32", "int8", "fp16", "bf16"] = "fp32"  # of the rollouts' products [O]
+    budget_ms: float | None = None  # a plan ends with the last iteration that fits; None: all I [O]
+    variant: Literal["portable", "persistent"] | None = None  # of CUDA kernels; None: portable [O]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_positive(
+            self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "discount",
+            "budget_ms",
+        )  # fmt: skip
+        check_at_least(self, 0.0, "epsilon")
+        if self.variant is not None and self.backend != "fused":
+            raise ValueError(
+                f"variant: expected None with backend={self.backend!r}, got {self.variant!r}"
+            )
+        if self.topk > self.candidates:
+            raise ValueError(f"topk: expected K <= J={self.candidates}, got {self.topk}")
+        if self.spread == "mean_absolute" and self.topk < 2:
+            raise ValueError(f"topk: expected K >= 2 for spread='mean_absolute', got {self.topk}")
+        if not self.low <= self.high:
+            raise ValueError(f"low: expected a value <= high={self.high}, got {self.low}")

@@ -1,0 +1,69 @@
+"""Settings of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planet.config.checks import check_at_least, check_positive, check_range, check_types
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Algorithm 1: data, loss, optimiser and schedule."""
+
+    seed: int = 0  # of the whole run
+    episodes: int = 1000  # collected in all, seed episodes included [P Sec. 5]
+    seed_episodes: int = 5  # S, with random actions [P Alg. 1; G configs.py:231]
+    initial_updates: int = 100  # gradient steps after the seed episodes [P Alg. 1: C]
+    updates_per_episode: int = 100  # C, gradient steps per collected episode [P Alg. 1]
+    batch_size: int = 50  # B, chunks [P App. A; G configs.py:81]
+    chunk_length: int = 50  # L, time steps [P App. A; G configs.py:82]
+    sampling: Literal["uniform", "recent"] = "uniform"  # of chunks [P Alg. 1]; recent: [G]
+    recent_draws: int = 1000  # recent: chunks between two scans for new episodes [G configs.py:97]
+    recent_share: float = 0.5  # recent: of these chunks, from new episodes [G numpy_episodes.py:87]
+    learning_rate: float = 1e-3  # alpha, of Adam [P App. A; G configs.py:193]
+    learning_rate_warmup: int = 0  # gradient steps of linear rise [G first commit: 10,000]
+    adam_epsilon: float = 1e-4  # [P App. A; G configs.py:195], in PyTorch's form
+    gradient_clip_norm: float = 1000.0  # global norm [P App. A; G configs.py:196]
+    image_weight: float = 1.0  # of -log N(image; mean, 1), summed over pixels [G configs.py:186]
+    reward_weight: float = 10.0  # of -log N(reward; mean, 1) [G configs.py:187]
+    divergence_weight: float = 1.0  # of KL(posterior || prior) [P Eq. 3; G configs.py:185]
+    free_nats: float = 3.0  # nats of KL per time step without penalty [P App. A; G configs.py:189]
+    global_prior_weight: float = 0.0  # of KL(posterior || N(0, 1)) [G first commit: 0.1]
+    overshooting_distance: int = 0  # D, steps of latent overshooting; 0 or 1: none [P Eq. 7]
+    overshooting_weight: float = 0.0  # of the overshooting KL, mean over distances [P Eq. 7]
+    overshooting_reward_weight: float = 0.0  # reward loss on overshot states [G first commit: 100]
+    exploration_stddev: float = 0.3  # of noise while collecting, in half widths of the box [P]
+    exploration_ramp: int = 0  # episodes until the noise reaches its minimum; 0: constant [G]
+    exploration_min_stddev: float = 0.0  # where the ramp ends [G configs.py:256]
+    evaluation_interval: int = 25  # collected episodes between two evaluations; 0: never [O]
+    evaluation_episodes: int = 10  # without exploration noise, seeds of their own [P Sec. 5]
+    checkpoint_interval: int = 1  # collected episodes between two checkpoints [O]
+    checkpoint_updates: int = 1000  # gradient steps between two checkpoints [O]
+    device: str = "cpu"  # of the model and its training
+    threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_positive(
+            self, "episodes", "seed_episodes", "batch_size", "chunk_length", "recent_draws",
+            "learning_rate", "adam_epsilon", "gradient_clip_norm", "evaluation_episodes",
+            "checkpoint_interval", "checkpoint_updates",
+        )  # fmt: skip
+        check_at_least(
+            self, 0, "initial_updates", "updates_per_episode", "learning_rate_warmup",
+            "image_weight", "reward_weight", "divergence_weight", "free_nats",
+            "global_prior_weight", "overshooting_distance", "overshooting_weight",
+            "overshooting_reward_weight", "exploration_stddev", "exploration_ramp",
+            "exploration_min_stddev", "evaluation_interval", "threads",
+        )  # fmt: skip
+        check_range(self, "seed", 0, 2**63 - 1)
+        check_range(self, "recent_share", 0, 1)
+        if self.episodes < self.seed_episodes:
+            raise ValueError(
+                f"episodes: expected at least seed_episodes={self.seed_episodes}, "
+                f"got {self.episodes}"
+            )
+        if self.chunk_length < 2:
+            raise ValueError(f"chunk_length: expected at least 2, got {self.chunk_length}")
