@@ -111,7 +111,8 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         config = PRESETS[preset]("cheetah-run")
         weights = random_weights(config.model, 6)
         for precision in precisions:
-            planner = CEMPlanner.from_config(replace(config.planner, precision=precision))
+            imagination = replace(config.imagination, precision=precision)
+            planner = CEMPlanner.from_config(config.planner, imagination)
             for threads in arguments.threads:
                 torch.set_num_threads(threads)
                 for busy in (False, True):

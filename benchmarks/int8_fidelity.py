@@ -71,14 +71,14 @@ def random_model(scale: int, starts: int, preset: str = "paper") -> Model:
         torch.rand(starts, weights.belief_size, generator=generator) * 1.6 - 0.8,
         torch.randn(starts, weights.state_size, generator=generator),
     )
-    planner = CEMPlanner.from_config(config.planner)
+    planner = CEMPlanner.from_config(config.planner, config.imagination)
     name = "random weights" + (f" x {scale}" if scale > 1 else "")
     return Model(name, RolloutWeights(**values), latent, planner)
 
 
 def trained_model(directory: Path, starts: int) -> Model:
     """The agent of a run, and latents of an episode of its own, evenly spaced."""
-    run = open_run(directory, precision="fp32")
+    run = open_run(directory, {"imagination": {"precision": "fp32"}})
     environment = open_environment(run)
     policy = agent_policy(run.agent, seed=1, explore=False)
     latents: list[LatentState] = []
@@ -97,7 +97,7 @@ def trained_model(directory: Path, starts: int) -> Model:
         torch.cat([one.belief for one in chosen]), torch.cat([one.state for one in chosen])
     )
     name = f"trained: {directory.resolve().name}"
-    planner = run.actions.planner(run.config.planner)
+    planner = run.actions.planner(run.config.planner, run.config.imagination)
     return Model(name, run.agent.world_model.rollout_weights(), latent, planner)
 
 

@@ -38,7 +38,8 @@ def measure(directory: Path, episodes: int, seed: int, backend: str | None) -> d
     returns: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
     for precision in PRECISIONS:
-        run = open_run(directory, backend=backend, precision=precision)
+        chosen = {"precision": precision} | ({"backend": backend} if backend else {})
+        run = open_run(directory, {"imagination": chosen})
         environment = open_environment(run)
         began = time.perf_counter()
         try:

@@ -175,13 +175,13 @@ def _try_planner(report: Report, info: dict[str, Any]) -> None:
     """Compares the compiled planner with the reference on a small random model."""
     agreement = compare("cpu", ("fp32", "int8") if info["int8"] else ("fp32",))
     isas = " or ".join(f"PLANET_CPU_ISA={isa}" for isa in info["isas"])
-    _judge(report, "fused planner", agreement, f"try {isas}, or --planner.backend reference")
+    _judge(report, "fused planner", agreement, f"try {isas}, or --imagination.backend reference")
 
 
 def _try_cuda_planner(report: Report) -> None:
     """Does so on the GPU, and asks which variants it runs at the paper's size."""
     name = f"CUDA planner on {torch.cuda.get_device_name()}"
-    retreat = "try --train.device cpu, or --planner.backend reference"
+    retreat = "try --train.device cpu, or --imagination.backend reference"
     try:
         agreement = compare("cuda", ("fp32", "fp16", "bf16"))
         variants = served_variants("cuda", random_weights(ModelConfig(), 6))

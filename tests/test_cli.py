@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import typing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,7 +115,8 @@ def test_train_says_what_was_chosen_and_every_point_of_the_curve(
     assert main(train(tmp_path, "--environment.action-repeat", "2")) == 0
     captured = capsys.readouterr()
     assert "action repeat 2, 8x8 pixels" in captured.out
-    assert "horizon 3, candidates 10, iterations 2, topk 3, backend reference" in captured.out
+    assert "horizon 3, candidates 10, iterations 2, topk 3, initial stddev 1" in captured.out
+    assert "imagination  backend reference, precision fp32" in captured.out
     points = [line for line in captured.out.splitlines() if ": return " in line]
     assert [point.partition(":")[0] for point in points] == [
         "2 episodes, 5 updates",
@@ -207,7 +207,7 @@ def test_missing_backend_is_found_before_the_first_episode(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("planet.ops.fused._C", None)
-    assert main(train(tmp_path, "--planner.backend", "fused")) == 1
+    assert main(train(tmp_path, "--imagination.backend", "fused")) == 1
     captured = capsys.readouterr()
     assert "compiled extension" in captured.err and "seed episodes" not in captured.out
 
@@ -270,13 +270,6 @@ raise SystemExit(10 + main(["doctor"]))
     assert "pip install" in done.stdout and "[train]" in done.stdout
 
 
-# Every setting of the planner but backend and variant, which only Python has.
-EXPORTED = (
-    "horizon", "candidates", "iterations", "topk", "initial_stddev", "spread", "epsilon", "low",
-    "high", "state_noise", "discount", "precision", "budget_ms",
-)  # fmt: skip
-
-
 def test_export_writes_the_weights_that_the_agent_plans_with(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,17 +284,15 @@ def test_export_writes_the_weights_that_the_agent_plans_with(
     assert torch.equal(written.reward_weights[1], weights.reward_weights[1])
     assert written.min_stddev == weights.min_stddev
     config = open_run(trained).config
-    assert load_settings(file) == {
-        **{name: getattr(config.planner, name) for name in EXPORTED}, "action_repeat": 1,
-    }  # fmt: skip
+    python_only = dict.fromkeys(("backend", "variant"))
+    settings = {**vars(config.planner), **vars(config.imagination), "action_repeat": 1}
+    assert load_settings(file) | python_only == settings | python_only
     assert "horizon " in output and "action_repeat 1" in output
 
 
 def test_export_knows_the_action_repeat_of_an_environment_of_the_user_s_own(tmp_path: Path) -> None:
-    options = parse(train(tmp_path / "run", "--train.episodes", "2")[1:])
-    config = Config(
-        replace(options.environment, task="my-robot"), options.model, options.planner, options.train
-    )
+    config = parse(train(tmp_path / "run", "--train.episodes", "2")[1:]).config()
+    config = config.with_overrides({"environment": {"task": "my-robot"}})
     environment = ToyReachEnv(image_size=8, control_steps=12, action_repeat=3)
     with Trainer(config, tmp_path / "run", environment) as trainer:
         trainer.run()

@@ -96,7 +96,7 @@ def test_wrong_planner_is_a_problem(
     report = examine()
     assert not report.healthy
     assert "disagrees with the reference" in report.problems[0].what
-    assert "--planner.backend reference" in report.problems[0].fix
+    assert "--imagination.backend reference" in report.problems[0].fix
 
 
 @needs_fused
@@ -159,7 +159,7 @@ def test_a_gpu_that_fails_is_a_problem(
     monkeypatch.setattr(doctor, "compare", fail)
     (problem,) = examine().problems
     assert problem.what == "the CUDA planner on NVIDIA H200 does not run: no kernel image"
-    assert "--planner.backend reference" in problem.fix
+    assert "--imagination.backend reference" in problem.fix
 
 
 @needs_fused

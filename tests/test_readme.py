@@ -24,7 +24,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/cpp/README.md")
 # What the examples expect of `make demo`'s run: its task and its pictures.
 DEMO = [
     "--task", "cheetah-run", "--environment.image-size", "32", "--environment.render-size", "64",
-    "--environment.control-steps", "40", "--planner.backend", "fused", "--train.episodes", "2",
+    "--environment.control-steps", "40", "--imagination.backend", "fused", "--train.episodes", "2",
     "--train.evaluation-interval", "0",
 ]  # fmt: skip
 
@@ -103,7 +103,7 @@ def test_the_examples_run_when_they_are_pasted_into_a_repl(clone: Path) -> None:
 
 @needs_extra
 def test_the_command_runs_as_a_module(clone: Path) -> None:
-    sizes = ["--horizon", "2", "--candidates", "8", "--iterations", "1", "--steps", "2"]
+    sizes = ["--planner.horizon=2", "--planner.candidates=8", "--planner.topk=2", "--steps=2"]
     assert "horizon 2, candidates 8" in run_in(clone, "-m", "planet", "profile", *sizes)
 
 

@@ -40,11 +40,12 @@ examples:
   planet train --preset paper --task walker-walk --directory runs/walker --train.device cuda
   planet evaluate runs/cheetah --episodes 10 --baselines
   planet profile runs/cheetah --compare reference,fused,int8 --rate 25
-  planet profile --horizon 12 --candidates 1000 --iterations 10 --threads 2
+  planet profile --planner.horizon 12 --planner.candidates 1000 --train.threads 2
   planet export runs/cheetah cheetah.weights
   planet doctor
 
-Any setting can be given, for example --planner.candidates 500 or --train.seed 1.
+Any setting can be given, for example --planner.candidates 500, --imagination.precision int8 or
+--train.seed 1.
 Ctrl-C saves a checkpoint; the same command continues. PLANET_TRACEBACK=1 shows tracebacks."""
 
 _EXPLAINED = (

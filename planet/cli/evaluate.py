@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from planet import advice
 from planet.atomic import replaceable
+from planet.cli.options import parse_options, told
 from planet.cli.progress import make_progress
+from planet.config import ActingConfig, Config
 from planet.replay import Episode
 from planet.training.collect import Environment
 from planet.training.evaluate import (
@@ -31,11 +32,12 @@ from planet.training.video import check_pieces, imagine_episode, write_video
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(ActingConfig):
     """Scores the agent of a run on noise-free episodes whose seeds training never uses.
 
     Writes scores.json, learning_curve.png and evaluation.mp4 (real frame, reconstruction and
-    open-loop prediction side by side) into the run's directory.
+    open-loop prediction side by side) into the run's directory. Settings that are not given are the
+    run's.
     """
 
     run_dir: Annotated[
@@ -49,22 +51,12 @@ class EvaluateOptions:
     video: bool = True  # of the first episode
     context: int = 5  # video: frames that are seen before each open-loop prediction
     length: int = 50  # video: frames until the prediction starts anew
-    device: str | None = None  # None: the run's
-    backend: Literal["fused", "reference"] | None = None  # of the planner; None: the run's
-    precision: Literal["fp32", "int8", "fp16", "bf16"] | None = (
-        None  # of the planner; None: the run's
-    )
-    budget_ms: float | None = None  # of a plan; None: the run's
-    variant: Literal["portable", "persistent"] | None = None  # of CUDA kernels; None: the run's
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
-    options = tyro.cli(EvaluateOptions, prog=f"{advice.program()} evaluate", args=arguments)
-    trained = open_run(
-        options.run_dir, options.device, options.backend, options.precision, options.budget_ms,
-        options.variant,
-    )  # fmt: skip
+    options = parse_options("evaluate", arguments, _default)
+    trained = open_run(options.run_dir, options.overrides())
     directory = trained.directory
     written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
     if options.video:
@@ -78,13 +70,11 @@ def run(arguments: Sequence[str]) -> int:
     seed = trained.config.train.seed if options.seed is None else options.seed
     environment = open_environment(trained)
     progress = guarded(make_progress())
-    planner = trained.config.planner
-    budget = "" if planner.budget_ms is None else f", budget {planner.budget_ms:g} ms"
     progress.message(
         f"{task}: agent after {trained.environment_steps:,} environment "
         f"steps, {trained.episodes} episodes and {trained.updates} updates; "
         f"{options.episodes} episodes without noise, seed {seed}; "
-        f"planner {planner.backend} {planner.precision}{budget}"
+        f"{told(options.planner)}, {told(options.imagination)}"
     )
     try:
         with cpu_threads(trained.config.train.threads):
@@ -102,6 +92,10 @@ def run(arguments: Sequence[str]) -> int:
     for name, path in written.items():
         progress.message(f"{name:7} {path}")
     return 0
+
+
+def _default(config: Config) -> EvaluateOptions:
+    return EvaluateOptions(run_dir=tyro.MISSING, **vars(ActingConfig.of(config)))
 
 
 def _score_all(

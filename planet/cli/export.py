@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
             f"file: expected a path in an existing directory, got {options.file}"
         )
     replaceable(options.file)
-    trained = open_run(options.run_dir, device="cpu")
+    trained = open_run(options.run_dir, {"train": {"device": "cpu"}})
     weights = trained.agent.world_model.rollout_weights()
     settings = planner_settings(trained)
     save_weights(weights, options.file, settings)
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def planner_settings(trained: Run) -> dict[str, Any]:
     """What a program plans with as the run did: the planner's settings and the action repeat."""
-    settings = dict(vars(trained.config.planner))
+    settings = {**vars(trained.config.planner), **vars(trained.config.imagination)}
     for name in ("backend", "variant"):  # of Python, and of CUDA
         del settings[name]
     planner = trained.agent.planner

@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+import torch
 import tyro
 
 from planet import advice
 from planet.atomic import atomic_write, replaceable
+from planet.cli.options import parse_options
 from planet.cli.output import say
-from planet.config import Config, ModelConfig, PlannerConfig, TrainConfig
+from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
 from planet.planning import CEMPlanner
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
 from planet.profiling.plot import picture_format
@@ -25,48 +27,27 @@ from planet.training.run import open_environment, open_run
 from planet.training.threads import cpu_threads
 from planet.weights import RolloutWeights
 
-PLANNERS: dict[str, dict[str, Any]] = {
-    "reference": {"backend": "reference", "precision": "fp32"},
-    "fused": {"backend": "fused", "precision": "fp32"},
-    "int8": {"backend": "fused", "precision": "int8"},
-    "fp16": {"backend": "fused", "precision": "fp16"},
-    "bf16": {"backend": "fused", "precision": "bf16"},
-    "persistent": {"backend": "fused", "precision": "fp16", "variant": "persistent"},
+NAMES = {
+    choice: field.name
+    for field in fields(ImaginationConfig)
+    for choice in choices(ImaginationConfig, field.name)
 }
-"""What `--compare` can name."""
-
-_HOW = ("backend", "precision", "variant")
-_PLAN = ("horizon", "candidates", "iterations", "topk", "budget_ms")
-_MODEL = ("belief_size", "state_size", "hidden_size", "reward_layers", "reward_hidden")
+"""Setting of the imagination that each name of `--compare` is a value of."""
 
 
 # What is not given is not None but something that the help says.
 _Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 _Number = Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")]
-_Text = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 _File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
-_Backend = Annotated[
-    Literal["fused", "reference"] | None,
-    tyro.conf.arg(metavar="{fused,reference}", help_behavior_hint=""),
-]
-_Precision = Annotated[
-    Literal["fp32", "int8", "fp16", "bf16"] | None,
-    tyro.conf.arg(metavar="{fp32,int8,fp16,bf16}", help_behavior_hint=""),
-]
-
-_Variant = Annotated[
-    Literal["portable", "persistent"] | None,
-    tyro.conf.arg(metavar="{portable,persistent}", help_behavior_hint=""),
-]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileOptions:
+class ProfileOptions(ActingConfig):
     """Times one control step by stage: render, filter, plan, environment, total; p50 to jitter.
 
-    Without a run, times a bare planner with random weights; what is not given has the paper's size.
-    With --compare, several planners take turns at every step on the same observations. Times are
-    the host clock's; a CUDA device is synchronised before and after each stage.
+    Without a run, times a bare planner with random weights of the model's sizes. With --compare,
+    several planners take turns at every step on the same observations. Times are the host clock's;
+    a CUDA device is synchronised before and after each stage.
     """
 
     run_dir: Annotated[
@@ -82,9 +63,8 @@ class ProfileOptions:
         str | None,
         tyro.conf.arg(
             metavar="NAME,NAME",
-            help="planners to time side by side: reference, fused, and fused in int8 (on the CPU), "
-            "fp16, bf16 or persistent (a variant, in fp16; on CUDA); the others are compared with "
-            "the first",
+            help="planners to time side by side, the others against the first: values of the "
+            f"imagination's settings, {', '.join(NAMES)}, or several of them, as fp16+persistent",
             help_behavior_hint="",
         ),
     ] = None
@@ -92,28 +72,14 @@ class ProfileOptions:
     steps: int = 100  # control steps, or plans, that are timed
     json: _File = None  # also write the result here
     plot: _File = None  # also draw histograms of the latency into this PNG
-    threads: _Count = None  # of torch and the compiled core; else the run's, or as torch has it
-    device: _Text = None  # else the run's, or cpu
-    backend: _Backend = None  # else the run's, or fused
-    precision: _Precision = None  # of the planner's products; else the run's, or fp32
-    variant: _Variant = None  # of CUDA kernels; else the run's, or portable
-    budget_ms: _Number = None  # a plan ends with the last iteration that fits; else the run's
-    horizon: _Count = None  # H; else the run's, or 12
-    candidates: _Count = None  # J; else the run's, or 1000
-    iterations: _Count = None  # I; else the run's, or 10
-    topk: _Count = None  # K; else the run's, or a tenth of the candidates
     batch_size: _Count = None  # B, problems per plan; bare planner only; else 1
     action_size: _Count = None  # A; bare planner only; else 6
-    belief_size: _Count = None  # D; bare planner only; else 200
-    state_size: _Count = None  # S; bare planner only; else 30
-    hidden_size: _Count = None  # M; bare planner only; else 200
-    reward_layers: _Count = None  # hidden ones; bare planner only; else 2
-    reward_hidden: _Count = None  # units of each; bare planner only; else 200
+    model: ModelConfig = field(default_factory=ModelConfig)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
-    options = tyro.cli(ProfileOptions, prog=f"{advice.program()} profile", args=arguments)
+    options = parse_options("profile", arguments, _default)
     _check(options)
     directory = options.run_dir
     comparison = _bare(options) if directory is None else _trained(options, directory)
@@ -129,33 +95,29 @@ def run(arguments: Sequence[str]) -> int:
     return 0 if shown else 1
 
 
+def _default(config: Config) -> ProfileOptions:
+    return ProfileOptions(model=config.model, **vars(ActingConfig.of(config)))
+
+
 def _bare(options: ProfileOptions) -> Comparison:
-    sizes = _given(options, _PLAN)
-    candidates = sizes.get("candidates", PlannerConfig.candidates)
-    config = Config(
-        model=ModelConfig(**_given(options, _MODEL)),
-        planner=PlannerConfig(**{"topk": max(1, candidates // 10), **sizes}),
-        train=TrainConfig(device=options.device or "cpu", threads=options.threads or 0),
-    )
+    config = Config(model=options.model).with_overrides(options.overrides())
+    device = available_device(config)
     action_size = 6 if options.action_size is None else options.action_size
     batch_size = 1 if options.batch_size is None else options.batch_size
-    planners = _planners(config, _chosen(options), ActionBox.unit(action_size))
-    weights = random_weights(config.model, action_size).to(config.train.device)
+    weights = random_weights(config.model, action_size).to(device)
+    planners = _planners(options, ActionBox.unit(action_size), device)
     with cpu_threads(config.train.threads):
         _try_out(planners, weights)
         return compare_planners(planners, weights, batch_size, options.steps, options.rate)
 
 
 def _trained(options: ProfileOptions, directory: Path) -> Comparison:
-    fixed = _given(options, (*_MODEL, "batch_size", "action_size"))
-    if fixed:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
-        raise ValueError(f"{names}: only for a bare planner; {directory} has sizes of its own")
-    chosen = _chosen(options)
-    trained = open_run(directory, options.device, **next(iter(chosen.values())))
-    planner = replace(trained.config.planner, **_given(options, _PLAN))
-    planners = _planners(replace(trained.config, planner=planner), chosen, trained.actions)
-    with cpu_threads(options.threads or trained.config.train.threads):
+    for name in ("batch_size", "action_size"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"{name}: only for a bare planner; {directory} has sizes of its own")
+    trained = open_run(directory, {**options.overrides(), "model": vars(options.model)})
+    planners = _planners(options, trained.actions, trained.agent.world_model.device)
+    with cpu_threads(trained.config.train.threads):
         _try_out(planners, trained.agent.weights)
         environment = open_environment(trained)
         try:
@@ -170,31 +132,31 @@ def _title(profile: Profile) -> str:
     return f"{what}: {sizes}, threads {profile.compute['threads']}"
 
 
-def _chosen(options: ProfileOptions) -> dict[str, dict[str, Any]]:
-    """Backend and precision of every planner to time; what is not named is the run's."""
-    given = _given(options, _HOW)
-    if options.compare is None:
-        return {"": given}
-    names = options.compare.split(",")
-    if set(names) - set(PLANNERS) or len(set(names)) < len(names):
-        raise ValueError(
-            f"compare: expected different names of {', '.join(PLANNERS)}, separated by commas, "
-            f"got {options.compare!r}"
-        )
-    if given:
-        raise ValueError(f"--{next(iter(given))}: --compare names it; expected only one of them")
-    return {name: PLANNERS[name] for name in names}
-
-
 def _planners(
-    config: Config, chosen: Mapping[str, dict[str, Any]], actions: ActionBox
+    options: ProfileOptions, actions: ActionBox, device: torch.device
 ) -> dict[str, CEMPlanner]:
-    planners = {}
-    for name, how in chosen.items():
-        planner = replace(config.planner, **how)
-        available_device(replace(config, planner=planner))
-        planners[name] = actions.planner(planner, config.train.device)
-    return planners
+    """Planners to time by name; what a name does not say is as in the options."""
+    imaginations = {"": options.imagination}
+    if options.compare is not None:
+        named = options.compare.split(",")
+        imaginations = {name: _imagination(options, name) for name in named}
+        if len(set(imaginations.values())) < len(named):
+            raise ValueError(f"compare: expected different planners, got {options.compare!r}")
+    return {
+        name: actions.planner(options.planner, imagination, device)
+        for name, imagination in imaginations.items()
+    }
+
+
+def _imagination(options: ProfileOptions, name: str) -> ImaginationConfig:
+    values = name.split("+")
+    given: dict[str, Any] = {NAMES[value]: value for value in values if value in NAMES}
+    if len(given) < len(values):
+        raise ValueError(
+            f"compare: expected names of {', '.join(NAMES)}, separated by commas, or joined by + "
+            f"where they are of different settings, got {name!r}"
+        )
+    return replace(options.imagination, **given)
 
 
 def _try_out(planners: Mapping[str, CEMPlanner], weights: RolloutWeights) -> None:
@@ -204,8 +166,6 @@ def _try_out(planners: Mapping[str, CEMPlanner], weights: RolloutWeights) -> Non
 
 def _check(options: ProfileOptions) -> None:
     """Finds what would fail after the measurement, and names options as they were given."""
-    if options.threads is not None and options.threads < 1:
-        raise ValueError(f"threads: expected at least 1, got {options.threads}")
     for name, path in (("json", options.json), ("plot", options.plot)):
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
@@ -215,8 +175,3 @@ def _check(options: ProfileOptions) -> None:
         if importlib.util.find_spec("matplotlib") is None:
             raise ImportError(f"--plot needs matplotlib; install it with: {advice.install_extra()}")
         picture_format(options.plot)
-
-
-def _given(options: ProfileOptions, names: Sequence[str]) -> dict[str, Any]:
-    values = {name: getattr(options, name) for name in names}
-    return {name: value for name, value in values.items() if value is not None}

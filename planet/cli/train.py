@@ -6,7 +6,7 @@ import argparse
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import torch
 import tyro
 
 from planet import __version__, advice
+from planet.cli.options import told
 from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
@@ -40,16 +41,15 @@ class TrainOptions(Config):
     task: str = "cheetah-run"  # DM Control "domain-task", or "toy-reach"
     accept_losses: bool = False  # go on without episodes and lines of metrics that are lost
 
+    def config(self) -> Config:
+        """Returns the settings of the run."""
+        return Config(**{field.name: getattr(self, field.name) for field in fields(Config)})
+
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     options = parse(arguments)
-    config = Config(
-        environment=options.environment,
-        model=options.model,
-        planner=options.planner,
-        train=options.train,
-    )
+    config = options.config()
     progress = guarded(make_progress())
     environment = make_environment(config.environment)
     began = time.perf_counter()
@@ -136,12 +136,11 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
 
 def _summary(config: Config, trainer: Trainer) -> str:
     """What was chosen, as a few lines."""
-    environment, planner, train = config.environment, config.planner, config.train
+    environment, train = config.environment, config.train
     parameters = sum(p.numel() for p in trainer.world_model.parameters())
     size, render = environment.image_size, environment.render_size
     drawn = "" if render == size else f" averaged down from {render}x{render}"
     repeat = getattr(trainer.environment, "action_repeat", environment.action_repeat)
-    budget = "" if planner.budget_ms is None else f", budget {planner.budget_ms:g} ms"
     planned = train.episodes - train.seed_episodes
     lines = [
         f"planet {__version__}: {environment.task} into {trainer.directory}",
@@ -149,9 +148,8 @@ def _summary(config: Config, trainer: Trainer) -> str:
         f"quality {environment.quality}",
         f"  model        belief {config.model.belief_size}, state {config.model.state_size}, "
         f"{parameters:,} parameters on {train.device}",
-        f"  planner      horizon {planner.horizon}, candidates {planner.candidates}, "
-        f"iterations {planner.iterations}, topk {planner.topk}, backend {planner.backend}, "
-        f"precision {planner.precision}{budget}",
+        f"  planner      {told(config.planner)}",
+        f"  imagination  {told(config.imagination)}",
         f"  schedule     {train.seed_episodes} random episodes, {train.initial_updates} updates, "
         f"then {planned} times: collect an episode, {train.updates_per_episode} updates; "
         f"seed {train.seed}",

@@ -6,16 +6,22 @@ google-research/planet at c04226b; [O] ours. Defaults are the `paper` preset, th
 `planet.config.presets`.
 """
 
+from planet.config.acting import ActingConfig
 from planet.config.checks import choices
+from planet.config.compute import ComputeConfig
 from planet.config.config import Config
 from planet.config.environment import EnvironmentConfig
+from planet.config.imagination import ImaginationConfig
 from planet.config.model import ModelConfig
 from planet.config.planner import PlannerConfig
 from planet.config.train import TrainConfig
 
 __all__ = [
+    "ActingConfig",
+    "ComputeConfig",
     "Config",
     "EnvironmentConfig",
+    "ImaginationConfig",
     "ModelConfig",
     "PlannerConfig",
     "TrainConfig",

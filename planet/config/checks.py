@@ -18,8 +18,9 @@ _WHOLE = 1 << 63  # whole numbers stay below
 
 
 def choices(config: type, name: str) -> tuple[str, ...]:
-    """Returns the strings that a setting may be, in the order of its annotation."""
-    return get_args(get_type_hints(config)[name])
+    """Returns the texts that a setting is one of, in the order of its annotation; () without."""
+    hint = get_type_hints(config)[name]
+    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def check_types(config: Any) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from planet.atomic import atomic_write, read_file
 from planet.config.environment import EnvironmentConfig
+from planet.config.imagination import ImaginationConfig
 from planet.config.model import ModelConfig
 from planet.config.planner import PlannerConfig
 from planet.config.settings_file import parse_settings
@@ -17,12 +19,6 @@ from planet.config.train import TrainConfig
 from planet.listing import listed
 
 T = TypeVar("T")
-
-# Settings that came after 0.1.0: what runs did that were started without them.
-_BEFORE: dict[str, dict[str, Any]] = {
-    "planner": {"precision": "fp32", "budget_ms": None, "variant": None},
-    "train": {"checkpoint_updates": 1000},
-}
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,7 @@ class Config:
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
+    imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,9 +36,21 @@ class Config:
         plain: dict[str, Any] = _plain(dataclasses.asdict(self))
         return plain
 
+    def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
+        """Returns these settings with others for some, by section and name.
+
+        Raises:
+          ValueError: as `from_dict`.
+        """
+        values = self.to_dict()
+        for section, given in overrides.items():
+            known = isinstance(given, Mapping)
+            values[section] = {**values.get(section, {}), **given} if known else given
+        return Config.from_dict(values)
+
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Config:
-        """Inverse of `to_dict`; settings of older releases mean what they meant then.
+        """Inverse of `to_dict`.
 
         Raises:
           ValueError: an unknown or missing key, or a value of another type or out of range; the
@@ -81,8 +90,6 @@ class Config:
 
 def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if isinstance(values, dict):
-        values = {**_BEFORE.get(where, {}), **values}
     _known(values, names, where)
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
@@ -93,10 +100,13 @@ def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
 def _known(values: dict[str, Any], names: set[str], where: str) -> None:
     if not isinstance(values, dict):
         raise ValueError(f"{where}: expected a table of settings, got {type(values).__name__}")
-    for kind, keys in (("unknown", set(values) - names), ("missing", names - set(values))):
+    older = ", which settings of older versions of planet do not have"
+    for kind, keys, reason in (
+        ("unknown", set(values) - names, ""), ("missing", names - set(values), older)
+    ):  # fmt: skip
         if keys:
             named = listed(map(repr, sorted(keys, key=str)))
-            raise ValueError(f"{where}: {kind} setting [{named}]; expected {sorted(names)}")
+            raise ValueError(f"{where}: {kind} setting [{named}]{reason}; expected {sorted(names)}")
 
 
 def _plain(value: Any) -> Any:

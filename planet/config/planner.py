@@ -21,24 +21,14 @@ class PlannerConfig:
     epsilon: float = 1e-6  # added to the refit's variance [G control/planning.py:60]
     low: float = -1.0  # smallest action [G planning.py:44]
     high: float = 1.0  # largest action [G planning.py:44]
-    state_noise: bool = True  # sample the prior in rollouts [P Alg. 2]
-    discount: float = 1.0  # per model step [P; G at its first commit: 0.99]
-    backend: Literal["fused", "reference"] = "fused"  # who computes it [O]
-    precision: Literal["fp32", "int8", "fp16", "bf16"] = "fp32"  # of the rollouts' products [O]
     budget_ms: float | None = None  # a plan ends with the last iteration that fits; None: all I [O]
-    variant: Literal["portable", "persistent"] | None = None  # of CUDA kernels; None: portable [O]
 
     def __post_init__(self) -> None:
         check_types(self)
         check_positive(
-            self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "discount",
-            "budget_ms",
-        )  # fmt: skip
+            self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "budget_ms"
+        )
         check_at_least(self, 0.0, "epsilon")
-        if self.variant is not None and self.backend != "fused":
-            raise ValueError(
-                f"variant: expected None with backend={self.backend!r}, got {self.variant!r}"
-            )
         if self.topk > self.candidates:
             raise ValueError(f"topk: expected K <= J={self.candidates}, got {self.topk}")
         if self.spread == "mean_absolute" and self.topk < 2:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from planet.config.checks import check_at_least, check_positive, check_range, check_types
+from planet.config.checks import check_at_least, check_positive, check_range
+from planet.config.compute import ComputeConfig
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(ComputeConfig):
     """Algorithm 1: data, loss, optimiser and schedule."""
 
     seed: int = 0  # of the whole run
@@ -41,11 +42,9 @@ class TrainConfig:
     evaluation_episodes: int = 10  # without exploration noise, seeds of their own [P Sec. 5]
     checkpoint_interval: int = 1  # collected episodes between two checkpoints [O]
     checkpoint_updates: int = 1000  # gradient steps between two checkpoints [O]
-    device: str = "cpu"  # of the model and its training
-    threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]
 
     def __post_init__(self) -> None:
-        check_types(self)
+        super().__post_init__()
         check_positive(
             self, "episodes", "seed_episodes", "batch_size", "chunk_length", "recent_draws",
             "learning_rate", "adam_epsilon", "gradient_clip_norm", "evaluation_episodes",
@@ -56,7 +55,7 @@ class TrainConfig:
             "image_weight", "reward_weight", "divergence_weight", "free_nats",
             "global_prior_weight", "overshooting_distance", "overshooting_weight",
             "overshooting_reward_weight", "exploration_stddev", "exploration_ramp",
-            "exploration_min_stddev", "evaluation_interval", "threads",
+            "exploration_min_stddev", "evaluation_interval",
         )  # fmt: skip
         check_range(self, "seed", 0, 2**63 - 1)
         check_range(self, "recent_share", 0, 1)

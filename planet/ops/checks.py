@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from planet.config import PlannerConfig, choices
+from planet.config import ImaginationConfig, PlannerConfig, choices
 from planet.latent import LatentState
 from planet.noise import Noise, check_seeds
 from planet.ops.bounds import Bound, expand_bounds
@@ -22,7 +22,7 @@ MAX_HORIZON = (1 << 16) - 1
 MAX_ITERATIONS = 1 << 16
 MAX_CANDIDATES = (1 << 31) - 1
 SPREADS = choices(PlannerConfig, "spread")
-PRECISIONS = choices(PlannerConfig, "precision")  # in the order of csrc/model.h
+PRECISIONS = choices(ImaginationConfig, "precision")  # in the order of csrc/model.h
 
 
 def check_rollout(

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from planet.config import ImaginationConfig, choices
 from planet.ops.tracing import constant
 
-VARIANTS = ("portable", "persistent")  # in the order of csrc/cem.h
+VARIANTS = choices(ImaginationConfig, "variant")  # in the order of csrc/cem.h
 """portable: a rollout and a refit per iteration; every device and size.
 
 persistent: one launch per plan, its weights resident on the chip; compute capability 9.0 and newer,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planet.config import PlannerConfig
+from planet.config import ImaginationConfig, PlannerConfig
 from planet.latent import LatentState
 from planet.ops import backend
 from planet.ops.bounds import Bound, CheckedBound
@@ -93,9 +93,10 @@ class CEMPlanner:
         return vars(self) | {"_boxes": dict([home])}
 
     @staticmethod
-    def from_config(config: PlannerConfig) -> CEMPlanner:
+    def from_config(config: PlannerConfig, imagination: ImaginationConfig) -> CEMPlanner:
         """The planner that the settings describe."""
-        return CEMPlanner(**vars(config))
+        variant = None if imagination.variant == "portable" else imagination.variant
+        return CEMPlanner(**{**vars(config), **vars(imagination), "variant": variant})
 
     def plan(
         self,

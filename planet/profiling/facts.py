@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from planet.build import build_info
+from planet.config import ImaginationConfig
 from planet.planning import CEMPlanner
 from planet.training.run import Run
 from planet.weights import RolloutWeights
@@ -30,18 +32,18 @@ def plan_facts(planner: CEMPlanner, weights: RolloutWeights, batch_size: int) ->
 
 
 def compute_facts(planner: CEMPlanner, device: torch.device) -> dict[str, Any]:
-    """What computes: device, backend, precision, instruction set, threads; on CUDA the clock."""
+    """What computes: device, imagination, instruction set, threads; on CUDA the clock."""
     cuda = device.type == "cuda"
+    imagination = {field.name: getattr(planner, field.name) for field in fields(ImaginationConfig)}
     facts = {
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
-        "backend": planner.backend,
-        "precision": planner.precision,
+        **imagination,
+        "variant": planner.variant or "portable",
         "instruction_set": _instruction_set(planner, device),
         "threads": torch.get_num_threads(),
     }
     clock = "host, device synchronised before and after each stage"
-    variant = planner.variant or "portable"
-    return {**facts, "variant": variant, "clock": clock} if cuda else facts
+    return {**facts, "clock": clock} if cuda else facts
 
 
 def _instruction_set(planner: CEMPlanner, device: torch.device) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from planet.config import PlannerConfig
+from planet.config import ImaginationConfig, PlannerConfig
 from planet.planning import CEMPlanner
 
 Bounds = npt.NDArray[np.float32]
@@ -58,13 +58,19 @@ class ActionBox:
         shown = [f"[{_shown(low)}, {_shown(high)}]" for low, high in bounds[:6]]
         return " x ".join(shown + ["..."] * (len(bounds) > 6)) + f" in {self.size}-d"
 
-    def planner(self, config: PlannerConfig, device: torch.device | str = "cpu") -> CEMPlanner:
+    def planner(
+        self,
+        config: PlannerConfig,
+        imagination: ImaginationConfig,
+        device: torch.device | str = "cpu",
+    ) -> CEMPlanner:
         """Makes the planner of the settings, which searches this box.
 
         `low` and `high` of the settings are shares of the box: -1 and 1 are its own bounds.
 
         Args:
           config: settings of the planner.
+          imagination: settings of its rollouts.
           device: where it will plan; bounds that differ between dimensions are put there.
 
         Raises:
@@ -77,7 +83,7 @@ class ActionBox:
                     f"actions {self}, got {getattr(config, name)}"
                 )
         bounds = {name: self._bound(getattr(config, name), device) for name in ("low", "high")}
-        return replace(CEMPlanner.from_config(config), **bounds)  # type: ignore[arg-type]
+        return replace(CEMPlanner.from_config(config, imagination), **bounds)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, as a checkpoint keeps them."""

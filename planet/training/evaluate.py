@@ -81,7 +81,7 @@ def baselines(config: Config, actions: ActionBox) -> dict[str, MakePolicy]:
       actions: the box of the environment.
     """
     model = make_world_model(config, actions.size)
-    planner = actions.planner(config.planner, model.device)
+    planner = actions.planner(config.planner, config.imagination, model.device)
     untrained = Agent(model, planner, exploration_stddev=0.0)
     return {
         "random actions": lambda seed: random_policy(actions, seed),
@@ -163,10 +163,6 @@ def write_scores(path: Path, run: Run, seed: int, scores: Sequence[Score]) -> No
         "episodes_collected": run.episodes,
         "updates": run.updates,
         "evaluation_seed": seed,
-        "backend": config.planner.backend,
-        "precision": config.planner.precision,
-        "budget_ms": config.planner.budget_ms,
-        "device": config.train.device,
         "scores": [score.to_dict() for score in scores],
         "config": config.to_dict(),
     }

@@ -15,7 +15,7 @@ def make_world_model(config: Config, action_size: int) -> WorldModel:
     """Makes a world model on the device of the settings; the seed decides its parameters.
 
     Raises:
-      ValueError: the device is unknown or not there, or the planner does not serve it.
+      ValueError: the device is unknown or not there.
     """
     device = available_device(config)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # not on torch's default device

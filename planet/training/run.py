@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from planet import envs
 from planet.agent import Agent
@@ -14,7 +16,7 @@ from planet.training.check_environment import check_environment
 from planet.training.checkpointing import Checkpoints
 from planet.training.device import available_device
 from planet.training.initial_model import make_world_model
-from planet.training.run_config import check_config
+from planet.training.run_config import check_config, overridden
 from planet.training.run_state import check_actions, check_learner
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Run:
 
     Attributes:
       directory: of the run.
-      config: its settings, with the device and the planner that were asked for.
+      config: its settings, with what was asked for instead.
       agent: of the last checkpoint.
       episodes: collected so far.
       updates: gradient steps so far.
@@ -46,41 +48,26 @@ class Run:
 
 def open_run(
     directory: Path | str,
-    device: str | None = None,
-    backend: Literal["fused", "reference"] | None = None,
-    precision: Literal["fp32", "int8", "fp16", "bf16"] | None = None,
-    budget_ms: float | None = None,
-    variant: Literal["portable", "persistent"] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Run:
     """Loads the agent of a run's checkpoint; nothing in the directory is changed.
 
     Args:
       directory: of the run.
-      device: where to compute; None takes the run's.
-      backend: of the planner; None takes the run's.
-      precision: of the planner; None takes the run's.
-      budget_ms: of a plan; None takes the run's.
-      variant: of the planner's CUDA kernels; None takes the run's.
+      overrides: settings that the agent is to act with instead of the run's, by section and name,
+        as {"imagination": {"precision": "int8"}}; those of `planet.config.ActingConfig`.
 
     Raises:
       FileNotFoundError: the directory holds no run, or no checkpoint yet.
-      ValueError: settings or checkpoint are damaged or of two runs, or the device is not there or
-        not served.
+      ValueError: settings or checkpoint are damaged or of two runs, an override is unknown, wrong
+        or of what was learned, or the device is not there.
     """
     directory = Path(directory)
     settings = directory / "config.json"
     if not settings.exists():
         raise FileNotFoundError(f"{directory} holds no run: config.json is missing")
     kept = Config.load(settings)
-    planner = replace(
-        kept.planner,
-        backend=backend or kept.planner.backend,
-        precision=precision or kept.planner.precision,
-        budget_ms=kept.planner.budget_ms if budget_ms is None else budget_ms,
-        variant=variant or kept.planner.variant,
-    )
-    train = replace(kept.train, device=device or kept.train.device)
-    config = replace(kept, train=train, planner=planner)
+    config = overridden(kept, overrides)
     loaded = Checkpoints(directory).load(available_device(config))
     if loaded is None:
         raise FileNotFoundError(f"{directory} holds no checkpoint yet: checkpoint.pt is missing")
@@ -90,7 +77,8 @@ def open_run(
     model = make_world_model(config, actions.size)
     check_learner(path, state.learner, model)
     model.load_state_dict(state.learner["model"])
-    agent = Agent(model, actions.planner(config.planner, model.device), exploration_stddev=0.0)
+    planner = actions.planner(config.planner, config.imagination, model.device)
+    agent = Agent(model, planner, exploration_stddev=0.0)
     return Run(
         directory, config, agent, state.episodes, state.updates, state.environment_steps, actions
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from planet.config import Config
+from planet.config import ActingConfig, Config
 from planet.listing import listed
 
 # Settings that do not decide what is learned.
 _MAY_DIFFER = {
-    "planner": ("backend",),
+    "imagination": ("backend",),
     "train": (
         "episodes", "device", "threads", "evaluation_interval", "evaluation_episodes",
         "checkpoint_interval", "checkpoint_updates",
@@ -34,15 +36,42 @@ def check_config(path: Path, kept: Config, config: Config) -> None:
     Raises:
       ValueError: the run was started with other settings; the message names them.
     """
-    given = config.to_dict()
     difference = listed(
-        f"{section}.{name} was {value!r}, now {given[section][name]!r}"
-        for section, values in kept.to_dict().items()
-        for name, value in values.items()
-        if given[section][name] != value and name not in _MAY_DIFFER.get(section, ())
+        f"{section}.{name} was {was!r}, now {now!r}"
+        for section, name, was, now in _differences(kept, config)
+        if name not in _MAY_DIFFER.get(section, ())
     )
     if difference:
         raise ValueError(
             f"{path}: the run was started with other settings: {difference}; "
             "use the same settings, or another directory"
         )
+
+
+def overridden(kept: Config, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
+    """Returns a run's settings with others for some, to act with what was learned.
+
+    Args:
+      kept: the run's settings.
+      overrides: other values by section and name.
+
+    Raises:
+      ValueError: an unknown setting, a wrong value, or another value of a setting that decided
+        what was learned.
+    """
+    config = kept.with_overrides(overrides)
+    for section, name, was, now in _differences(kept, config):
+        if (section, name) not in ActingConfig.names():
+            raise ValueError(
+                f"{section}.{name}: expected {was!r}, which decided what was learned, got {now!r}"
+            )
+    return config
+
+
+def _differences(kept: Config, config: Config) -> Iterator[tuple[str, str, Any, Any]]:
+    """Yields section, name and both values of the settings that differ."""
+    given = config.to_dict()
+    for section, values in kept.to_dict().items():
+        for name, value in values.items():
+            if given[section][name] != value:
+                yield section, name, value, given[section][name]

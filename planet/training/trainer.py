@@ -44,7 +44,7 @@ class Trainer:
 
     Args:
       config: settings; a directory that exists must hold equal ones, except for `episodes`,
-        `device`, `threads`, the planner's backend and the intervals of evaluation and checkpoints.
+        `device`, `threads`, `imagination.backend` and the intervals of evaluation and checkpoints.
       directory: of the run.
       environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and a bounded Box of actions;
         see `planet.training.check_environment`.
@@ -61,7 +61,7 @@ class Trainer:
         be had here; nothing has been written then.
       FileNotFoundError: the directory holds a run whose checkpoint, metrics or episodes are gone.
       DirectoryInUseError: another trainer works in the directory.
-      ImportError: the planner's backend is missing.
+      ImportError: the imagination's backend is missing.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class Trainer:
         self.actions = check_environment(environment, config.environment.image_size)
         self._repeat = action_repeat(config.environment, environment)
         model = make_world_model(config, self.actions.size)
-        self.agent = Agent(model, self.actions.planner(config.planner, model.device))
+        self.agent = Agent(
+            model, self.actions.planner(config.planner, config.imagination, model.device)
+        )
         self.agent.planner.try_out(self.agent.weights)
         self.learner = Learner(model, config.train)
         self.episodes = self.environment_steps = 0

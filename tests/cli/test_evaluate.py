@@ -89,11 +89,12 @@ def test_evaluate_with_a_damaged_checkpoint_is_explained(
     assert "checkpoint.pt" in capsys.readouterr().err
 
 
-def test_evaluate_with_a_budget_and_a_precision_says_so(
+def test_evaluate_with_other_settings_says_so(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--episodes", "1", "--no-video", "--budget-ms", "1000", "--precision", "fp32"]
-    assert main(["evaluate", str(trained), *options]) == 0
-    assert "planner reference fp32, budget 1000 ms" in capsys.readouterr().out
-    content = json.loads((trained / "scores.json").read_text())
-    assert (content["precision"], content["budget_ms"]) == ("fp32", 1000.0)
+    chosen = ["--planner.budget-ms", "1000", "--imagination.precision", "int8"]
+    assert main(["evaluate", str(trained), "--episodes", "1", "--no-video", *chosen]) == 0
+    output = capsys.readouterr().out
+    assert "budget ms 1000.0" in output and "backend reference, precision int8" in output
+    config = json.loads((trained / "scores.json").read_text())["config"]
+    assert (config["imagination"]["precision"], config["planner"]["budget_ms"]) == ("int8", 1000.0)

@@ -24,11 +24,11 @@ def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
         raise ValueError(f"precision: {precision!r} needs another processor")
 
     monkeypatch.setattr("planet.ops.fused.cem_plan", refuse)
-    chosen = ("--planner.backend", "fused", "--planner.precision", "int8")
+    chosen = ("--imagination.backend", "fused", "--imagination.precision", "int8")
     arguments = {
         "train": train(tmp_path / "run", *chosen),
-        "evaluate": ["evaluate", str(trained), "--backend", "fused", "--precision", "int8"],
-        "profile": ["profile", str(trained), "--backend", "fused", "--precision", "int8"],
+        "evaluate": ["evaluate", str(trained), *chosen],
+        "profile": ["profile", str(trained), *chosen],
     }[command]
     assert main(arguments) == 1
     captured = capsys.readouterr()

@@ -49,11 +49,9 @@ PUBLISHED = {
         "epsilon": 1e-6,
         "low": -1.0,
         "high": 1.0,
-        "state_noise": True,
-        "discount": 1.0,
-        "precision": "fp32",
         "budget_ms": None,
     },
+    "imagination": {"precision": "fp32", "state_noise": True, "discount": 1.0},
     "train": {
         "seed_episodes": 5,
         "updates_per_episode": 100,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import pickle
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from linear_model import GAIN, best_plan, linear_latent, linear_weights
 from ops.fused_support import needs_extension
 from random_weights import TINY, make_problem
 
-from planet.config import PlannerConfig
+from planet.config import ImaginationConfig, PlannerConfig
 from planet.latent import LatentState
 from planet.noise import row_seeds
 from planet.ops import backend
@@ -275,12 +274,14 @@ def test_a_float64_default_dtype_does_not_disturb_a_plan(
 def test_settings_become_a_planner_field_by_field() -> None:
     config = PlannerConfig(
         horizon=3, candidates=50, iterations=4, topk=7, initial_stddev=0.5, spread="mean_absolute",
-        epsilon=0.1, low=-0.5, high=0.5, state_noise=False, discount=0.9, backend="reference",
-        precision="int8", budget_ms=20.0, variant=None,
+        epsilon=0.1, low=-0.5, high=0.5, budget_ms=20.0,
     )  # fmt: skip
-    planner = CEMPlanner.from_config(config)
-    for field in dataclasses.fields(config):
-        assert getattr(planner, field.name) == getattr(config, field.name)
+    imagination = ImaginationConfig(
+        precision="int8", variant="persistent", state_noise=False, discount=0.9
+    )
+    planner = CEMPlanner.from_config(config, imagination)
+    for name, value in {**vars(config), **vars(imagination)}.items():
+        assert getattr(planner, name) == value
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
+from planet.config import (
+    Config,
+    EnvironmentConfig,
+    ImaginationConfig,
+    ModelConfig,
+    PlannerConfig,
+    TrainConfig,
+)
 from planet.models import WorldModel
 from planet.protocols import Chunk
 
@@ -26,7 +33,8 @@ TINY = Config(
         reward_layers=1,
         reward_hidden=8,
     ),
-    planner=PlannerConfig(horizon=2, candidates=8, iterations=1, topk=3, backend="reference"),
+    planner=PlannerConfig(horizon=2, candidates=8, iterations=1, topk=3),
+    imagination=ImaginationConfig(backend="reference"),
     train=TrainConfig(
         episodes=5,
         seed_episodes=2,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from planet.config import Config, PlannerConfig
+from planet.config import Config, ImaginationConfig, PlannerConfig
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
 from planet.training.collect import random_policy, zero_policy
@@ -148,17 +148,18 @@ def test_random_actions_fill_the_box_and_those_in_the_unit_box_stay_as_they_were
 
 
 def test_the_planner_searches_the_box_and_settings_are_shares_of_it() -> None:
-    config = PlannerConfig(backend="reference")
-    planner = ActionBox.unit(3).planner(config)
+    config, imagination = PlannerConfig(), ImaginationConfig(backend="reference")
+    planner = ActionBox.unit(3).planner(config, imagination)
     assert (planner.low, planner.high) == (-1.0, 1.0)
-    planner = ActionBox(np.zeros(2, np.float32), np.ones(2, np.float32)).planner(config)
+    half = ActionBox(np.zeros(2, np.float32), np.ones(2, np.float32))
+    planner = half.planner(config, imagination)
     assert (planner.low, planner.high) == (0.0, 1.0)
     uneven = ActionBox(np.float32([10, -1]), np.float32([20, 3]))
-    planner = uneven.planner(replace(config, low=-0.5, high=0.5))
+    planner = uneven.planner(replace(config, low=-0.5, high=0.5), imagination)
     assert isinstance(planner.low, torch.Tensor) and isinstance(planner.high, torch.Tensor)
     assert planner.low.tolist() == [12.5, 0.0] and planner.high.tolist() == [17.5, 2.0]
     with pytest.raises(ValueError, match=r"planner.high: expected -1 to 1, .*got 2.0"):
-        uneven.planner(replace(config, high=2.0))
+        uneven.planner(replace(config, high=2.0), imagination)
     assert ActionBox.from_dict(uneven.to_dict()) == uneven != ActionBox.unit(2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,17 +79,35 @@ def test_open_run_has_the_weights_of_the_checkpoint(trained: Path, tiny: Config)
 
 def test_open_run_changes_nothing_in_the_directory(trained: Path) -> None:
     before = {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
-    open_run(trained, device="cpu", backend="reference")
+    open_run(trained, {"train": {"device": "cpu"}, "imagination": {"backend": "reference"}})
     assert before == {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
 
 
 def test_open_run_takes_another_planner_and_keeps_what_is_not_named(trained: Path) -> None:
-    run = open_run(trained, precision="int8", budget_ms=20.0)
-    assert (run.config.planner.precision, run.config.planner.budget_ms) == ("int8", 20.0)
+    overrides = {"imagination": {"precision": "int8"}, "planner": {"budget_ms": 20.0}}
+    run = open_run(trained, overrides)
+    assert run.config == open_run(trained).config.with_overrides(overrides)
     assert (run.agent.planner.precision, run.agent.planner.budget_ms) == ("int8", 20.0)
     kept = open_run(trained).agent.planner
     assert (kept.precision, kept.budget_ms) == ("fp32", None)
     assert run.agent.planner.candidates == kept.candidates
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"model": {"belief_size": 9}},
+         "model.belief_size: expected 5, which decided what was learned, got 9"),
+        ({"environment": {"task": "walker-walk"}}, "environment.task: expected 'toy-reach', which"),
+        ({"train": {"learning_rate": 0.5}}, "train.learning_rate: expected 0.001, which decided"),
+        ({"imagination": {"device": "cpu"}}, "imagination: unknown setting .'device'"),
+    ],
+)  # fmt: skip
+def test_open_run_refuses_other_settings_of_what_was_learned(
+    trained: Path, overrides: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_run(trained, overrides)
 
 
 def test_the_environment_of_a_run_must_have_the_actions_that_the_agent_was_trained_in(
@@ -112,7 +131,7 @@ def test_open_run_names_what_is_missing_or_damaged(trained: Path, tmp_path: Path
     with pytest.raises(CheckpointError, match="checkpoint.pt"):
         open_run(tmp_path)
     with pytest.raises(ValueError, match="device: expected 'cpu' or 'cuda', got 'tpu'"):
-        open_run(trained, device="tpu")
+        open_run(trained, {"train": {"device": "tpu"}})
 
 
 def test_evaluation_repeats_the_trainers_own(trained: Path, tiny: Config) -> None:
@@ -158,7 +177,6 @@ def test_scores_file_says_how_to_repeat_them(trained: Path, tmp_path: Path) -> N
     path = tmp_path / "scores.json"
     write_scores(path, run, 7, [Score("agent", (1.0, 2.0), 9)])
     content = json.loads(path.read_text())
-    assert content["precision"] == "fp32" and content["budget_ms"] is None
     assert content["evaluation_seed"] == 7 and content["updates"] == run.updates
     assert content["scores"] == [
         {"environment_steps": 9, "policy": "agent", "mean": 1.5, "standard_error": 0.5,

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
+from planet.config import (
+    Config,
+    EnvironmentConfig,
+    ImaginationConfig,
+    ModelConfig,
+    PlannerConfig,
+    TrainConfig,
+)
 from planet.training.action_box import ActionBox
 from planet.training.collect import random_policy, run_episode
 from planet.training.seeds import evaluation_seeds
@@ -32,7 +39,8 @@ RECIPE = Config(
         reward_layers=1,
         reward_hidden=100,
     ),
-    planner=PlannerConfig(horizon=3, candidates=60, iterations=3, topk=8, backend="reference"),
+    planner=PlannerConfig(horizon=3, candidates=60, iterations=3, topk=8),
+    imagination=ImaginationConfig(backend="reference"),
     train=TrainConfig(
         episodes=302,
         seed_episodes=300,

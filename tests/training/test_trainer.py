@@ -16,6 +16,7 @@ import torch
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
+from conftest import FUSED_MISSING, fused_is_built
 from toy_runs import changed, make_trainer, timeless, toy
 
 from planet.checkpoint import load_checkpoint
@@ -414,7 +415,7 @@ def test_settings_that_do_not_change_what_is_learned_may_change(
     config = changed(
         tiny, episodes=9, evaluation_interval=7, evaluation_episodes=3, checkpoint_interval=4
     )
-    config = replace(config, planner=replace(config.planner, backend="fused"))
+    config = replace(config, imagination=replace(config.imagination, backend="fused"))
     assert make_trainer(config, tmp_path).config == config
 
 
@@ -541,39 +542,21 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(tiny: Config) -> 
             make_world_model(config, 2)
 
 
+@pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)
 @pytest.mark.parametrize(
-    ("device", "setting", "message"),
+    ("overrides", "message"),
     [
-        ("meta", {"backend": "fused"}, "backend: 'fused' plans on cpu and cuda; expected 'ref"),
-        ("cuda", {"precision": "int8"}, "precision: 'int8' plans on the CPU only; expected 'fp32'"),
-        ("cuda", {"budget_ms": 20.0}, "budget_ms: plans on the CPU only keep a budget; expected N"),
-        ("cpu", {"backend": "fused", "precision": "fp16"}, "precision: 'fp16' plans on CUDA dev"),
-        ("cpu", {"backend": "fused", "precision": "bf16"}, "expected 'fp32' or 'int8' with device"),
-        ("cpu", {"backend": "fused", "variant": "persistent"}, "variant: 'persistent' plans on C"),
+        ({"precision": "fp16"}, "precision: 'fp16' needs tensors on a CUDA device, got cpu"),
+        ({"variant": "persistent"}, "variant: 'persistent' needs tensors on a CUDA device"),
     ],
 )
-def test_what_a_device_does_not_serve_is_refused_by_name(
-    device: str,
-    setting: dict[str, Any],
-    message: str,
-    tiny: Config,
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_a_device_does_not_serve_is_refused_before_anything_is_written(
+    overrides: dict[str, str], message: str, tiny: Config, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("planet.training.device._require_cuda", lambda device: None)
-    planner = replace(tiny.planner, **setting)
-    config = replace(tiny, train=replace(tiny.train, device=device), planner=planner)
+    config = tiny.with_overrides({"imagination": {"backend": "fused", **overrides}})
     with pytest.raises(ValueError, match=message):
-        make_world_model(config, 2)
-
-
-@pytest.mark.parametrize("setting", [{}, {"precision": "fp16"}, {"backend": "reference"}])
-def test_fused_and_reference_serve_cuda(
-    setting: dict[str, Any], tiny: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("planet.training.device._require_cuda", lambda device: None)
-    planner = replace(tiny.planner, **({"backend": "fused"} | setting))
-    config = replace(tiny, train=replace(tiny.train, device="cuda:0"), planner=planner)
-    assert available_device(config) == torch.device("cuda:0")
+        make_trainer(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -613,26 +596,27 @@ def test_a_planner_that_cannot_be_had_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("change", [{"precision": "int8"}, {"budget_ms": 20.0}])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("imagination.precision", "int8"), ("planner.budget_ms", 20.0)]
+)
 def test_a_run_goes_on_with_the_arithmetic_and_the_budget_it_began_with(
-    change: dict[str, Any], tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: str, value: Any, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    section, name = setting.split(".")
     monkeypatch.setattr("planet.planning.CEMPlanner.try_out", lambda planner, weights: None)
     make_trainer(tiny, tmp_path)
-    (name,) = change
-    with pytest.raises(ValueError, match=f"started with other settings: planner.{name} was"):
-        make_trainer(replace(tiny, planner=replace(tiny.planner, **change)), tmp_path)
+    with pytest.raises(ValueError, match=f"started with other settings: {setting} was"):
+        make_trainer(tiny.with_overrides({section: {name: value}}), tmp_path)
 
 
-def test_a_run_of_a_release_without_precision_and_budget_goes_on(
-    tiny: Config, tmp_path: Path
-) -> None:
-    make_trainer(changed(tiny, episodes=3), tmp_path).run()
+def test_a_run_of_an_older_version_is_refused_by_name(tiny: Config, tmp_path: Path) -> None:
+    make_trainer(tiny, tmp_path)
     path = tmp_path / "config.json"
     content = json.loads(path.read_text())
-    del content["planner"]["precision"], content["planner"]["budget_ms"]
+    del content["imagination"]
     path.write_text(json.dumps(content))
-    continued = make_trainer(changed(tiny, episodes=4), tmp_path)
-    continued.run()
-    assert continued.episodes == 4
-    assert json.loads(path.read_text())["planner"]["precision"] == "fp32"
+    expected = (
+        r"config.json: config: missing setting \['imagination'\], which settings of older versions"
+    )
+    with pytest.raises(ValueError, match=expected):
+        make_trainer(tiny, tmp_path)

@@ -1,0 +1,52 @@
+"""Options of the commands that act with a trained agent: its run's settings are their defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import tyro
+
+from planet import advice
+from planet.config import Config
+
+
+class _Options(Protocol):
+    @property
+    def run_dir(self) -> Path | None: ...
+
+
+Options = TypeVar("Options", bound=_Options)
+
+
+def parse_options(
+    command: str, arguments: Sequence[str], default: Callable[[Config], Options]
+) -> Options:
+    """Reads the options of a command, with the settings of the run that is named as defaults.
+
+    Args:
+      command: its name.
+      arguments: of the command.
+      default: makes the command's options with the settings of a run as values.
+
+    Raises:
+      ValueError, OSError: the run's settings cannot be read, or several runs are named.
+    """
+    named = next((argument for argument in arguments if _is_run(argument)), None)
+    start = default(Config() if named is None else Config.load(Path(named) / "config.json"))
+    program = f"{advice.program()} {command}"
+    options = tyro.cli(type(start), prog=program, args=arguments, default=start)
+    if named is not None and options.run_dir != Path(named):
+        raise ValueError(f"run_dir: expected the directory of one run, got {named} too")
+    return options
+
+
+def told(settings: Any) -> str:
+    """Names settings and their values as people read them."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in vars(settings).items())
+
+
+def _is_run(argument: str) -> bool:
+    return bool(argument) and os.path.isfile(os.path.join(argument, "config.json"))

@@ -1,0 +1,38 @@
+"""Settings that a trained agent may act with although its run has others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from planet.config.compute import ComputeConfig
+from planet.config.config import Config
+from planet.config.imagination import ImaginationConfig
+from planet.config.planner import PlannerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActingConfig:
+    """Sections and settings of `Config` that do not decide what was learned."""
+
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
+    train: ComputeConfig = field(default_factory=ComputeConfig)
+
+    @staticmethod
+    def of(config: Config) -> ActingConfig:
+        """Returns these settings of a run."""
+        compute = {f.name: getattr(config.train, f.name) for f in fields(ComputeConfig)}
+        return ActingConfig(
+            planner=config.planner, imagination=config.imagination, train=ComputeConfig(**compute)
+        )
+
+    @staticmethod
+    def names() -> set[tuple[str, str]]:
+        """Section and name of each of these settings."""
+        whole = ActingConfig()
+        return {(s.name, f.name) for s in fields(whole) for f in fields(getattr(whole, s.name))}
+
+    def overrides(self) -> dict[str, dict[str, Any]]:
+        """Returns these settings by section and name."""
+        return {section.name: vars(getattr(self, section.name)) for section in fields(ActingConfig)}

@@ -1,0 +1,27 @@
+"""Settings of imagined rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planet.config.checks import check_positive, check_types
+
+
+@dataclass(frozen=True)
+class ImaginationConfig:
+    """How the model is rolled out while planning, whatever the planner."""
+
+    backend: Literal["fused", "reference"] = "fused"  # who computes it [O]
+    precision: Literal["fp32", "int8", "fp16", "bf16"] = "fp32"  # of the rollouts' products [O]
+    variant: Literal["portable", "persistent"] = "portable"  # of the fused CUDA kernels [O]
+    state_noise: bool = True  # sample the prior in rollouts [P Alg. 2]
+    discount: float = 1.0  # per model step [P; G at its first commit: 0.99]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_positive(self, "discount")
+        if self.variant != "portable" and self.backend != "fused":
+            raise ValueError(
+                f"variant: expected 'portable' with backend={self.backend!r}, got {self.variant!r}"
+            )

@@ -1,0 +1,397 @@
+"""For every setting a visible effect."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from planet.config import (
+    Config,
+    EnvironmentConfig,
+    ImaginationConfig,
+    ModelConfig,
+    PlannerConfig,
+    TrainConfig,
+)
+from planet.latent import LatentState
+from planet.models import WorldModel
+from planet.ops.variants import chosen_variant
+from planet.planning import CEMPlanner
+from planet.protocols import Chunk
+from planet.replay import Episode
+from planet.training import schedule
+from planet.training.initial_model import make_world_model
+from planet.training.learner import Learner
+from planet.training.loss import sequence_loss
+from planet.training.progress import Silent
+from planet.training.trainer import Trainer
+
+pytest.importorskip("gymnasium")
+
+from settings import changed, fields
+
+TINY = Config(
+    environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=4),
+    model=ModelConfig(
+        state_size=3,
+        belief_size=5,
+        hidden_size=6,
+        encoder_channels=(4,),
+        decoder="mlp",
+        decoder_hidden=(7,),
+        reward_layers=1,
+        reward_hidden=6,
+    ),
+    planner=PlannerConfig(horizon=2, candidates=12, iterations=2, topk=3),
+    imagination=ImaginationConfig(backend="reference"),
+    train=TrainConfig(
+        episodes=3,
+        seed_episodes=2,
+        initial_updates=1,
+        updates_per_episode=1,
+        batch_size=2,
+        chunk_length=4,
+        free_nats=0.0,
+        evaluation_interval=0,
+        evaluation_episodes=1,
+    ),
+)
+# Convolutions that turn one pixel into eight.
+CONV = replace(
+    TINY,
+    model=replace(
+        TINY.model,
+        decoder="conv",
+        decoder_input=16,
+        decoder_channels=(4,),
+        decoder_kernels=(2, 6),
+        decoder_stride=2,
+    ),
+)
+
+
+def episode(config: Config, tmp_path: Path) -> list[object]:
+    """Frames and rewards of one episode under constant actions."""
+    from planet.envs import make
+
+    environment = make(**dataclasses.asdict(config.environment))
+    observation, _ = environment.reset(seed=3)
+    seen: list[object] = [observation.tolist()]
+    done = False
+    while not done:
+        observation, reward, _, done, _ = environment.step(np.full(2, 0.5, np.float32))
+        seen += [observation.tolist(), float(reward)]
+    environment.close()
+    return seen
+
+
+def renderer(config: Config, tmp_path: Path) -> dict[str, Any]:
+    """Settings that the control suite's environment is made with; tests/envs looks at pixels."""
+    from planet.envs import make
+
+    given: dict[str, Any] = {}
+
+    def record(**settings: Any) -> SimpleNamespace:
+        given.update(settings)
+        return SimpleNamespace()
+
+    module = SimpleNamespace(DMControlEnv=record)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "planet.envs.dmc", module)
+        make(**dataclasses.asdict(config.environment))
+    return given
+
+
+def shapes(config: Config, tmp_path: Path) -> dict[str, list[int]]:
+    """Parameter shapes by name."""
+    model = make_world_model(config, action_size=2)
+    return {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def parameters(config: Config, tmp_path: Path) -> list[object]:
+    """Initial parameters."""
+    model = make_world_model(config, action_size=2)
+    return [p.detach().flatten().tolist() for p in model.parameters()]
+
+
+def chunk(steps: int = 4, batch: int = 2, size: int = 8) -> Chunk:
+    generator = torch.Generator().manual_seed(5)
+    observation = torch.randint(0, 256, (steps, batch, size, size, 3), generator=generator)
+    action = torch.rand(steps, batch, 2, generator=generator) * 2 - 1
+    return Chunk(observation.byte(), action, torch.rand(steps, batch, generator=generator))
+
+
+def model_loss(config: Config, tmp_path: Path) -> float:
+    """Total loss of fixed parameters on a fixed batch."""
+    model = make_world_model(config, action_size=2)
+    for index, parameter in enumerate(model.parameters()):
+        torch.nn.init.normal_(parameter, 0, 0.4, torch.Generator().manual_seed(index))
+    return sequence_loss(
+        model, chunk(), config.train, torch.Generator().manual_seed(0)
+    ).total.item()
+
+
+def optimizer_step(config: Config, tmp_path: Path) -> list[object]:
+    """Parameters after two gradient steps from the same start."""
+    model = make_world_model(replace(config, train=replace(config.train, seed=0)), action_size=2)
+    learner = Learner(model, config.train)
+    for _ in range(2):
+        learner.update(chunk(), tmp_path / "bad_batch.pt")
+    return [p.detach().flatten().tolist() for p in model.parameters()]
+
+
+def plan(config: Config, tmp_path: Path) -> list[object]:
+    """Action means and stddevs of a plan with fixed weights."""
+    model = make_world_model(TINY, action_size=2)
+    for index, parameter in enumerate(model.parameters()):
+        torch.nn.init.normal_(parameter, 0, 1.0, torch.Generator().manual_seed(index))
+    latent = LatentState(torch.ones(1, 5), torch.ones(1, 3))
+    planner = CEMPlanner.from_config(config.planner, config.imagination)
+    planned = planner.plan(model.rollout_weights(), latent)
+    return [planned.mean.tolist(), planned.stddev.tolist(), planned.iterations]
+
+
+def planner_backend(config: Config, tmp_path: Path) -> str:
+    """Which of the two computes plans (their results are equal up to rounding)."""
+    return CEMPlanner.from_config(config.planner, config.imagination).backend
+
+
+def planner_precision(config: Config, tmp_path: Path) -> str:
+    """The arithmetic that the op is asked for; what it does is the matter of tests/ops."""
+    asked: list[str] = []
+    latent = LatentState(torch.zeros(1, 5), torch.zeros(1, 3))
+    weights = make_world_model(TINY, action_size=2).rollout_weights()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "planet.ops.reference.cem_plan",
+            lambda *tensors, precision, **rest: asked.append(precision),
+        )
+        CEMPlanner.from_config(config.planner, config.imagination).plan(weights, latent)
+    return asked[0]
+
+
+def planner_variant(config: Config, tmp_path: Path) -> str:
+    """The variant that is chosen while the op runs; what it does is the matter of tests/ops."""
+    asked: list[str] = []
+    latent = LatentState(torch.zeros(1, 5), torch.zeros(1, 3))
+    weights = make_world_model(TINY, action_size=2).rollout_weights()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "planet.ops.fused.cem_plan", lambda *tensors, **rest: asked.append(chosen_variant())
+        )
+        CEMPlanner.from_config(config.planner, config.imagination).plan(weights, latent)
+    assert chosen_variant() == "portable"
+    return asked[0]
+
+
+class FakeEnvironment:
+    """Four steps of noise frames; counts nothing, keeps nothing."""
+
+    def __init__(self, size: int) -> None:
+        from gymnasium.spaces import Box
+
+        self.observation_space = Box(0, 255, (size, size, 3), np.uint8)
+        self.action_space = Box(-1.0, 1.0, (2,), np.float32)
+        self.size, self.left = size, 0
+
+    def reset(self, *, seed: int | None = None) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+        self.generator, self.left = np.random.default_rng(seed), 4
+        return self._frame(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.left -= 1
+        return self._frame(), float(np.abs(action).sum()), False, self.left == 0, {}
+
+    def _frame(self) -> npt.NDArray[np.uint8]:
+        return self.generator.integers(0, 256, (self.size, self.size, 3), np.uint8)
+
+
+def run(config: Config, tmp_path: Path) -> list[object]:
+    """The metrics (without times) of a whole tiny run and the actions that it collected."""
+    from planet.replay import read_episode
+    from planet.training.metrics import read_metrics
+
+    trainer = Trainer(config, tmp_path, FakeEnvironment(8))
+    trainer.run()
+    lines = [
+        {k: v for k, v in line.items() if "seconds" not in k} for line in read_metrics(tmp_path)
+    ]
+    episodes = sorted((tmp_path / "episodes").glob("*.planet"))
+    return [lines, [read_episode(path).action.tolist() for path in episodes]]
+
+
+def batches(config: Config, tmp_path: Path) -> list[object]:
+    """Draws as training does, after several episodes with visible numbers were added."""
+    trainer = Trainer(config, tmp_path, FakeEnvironment(8))
+    drawn: list[torch.Tensor] = []
+    for index in range(6):
+        observation = np.full((7, 8, 8, 3), index, np.uint8)
+        reward = np.full(7, index, np.float32)
+        reward[0] = 0
+        trainer.replay.add(Episode(observation, np.zeros((7, 2), np.float32), reward, False))
+        for _ in range(2):
+            generator = np.random.default_rng(len(drawn))
+            drawn.append(trainer.replay.sample(32, generator).observation)
+    return [list(d.shape) for d in drawn] + [d[0, :, 0, 0, 0].tolist() for d in drawn]
+
+
+def exploration(config: Config, tmp_path: Path) -> list[float]:
+    """Stddev of the exploration noise over the first four planned episodes."""
+    return [schedule.exploration_stddev(config.train, planned) for planned in range(4)]
+
+
+def saves(config: Config, tmp_path: Path) -> list[int]:
+    """After how many episodes the checkpoint is replaced."""
+    trainer = Trainer(config, tmp_path, FakeEnvironment(8))
+    episodes: list[int] = []
+    keep = trainer.save
+    trainer.save = lambda: (episodes.append(trainer.episodes), keep())[1]  # type: ignore[method-assign]
+    trainer.run()
+    return episodes
+
+
+def device(config: Config, tmp_path: Path) -> str:
+    """Where the model is made; "meta" needs no hardware."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("planet.training.device._require_numbers", lambda device: None)
+        return str(make_world_model(config, action_size=2).device)
+
+
+def threads(config: Config, tmp_path: Path) -> set[int]:
+    """On how many threads a run computes; torch's own number is 1 in tests."""
+    seen: set[int] = set()
+
+    class Watch(Silent):
+        def advance(self, **values: float) -> None:
+            seen.add(torch.get_num_threads())
+
+    Trainer(config, tmp_path, FakeEnvironment(8), Watch()).run()
+    assert torch.get_num_threads() == 1  # as before
+    return seen
+
+
+See = Callable[[Config, Path], object]
+OVERSHOOT = changed(
+    changed(TINY, "train.overshooting_distance", 3), "train.overshooting_weight", 1.0
+)
+WALKER = changed(TINY, "environment.task", "walker-walk")
+RAMP = changed(TINY, "train.exploration_ramp", 2)
+RECENT = changed(TINY, "train.sampling", "recent")
+EVALUATE = changed(TINY, "train.evaluation_interval", 1)
+
+# field -> (how its effect is seen, another value[, the config it is changed in])
+EFFECTS: dict[str, tuple[Any, ...]] = {
+    "environment.task": (renderer, "cheetah-run", WALKER),
+    "environment.action_repeat": (episode, 2),
+    "environment.image_size": (
+        episode, 16, TINY  # with render_size
+    ),
+    "environment.render_size": (renderer, 16, WALKER),
+    "environment.camera": (renderer, 1, WALKER),
+    "environment.quality": (renderer, "fast", WALKER),
+    "environment.control_steps": (episode, 6),
+    "model.state_size": (shapes, 4),
+    "model.belief_size": (shapes, 6),
+    "model.hidden_size": (shapes, 7),
+    "model.activation": (model_loss, "elu"),
+    "model.min_stddev": (model_loss, 0.3),
+    "model.gru_gate_bias": (parameters, 0.5),
+    "model.initializer": (parameters, "torch"),
+    "model.bit_depth": (model_loss, 3),
+    "model.encoder_channels": (shapes, (5,)),
+    "model.encoder_kernel": (shapes, 3),
+    "model.encoder_stride": (shapes, 1),
+    "model.decoder": (shapes, "mlp", CONV),
+    "model.decoder_input": (shapes, 24, CONV),
+    "model.decoder_channels": (shapes, (5,), CONV),
+    "model.decoder_kernels": (shapes, (3, 4), CONV),
+    "model.decoder_stride": (
+        shapes, 1, changed(CONV, "model.decoder_kernels", (3, 4))  # 3 -> 8 with 2, 3 -> 6 with 1
+    ),
+    "model.decoder_hidden": (shapes, (7, 7)),
+    "model.reward_layers": (shapes, 2),
+    "model.reward_hidden": (shapes, 8),
+    "planner.horizon": (plan, 3),
+    "planner.candidates": (plan, 13),
+    "planner.iterations": (plan, 3),
+    "planner.topk": (plan, 4),
+    "planner.initial_stddev": (plan, 0.5),
+    "planner.spread": (plan, "mean_absolute"),
+    "planner.epsilon": (plan, 1e-2),
+    "planner.low": (plan, -0.5),
+    "planner.high": (plan, 0.5),
+    "imagination.state_noise": (plan, False),
+    "imagination.discount": (plan, 0.5),
+    "imagination.backend": (planner_backend, "fused"),
+    "imagination.precision": (planner_precision, "int8"),
+    "planner.budget_ms": (plan, 1e-6),
+    "imagination.variant": (
+        planner_variant, "persistent", changed(TINY, "imagination.backend", "fused")
+    ),
+    "train.seed": (run, 1),
+    "train.episodes": (run, 4),
+    "train.seed_episodes": (run, 1),
+    "train.initial_updates": (run, 2),
+    "train.updates_per_episode": (run, 2),
+    "train.batch_size": (run, 3),
+    "train.chunk_length": (batches, 3),
+    "train.sampling": (batches, "recent", changed(TINY, "train.recent_draws", 32)),
+    "train.recent_draws": (batches, 32, RECENT),
+    "train.recent_share": (batches, 0.9, changed(RECENT, "train.recent_draws", 32)),
+    "train.learning_rate": (optimizer_step, 1e-2),
+    "train.learning_rate_warmup": (optimizer_step, 2),
+    "train.adam_epsilon": (optimizer_step, 1e-1),
+    "train.gradient_clip_norm": (optimizer_step, 1e-3),
+    "train.image_weight": (model_loss, 2.0),
+    "train.reward_weight": (model_loss, 2.0),
+    "train.divergence_weight": (model_loss, 2.0),
+    "train.free_nats": (model_loss, 1e6),
+    "train.global_prior_weight": (model_loss, 1.0),
+    "train.overshooting_distance": (model_loss, 2, OVERSHOOT),
+    "train.overshooting_weight": (model_loss, 2.0, OVERSHOOT),
+    "train.overshooting_reward_weight": (model_loss, 2.0, OVERSHOOT),
+    "train.exploration_stddev": (run, 0.6),
+    "train.exploration_ramp": (exploration, 3, RAMP),
+    "train.exploration_min_stddev": (exploration, 0.1, RAMP),
+    "train.evaluation_interval": (run, 1),
+    "train.evaluation_episodes": (run, 2, EVALUATE),
+    "train.checkpoint_interval": (saves, 2, changed(TINY, "train.episodes", 5)),
+    "train.checkpoint_updates": (saves, 1, changed(TINY, "train.initial_updates", 3)),
+    "train.device": (device, "meta"),
+    "train.threads": (threads, 2),
+}  # fmt: skip
+
+
+def test_every_field_has_an_effect_that_a_test_sees() -> None:
+    assert {f"{section}.{name}" for section, name in fields()} == set(EFFECTS)
+
+
+@pytest.mark.parametrize("field", EFFECTS)
+def test_field_has_its_effect(field: str, tmp_path: Path) -> None:
+    see, value, *base = EFFECTS[field]
+    before = base[0] if base else TINY
+    if field == "environment.image_size":
+        sizes = replace(TINY.environment, image_size=value, render_size=value)
+        after = replace(TINY, environment=sizes)
+    elif field == "model.decoder_stride":
+        after = changed(before, field, value)
+        assert WorldModel(before.model, 2, 8).decoder(torch.zeros(1, 8)).shape[-1] == 8
+        with pytest.raises(ValueError, match="decoder_kernels.*give 6 pixels"):
+            make_world_model(after, 2)
+        return
+    else:
+        after = changed(before, field, value)
+    assert before != after
+    first = see(before, tmp_path / "before")
+    assert first == see(before, tmp_path / "again"), "the observation must be reproducible"
+    assert first != see(after, tmp_path / "after")
