@@ -21,7 +21,7 @@ from planet.latent import Gaussian, LatentState
 from planet.models import WorldModel
 from planet.noise import Noise, row_seeds
 from planet.ops.results import Refit
-from planet.planning import CEMPlanner
+from planet.planning import CEMPlanner, Imagination
 from planet.protocols import Plan
 from planet.weights import RolloutWeights
 
@@ -31,6 +31,7 @@ __all__ = [
     "Agent",
     "CEMPlanner",
     "Gaussian",
+    "Imagination",
     "LatentState",
     "Noise",
     "Plan",

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from planet.captured_step import CapturedStep
+from planet.config import ImaginationConfig
 from planet.control_step import ControlStep, EagerStep, StepInputs
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import check_seed, mix_seed, row_seeds
-from planet.ops.bounds import float32_values
+from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
-from planet.planning import CEMPlanner
-from planet.protocols import Plan
+from planet.planning import Imagination
+from planet.protocols import Plan, Planner
 from planet.scalars import check_int, check_not_negative, whole_number
 from planet.weights import RolloutWeights
 
@@ -38,8 +39,12 @@ class Agent:
     Args:
       world_model: the model; its device is where the agent computes.
       planner: decides on actions.
+      low: smallest action; see `planet.Imagination`.
+      high: largest action.
+      imagination: how the model is rolled out; None: by the defaults.
+      budget_ms: milliseconds that a plan may take; None: whatever it takes.
       exploration_stddev: of the Normal noise that `act(explore=True)` adds to planned actions, in
-        units of half the width of the planner's box; 0 adds none.
+        units of half the width of the box of actions; 0 adds none.
       capture: run a step as one CUDA graph, which is captured at the first `act` and again after
         `update_weights`, another batch size or another planner; None: on CUDA with the fused
         backend. The actions are the same, bit for bit. On the CPU, True runs the same code on the
@@ -53,12 +58,21 @@ class Agent:
     def __init__(
         self,
         world_model: WorldModel,
-        planner: CEMPlanner,
+        planner: Planner,
+        *,
+        low: Bound = -1.0,
+        high: Bound = 1.0,
+        imagination: ImaginationConfig | None = None,
+        budget_ms: float | None = None,
         exploration_stddev: float = 0.3,
         capture: bool | None = None,
     ) -> None:
         self.world_model = world_model
         self.planner = planner
+        self.budget_ms = budget_ms
+        self._low, self._high = (CheckedBound(_own(bound)) for bound in check_bounds(low, high))
+        self._settings = imagination or ImaginationConfig()
+        self._imagination: Imagination | None = None
         self.exploration_stddev = exploration_stddev
         self.capture = capture
         self._captured: CapturedStep | None = None
@@ -83,7 +97,7 @@ class Agent:
 
     @property
     def exploration_stddev(self) -> float:
-        """Of the noise on actions, in units of half the width of the planner's box."""
+        """Of the noise on actions, in units of half the width of the box of actions."""
         return self._exploration_stddev
 
     @exploration_stddev.setter
@@ -112,8 +126,20 @@ class Agent:
 
     def update_weights(self) -> None:
         """Takes a new snapshot of the world model; call it after every training phase."""
-        self._captured = None  # gives its memory back before there is a new one
+        self._captured = self._imagination = None  # their memory, before there are new ones
         self._weights = self.world_model.rollout_weights()
+
+    @property
+    def imagination(self) -> Imagination:
+        """The snapshot's rollouts from the zero latent, made once for a snapshot and batch size."""
+        batch = max(1, self.batch_size)
+        if self._imagination is None or self._imagination.batch_size != batch:
+            with torch.no_grad():
+                latent = self.world_model.initial(batch)
+            self._imagination = Imagination(
+                self._weights, latent, low=self._low, high=self._high, **vars(self._settings)
+            )
+        return self._imagination
 
     def reset(self, batch_size: int = 1, seed: int = 0, rows: Sequence[int] | None = None) -> None:
         """Starts new episodes from a zero latent.
@@ -155,7 +181,7 @@ class Agent:
             then clip.
 
         Returns:
-          float32 [A], or [B, A], within the planner's bounds.
+          float32 [A], or [B, A], within the bounds.
 
         Raises:
           RuntimeError: `reset` was not called.
@@ -227,23 +253,18 @@ class Agent:
 
     def _step(self) -> EagerStep | CapturedStep:
         """What runs the tensors' part: the captured one is kept as long as it serves."""
-        parts = self.world_model, self._weights, self.planner
+        step = ControlStep(self.world_model, self.imagination, self.planner, self.budget_ms)
         captured, self._captured = self._captured, None
-        if (
-            captured is None
-            or self.capture is False
-            or not captured.serves(*parts, self.batch_size)
-        ):
+        if captured is None or self.capture is False or not captured.step.same(step):
             captured = None  # gives its memory back before there is a new one
-            step = ControlStep(*parts)
             if not self._captures():
                 return EagerStep(step)
-            captured = CapturedStep(step, self.batch_size)
+            captured = CapturedStep(step)
         self._captured = captured
         return captured
 
     def _captures(self) -> bool:
-        device, backend = self.world_model.device.type, self.planner.backend
+        device, backend = self.world_model.device.type, self._settings.backend
         capturable = device == "cpu" or (device == "cuda" and backend == "fused")
         if self.capture and not capturable:
             raise ValueError(
@@ -323,6 +344,10 @@ class Agent:
                 f"{len(array)}; call reset(batch_size={len(array)}) to change it"
             )
         return torch.from_numpy(np.array(array, order="C"))  # torch warns of what is read-only
+
+
+def _own(bound: float | Tensor) -> float | Tensor:
+    return bound.clone() if isinstance(bound, Tensor) else bound
 
 
 def _zeros(batch: int, size: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from planet.ops import extension, fused
-from planet.ops.variants import VARIANTS
+from planet.ops.checks import VARIANTS
 
 _INT8 = "avx512vnni"  # the only set with kernels for int8; those for fp32 are avx512's
 

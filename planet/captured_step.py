@@ -25,10 +25,7 @@ from torch import Tensor
 from planet.control_step import ControlStep, StepInputs, StepOutcome, read_report
 from planet.graphs import Graph, capture, on_device
 from planet.latent import LatentState
-from planet.models import WorldModel
-from planet.planning import CEMPlanner
 from planet.protocols import Plan
-from planet.weights import RolloutWeights
 
 _ALIGNMENT = 256  # bytes, as of tensors of their own: which kernel a product takes depends on it
 
@@ -41,12 +38,11 @@ class CapturedStep:
     On the CPU there is nothing to capture: the same code runs on the same buffers at every call.
 
     Args:
-      step: what to run; on CUDA its planner's backend must be "fused".
-      batch_size: B.
+      step: what to run; on CUDA its imagination's backend must be "fused".
     """
 
-    def __init__(self, step: ControlStep, batch_size: int) -> None:
-        self.step, self.batch_size = step, batch_size
+    def __init__(self, step: ControlStep) -> None:
+        self.step, batch_size = step, step.imagination.batch_size
         self._device = step.model.device
         inputs, results = _inputs_layout(step, batch_size), _results_layout(step, batch_size)
         cuda = self._device.type == "cuda"
@@ -68,14 +64,6 @@ class CapturedStep:
         self._graphs: dict[str, Graph] = {}
         # The graph reads the parameters where they lie now; their memory must not be given back.
         self._parameters = [parameter.detach() for parameter in step.model.parameters()]
-
-    def serves(
-        self, model: WorldModel, weights: RolloutWeights, planner: CEMPlanner, batch_size: int
-    ) -> bool:
-        """Whether this was captured from these very objects, and for this batch size."""
-        mine = self.step
-        same = mine.model is model and mine.weights is weights and mine.planner is planner
-        return same and self.batch_size == batch_size
 
     def moved(self) -> bool:
         """Whether the model's parameters lie elsewhere than when this was captured."""

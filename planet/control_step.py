@@ -16,10 +16,9 @@ from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import STREAM_DITHER, STREAM_EXPLORATION, STREAM_POSTERIOR
 from planet.ops import draws
-from planet.planning import CEMPlanner
-from planet.protocols import Plan
+from planet.planning import Imagination
+from planet.protocols import Plan, Planner
 from planet.short_repr import short_repr
-from planet.weights import RolloutWeights
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,19 @@ class ControlStep:
 
     Attributes:
       model: filters; its present parameters count.
-      weights: snapshot of the model to plan with.
+      imagination: of a snapshot of the model; its bounds are those of the actions.
       planner: decides on actions.
+      budget_ms: milliseconds that a plan may take.
     """
 
     model: WorldModel
-    weights: RolloutWeights
-    planner: CEMPlanner
+    imagination: Imagination
+    planner: Planner
+    budget_ms: float | None = None
+
+    def same(self, other: ControlStep) -> bool:
+        """Whether another step is made of these very objects."""
+        return all(getattr(self, name) is getattr(other, name) for name in vars(self))
 
     @torch.no_grad()
     def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
@@ -101,15 +106,16 @@ class ControlStep:
     @torch.no_grad()
     def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
         """Plans from a latent; `seeds` int64 [B] are the step's."""
-        return self.planner.plan(self.weights, latent, seeds)
+        imagination = self.imagination.at(latent)
+        return self.planner.plan(imagination, seeds, budget_ms=self.budget_ms)
 
     @torch.no_grad()
     def explore(self, action: Tensor, inputs: StepInputs) -> Tensor:
-        """Adds Normal noise to planned actions [B, A] and clips to the planner's box.
+        """Adds Normal noise to planned actions [B, A] and clips to the box of actions.
 
         Its stddev is `inputs.exploration_stddev` times half the width of the box.
         """
-        box = self.planner.box(action.device)
+        box = self.imagination.box
         noise = draws.normals(inputs.seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
         return box.clip(action + inputs.exploration_stddev * noise * box.half_width)
 

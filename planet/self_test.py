@@ -11,7 +11,7 @@ from planet.config import ModelConfig
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import fused, reference
-from planet.ops.variants import VARIANTS, cuda_variant
+from planet.ops.checks import VARIANTS
 from planet.random_weights import random_weights
 from planet.weights import RolloutWeights
 
@@ -75,11 +75,10 @@ def served_variants(device: torch.device | str, weights: RolloutWeights) -> dict
         refusals = {}
         for precision in ("fp32", "fp16"):
             try:
-                with cuda_variant(variant):
-                    fused.cem_plan(
-                        weights.to(device), latent, mean, torch.ones_like(mean), seed=0,
-                        candidates=1000, topk=100, iterations=1, precision=precision,
-                    )  # fmt: skip
+                fused.cem_plan(
+                    weights.to(device), latent, mean, torch.ones_like(mean), seed=0,
+                    candidates=1000, topk=100, iterations=1, precision=precision, variant=variant,
+                )  # fmt: skip
             except ValueError as refusal:
                 refusals[precision] = str(refusal)
         found[variant] = "" if len(refusals) < 2 else refusals["fp16"]

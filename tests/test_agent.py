@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import agents
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -23,7 +24,7 @@ from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.models.pixels import preprocess
 from planet.noise import row_seeds
-from planet.planning import CEMPlanner
+from planet.planning import Imagination
 from planet.protocols import Chunk
 from planet.training.learner import Learner
 from planet.training.loss import sequence_loss
@@ -62,9 +63,10 @@ def capture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(globals(), "CAPTURE", request.param)
 
 
-def make_agent(stddev: float = 0.3, model: WorldModel | None = None, **planner: Any) -> Agent:
+def make_agent(stddev: float = 0.3, model: WorldModel | None = None, **how: Any) -> Agent:
     settings = {"horizon": 2, "candidates": 8, "iterations": 2, "topk": 3, "backend": "reference"}
-    return Agent(model or make_model(), CEMPlanner(**(settings | planner)), stddev, CAPTURE)
+    how = settings | {"exploration_stddev": stddev} | how
+    return agents.make_agent(model or make_model(), CAPTURE, **how)
 
 
 def frame(seed: int, *batch: int) -> Observation:
@@ -438,7 +440,7 @@ def spoil(agent: Agent, what: str) -> None:
             agent.world_model.encoder.layers[0].bias[0] = float("inf")
     elif what == "weights":  # finite, but their returns are not
         huge = [weight / weight.abs().max() * 3e38 for weight in agent.weights.reward_weights]
-        agent._weights = replace(agent.weights, reward_weights=huge)
+        agent._weights, agent._imagination = replace(agent.weights, reward_weights=huge), None
 
 
 NOT_FINITE = {
@@ -635,7 +637,8 @@ def test_agent_plans_with_the_weights_of_the_newest_training_phase(
         assert torch.equal(agent.plan().mean, means[-1])  # still the old snapshot
         agent.update_weights()
         means.append(agent.plan().mean)
-        fresh = agent.planner.plan(model.rollout_weights(), latent, seeds)
+        now = Imagination(model.rollout_weights(), latent, backend=agent.imagination.backend)
+        fresh = agent.planner.plan(now, seeds)
         assert torch.equal(means[-1], fresh.mean)
     assert not torch.equal(means[0], means[1])
     assert not torch.equal(means[1], means[2])
@@ -649,7 +652,7 @@ def test_error_while_planning_leaves_the_agent_as_it_was(
     undisturbed.reset(seed=7)
     expected = play(undisturbed, explore=True)
 
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **settings: Any) -> None:
         raise error
 
     agent.reset(seed=7)

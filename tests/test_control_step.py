@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import agents
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from planet import captured_step, noise
 from planet.agent import Agent
-from planet.config import ModelConfig
+from planet.config import ImaginationConfig, ModelConfig
 from planet.graphs import Graph
 from planet.latent import LatentState
 from planet.models import WorldModel
@@ -27,7 +28,8 @@ from planet.ops.kernels import CudaKernels
 from planet.planning import CEMPlanner
 
 SIZE, A = 16, 3
-PLANNER = CEMPlanner(horizon=3, candidates=20, iterations=2, topk=5, backend="reference")
+PLANNER = CEMPlanner(horizon=3, candidates=20, iterations=2, topk=5)
+REFERENCE = ImaginationConfig(backend="reference")
 DEVICES = [
     "cpu",
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
@@ -52,7 +54,8 @@ def make_model(device: str = "cpu") -> WorldModel:
 
 
 def make_agent(capture: bool | None = True, model: WorldModel | None = None, **how: Any) -> Agent:
-    return Agent(model or make_model(), replace(PLANNER, **how), 0.3, capture)
+    settings = vars(PLANNER.sampling) | vars(REFERENCE) | how
+    return agents.make_agent(model or make_model(), capture, **settings)
 
 
 def frame(seed: int, batch: int = 1) -> Any:
@@ -288,8 +291,8 @@ def test_nothing_is_captured_where_it_does_not_pay(captures: Captures) -> None:
 def test_the_reference_cannot_be_captured_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WorldModel, "device", torch.device("cuda"))
     with pytest.raises(ValueError, match="capture: expected None or False for backend='reference'"):
-        Agent(make_model(), PLANNER, capture=True)
-    Agent(make_model(), PLANNER, capture=None)
+        Agent(make_model(), PLANNER, imagination=REFERENCE, capture=True)
+    Agent(make_model(), PLANNER, imagination=REFERENCE, capture=None)
 
 
 # ---- Failures ------------------------------------------------------------------------------------

@@ -80,10 +80,10 @@ from planet.models import WorldModel
 model = WorldModel(ModelConfig(encoder_channels=(4,), decoder="mlp"), 2, 8)
 weights = model.rollout_weights()
 latent = model.initial(1)
-planner = planet.CEMPlanner(2, 8, 1, 2, backend="reference")
-assert planner.plan(weights, latent).iterations == 1
+planner = planet.CEMPlanner(2, 8, 1, 2)
+assert planner.plan(planet.Imagination(weights, latent, backend="reference")).iterations == 1
 try:
-    planet.CEMPlanner(2, 8, 1, 2).plan(weights, latent)
+    planner.plan(planet.Imagination(weights, latent))
 except ImportError as error:
     print(error)
 print(planet.build_info())

@@ -8,8 +8,8 @@ import importlib
 import pickle
 import pkgutil
 import re
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from random_weights import TINY, TINY_SSM, make_problem, make_weights
@@ -17,7 +17,7 @@ from random_weights import TINY, TINY_SSM, make_problem, make_weights
 import planet
 from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
-from planet.planning import CEMPlanner
+from planet.planning import CEMPlanner, Imagination
 from planet.protocols import Plan
 from planet.short_repr import short_repr
 
@@ -59,9 +59,10 @@ def test_sizes_stand_in_the_place_of_values() -> None:
     assert repr(there) == "LatentState(belief=float32 [2, 3] on meta, state=float32 [2, 1] on meta)"
     assert repr(Noise(row_seeds(0, 3), 1)) == "Noise(seed=int64 [3], iteration=1, particle=0)"
     assert repr(Noise(5)) == "Noise(seed=5, iteration=0, particle=0)"
-    planner = repr(CEMPlanner(low=np.zeros(3), high=1.5))
-    assert "low=float32 [3], high=1.5, spread='population'" in planner
-    assert repr(CEMPlanner()) == repr(CEMPlanner(low=-1.0))
+    problem = make_problem(TINY, 2)
+    imagination = repr(Imagination(problem.weights, problem.latent, high=[1.5, 2.0]))
+    assert "box=Box(low=float32 [1, 2], high=float32 [1, 2], middle=" in imagination
+    assert "backend='fused', precision='fp32', variant='portable'" in imagination
     for sizes in (TINY, TINY_SSM):
         shown = repr(make_weights(sizes))
         letters = f"D={sizes.belief}, S=3, A=2, M=7, reward={[*sizes.reward, 1]}"
@@ -72,10 +73,12 @@ def test_sizes_stand_in_the_place_of_values() -> None:
 @pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
 def test_plans_latents_and_planners_are_pickled_and_copied(sizes: object) -> None:
     problem = make_problem(sizes, 2)  # type: ignore[arg-type]
-    planner = CEMPlanner(2, 8, 1, 3, backend="reference", low=[-1, -2])
-    plan = planner.plan(problem.weights, problem.latent)
+    planner = CEMPlanner(2, 8, 1, 3)
+    how: dict[str, Any] = {"backend": "reference", "low": [-1, -2]}
+    imagination = Imagination(problem.weights, problem.latent, **how)
+    plan = planner.plan(imagination)
     for twin in (copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))):
-        same = twin(planner).plan(problem.weights, twin(problem.latent))
+        same = twin(planner).plan(twin(imagination))
         for other in (twin(plan), same):
             assert isinstance(other, Plan)
             assert torch.equal(other.mean, plan.mean)

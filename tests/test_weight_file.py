@@ -19,6 +19,7 @@ import pytest
 import torch
 from random_weights import PRESET_SIZES, TINY, Sizes, make_weights
 
+from planet.config import ImaginationConfig, PlannerConfig
 from planet.planning import CEMPlanner
 from planet.weight_file import WeightFileError, load_settings, load_weights, save_weights
 from planet.weights import RolloutWeights
@@ -148,17 +149,17 @@ DEFAULTS = "12 1000 100 10 1 -1 1 0 0 0 9.9999999999999995e-07 1 1 0 inf 0"
 
 
 def test_the_defaults_in_cpp_are_the_planner_s() -> None:
-    planner = CEMPlanner()
+    planner, rollouts, plan = CEMPlanner(), ImaginationConfig(), PlannerConfig()
     values = [*DEFAULTS.split()]
     assert [int(word) for word in values[:4]] == [
         planner.horizon, planner.candidates, planner.topk, planner.iterations
     ]  # fmt: skip
     assert [float(word) for word in values[4:7]] == [
-        planner.initial_stddev, planner.low, planner.high
+        planner.initial_stddev, plan.low, plan.high
     ]  # fmt: skip
-    assert (planner.spread, planner.precision, planner.budget_ms) == ("population", "fp32", None)
+    assert (planner.spread, rollouts.precision, plan.budget_ms) == ("population", "fp32", None)
     assert float(values[10]) == planner.epsilon
-    assert (planner.state_noise, planner.discount) == (True, 1.0)
+    assert (rollouts.state_noise, rollouts.discount) == (True, 1.0)
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
         check_pieces(options.context, options.length)
     for path in written.values():
         replaceable(path)
-    trained.agent.planner.try_out(trained.agent.weights)
+    trained.agent.imagination.try_out()
     task = trained.config.environment.task
     plot_learning_curve(directory, written["curve"], f"{task}, seed {trained.config.train.seed}")
     seed = trained.config.train.seed if options.seed is None else options.seed

@@ -62,11 +62,11 @@ def run(arguments: Sequence[str]) -> int:
 def planner_settings(trained: Run) -> dict[str, Any]:
     """What a program plans with as the run did: the planner's settings and the action repeat."""
     settings = {**vars(trained.config.planner), **vars(trained.config.imagination)}
-    for name in ("backend", "variant"):  # of Python, and of CUDA
+    for name in ("name", "backend", "variant"):  # of Python, and of CUDA
         del settings[name]
-    planner = trained.agent.planner
     # Bounds of the environment's box, of which the settings hold shares.
-    bounds = {"low": _plain(planner.low), "high": _plain(planner.high)}
+    shares = trained.actions.share(trained.config.planner)
+    bounds = {name: _plain(bound) for name, bound in zip(("low", "high"), shares, strict=True)}
     # A user's own environment repeats actions as it likes; the episodes know it. 0: not said.
     newest = trained.directory / "episodes" / episode_name(trained.episodes - 1)
     repeat = read_info(newest).metadata.get("action_repeat", 0) if newest.exists() else 0

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
 from planet import advice
@@ -17,15 +16,12 @@ from planet.atomic import atomic_write, replaceable
 from planet.cli.options import parse_options
 from planet.cli.output import say
 from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
-from planet.planning import CEMPlanner
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
 from planet.profiling.plot import picture_format
 from planet.random_weights import random_weights
-from planet.training.action_box import ActionBox
 from planet.training.device import available_device
 from planet.training.run import open_environment, open_run
 from planet.training.threads import cpu_threads
-from planet.weights import RolloutWeights
 
 NAMES = {
     choice: field.name
@@ -105,9 +101,8 @@ def _bare(options: ProfileOptions) -> Comparison:
     action_size = 6 if options.action_size is None else options.action_size
     batch_size = 1 if options.batch_size is None else options.batch_size
     weights = random_weights(config.model, action_size).to(device)
-    planners = _planners(options, ActionBox.unit(action_size), device)
     with cpu_threads(config.train.threads):
-        _try_out(planners, weights)
+        planners = _planners(options)
         return compare_planners(planners, weights, batch_size, options.steps, options.rate)
 
 
@@ -116,9 +111,8 @@ def _trained(options: ProfileOptions, directory: Path) -> Comparison:
         if getattr(options, name) is not None:
             raise ValueError(f"{name}: only for a bare planner; {directory} has sizes of its own")
     trained = open_run(directory, {**options.overrides(), "model": vars(options.model)})
-    planners = _planners(options, trained.actions, trained.agent.world_model.device)
+    planners = _planners(options)
     with cpu_threads(trained.config.train.threads):
-        _try_out(planners, trained.agent.weights)
         environment = open_environment(trained)
         try:
             return compare_run(trained, environment, planners, options.steps, options.rate)
@@ -132,10 +126,8 @@ def _title(profile: Profile) -> str:
     return f"{what}: {sizes}, threads {profile.compute['threads']}"
 
 
-def _planners(
-    options: ProfileOptions, actions: ActionBox, device: torch.device
-) -> dict[str, CEMPlanner]:
-    """Planners to time by name; what a name does not say is as in the options."""
+def _planners(options: ProfileOptions) -> dict[str, ActingConfig]:
+    """Returns the planners to time by name; what a name does not say is as in the options."""
     imaginations = {"": options.imagination}
     if options.compare is not None:
         named = options.compare.split(",")
@@ -143,7 +135,7 @@ def _planners(
         if len(set(imaginations.values())) < len(named):
             raise ValueError(f"compare: expected different planners, got {options.compare!r}")
     return {
-        name: actions.planner(options.planner, imagination, device)
+        name: ActingConfig(planner=options.planner, imagination=imagination, train=options.train)
         for name, imagination in imaginations.items()
     }
 
@@ -157,11 +149,6 @@ def _imagination(options: ProfileOptions, name: str) -> ImaginationConfig:
             f"where they are of different settings, got {name!r}"
         )
     return replace(options.imagination, **given)
-
-
-def _try_out(planners: Mapping[str, CEMPlanner], weights: RolloutWeights) -> None:
-    for planner in planners.values():
-        planner.try_out(weights)
 
 
 def _check(options: ProfileOptions) -> None:

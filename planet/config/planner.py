@@ -12,6 +12,7 @@ from planet.config.checks import check_at_least, check_positive, check_types
 class PlannerConfig:
     """The cross-entropy method, Algorithm 2."""
 
+    name: str = "cem"  # which planner; an entry of planet.planning.PLANNERS [P]
     horizon: int = 12  # H, model steps [P Alg. 2; G configs.py:250]
     candidates: int = 1000  # J, action sequences per iteration [P; G configs.py:294]
     iterations: int = 10  # I [P; G configs.py:293]

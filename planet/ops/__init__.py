@@ -7,12 +7,11 @@ from types import ModuleType
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, reference
 from planet.ops.results import Refit
-from planet.ops.variants import cuda_variant
 from planet.protocols import Plan
 
 BACKENDS: dict[str, ModuleType] = {"reference": reference, "fused": fused}
 
-__all__ = ["BACKENDS", "Noise", "Plan", "Refit", "backend", "cuda_variant", "row_seeds"]
+__all__ = ["BACKENDS", "Noise", "Plan", "Refit", "backend", "row_seeds"]
 
 
 def backend(name: str) -> ModuleType:

@@ -99,7 +99,11 @@ def expand_bounds(low: Bound, high: Bound, mean: Tensor) -> tuple[Tensor, Tensor
 
 def check_bound_shape(name: str, value: float | Tensor, batch: int, size: int) -> None:
     """Checks that a bound serves B problems and A dimensions."""
-    if isinstance(value, Tensor) and tuple(value.shape) not in ((size,), (batch, size)):
+    if not isinstance(value, Tensor):
+        return
+    # Size by size, and not as tuples: B may be a symbol, which is not to be compared with A.
+    rows = value.shape[0] if value.dim() == 2 else batch
+    if value.shape[-1] != size or rows != batch:
         raise ValueError(
             f"{name}: expected a float or shape [A={size}] or [B={batch}, A={size}], "
             f"got {list(value.shape)}"

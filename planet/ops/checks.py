@@ -23,6 +23,14 @@ MAX_ITERATIONS = 1 << 16
 MAX_CANDIDATES = (1 << 31) - 1
 SPREADS = choices(PlannerConfig, "spread")
 PRECISIONS = choices(ImaginationConfig, "precision")  # in the order of csrc/model.h
+VARIANTS = choices(ImaginationConfig, "variant")  # in the order of csrc/cem.h
+"""Of the CUDA kernels that run a plan. Nothing is chosen by itself.
+
+portable: a rollout and a refit per iteration; every device and size.
+
+persistent: one launch per plan, its weights resident on the chip; compute capability 9.0 and newer,
+models that fit, few problems. Results agree with portable within the precision's tolerance.
+"""
 
 
 def check_rollout(
@@ -67,12 +75,12 @@ def check_refit(
     _check_tensor("returns", returns, 2, "[B, J]")
     _check_shape("returns", returns, tuple(actions.shape[1:3]), "[B, J]")
     _check_device("returns", returns, actions.device)
-    topk = _check_topk(topk, actions.shape[2])
-    return topk, _check_spread(spread, topk, epsilon)
+    topk = check_topk(topk, actions.shape[2])
+    return topk, check_spread(spread, topk, epsilon)
 
 
 @dataclass(frozen=True)
-class PlanSettings:
+class CEMSettings:
     """Numbers of a `cem_plan` that were checked, in Python's types; bounds [B, A]."""
 
     candidates: int
@@ -106,7 +114,8 @@ def check_cem_plan(
     discount: float,
     precision: str,
     budget_ms: float | None,
-) -> PlanSettings:
+    variant: str,
+) -> CEMSettings:
     """Checks the arguments of `cem_plan` (its seed is checked where it is resolved)."""
     _check_type("weights", weights, RolloutWeights)
     _check_tensor("mean", mean, 3, "[H, B, A]")
@@ -120,7 +129,7 @@ def check_cem_plan(
     _check_device("stddev", stddev, weights.device)
     candidates = check_int("candidates", candidates, 1, MAX_CANDIDATES)
     check_latent(weights, latent, batch, candidates)
-    topk = _check_topk(topk, candidates)
+    topk = check_topk(topk, candidates)
     iterations = check_int("iterations", iterations, 1, MAX_ITERATIONS)
     first_iteration = check_int("first_iteration", first_iteration, 0, MAX_ITERATIONS)
     if first_iteration + iterations > MAX_ITERATIONS:
@@ -129,15 +138,16 @@ def check_cem_plan(
             f"got {first_iteration} + {iterations}"
         )
     lower, upper = expand_bounds(low, high, mean)
-    epsilon = _check_spread(spread, topk, epsilon)
+    epsilon = check_spread(spread, topk, epsilon)
     state_noise = check_bool("state_noise", state_noise)
     discount = float(check_float("discount", discount))
     check_precision(precision)
+    check_variant(variant)
     if budget_ms is not None:
         budget_ms = check_budget(budget_ms)
         if mean.device.type != "cpu":
             raise ValueError(f"budget_ms: only available on cpu, got tensors on {mean.device}")
-    return PlanSettings(
+    return CEMSettings(
         candidates, topk, iterations, first_iteration, lower, upper, epsilon, state_noise,
         discount, budget_ms,
     )  # fmt: skip
@@ -200,14 +210,22 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"precision: expected one of {list(PRECISIONS)}, got {precision!r}")
 
 
-def _check_topk(topk: int, candidates: int) -> int:
+def check_variant(variant: str) -> None:
+    """Checks that there is such a variant."""
+    if variant not in VARIANTS:
+        raise ValueError(f"variant: expected one of {list(VARIANTS)}, got {variant!r}")
+
+
+def check_topk(topk: int, candidates: int) -> int:
+    """Checks the number of elites K among J candidates, and returns it as an int."""
     topk = whole_number("topk", topk)
     if not 1 <= topk <= candidates:
         raise ValueError(f"topk: expected 1 <= K <= J={candidates}, got {topk}")
     return topk
 
 
-def _check_spread(spread: str, topk: int, epsilon: float) -> float:
+def check_spread(spread: str, topk: int, epsilon: float) -> float:
+    """Checks how a refit measures spread, and returns epsilon as a float."""
     if spread not in SPREADS:
         raise ValueError(f"spread: expected one of {list(SPREADS)}, got {spread!r}")
     if spread == "mean_absolute" and topk < 2:

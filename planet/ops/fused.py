@@ -9,10 +9,10 @@ process forked from one that has imported planet plans on a single thread.
 
 On CUDA devices the ops are enqueued on the tensors' device and its current stream and return at
 once. They can be captured into a CUDA graph, with seeds as tensors and after a first plan with the
-same weights; `planet.ops.variants.cuda_variant` chooses how a plan is computed.
+same weights.
 
 torch.compile and torch.export trace the ops without a graph break. What is known of the machine
-when they trace is fixed: instruction set, variant, and the packed weights if there are any. Without
+when they trace is fixed: instruction set, and the packed weights if there are any. Without
 an earlier plan an exported program packs them at every call. An int seed fixes B; with a tensor of
 seeds it may be dynamic. Values of traced bounds are not checked.
 """
@@ -125,6 +125,7 @@ def cem_plan(
     discount: float = 1.0,
     precision: str = "fp32",
     budget_ms: float | None = None,
+    variant: str = "portable",
 ) -> Plan:
     """Plans with the cross-entropy method in the latent space of the model, all iterations at once.
 
@@ -132,7 +133,7 @@ def cem_plan(
 
     Raises:
       ImportError: the extension is missing.
-      ValueError: the device, the precision (see `rollout_returns`) or the chosen variant is not
+      ValueError: the device, the precision (see `rollout_returns`) or the variant is not
         served, or an int seed is given while a CUDA graph is captured.
       torch.OutOfMemoryError: the device has too little free memory.
       KeyboardInterrupt: Ctrl-C came during a plan on the CPU; it is noticed between iterations.
@@ -140,13 +141,13 @@ def cem_plan(
     _require_extension()
     given = check_cem_plan(
         weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
-        low, high, spread, epsilon, state_noise, discount, precision, budget_ms,
+        low, high, spread, epsilon, state_noise, discount, precision, budget_ms, variant,
     )  # fmt: skip
     kernels = _kernels("weights", "cem_plan", weights.device)
     kernels.check_memory(mean, given.candidates)
     mean, stddev, best, done = kernels.call(
         "cem_plan",
-        *kernels.plan_model(weights, precision),
+        *kernels.model(weights, precision, variant),
         latent.belief.contiguous(),
         latent.state.contiguous(),
         mean.contiguous(),

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from planet import advice
 from planet.noise import resolve_seeds
-from planet.ops.checks import PRECISIONS
+from planet.ops.checks import PRECISIONS, VARIANTS
 from planet.ops.tracing import constant, may_be_kept
-from planet.ops.variants import VARIANTS, chosen_variant
 from planet.weights import RolloutWeights
 
 Model = tuple[Tensor, list[int], float, int, int]
@@ -45,8 +44,12 @@ class CpuKernels:
     def check(self, name: str, device: torch.device) -> None:
         """Checks that the device of the argument `name` is served; every CPU is."""
 
-    def model(self, weights: RolloutWeights, precision: str) -> Model:
+    def model(self, weights: RolloutWeights, precision: str, variant: str = "portable") -> Model:
         """The snapshot for the instruction set in use."""
+        if variant != "portable":
+            raise ValueError(
+                f"variant: {variant!r} needs tensors on a CUDA device, got cpu; use 'portable'"
+            )
         if precision in ("fp16", "bf16"):
             raise ValueError(
                 f"precision: {precision!r} needs tensors on a CUDA device, got cpu; use 'fp32' or "
@@ -66,15 +69,6 @@ class CpuKernels:
             if may_be_kept(packed):
                 weights._cache[key] = packed
         return packed, sizes(weights), float(weights.min_stddev), isa, kind
-
-    def plan_model(self, weights: RolloutWeights, precision: str) -> Model:
-        """As `model`; variants of the plan are CUDA's."""
-        if chosen_variant() != "portable":
-            raise ValueError(
-                f"variant: {chosen_variant()!r} needs tensors on a CUDA device, got cpu; use "
-                "'portable'"
-            )
-        return self.model(weights, precision)
 
     def check_memory(self, mean: Tensor, candidates: int) -> None:
         """Refuses plans that cannot be held: returns and ranks [B, J]; actions are not kept."""
@@ -151,10 +145,6 @@ class CudaKernels:
         packed = self._packed(weights, precision)
         kernel = VARIANTS.index(variant)
         return packed, sizes(weights), float(weights.min_stddev), kernel, _index(precision)
-
-    def plan_model(self, weights: RolloutWeights, precision: str) -> Model:
-        """As `model`, for the variant that was chosen."""
-        return self.model(weights, precision, chosen_variant())
 
     def check_memory(self, mean: Tensor, candidates: int) -> None:
         """Refuses plans that no free memory would hold."""

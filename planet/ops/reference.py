@@ -8,6 +8,8 @@ equations that training uses too (`planet.ops.equations`); other precisions repl
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, normals, resolve_seeds
 from planet.ops.bounds import Bound
-from planet.ops.checks import check_cem_plan, check_refit, check_rollout
+from planet.ops.checks import CEMSettings, check_cem_plan, check_refit, check_rollout
 from planet.ops.equations import (
     activate,
     gaussian_head,
@@ -201,6 +203,7 @@ def cem_plan(
     discount: float = 1.0,
     precision: str = "fp32",
     budget_ms: float | None = None,
+    variant: str = "portable",
 ) -> Plan:
     """Plans with the cross-entropy method in the latent space of the model.
 
@@ -230,6 +233,8 @@ def cem_plan(
       precision: see `rollout_returns`.
       budget_ms: stop after the last iteration that fits into this many milliseconds (at least one
         is run); CPU only.
+      variant: of the fused backend's CUDA kernels, one of `planet.ops.checks.VARIANTS`; a plan that
+        a variant does not serve is refused.
 
     Returns:
       Plan.
@@ -239,15 +244,46 @@ def cem_plan(
     """
     given = check_cem_plan(
         weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
-        low, high, spread, epsilon, state_noise, discount, precision, budget_ms,
+        low, high, spread, epsilon, state_noise, discount, precision, budget_ms, variant,
     )  # fmt: skip
+    if variant != "portable":
+        raise ValueError(f"variant: expected 'portable' with backend='reference', got {variant!r}")
+
+    def score(actions: Tensor, noise: Noise) -> Tensor:
+        drawn = noise if given.state_noise else None
+        how: Any = {"discount": given.discount, "precision": precision}
+        return rollout_returns(weights, latent, actions, drawn, **how)
+
+    seeds = resolve_seeds(seed, mean.shape[1], mean.device)
+    return cem_loop(score, mean, stddev, seeds, given, spread)
+
+
+def cem_loop(
+    score: Callable[[Tensor, Noise], Tensor],
+    mean: Tensor,
+    stddev: Tensor,
+    seeds: Tensor,
+    settings: CEMSettings,
+    spread: str,
+) -> Plan:
+    """Draws, scores and refits, with returns from anywhere; see `cem_plan`.
+
+    Args:
+      score: gives returns [B, J] of actions [H, B, J, A].
+      mean: [H, B, A], of the first iteration's action distribution.
+      stddev: [H, B, A].
+      seeds: int64 [B].
+      settings: checked numbers and bounds [B, A].
+      spread: see `refit`.
+    """
     horizon, batch, size = mean.shape
-    seeds = resolve_seeds(seed, batch, mean.device)
-    candidates, budget_ms = given.candidates, given.budget_ms
+    candidates, budget_ms = settings.candidates, settings.budget_ms
+    low, high = settings.low[None, :, None], settings.high[None, :, None]
     clock = _no_clock if budget_ms is None else time.perf_counter
     started = clock()
     longest, done, best = 0.0, 0, mean.new_empty(batch)
-    for iteration in range(given.first_iteration, given.first_iteration + given.iterations):
+    first = settings.first_iteration
+    for iteration in range(first, first + settings.iterations):
         began = clock()
         if done and budget_ms is not None and (began - started + longest) * 1e3 > budget_ms:
             break
@@ -258,12 +294,11 @@ def cem_plan(
             ]
         )
         actions = mean[:, :, None] + stddev[:, :, None] * draw
-        actions = actions.clamp(given.low[None, :, None], given.high[None, :, None])
-        noise = Noise(seeds, iteration) if given.state_noise else None
-        returns = rollout_returns(
-            weights, latent, actions, noise, discount=given.discount, precision=precision
+        actions = actions.clamp(low, high)
+        returns = score(actions, Noise(seeds, iteration))
+        fitted = refit(
+            actions, returns, topk=settings.topk, spread=spread, epsilon=settings.epsilon
         )
-        fitted = refit(actions, returns, topk=given.topk, spread=spread, epsilon=given.epsilon)
         mean, stddev, best = fitted.mean, fitted.stddev, fitted.best
         longest, done = max(longest, clock() - began), done + 1
     return Plan(mean[0].clone(), mean, stddev, best, done)

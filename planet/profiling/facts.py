@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import torch
 
 from planet.build import build_info
-from planet.config import ImaginationConfig
-from planet.planning import CEMPlanner
+from planet.config import ImaginationConfig, PlannerConfig
 from planet.training.run import Run
 from planet.weights import RolloutWeights
 
 
-def plan_facts(planner: CEMPlanner, weights: RolloutWeights, batch_size: int) -> dict[str, Any]:
-    """The sizes that decide how long a plan takes."""
+def plan_facts(planner: PlannerConfig, weights: RolloutWeights, batch_size: int) -> dict[str, Any]:
+    """Returns the sizes that decide how long a plan takes."""
     facts = {
         "horizon": planner.horizon,
         "candidates": planner.candidates,
@@ -31,27 +29,25 @@ def plan_facts(planner: CEMPlanner, weights: RolloutWeights, batch_size: int) ->
     return facts if planner.budget_ms is None else {**facts, "budget_ms": planner.budget_ms}
 
 
-def compute_facts(planner: CEMPlanner, device: torch.device) -> dict[str, Any]:
-    """What computes: device, imagination, instruction set, threads; on CUDA the clock."""
+def compute_facts(imagination: ImaginationConfig, device: torch.device) -> dict[str, Any]:
+    """Returns device, imagination, instruction set and threads; on CUDA the clock as well."""
     cuda = device.type == "cuda"
-    imagination = {field.name: getattr(planner, field.name) for field in fields(ImaginationConfig)}
     facts = {
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
-        **imagination,
-        "variant": planner.variant or "portable",
-        "instruction_set": _instruction_set(planner, device),
+        **vars(imagination),
+        "instruction_set": _instruction_set(imagination, device),
         "threads": torch.get_num_threads(),
     }
     clock = "host, device synchronised before and after each stage"
     return {**facts, "clock": clock} if cuda else facts
 
 
-def _instruction_set(planner: CEMPlanner, device: torch.device) -> str:
+def _instruction_set(imagination: ImaginationConfig, device: torch.device) -> str:
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         return f"sm_{major}{minor}"
-    fused, torchs = planner.backend == "fused", torch.backends.cpu.get_cpu_capability()
-    return str(build_info().get(planner.precision) if fused else torchs).lower()
+    fused, torchs = imagination.backend == "fused", torch.backends.cpu.get_cpu_capability()
+    return str(build_info().get(imagination.precision) if fused else torchs).lower()
 
 
 def run_facts(run: Run, action_repeat: int) -> dict[str, Any]:

@@ -13,14 +13,15 @@ from typing import Any
 
 import torch
 
-from planet.agent import Agent
+from planet.config import ActingConfig
 from planet.latent import LatentState
 from planet.machine import machine_facts
-from planet.planning import CEMPlanner
+from planet.planning import Imagination, make_planner
 from planet.profiling.facts import compute_facts, plan_facts, run_facts
 from planet.profiling.latency import Stage
 from planet.profiling.result import Comparison, Profile
 from planet.protocols import Plan
+from planet.training.initial_model import make_agent
 from planet.training.run import Run
 from planet.weights import RolloutWeights
 
@@ -28,7 +29,7 @@ _WARMUP = 5  # steps that are not counted
 
 
 def compare_planners(
-    planners: Mapping[str, CEMPlanner],
+    planners: Mapping[str, ActingConfig],
     weights: RolloutWeights,
     batch_size: int = 1,
     steps: int = 100,
@@ -37,7 +38,7 @@ def compare_planners(
     """Times planners alone, from a zero latent.
 
     Args:
-      planners: by name; the first one is what the others are compared with.
+      planners: settings by name; the first one is what the others are compared with.
       weights: snapshot on the device to compute on.
       batch_size: B, problems per plan.
       steps: how many plans of each are timed, after a few that are not counted.
@@ -53,10 +54,11 @@ def compare_planners(
         torch.zeros(batch_size, weights.state_size, dtype=torch.float32, device=weights.device),
     )
     names = list(planners)
+    plans = {name: _search(settings, weights, latent) for name, settings in planners.items()}
     log = _Log(names)
     for step in range(-min(_WARMUP, steps), steps):
         for name in _turns(names, step):
-            plan = partial(planners[name].plan, weights, latent, abs(step))
+            plan = partial(plans[name], abs(step))
             seconds, planned = _timed(weights.device, plan)
             if step >= 0:
                 log.add(name, planned, plan=seconds)
@@ -66,7 +68,7 @@ def compare_planners(
 def compare_run(
     run: Run,
     environment: Any,
-    planners: Mapping[str, CEMPlanner],
+    planners: Mapping[str, ActingConfig],
     steps: int = 100,
     rate_hz: float | None = None,
 ) -> Comparison:
@@ -78,7 +80,7 @@ def compare_run(
     Args:
       run: the agent.
       environment: of `planet.envs.make`: its `advance` and `observe` are timed apart.
-      planners: by name; the first one acts, and the others are compared with it.
+      planners: settings by name; the first one acts, and the others are compared with it.
       steps: how many control steps are timed, after a few that are not counted.
       rate_hz: control steps per second that are asked for.
 
@@ -87,8 +89,13 @@ def compare_run(
       ImportError: a backend is missing.
     """
     _check(steps, rate_hz)
-    device = run.agent.world_model.device
-    agents = {n: Agent(run.agent.world_model, planner) for n, planner in planners.items()}
+    model, device = run.agent.world_model, run.agent.world_model.device
+    agents = {
+        name: make_agent(run.config.with_overrides(settings.overrides()), model, run.actions)
+        for name, settings in planners.items()
+    }
+    for agent in agents.values():
+        agent.imagination.try_out()
     names = list(planners)
     log = _Log(names)
     observation: Any = None
@@ -138,7 +145,7 @@ class _Log:
 
     def comparison(
         self,
-        planners: Mapping[str, CEMPlanner],
+        planners: Mapping[str, ActingConfig],
         weights: RolloutWeights,
         batch_size: int,
         rate_hz: float | None,
@@ -150,8 +157,8 @@ class _Log:
                 name: Profile(
                     tuple(Stage(stage, tuple(row[stage] for row in rows)) for stage in rows[0]),
                     tuple(self._iterations[name]),
-                    plan_facts(planners[name], weights, batch_size),
-                    compute_facts(planners[name], weights.device),
+                    plan_facts(planners[name].planner, weights, batch_size),
+                    compute_facts(planners[name].imagination, weights.device),
                     machine,
                     run,
                     rate_hz,
@@ -159,6 +166,18 @@ class _Log:
                 for name, rows in self._rows.items()
             }
         )
+
+
+def _search(
+    settings: ActingConfig, weights: RolloutWeights, latent: LatentState
+) -> Callable[[int], Plan]:
+    """Makes a function that plans with a seed, and finds what is not served."""
+    planner = settings.planner
+    imagination = Imagination(
+        weights, latent, low=planner.low, high=planner.high, **vars(settings.imagination)
+    )
+    imagination.try_out()
+    return partial(make_planner(planner).plan, imagination, budget_ms=planner.budget_ms)
 
 
 def _turns(names: Sequence[str], step: int) -> Sequence[str]:

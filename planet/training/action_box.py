@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from planet.config import ImaginationConfig, PlannerConfig
-from planet.planning import CEMPlanner
+from planet.config import PlannerConfig
 
 Bounds = npt.NDArray[np.float32]
 
@@ -58,20 +57,16 @@ class ActionBox:
         shown = [f"[{_shown(low)}, {_shown(high)}]" for low, high in bounds[:6]]
         return " x ".join(shown + ["..."] * (len(bounds) > 6)) + f" in {self.size}-d"
 
-    def planner(
-        self,
-        config: PlannerConfig,
-        imagination: ImaginationConfig,
-        device: torch.device | str = "cpu",
-    ) -> CEMPlanner:
-        """Makes the planner of the settings, which searches this box.
+    def share(
+        self, config: PlannerConfig, device: torch.device | str = "cpu"
+    ) -> tuple[float | torch.Tensor, float | torch.Tensor]:
+        """Returns bounds of planned actions: the share of the box that the settings allow.
 
         `low` and `high` of the settings are shares of the box: -1 and 1 are its own bounds.
 
         Args:
           config: settings of the planner.
-          imagination: settings of its rollouts.
-          device: where it will plan; bounds that differ between dimensions are put there.
+          device: where bounds that differ between dimensions are put, as tensors [A].
 
         Raises:
           ValueError: `low` or `high` of the settings is outside [-1, 1].
@@ -82,8 +77,7 @@ class ActionBox:
                     f"planner.{name}: expected -1 to 1, a share of the environment's box of "
                     f"actions {self}, got {getattr(config, name)}"
                 )
-        bounds = {name: self._bound(getattr(config, name), device) for name in ("low", "high")}
-        return replace(CEMPlanner.from_config(config, imagination), **bounds)  # type: ignore[arg-type]
+        return self._bound(config.low, device), self._bound(config.high, device)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, as a checkpoint keeps them."""

@@ -23,7 +23,7 @@ from planet.training.collect import (
     run_episode,
     zero_policy,
 )
-from planet.training.initial_model import make_world_model
+from planet.training.initial_model import make_agent, make_world_model
 from planet.training.progress import Progress, guarded
 from planet.training.run import Run
 from planet.training.seeds import evaluation_seeds
@@ -81,8 +81,7 @@ def baselines(config: Config, actions: ActionBox) -> dict[str, MakePolicy]:
       actions: the box of the environment.
     """
     model = make_world_model(config, actions.size)
-    planner = actions.planner(config.planner, config.imagination, model.device)
-    untrained = Agent(model, planner, exploration_stddev=0.0)
+    untrained = make_agent(config, model, actions)
     return {
         "random actions": lambda seed: random_policy(actions, seed),
         "zero actions": lambda seed: zero_policy(actions),

@@ -15,7 +15,7 @@ from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
 from planet.training.checkpointing import Checkpoints
 from planet.training.device import available_device
-from planet.training.initial_model import make_world_model
+from planet.training.initial_model import make_agent, make_world_model
 from planet.training.run_config import check_config, overridden
 from planet.training.run_state import check_actions, check_learner
 
@@ -77,8 +77,7 @@ def open_run(
     model = make_world_model(config, actions.size)
     check_learner(path, state.learner, model)
     model.load_state_dict(state.learner["model"])
-    planner = actions.planner(config.planner, config.imagination, model.device)
-    agent = Agent(model, planner, exploration_stddev=0.0)
+    agent = make_agent(config, model, actions)
     return Run(
         directory, config, agent, state.episodes, state.updates, state.environment_steps, actions
     )

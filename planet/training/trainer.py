@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from planet.agent import Agent
 from planet.config import Config
 from planet.models import WorldModel
 from planet.noise import mix_seed
@@ -19,7 +18,7 @@ from planet.training import schedule, seeds
 from planet.training.check_environment import check_environment
 from planet.training.collect import Environment, agent_policy, random_policy, run_episode
 from planet.training.environment_steps import action_repeat
-from planet.training.initial_model import make_world_model
+from planet.training.initial_model import make_agent, make_world_model
 from planet.training.interrupt import StopSwitch, deferred_signals
 from planet.training.learner import Learner, NonFiniteError
 from planet.training.progress import Progress, guarded
@@ -80,10 +79,8 @@ class Trainer:
         self.actions = check_environment(environment, config.environment.image_size)
         self._repeat = action_repeat(config.environment, environment)
         model = make_world_model(config, self.actions.size)
-        self.agent = Agent(
-            model, self.actions.planner(config.planner, config.imagination, model.device)
-        )
-        self.agent.planner.try_out(self.agent.weights)
+        self.agent = make_agent(config, model, self.actions)
+        self.agent.imagination.try_out()
         self.learner = Learner(model, config.train)
         self.episodes = self.environment_steps = 0
         self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on

@@ -48,6 +48,7 @@ REFUSED: dict[str, list[object]] = {
     "model.decoder_hidden": [(), (-1,)],
     "model.reward_layers": [-1, 4, 1.0],
     "model.reward_hidden": NOT_POSITIVE,
+    "planner.name": ["", 3],
     "planner.horizon": [*NOT_POSITIVE, 12.0],
     "planner.candidates": [*NOT_POSITIVE, 10.5],
     "planner.iterations": NOT_POSITIVE,

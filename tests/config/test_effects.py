@@ -25,8 +25,7 @@ from planet.config import (
 )
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.ops.variants import chosen_variant
-from planet.planning import CEMPlanner
+from planet.planning import PLANNERS, Imagination, make_planner
 from planet.protocols import Chunk
 from planet.replay import Episode
 from planet.training import schedule
@@ -150,47 +149,47 @@ def optimizer_step(config: Config, tmp_path: Path) -> list[object]:
     return [p.detach().flatten().tolist() for p in model.parameters()]
 
 
+def imagination(config: Config, model: WorldModel) -> Imagination:
+    latent = LatentState(torch.ones(1, 5), torch.ones(1, 3))
+    low, high = config.planner.low, config.planner.high
+    how = vars(config.imagination)
+    return Imagination(model.rollout_weights(), latent, low=low, high=high, **how)
+
+
 def plan(config: Config, tmp_path: Path) -> list[object]:
     """Action means and stddevs of a plan with fixed weights."""
     model = make_world_model(TINY, action_size=2)
     for index, parameter in enumerate(model.parameters()):
         torch.nn.init.normal_(parameter, 0, 1.0, torch.Generator().manual_seed(index))
-    latent = LatentState(torch.ones(1, 5), torch.ones(1, 3))
-    planner = CEMPlanner.from_config(config.planner, config.imagination)
-    planned = planner.plan(model.rollout_weights(), latent)
+    planner, budget = make_planner(config.planner), config.planner.budget_ms
+    planned = planner.plan(imagination(config, model), budget_ms=budget)
     return [planned.mean.tolist(), planned.stddev.tolist(), planned.iterations]
 
 
-def planner_backend(config: Config, tmp_path: Path) -> str:
-    """Which of the two computes plans (their results are equal up to rounding)."""
-    return CEMPlanner.from_config(config.planner, config.imagination).backend
-
-
-def planner_precision(config: Config, tmp_path: Path) -> str:
-    """The arithmetic that the op is asked for; what it does is the matter of tests/ops."""
-    asked: list[str] = []
-    latent = LatentState(torch.zeros(1, 5), torch.zeros(1, 3))
-    weights = make_world_model(TINY, action_size=2).rollout_weights()
+def planner_name(config: Config, tmp_path: Path) -> str:
+    """The entry of PLANNERS that makes the planner."""
+    made: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "planet.ops.reference.cem_plan",
-            lambda *tensors, precision, **rest: asked.append(precision),
-        )
-        CEMPlanner.from_config(config.planner, config.imagination).plan(weights, latent)
-    return asked[0]
+        for name in ("cem", "other"):
+            patch.setitem(PLANNERS, name, lambda config, name=name: made.append(name))
+        make_planner(config.planner)
+    return made[0]
 
 
-def planner_variant(config: Config, tmp_path: Path) -> str:
-    """The variant that is chosen while the op runs; what it does is the matter of tests/ops."""
-    asked: list[str] = []
-    latent = LatentState(torch.zeros(1, 5), torch.zeros(1, 3))
-    weights = make_world_model(TINY, action_size=2).rollout_weights()
+def arithmetic(config: Config, tmp_path: Path) -> tuple[str, str, str]:
+    """The backend that is asked for a plan, in which precision and variant; tests/ops has more."""
+    asked: list[tuple[str, str, str]] = []
+    model = make_world_model(TINY, action_size=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "planet.ops.fused.cem_plan", lambda *tensors, **rest: asked.append(chosen_variant())
-        )
-        CEMPlanner.from_config(config.planner, config.imagination).plan(weights, latent)
-    assert chosen_variant() == "portable"
+        for name in ("reference", "fused"):
+
+            def note(
+                *tensors: Any, precision: str, variant: str, name: str = name, **_: Any
+            ) -> None:
+                asked.append((name, precision, variant))
+
+            patch.setattr(f"planet.ops.{name}.cem_plan", note)
+        make_planner(config.planner).plan(imagination(config, model))
     return asked[0]
 
 
@@ -321,6 +320,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "model.decoder_hidden": (shapes, (7, 7)),
     "model.reward_layers": (shapes, 2),
     "model.reward_hidden": (shapes, 8),
+    "planner.name": (planner_name, "other"),
     "planner.horizon": (plan, 3),
     "planner.candidates": (plan, 13),
     "planner.iterations": (plan, 3),
@@ -332,11 +332,11 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "planner.high": (plan, 0.5),
     "imagination.state_noise": (plan, False),
     "imagination.discount": (plan, 0.5),
-    "imagination.backend": (planner_backend, "fused"),
-    "imagination.precision": (planner_precision, "int8"),
+    "imagination.backend": (arithmetic, "fused"),
+    "imagination.precision": (arithmetic, "int8"),
     "planner.budget_ms": (plan, 1e-6),
     "imagination.variant": (
-        planner_variant, "persistent", changed(TINY, "imagination.backend", "fused")
+        arithmetic, "persistent", changed(TINY, "imagination.backend", "fused")
     ),
     "train.seed": (run, 1),
     "train.episodes": (run, 4),

@@ -15,7 +15,7 @@ from planet.models import WorldModel
 from planet.noise import STREAM_STATE, Noise, normals, row_seeds
 from planet.ops import reference
 from planet.ops.dynamics import imagine
-from planet.planning import CEMPlanner
+from planet.planning import CEMPlanner, Imagination
 
 H, B, J, S, D, A = 5, 2, 4, 3, 5, 2
 MakeModel = Callable[..., WorldModel]
@@ -128,15 +128,17 @@ def test_rollout_weights_name_the_right_parameters(make_model: MakeModel) -> Non
 def test_snapshot_does_not_follow_the_model(make_model: MakeModel) -> None:
     model = make_model()
     weights = model.rollout_weights()
-    planner = CEMPlanner(horizon=3, candidates=8, iterations=2, topk=2, backend="reference")
+    planner = CEMPlanner(horizon=3, candidates=8, iterations=2, topk=2)
     latent = LatentState(torch.ones(1, D), torch.ones(1, S))
-    before = planner.plan(weights, latent, seed=1)
+    imagination = Imagination(weights, latent, backend="reference")
+    before = planner.plan(imagination, seed=1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1.0)
-    after = planner.plan(weights, latent, seed=1)
+    after = planner.plan(imagination, seed=1)
     assert torch.equal(before.mean, after.mean)
-    renewed = planner.plan(model.rollout_weights(), latent, seed=1)
+    now = Imagination(model.rollout_weights(), latent, backend="reference")
+    renewed = planner.plan(now, seed=1)
     assert not torch.equal(before.best_return, renewed.best_return)
     assert not weights.input_weight.requires_grad
 

@@ -15,7 +15,7 @@ from random_weights import PRESET_SIZES, TINY, TINY_SSM, Sizes, make_problem
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import fused, reference
-from planet.planning import CEMPlanner
+from planet.planning import CEMPlanner, Imagination
 
 needs_int8 = pytest.mark.skipif(
     not BUILT or not fused._C.has_int8(), reason="this processor has no AVX-512 VNNI"
@@ -133,8 +133,8 @@ def test_a_plan_in_int8_is_near_the_plan_in_float32() -> None:
     problem = make_problem(PRESET_SIZES["small"], batch=1)
     settings = {"horizon": 6, "candidates": 300, "topk": 30, "iterations": 4}
     plans = {
-        (precision, seed): CEMPlanner(precision=precision, **settings).plan(
-            problem.weights, problem.latent, seed
+        (precision, seed): CEMPlanner(**settings).plan(
+            Imagination(problem.weights, problem.latent, precision=precision), seed
         )
         for precision in ("fp32", "int8")
         for seed in (0, 1)
@@ -159,9 +159,10 @@ def test_int8_without_vnni_is_refused_by_name(name: str) -> None:
 
 def test_a_cap_on_the_instruction_set_refuses_int8() -> None:
     code = (
-        "import torch; from planet.planning import CEMPlanner; from random_weights import *; "
+        "from planet import CEMPlanner, Imagination; from random_weights import *; "
         "p = make_problem(TINY, 1); "
-        "CEMPlanner(horizon=2, candidates=9, topk=2, precision='int8').plan(p.weights, p.latent)"
+        "imagination = Imagination(p.weights, p.latent, precision='int8'); "
+        "CEMPlanner(horizon=2, candidates=9, topk=2).plan(imagination)"
     )
     path = os.pathsep.join(p for p in sys.path if p)
     environment = {**os.environ, "PLANET_CPU_ISA": "avx2", "PYTHONPATH": path}

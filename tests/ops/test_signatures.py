@@ -49,7 +49,7 @@ def test_signatures_are_those_of_the_contract() -> None:
     assert text("cem_plan") == (
         "weights, latent, mean, stddev, *, seed, candidates, topk, iterations, first_iteration=0, "
         "low=-1.0, high=1.0, spread='population', epsilon=1e-06, state_noise=True, discount=1.0, "
-        "precision='fp32', budget_ms=None"
+        "precision='fp32', budget_ms=None, variant='portable'"
     )
 
 
@@ -260,6 +260,8 @@ REFUSED: dict[str, list[Any]] = {
         ({"budget_ms": 0}, ValueError, "budget_ms: expected a value > 0 or None, got 0"),
         ({"budget_ms": "5"}, TypeError, "budget_ms: expected a float, got str"),
         ({"budget_ms": float("nan")}, ValueError, "budget_ms: expected a finite value, got nan"),
+        ({"variant": "fast"}, ValueError,
+         "variant: expected one of ['portable', 'persistent'], got 'fast'"),
     ],
 }  # fmt: skip
 CASES = [(op, *case) for op, cases in REFUSED.items() for case in cases]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import Noise
-from planet.planning import CEMPlanner
+from planet.planning import CEMPlanner, Imagination
 
 
 @pytest.mark.parametrize("activation", ["relu", "elu"])
@@ -96,23 +96,22 @@ def test_an_rssm_s_belief_is_not_of_width_0(ops: ModuleType) -> None:
 def test_a_planner_plans_in_an_ssm(ops: ModuleType) -> None:
     problem = make_problem(TINY_SSM, 3)
     name = ops.__name__.rpartition(".")[2]
-    planner = CEMPlanner(horizon=4, candidates=40, iterations=2, topk=5, backend=name)
-    plan = planner.plan(problem.weights, problem.latent, seed=3)
+    planner = CEMPlanner(horizon=4, candidates=40, iterations=2, topk=5)
+    plan = planner.plan(Imagination(problem.weights, problem.latent, backend=name), seed=3)
     mean, stddev = problem.distribution(4)
     settings = {"seed": 3, "candidates": 40, "topk": 5, "iterations": 2}
     expected = ops.cem_plan(problem.weights, problem.latent, mean, stddev, **settings)
     assert torch.equal(plan.mean, expected.mean)
     own = make_problem(TINY_SSM, 3, candidates=40)
-    assert planner.plan(own.weights, own.latent).action.shape == (3, 2)
+    imagination = Imagination(own.weights, own.latent, backend=name)
+    assert planner.plan(imagination).action.shape == (3, 2)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0)], ids=str)
-def test_a_planner_refuses_an_empty_start(shape: tuple[int, ...]) -> None:
+def test_an_empty_start_is_refused(shape: tuple[int, ...]) -> None:
     state = torch.zeros(*shape[:-1], 3)
     with pytest.raises(ValueError) as error:
-        CEMPlanner(backend="reference").plan(
-            make_problem(TINY_SSM).weights, LatentState(torch.zeros(shape), state)
-        )
+        Imagination(make_problem(TINY_SSM).weights, LatentState(torch.zeros(shape), state))
     assert str(error.value) == (
         f"latent.belief: expected B >= 1 and J >= 1 in [B, D] or [B, J, D], got {list(shape)}"
     )

@@ -12,17 +12,22 @@ import pytest
 import torch
 from small_run import train
 
-from planet.config import ModelConfig
+from planet.config import ActingConfig, ImaginationConfig, ModelConfig, PlannerConfig
 from planet.latent import LatentState
-from planet.planning import CEMPlanner
+from planet.planning import CEMPlanner, Imagination
 from planet.profiling import compare_planners, compare_run, compute_facts
 from planet.protocols import Plan
 from planet.random_weights import random_weights
 from planet.training.run import Run, open_run
-from planet.weights import RolloutWeights
 
 MODEL = ModelConfig(state_size=3, belief_size=5, hidden_size=7, reward_layers=1, reward_hidden=4)
-PLANNER = CEMPlanner(horizon=2, candidates=10, iterations=2, topk=3, backend="reference")
+PLANNER = PlannerConfig(horizon=2, candidates=10, iterations=2, topk=3)
+REFERENCE = ImaginationConfig(backend="reference")
+
+
+def settings(**planner: Any) -> ActingConfig:
+    """Settings of a small planner of the reference."""
+    return ActingConfig(planner=replace(PLANNER, **planner), imagination=REFERENCE)
 
 
 @pytest.fixture
@@ -31,9 +36,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, LatentState]]:
     noted: list[tuple[int, LatentState]] = []
     original = CEMPlanner.plan
 
-    def plan(planner: CEMPlanner, weights: RolloutWeights, latent: LatentState, *seed: Any) -> Plan:
-        noted.append((planner.iterations, latent))
-        return original(planner, weights, latent, *seed)
+    def plan(planner: CEMPlanner, imagination: Imagination, *seed: Any, **budget: Any) -> Plan:
+        noted.append((planner.iterations, imagination.latent))
+        return original(planner, imagination, *seed, **budget)
 
     monkeypatch.setattr(CEMPlanner, "plan", plan)
     return noted
@@ -41,7 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, LatentState]]:
 
 def test_bare_planner_reports_its_sizes_and_survives_json() -> None:
     weights = random_weights(MODEL, 2)
-    profile = compare_planners({"": PLANNER}, weights, batch_size=3, steps=4).first
+    profile = compare_planners({"": settings()}, weights, batch_size=3, steps=4).first
     content = json.loads(json.dumps(profile.to_dict()))
     assert content["steps"] == 4
     assert list(content["stages"]) == ["plan"]
@@ -54,15 +59,15 @@ def test_bare_planner_reports_its_sizes_and_survives_json() -> None:
 def test_planners_take_turns_and_each_plans_at_every_step(
     calls: list[tuple[int, LatentState]],
 ) -> None:
-    planners = {f"{i}": replace(PLANNER, iterations=i) for i in (1, 2, 3)}
+    planners = {f"{i}": settings(iterations=i) for i in (1, 2, 3)}
     comparison = compare_planners(planners, random_weights(MODEL, 2), steps=3)
     assert [i for i, _ in calls] == [1, 2, 3, 2, 3, 1, 3, 1, 2] * 2  # three steps warm up
     assert all(len(profile.iterations) == 3 for profile in comparison.profiles.values())
 
 
 def test_a_budget_is_among_the_sizes_and_cuts_the_iterations() -> None:
-    hurried = replace(PLANNER, iterations=50, budget_ms=1e-6)
-    both = compare_planners({"a": PLANNER, "b": hurried}, random_weights(MODEL, 2), steps=2)
+    hurried = settings(iterations=50, budget_ms=1e-6)
+    both = compare_planners({"a": settings(), "b": hurried}, random_weights(MODEL, 2), steps=2)
     assert "budget_ms" not in both.profiles["a"].plan
     assert both.profiles["b"].plan["budget_ms"] == 1e-6
     assert both.profiles["b"].iterations == (1, 1)
@@ -71,37 +76,32 @@ def test_a_budget_is_among_the_sizes_and_cuts_the_iterations() -> None:
 @pytest.mark.parametrize("name", ["batch_size", "steps"])
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
-        compare_planners({"": PLANNER}, random_weights(MODEL, 2), **{name: 0})
+        compare_planners({"": settings()}, random_weights(MODEL, 2), **{name: 0})
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="rate: expected a finite value > 0, got"):
-        compare_planners({"": PLANNER}, random_weights(MODEL, 2), rate_hz=rate)
-
-
-def test_planner_errors_pass_through() -> None:
-    with pytest.raises(ValueError, match="topk"):
-        compare_planners({"": replace(PLANNER, topk=11)}, random_weights(MODEL, 2))
+        compare_planners({"": settings()}, random_weights(MODEL, 2), rate_hz=rate)
 
 
 def test_compute_facts_name_precision_and_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = compute_facts(PLANNER, torch.device("cpu"))
+    facts = compute_facts(REFERENCE, torch.device("cpu"))
     assert (facts["device"], facts["backend"], facts["precision"]) == ("cpu", "reference", "fp32")
     assert facts["threads"] >= 1
     assert facts["instruction_set"]
     info = {"fp32": "avx512", "int8": "avx512vnni"}
     monkeypatch.setattr("planet.profiling.facts.build_info", lambda: info)
     for precision, isa in info.items():
-        planner = replace(PLANNER, backend="fused", precision=precision)
-        facts = compute_facts(planner, torch.device("cpu"))
+        imagination = ImaginationConfig(precision=precision)  # type: ignore[arg-type]
+        facts = compute_facts(imagination, torch.device("cpu"))
         assert (facts["precision"], facts["instruction_set"]) == (precision, isa)
 
 
 def test_compute_facts_of_a_gpu_name_it_and_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    facts = compute_facts(replace(PLANNER, backend="fused"), torch.device("cuda:0"))
+    facts = compute_facts(ImaginationConfig(), torch.device("cuda:0"))
     assert (facts["device"], facts["instruction_set"]) == ("NVIDIA H200", "sm_90")
     assert facts["variant"] == "portable"
     assert facts["clock"] == "host, device synchronised before and after each stage"
@@ -149,7 +149,7 @@ class Recorder:
 def test_planners_of_a_run_see_the_same_latents_and_the_first_one_acts(
     run: Run, calls: list[tuple[int, LatentState]]
 ) -> None:
-    planners = {"a": PLANNER, "b": replace(PLANNER, iterations=1)}
+    planners = {"a": settings(), "b": settings(iterations=1)}
     environment = Recorder()
     both = compare_run(run, environment, planners, steps=6)
     latents = {i: [latent for who, latent in calls if who == i] for i in (1, 2)}
@@ -165,7 +165,7 @@ def test_planners_of_a_run_see_the_same_latents_and_the_first_one_acts(
 
 
 def test_stages_of_a_run_sum_up_to_the_total(run: Run) -> None:
-    both = compare_run(run, Recorder(), {"a": PLANNER, "b": PLANNER}, steps=4, rate_hz=25.0)
+    both = compare_run(run, Recorder(), {"a": settings(), "b": settings()}, steps=4, rate_hz=25.0)
     for profile in both.profiles.values():
         names = [stage.name for stage in profile.stages]
         assert names == ["render", "filter", "plan", "environment", "total"]

@@ -15,10 +15,10 @@ from conftest import fused_is_built
 
 from planet import envs
 from planet.agent import Agent
-from planet.config import Config
+from planet.config import Config, ImaginationConfig
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.planning import CEMPlanner
+from planet.planning import CEMPlanner, Imagination
 from planet.random_weights import random_weights
 from planet.replay import read_episode
 from planet.training.run import open_run
@@ -53,9 +53,12 @@ def planned(model: WorldModel) -> dict[str, Any]:
     frame = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     for name in ("reference", "fused") if fused_is_built() else ("reference",):
         for captured in (False, True):
-            planner = CEMPlanner(2, 8, 2, 3, backend=name, low=[-1, -2], high=np.array([1.0, 2.0]))
-            planner.try_out(model.rollout_weights())
-            agent = Agent(model, planner, 0.5, captured)
+            agent = Agent(
+                model, CEMPlanner(2, 8, 2, 3), low=[-1, -2], high=np.array([1.0, 2.0]),
+                imagination=ImaginationConfig(backend=name), exploration_stddev=0.5,
+                capture=captured,
+            )  # fmt: skip
+            agent.imagination.try_out()
             agent.reset(batch_size=2, seed=1)
             actions = [agent.act(frame, explore=True) for _ in range(2)]
             agent.reset(rows=[1])
@@ -119,9 +122,9 @@ def test_returns_have_the_same_bits_with_float64_as_default(tiny: Config, precis
     weights, plans = random_weights(tiny.model, 2), []
     zeros = weights.input_weight.new_zeros
     latent = LatentState(zeros(1, weights.belief_size), zeros(1, weights.state_size))
-    planner = CEMPlanner(2, 8, 1, 3, backend="reference", precision=precision)
     for defaults in (nullcontext, float64):
         with defaults():
-            plans.append(planner.plan(weights, latent))
+            imagination = Imagination(weights, latent, backend="reference", precision=precision)
+            plans.append(CEMPlanner(2, 8, 1, 3).plan(imagination))
     assert torch.equal(plans[0].mean, plans[1].mean)
     assert torch.equal(plans[0].best_return, plans[1].best_return)

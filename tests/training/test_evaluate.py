@@ -87,10 +87,10 @@ def test_open_run_takes_another_planner_and_keeps_what_is_not_named(trained: Pat
     overrides = {"imagination": {"precision": "int8"}, "planner": {"budget_ms": 20.0}}
     run = open_run(trained, overrides)
     assert run.config == open_run(trained).config.with_overrides(overrides)
-    assert (run.agent.planner.precision, run.agent.planner.budget_ms) == ("int8", 20.0)
-    kept = open_run(trained).agent.planner
-    assert (kept.precision, kept.budget_ms) == ("fp32", None)
-    assert run.agent.planner.candidates == kept.candidates
+    assert (run.agent.imagination.precision, run.agent.budget_ms) == ("int8", 20.0)
+    kept = open_run(trained).agent
+    assert (kept.imagination.precision, kept.budget_ms) == ("fp32", None)
+    assert run.agent.planner == kept.planner
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_environment_of_a_run_must_have_the_actions_that_the_agent_was_train
     trained: Path,
 ) -> None:
     run = open_run(trained)
-    assert run.actions == BOX and (run.agent.planner.low, run.agent.planner.high) == (-1.0, 1.0)
+    assert run.actions == BOX and (-run.agent.imagination.low == run.agent.imagination.high).all()
     open_environment(run).close()
     wide = replace(run, actions=ActionBox(np.float32([-2, -2]), np.float32([2, 2])))
     with pytest.raises(ValueError, match=r"environment: expected actions \[-2, 2\] .*got \[-1, 1"):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from planet.noise import Noise, row_seeds
 from planet.ops import fused
-from planet.ops.variants import VARIANTS, cuda_variant
+from planet.ops.checks import VARIANTS
 from planet.protocols import Plan
 
 PRECISIONS = pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
@@ -28,21 +28,20 @@ def test_plans_repeat(device: Device, variant: str, precision: str) -> None:
     repeats, horizon, settings = 1000, 12, SETTINGS | {"candidates": 1000, "topk": 100}
     if device.emulated:
         repeats, horizon, settings = 3, 2, SETTINGS | {"candidates": 60}
-    with cuda_variant(variant):
-        first = plan(
-            device, problem, *problem.distribution(horizon), seed=1, **settings,
-            precision=precision,
+    first = plan(
+        device, problem, *problem.distribution(horizon), seed=1, **settings,
+        precision=precision, variant=variant,
+    )  # fmt: skip
+    there = device.move(problem)
+    seeds = device.to(row_seeds(1, 1))
+    mean, stddev = (device.to(x) for x in problem.distribution(horizon))
+    for _ in range(repeats):
+        again = fused.cem_plan(
+            there.weights, there.latent, mean, stddev, seed=seeds, **settings,
+            precision=precision, variant=variant,
         )  # fmt: skip
-        there = device.move(problem)
-        seeds = device.to(row_seeds(1, 1))
-        mean, stddev = (device.to(x) for x in problem.distribution(horizon))
-        for _ in range(repeats):
-            again = fused.cem_plan(
-                there.weights, there.latent, mean, stddev, seed=seeds, **settings,
-                precision=precision,
-            )  # fmt: skip
-            assert again.mean.cpu().equal(first.mean)
-            assert again.best_return.cpu().equal(first.best_return)
+        assert again.mean.cpu().equal(first.mean)
+        assert again.best_return.cpu().equal(first.best_return)
 
 
 @PRECISIONS
@@ -69,16 +68,22 @@ def test_a_captured_plan_is_replayed_with_new_seeds(variant: str, precision: str
 
     def make() -> Plan:
         return fused.cem_plan(
-            there.weights, there.latent, mean, stddev, seed=seeds, **SETTINGS, precision=precision
+            there.weights,
+            there.latent,
+            mean,
+            stddev,
+            seed=seeds,
+            **SETTINGS,
+            precision=precision,
+            variant=variant,
         )
 
-    with cuda_variant(variant):
-        eager = {seed: plan(device, problem, *problem.distribution(4), seed=seed, **SETTINGS,
-                            precision=precision) for seed in (1, 2, 3)}  # fmt: skip
-        make()  # packs the weights
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            got = make()
+    eager = {seed: plan(device, problem, *problem.distribution(4), seed=seed, **SETTINGS,
+                        precision=precision, variant=variant) for seed in (1, 2, 3)}  # fmt: skip
+    make()  # packs the weights
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        got = make()
     for seed, expected in eager.items():
         seeds.copy_(row_seeds(seed, 2))
         graph.replay()

@@ -13,9 +13,8 @@ from random_weights import TINY, Sizes, make_problem
 
 from planet import advice
 from planet.noise import Noise, row_seeds
-from planet.ops import fused
+from planet.ops import backend, fused
 from planet.ops.kernels import CudaKernels, sizes, tensors
-from planet.ops.variants import chosen_variant, cuda_variant
 
 CUDA = torch.device("cuda:0")
 
@@ -131,27 +130,26 @@ def test_int8_is_refused_by_name(device: Device) -> None:
     )
 
 
-def test_variants_are_chosen_by_name() -> None:
-    assert chosen_variant() == "portable"
-    with cuda_variant("persistent"):
-        assert chosen_variant() == "persistent"
-        with cuda_variant("portable"):
-            assert chosen_variant() == "portable"
-        assert chosen_variant() == "persistent"
-    assert chosen_variant() == "portable"
-    unknown = pytest.raises(ValueError, match="variant: expected one of .*got 'fast'")
-    with unknown, cuda_variant("fast"):
-        pass
+@pytest.mark.parametrize("name", ["reference", "fused"])
+def test_an_unknown_variant_is_named(name: str) -> None:
+    problem = make_problem(TINY, 1)
+    if name == "fused" and fused._C is None:
+        pytest.skip("the compiled core is not built")
+    with pytest.raises(ValueError, match="variant: expected one of .*got 'fast'"):
+        backend(name).cem_plan(
+            problem.weights, problem.latent, *problem.distribution(2), seed=0, candidates=5,
+            topk=2, iterations=1, variant="fast",
+        )  # fmt: skip
 
 
 def test_a_cpu_refuses_the_persistent_variant() -> None:
     if fused._C is None:
         pytest.skip("the compiled core is not built")
     problem = make_problem(TINY, 1)
-    with cuda_variant("persistent"), pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError) as error:
         fused.cem_plan(
             problem.weights, problem.latent, *problem.distribution(2), seed=0, candidates=5,
-            topk=2, iterations=1,
+            topk=2, iterations=1, variant="persistent",
         )  # fmt: skip
     assert str(error.value) == (
         "variant: 'persistent' needs tensors on a CUDA device, got cpu; use 'portable'"
@@ -160,9 +158,9 @@ def test_a_cpu_refuses_the_persistent_variant() -> None:
 
 def test_a_plan_that_the_persistent_variant_does_not_serve_is_refused(device: Device) -> None:
     problem = make_problem(Sizes(500, 60, 6, 500, (300,)), 1)
-    with cuda_variant("persistent"), pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError) as error:
         plan(device, problem, *problem.distribution(2), seed=0, candidates=5, topk=2, iterations=1,
-             precision="fp16")  # fmt: skip
+             precision="fp16", variant="persistent")  # fmt: skip
     assert str(error.value).startswith("variant: 'persistent' does not serve this plan on ")
     assert str(error.value).endswith("; use 'portable'")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, row_seeds
 from planet.ops import reference
-from planet.ops.variants import VARIANTS, cuda_variant
+from planet.ops.checks import VARIANTS
 
 PRECISIONS = pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 SETTINGS = {"candidates": 45, "topk": 7, "iterations": 2}
@@ -32,9 +32,8 @@ def served(device: Device, variant: str, precision: str) -> bool:
     """Whether this device runs the variant (asked of a plan itself)."""
     problem = problem_of(variant)
     try:
-        with cuda_variant(variant):
-            plan(device, problem, *problem.distribution(1), seed=0, candidates=8, topk=2,
-                 iterations=1, precision=precision)  # fmt: skip
+        plan(device, problem, *problem.distribution(1), seed=0, candidates=8, topk=2,
+             iterations=1, precision=precision, variant=variant)  # fmt: skip
     except ValueError as error:
         assert str(error).startswith("variant: "), error
         return False
@@ -63,11 +62,10 @@ def test_an_iteration_is_drawing_scoring_and_refit(
         exact = exact_returns(problem.weights, problem.latent, actions, noise, discount=0.9)
         if gap(exact, 2) > GAP[precision]:
             break
-    with cuda_variant(variant):
-        got = plan(
-            device, problem, mean, stddev, seed=seeds, candidates=45, topk=2, iterations=1,
-            first_iteration=4, low=low, high=high, precision=precision, discount=0.9,
-        )  # fmt: skip
+    got = plan(
+        device, problem, mean, stddev, seed=seeds, candidates=45, topk=2, iterations=1,
+        first_iteration=4, low=low, high=high, precision=precision, variant=variant, discount=0.9,
+    )  # fmt: skip
     expected = reference.refit(actions, exact.float(), topk=2)
     assert close(got.mean, expected.mean, PLAN_ABSOLUTE)
     assert close(got.stddev, expected.stddev, PLAN_ABSOLUTE)
@@ -84,13 +82,18 @@ def test_an_iteration_is_drawing_scoring_and_refit(
 def test_two_iterations_are_one_and_one_more(device: Device, variant: str, precision: str) -> None:
     skip_unless_served(device, variant, precision)
     problem = problem_of(variant)
-    with cuda_variant(variant):
-        both = plan(
-            device, problem, *problem.distribution(2), seed=1, **SETTINGS, precision=precision
-        )
-        once = SETTINGS | {"iterations": 1, "seed": 1, "precision": precision}
-        first = plan(device, problem, *problem.distribution(2), **once)
-        second = plan(device, problem, first.mean, first.stddev, **once, first_iteration=1)
+    both = plan(
+        device,
+        problem,
+        *problem.distribution(2),
+        seed=1,
+        **SETTINGS,
+        precision=precision,
+        variant=variant,
+    )
+    once = SETTINGS | {"iterations": 1, "seed": 1, "precision": precision, "variant": variant}
+    first = plan(device, problem, *problem.distribution(2), **once)
+    second = plan(device, problem, first.mean, first.stddev, **once, first_iteration=1)
     assert equal(both, second)
     assert not equal(both, first)
     assert both.iterations == 2
@@ -103,14 +106,25 @@ def test_a_problem_alone_is_the_row_of_a_batch(
 ) -> None:
     skip_unless_served(device, variant, precision)
     problem, seeds = problem_of(variant, 3), row_seeds(2, 3)
-    with cuda_variant(variant):
-        whole = plan(
-            device, problem, *problem.distribution(2), seed=2, **SETTINGS, precision=precision
-        )
-        row = problem.rows(slice(1, 2))
-        alone = plan(
-            device, row, *row.distribution(2), seed=seeds[1:2], **SETTINGS, precision=precision
-        )
+    whole = plan(
+        device,
+        problem,
+        *problem.distribution(2),
+        seed=2,
+        **SETTINGS,
+        precision=precision,
+        variant=variant,
+    )
+    row = problem.rows(slice(1, 2))
+    alone = plan(
+        device,
+        row,
+        *row.distribution(2),
+        seed=seeds[1:2],
+        **SETTINGS,
+        precision=precision,
+        variant=variant,
+    )
     assert alone.mean.equal(whole.mean[:, 1:2])
     assert alone.best_return.equal(whole.best_return[1:2])
 
@@ -157,8 +171,16 @@ def test_fp32_plans_are_those_of_float64(device: Device, variant: str, seed: int
         if gap(exact, topk) < 2 * FP32_CLASS[1.0]:
             continue
         tried += 1
-        with cuda_variant(variant):
-            got = plan(device, problem, mean, stddev, seed=seeds, **settings, state_noise=False)
+        got = plan(
+            device,
+            problem,
+            mean,
+            stddev,
+            seed=seeds,
+            **settings,
+            state_noise=False,
+            variant=variant,
+        )
         elites = exact.argsort(dim=-1, descending=True)[0, :topk]
         expected = draws.clamp(-1, 1)[:, :, elites].mean(dim=2)
         assert close(got.mean, expected, 1e-4)

@@ -1,0 +1,146 @@
+"""The learned scorer: a model's snapshot, rolled out from fixed starts."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from planet import ops
+from planet.latent import LatentState
+from planet.noise import Noise
+from planet.ops.bounds import Bound, CheckedBound
+from planet.ops.checks import check_latent, check_precision, check_start, check_variant
+from planet.planning.box import Box
+from planet.scalars import check_bool, check_float
+from planet.short_repr import short_repr
+from planet.weights import RolloutWeights
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Imagination:
+    """Scores action sequences by imagined rollouts; a `planet.protocols.Scorer`.
+
+    How a model is rolled out is said here, once, and in no planner.
+
+    Args:
+      weights: snapshot of the model.
+      latent: starts; belief [B, D], state [B, S], or one per candidate [B, J, D], [B, J, S].
+      low: smallest action: a float, or [A] or [B, A] as a list, a numpy array or a tensor on any
+        device; of any real dtype, rounded to the nearest float32. Copied to the weights' device and
+        checked here, element by element unless on another device than the CPU.
+      high: largest action, likewise; low = high fixes an action.
+      backend: "fused" (compiled core) or "reference" (plain PyTorch).
+      precision: of the rollouts' products; see `planet.ops.reference.rollout_returns`.
+      variant: of the fused backend's CUDA kernels; see `planet.ops.checks.VARIANTS`.
+      state_noise: sample the prior (True) or follow its mean.
+      discount: factor per model step.
+
+    Raises:
+      TypeError, ValueError: an argument has a wrong type, shape, device or value; the message names
+        it, what was expected and what came.
+    """
+
+    weights: RolloutWeights
+    latent: LatentState
+    box: Box
+    backend: str
+    precision: str
+    variant: str
+    state_noise: bool
+    discount: float
+
+    __repr__ = short_repr
+
+    def __init__(
+        self,
+        weights: RolloutWeights,
+        latent: LatentState,
+        *,
+        low: Bound = -1.0,
+        high: Bound = 1.0,
+        backend: str = "fused",
+        precision: str = "fp32",
+        variant: str = "portable",
+        state_noise: bool = True,
+        discount: float = 1.0,
+    ) -> None:
+        ops.backend(backend)
+        check_precision(precision)
+        check_variant(variant)
+        if backend != "fused" and variant != "portable":
+            raise ValueError(
+                f"variant: expected 'portable' with backend={backend!r}, got {variant!r}"
+            )
+        batch = check_start(weights, latent)
+        candidates = latent.belief.shape[1] if latent.belief.dim() == 3 else None
+        check_latent(weights, latent, batch, candidates)
+        values = {
+            "weights": weights,
+            "latent": latent,
+            "box": Box.of(low, high, batch, weights.action_size, weights.device),
+            "backend": backend,
+            "precision": precision,
+            "variant": variant,
+            "state_noise": check_bool("state_noise", state_noise),
+            "discount": float(check_float("discount", discount)),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # frozen
+
+    @property
+    def low(self) -> Tensor:
+        """Smallest actions [B, A], on the weights' device."""
+        return self.box.low.expand(self.batch_size, -1)
+
+    @property
+    def high(self) -> Tensor:
+        """Largest actions [B, A], likewise."""
+        return self.box.high.expand(self.batch_size, -1)
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.latent.belief.shape[0]
+
+    def at(self, latent: LatentState) -> Imagination:
+        """Returns the same from other starts, which are not checked."""
+        other = copy.copy(self)
+        object.__setattr__(other, "latent", latent)
+        return other
+
+    def returns(self, actions: Tensor, noise: Noise | Tensor | None) -> Tensor:
+        """Sums predicted rewards along the rollouts of every candidate.
+
+        Args:
+          actions: [H, B, J, A].
+          noise: see `planet.ops.reference.rollout_returns`; not read without `state_noise`.
+
+        Returns:
+          [B, J], in environment reward units.
+        """
+        returns: Tensor = ops.backend(self.backend).rollout_returns(
+            self.weights,
+            self.latent,
+            actions,
+            noise if self.state_noise else None,
+            discount=self.discount,
+            precision=self.precision,
+        )
+        return returns
+
+    def try_out(self) -> None:
+        """Runs a tiny plan so that a backend or kernel that is missing fails early.
+
+        Raises:
+          ImportError: the backend is missing.
+          ValueError: the backend does not serve the device, precision or variant.
+        """
+        mean = self.low[None]
+        ops.backend(self.backend).cem_plan(
+            self.weights, self.latent, mean, torch.zeros_like(mean), seed=0, candidates=1, topk=1,
+            iterations=1, low=CheckedBound(self.low), high=CheckedBound(self.high),
+            precision=self.precision, variant=self.variant,
+        )  # fmt: skip
