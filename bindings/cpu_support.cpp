@@ -31,12 +31,12 @@ constexpr std::chrono::milliseconds kAskEvery{20};
 
 }  // namespace
 
-cpu::Isa check_isa(int64_t kernel) {
-  check_range("kernel", kernel, 0, cpu::isa_count() - 1);
-  if (!cpu::isa_supported(static_cast<cpu::Isa>(kernel))) {
-    fail("kernel: this processor does not run ", cpu::isa_name(static_cast<cpu::Isa>(kernel)));
-  }
-  return static_cast<cpu::Isa>(kernel);
+cpu::Isa check_isa(std::optional<int64_t> index) {
+  if (!index) fail("isa: expected an instruction set for tensors on cpu, got None");
+  check_range("isa", *index, 0, cpu::isa_count() - 1);
+  const cpu::Isa isa = static_cast<cpu::Isa>(*index);
+  if (!cpu::isa_supported(isa)) fail("isa: this processor does not run ", cpu::isa_name(isa));
+  return isa;
 }
 
 Precision check_precision(int64_t precision, cpu::Isa isa) {
@@ -48,8 +48,8 @@ Precision check_precision(int64_t precision, cpu::Isa isa) {
 }
 
 cpu::Model make_model(const Tensor& packed, const std::vector<int64_t>& sizes, double min_stddev,
-                      int64_t kernel, int64_t precision) {
-  const cpu::Isa isa = check_isa(kernel);
+                      std::optional<int64_t> isa_index, int64_t precision) {
+  const cpu::Isa isa = check_isa(isa_index);
   cpu::Model model{model_sizes(sizes), static_cast<float>(min_stddev), isa,
                    check_precision(precision, isa), nullptr};
   check_shape(packed, "packed", {cpu::packed_bytes(model.sizes, isa, model.precision)});

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "checks.h"
@@ -11,13 +12,13 @@
 
 namespace planet {
 
-// The instruction set that an op's argument `kernel` names.
-cpu::Isa check_isa(int64_t kernel);
+// The instruction set of an op's argument `isa`.
+cpu::Isa check_isa(std::optional<int64_t> index);
 
 Precision check_precision(int64_t precision, cpu::Isa isa);
 
 cpu::Model make_model(const Tensor& packed, const std::vector<int64_t>& sizes, double min_stddev,
-                      int64_t kernel, int64_t precision);
+                      std::optional<int64_t> isa_index, int64_t precision);
 
 // Torch's own pool, so that torch.set_num_threads holds for us too.
 Parallel torch_threads();

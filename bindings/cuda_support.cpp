@@ -25,6 +25,10 @@ CudaStream::CudaStream(Place place) {
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(place.index, &stream_));
 }
 
+void check_no_isa(std::optional<int64_t> isa) {
+  if (isa) fail("isa: expected None for tensors on a CUDA device, got ", *isa);
+}
+
 Precision check_cuda_precision(int64_t precision) {
   check_range("precision", precision, 0, 3);
   if (static_cast<Precision>(precision) == Precision::kInt8) {
@@ -34,7 +38,9 @@ Precision check_cuda_precision(int64_t precision) {
 }
 
 cuda::Model make_cuda_model(const Tensor& packed, const std::vector<int64_t>& sizes,
-                            double min_stddev, int64_t precision, Place place) {
+                            double min_stddev, std::optional<int64_t> isa, int64_t precision,
+                            Place place) {
+  check_no_isa(isa);
   cuda::Model model{model_sizes(sizes), static_cast<float>(min_stddev),
                     check_cuda_precision(precision), nullptr};
   check_shape(packed, "packed", {cuda::packed_bytes(model.sizes, model.precision)});

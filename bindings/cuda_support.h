@@ -28,10 +28,14 @@ class CudaStream {
   void* stream_ = nullptr;
 };
 
+// Refuses an instruction set: CUDA devices have none.
+void check_no_isa(std::optional<int64_t> isa);
+
 Precision check_cuda_precision(int64_t precision);
 
 cuda::Model make_cuda_model(const Tensor& packed, const std::vector<int64_t>& sizes,
-                            double min_stddev, int64_t precision, Place place);
+                            double min_stddev, std::optional<int64_t> isa, int64_t precision,
+                            Place place);
 
 // So many bytes aligned to 256, where `like` is.
 Tensor new_aligned(const Tensor& like, int64_t bytes);

@@ -27,8 +27,8 @@ extern const int kTorchHeaders[3];  // cpu_support.cpp
 extern const char kSources[];       // fingerprint.cpp: "planet-sources:" and a hash
 
 // weights_ops.cpp
-int64_t packed_size(const std::vector<int64_t>& sizes, int64_t kernel, int64_t precision,
-                    bool on_cuda);
+int64_t packed_size(const std::vector<int64_t>& sizes, std::optional<int64_t> isa,
+                    int64_t precision);
 
 namespace {
 
@@ -161,8 +161,8 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "has_int8", [] { return cpu::isa_has_int8(isa_in_use); },
       "Whether the instruction set in use has int8 kernels.");
-  m.def("packed_bytes", &packed_size, py::arg("sizes"), py::arg("kernel"), py::arg("precision"),
-        py::arg("cuda"), "How long the result of pack_weights is.");
+  m.def("packed_bytes", &packed_size, py::arg("sizes"), py::arg("isa"), py::arg("precision"),
+        "How long the result of pack_weights is; without an instruction set, on CUDA devices.");
   m.def("set_isa", &set_isa, py::arg("name"),
         "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA).");
   m.def("philox4x32", &philox, py::arg("counter"), py::arg("key"), "Philox4x32-10, four words.");

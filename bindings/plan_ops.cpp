@@ -68,12 +68,15 @@ void check_workspace(int64_t bytes, int64_t candidates) {
 }
 
 #ifdef PLANET_WITH_CPU
-Outputs cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t kernel,
-                 int64_t precision, Tensor belief, Tensor state, Tensor mean, Tensor stddev,
-                 Tensor seeds, Tensor low, Tensor high, int64_t candidates, int64_t topk,
-                 int64_t iterations, int64_t first_iteration, int64_t spread, double epsilon,
-                 bool state_noise, double discount, std::optional<double> budget_ms) {
-  const cpu::Model model = make_model(packed, sizes, min_stddev, kernel, precision);
+// Variants are CUDA's; here `variant` is the portable one.
+Outputs cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
+                 std::optional<int64_t> isa, int64_t precision, Tensor belief, Tensor state,
+                 Tensor mean, Tensor stddev, Tensor seeds, Tensor low, Tensor high,
+                 int64_t candidates, int64_t topk, int64_t iterations, int64_t first_iteration,
+                 int64_t spread, double epsilon, bool state_noise, double discount,
+                 std::optional<double> budget_ms, int64_t variant) {
+  check_range("variant", variant, 0, 0);
+  const cpu::Model model = make_model(packed, sizes, min_stddev, isa, precision);
   PlanProblem problem =
       make_problem(model.sizes, belief, state, mean, stddev, seeds, low, high, candidates, topk,
                    iterations, first_iteration, spread, epsilon, state_noise, discount);
@@ -93,18 +96,18 @@ Outputs cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev, i
 #endif
 
 #ifdef PLANET_WITH_CUDA
-// `kernel` is a cuda::Variant.
-Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t kernel,
-                      int64_t precision, Tensor belief, Tensor state, Tensor mean, Tensor stddev,
-                      Tensor seeds, Tensor low, Tensor high, int64_t candidates, int64_t topk,
-                      int64_t iterations, int64_t first_iteration, int64_t spread, double epsilon,
-                      bool state_noise, double discount, std::optional<double> budget_ms) {
-  check_range("kernel", kernel, 0, 1);
+Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
+                      std::optional<int64_t> isa, int64_t precision, Tensor belief, Tensor state,
+                      Tensor mean, Tensor stddev, Tensor seeds, Tensor low, Tensor high,
+                      int64_t candidates, int64_t topk, int64_t iterations, int64_t first_iteration,
+                      int64_t spread, double epsilon, bool state_noise, double discount,
+                      std::optional<double> budget_ms, int64_t variant_index) {
+  check_range("variant", variant_index, 0, 1);
   if (budget_ms) fail("budget_ms: only available on cpu");
-  const auto variant = static_cast<cuda::Variant>(kernel);
+  const auto variant = static_cast<cuda::Variant>(variant_index);
   const Place place(mean);
   const CudaStream stream(place);
-  const cuda::Model model = make_cuda_model(packed, sizes, min_stddev, precision, place);
+  const cuda::Model model = make_cuda_model(packed, sizes, min_stddev, isa, precision, place);
   PlanProblem problem =
       make_problem(model.sizes, belief, state, mean, stddev, seeds, low, high, candidates, topk,
                    iterations, first_iteration, spread, epsilon, state_noise, discount);
@@ -128,10 +131,10 @@ Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stdd
 
 PLANET_SCHEMA(m) {
   m.def(
-      "cem_plan(Tensor packed, int[] sizes, float min_stddev, int kernel, int precision, "
+      "cem_plan(Tensor packed, int[] sizes, float min_stddev, int? isa, int precision, "
       "Tensor belief, Tensor state, Tensor mean, Tensor stddev, Tensor seeds, Tensor low, "
       "Tensor high, int candidates, int topk, int iterations, int first_iteration, int spread, "
-      "float epsilon, bool state_noise, float discount, float? budget_ms) "
+      "float epsilon, bool state_noise, float discount, float? budget_ms, int variant) "
       "-> (Tensor mean, Tensor stddev, Tensor best, Tensor iterations)");
 }
 

@@ -1,4 +1,6 @@
 // Counter-based random numbers as tables (contract: csrc/philox.h).
+#include <optional>
+
 #include "arguments.h"
 #include "cpu_support.h"
 #include "cuda_support.h"
@@ -32,12 +34,12 @@ Tensor new_doubles(const Tensor& seeds, int64_t candidates, int64_t dims) {
 
 #ifdef PLANET_WITH_CPU
 Tensor normals(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream, int64_t time,
-               int64_t iteration, int64_t particle, int64_t kernel) {
+               int64_t iteration, int64_t particle, std::optional<int64_t> isa_index) {
   const NormalsCounter counter =
       check_counter(seeds, candidates, dims, kMaxSize, stream, time, iteration, particle);
   const int64_t batch = seeds.size(0);
   const int64_t* seed = integers(seeds, "seeds", {batch}, Place());
-  const cpu::Isa isa = check_isa(kernel);
+  const cpu::Isa isa = check_isa(isa_index);
   Tensor out = new_floats(seeds, {batch, candidates, dims});
   for (int64_t b = 0; b < batch; ++b) {
     cpu::normals(isa, seed[b], counter, candidates, static_cast<int>(dims),
@@ -71,8 +73,8 @@ Tensor uniforms(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream, 
 
 #ifdef PLANET_WITH_CUDA
 Tensor normals_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream_number,
-                    int64_t time, int64_t iteration, int64_t particle, int64_t kernel) {
-  check_range("kernel", kernel, 0, 0);
+                    int64_t time, int64_t iteration, int64_t particle, std::optional<int64_t> isa) {
+  check_no_isa(isa);
   const NormalsCounter counter =
       check_counter(seeds, candidates, dims, kMaxDims, stream_number, time, iteration, particle);
   const Place place(seeds);
@@ -106,7 +108,7 @@ Tensor uniforms_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t str
 PLANET_SCHEMA(m) {
   m.def(
       "normals(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, "
-      "int particle, int kernel) -> Tensor");
+      "int particle, int? isa) -> Tensor");
   m.def(
       "uniforms(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, "
       "int particle) -> Tensor");

@@ -46,11 +46,11 @@ Call check_call(const ModelSizes& sizes, const Tensor& belief, const Tensor& sta
 }
 
 #ifdef PLANET_WITH_CPU
-Tensor rollout_returns(Tensor packed, std::vector<int64_t> sizes, double min_stddev, int64_t kernel,
-                       int64_t precision, Tensor belief, Tensor state, Tensor actions,
-                       std::optional<Tensor> noise, std::optional<Tensor> seeds, int64_t iteration,
-                       int64_t particle, double discount) {
-  const cpu::Model model = make_model(packed, sizes, min_stddev, kernel, precision);
+Tensor rollout_returns(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
+                       std::optional<int64_t> isa, int64_t precision, Tensor belief, Tensor state,
+                       Tensor actions, std::optional<Tensor> noise, std::optional<Tensor> seeds,
+                       int64_t iteration, int64_t particle, double discount) {
+  const cpu::Model model = make_model(packed, sizes, min_stddev, isa, precision);
   const Call call =
       check_call(model.sizes, belief, state, actions, noise, seeds, iteration, particle);
   const Parallel threads = torch_threads();
@@ -65,16 +65,14 @@ Tensor rollout_returns(Tensor packed, std::vector<int64_t> sizes, double min_std
 #endif
 
 #ifdef PLANET_WITH_CUDA
-// All variants of the plan share one rollout, so `kernel` is 0.
 Tensor rollout_returns_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
-                            int64_t kernel, int64_t precision, Tensor belief, Tensor state,
-                            Tensor actions, std::optional<Tensor> noise,
+                            std::optional<int64_t> isa, int64_t precision, Tensor belief,
+                            Tensor state, Tensor actions, std::optional<Tensor> noise,
                             std::optional<Tensor> seeds, int64_t iteration, int64_t particle,
                             double discount) {
-  check_range("kernel", kernel, 0, 0);
   const Place place(actions);
   const CudaStream stream(place);
-  const cuda::Model model = make_cuda_model(packed, sizes, min_stddev, precision, place);
+  const cuda::Model model = make_cuda_model(packed, sizes, min_stddev, isa, precision, place);
   const Call call =
       check_call(model.sizes, belief, state, actions, noise, seeds, iteration, particle);
   Tensor returns = new_floats(actions, {call.batch, call.candidates});
@@ -94,7 +92,7 @@ Tensor rollout_returns_cuda(Tensor packed, std::vector<int64_t> sizes, double mi
 
 PLANET_SCHEMA(m) {
   m.def(
-      "rollout_returns(Tensor packed, int[] sizes, float min_stddev, int kernel, int precision, "
+      "rollout_returns(Tensor packed, int[] sizes, float min_stddev, int? isa, int precision, "
       "Tensor belief, Tensor state, Tensor actions, Tensor? noise, Tensor? seeds, int iteration, "
       "int particle, float discount) -> Tensor");
 }

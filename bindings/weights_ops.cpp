@@ -1,4 +1,7 @@
 // Packs a snapshot's tensors into what the kernels read.
+#include <optional>
+#include <vector>
+
 #include "arguments.h"
 #include "cpu_support.h"
 #include "cuda_support.h"
@@ -8,10 +11,10 @@ namespace planet {
 namespace {
 
 #ifdef PLANET_WITH_CPU
-Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list, int64_t kernel,
-                    int64_t precision_index) {
+Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list,
+                    std::optional<int64_t> isa_index, int64_t precision_index) {
   const ModelSizes sizes = model_sizes(sizes_list);
-  const cpu::Isa isa = check_isa(kernel);
+  const cpu::Isa isa = check_isa(isa_index);
   const Precision precision = check_precision(precision_index, isa);
   const ModelWeights weights = model_weights(tensors, sizes);
   Tensor packed = new_workspace(tensors[0], cpu::packed_bytes(sizes, isa, precision));
@@ -21,11 +24,11 @@ Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list
 #endif
 
 #ifdef PLANET_WITH_CUDA
-// Every variant reads the same pack, so `kernel` is 0.
+// Every variant of a plan reads the same pack.
 Tensor pack_weights_cuda(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list,
-                         int64_t kernel, int64_t precision_index) {
+                         std::optional<int64_t> isa, int64_t precision_index) {
   const ModelSizes sizes = model_sizes(sizes_list);
-  check_range("kernel", kernel, 0, 0);
+  check_no_isa(isa);
   const Precision precision = check_cuda_precision(precision_index);
   const ModelWeights weights = model_weights(tensors, sizes);
   const CudaStream stream{Place(tensors[0])};
@@ -38,11 +41,12 @@ Tensor pack_weights_cuda(std::vector<Tensor> tensors, std::vector<int64_t> sizes
 
 }  // namespace
 
-// How long pack_weights' result is; module.cpp, which must not see torch's headers, asks.
-int64_t packed_size(const std::vector<int64_t>& sizes_list, int64_t kernel, int64_t precision,
-                    bool on_cuda) {
+// How long pack_weights' result is, on CUDA devices without `isa_index`. For module.cpp, which must
+// not see torch's headers.
+int64_t packed_size(const std::vector<int64_t>& sizes_list, std::optional<int64_t> isa_index,
+                    int64_t precision) {
   const ModelSizes sizes = model_sizes(sizes_list);
-  if (on_cuda) {
+  if (!isa_index) {
 #ifdef PLANET_WITH_CUDA
     return cuda::packed_bytes(sizes, check_cuda_precision(precision));
 #else
@@ -50,17 +54,17 @@ int64_t packed_size(const std::vector<int64_t>& sizes_list, int64_t kernel, int6
 #endif
   }
 #ifdef PLANET_WITH_CPU
-  const cpu::Isa isa = check_isa(kernel);
+  const cpu::Isa isa = check_isa(isa_index);
   return cpu::packed_bytes(sizes, isa, check_precision(precision, isa));
 #else
-  fail("device: these kernels are CUDA's, got ", kernel);
+  fail("device: these kernels are CUDA's, got isa ", *isa_index);
 #endif
 }
 
 }  // namespace planet
 
 PLANET_SCHEMA(m) {
-  m.def("pack_weights(Tensor[] tensors, int[] sizes, int kernel, int precision) -> Tensor");
+  m.def("pack_weights(Tensor[] tensors, int[] sizes, int? isa, int precision) -> Tensor");
 }
 
 #ifdef PLANET_WITH_CPU

@@ -36,7 +36,7 @@ def normals(
     """
     if kernels := _kernels(seeds):
         where = stream, time, iteration, particle
-        out: Tensor = kernels.call("normals", seeds, candidates, dims, *where, 0)
+        out: Tensor = kernels.call("normals", seeds, candidates, dims, *where, None)
         return out
     return noise.normals(
         seeds, candidates, dims, stream=stream, time=time, iteration=iteration, particle=particle

@@ -145,9 +145,10 @@ def cem_plan(
     )  # fmt: skip
     kernels = _kernels("weights", "cem_plan", weights.device)
     kernels.check_memory(mean, given.candidates)
+    chosen = kernels.variant(variant)
     mean, stddev, best, done = kernels.call(
         "cem_plan",
-        *kernels.model(weights, precision, variant),
+        *kernels.model(weights, precision),
         latent.belief.contiguous(),
         latent.state.contiguous(),
         mean.contiguous(),
@@ -164,6 +165,7 @@ def cem_plan(
         given.state_noise,
         given.discount,
         given.budget_ms,
+        chosen,
     )
     iterations = given.iterations if given.budget_ms is None else int(done)
     return Plan(mean[0].clone(), mean, stddev, best, iterations)
@@ -192,15 +194,13 @@ def _kernels(name: str, op: str, device: torch.device) -> CpuKernels | CudaKerne
 
 
 def _fake_pack_weights(
-    tensors: list[Tensor], sizes: list[int], kernel: int, precision: int
+    tensors: list[Tensor], sizes: list[int], isa: int | None, precision: int
 ) -> Tensor:
-    cuda = tensors[0].device.type == "cuda"
-    size = _C.packed_bytes(sizes, kernel, precision, cuda)
-    return tensors[0].new_empty(size, dtype=torch.uint8)
+    return tensors[0].new_empty(_C.packed_bytes(sizes, isa, precision), dtype=torch.uint8)
 
 
 def _fake_rollout_returns(
-    packed: Tensor, sizes: list[int], min_stddev: float, kernel: int, precision: int,
+    packed: Tensor, sizes: list[int], min_stddev: float, isa: int | None, precision: int,
     belief: Tensor, state: Tensor,
     actions: Tensor, *rest: object,
 ) -> Tensor:  # fmt: skip
@@ -217,7 +217,7 @@ def _fake_refit(
 
 
 def _fake_cem_plan(
-    packed: Tensor, sizes: list[int], min_stddev: float, kernel: int, precision: int,
+    packed: Tensor, sizes: list[int], min_stddev: float, isa: int | None, precision: int,
     belief: Tensor, state: Tensor,
     mean: Tensor, *rest: object,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip

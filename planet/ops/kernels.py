@@ -19,8 +19,11 @@ from planet.ops.checks import PRECISIONS, VARIANTS
 from planet.ops.tracing import constant, may_be_kept
 from planet.weights import RolloutWeights
 
-Model = tuple[Tensor, list[int], float, int, int]
-"""The ops' first arguments: packed weights, sizes, min_stddev, kernel, precision."""
+Model = tuple[Tensor, list[int], float, int | None, int]
+"""The ops' first arguments: packed weights, sizes, min_stddev, isa, precision.
+
+`isa` is the instruction set that CPU kernels are of; CUDA has none.
+"""
 
 _OTHER_BACKEND = "or use backend='reference'"
 
@@ -44,12 +47,8 @@ class CpuKernels:
     def check(self, name: str, device: torch.device) -> None:
         """Checks that the device of the argument `name` is served; every CPU is."""
 
-    def model(self, weights: RolloutWeights, precision: str, variant: str = "portable") -> Model:
+    def model(self, weights: RolloutWeights, precision: str) -> Model:
         """The snapshot for the instruction set in use."""
-        if variant != "portable":
-            raise ValueError(
-                f"variant: {variant!r} needs tensors on a CUDA device, got cpu; use 'portable'"
-            )
         if precision in ("fp16", "bf16"):
             raise ValueError(
                 f"precision: {precision!r} needs tensors on a CUDA device, got cpu; use 'fp32' or "
@@ -69,6 +68,14 @@ class CpuKernels:
             if may_be_kept(packed):
                 weights._cache[key] = packed
         return packed, sizes(weights), float(weights.min_stddev), isa, kind
+
+    def variant(self, name: str) -> int:
+        """Returns the number of a variant; there is one, the others are CUDA's."""
+        if name != "portable":
+            raise ValueError(
+                f"variant: {name!r} needs tensors on a CUDA device, got cpu; use 'portable'"
+            )
+        return 0
 
     def check_memory(self, mean: Tensor, candidates: int) -> None:
         """Refuses plans that cannot be held: returns and ranks [B, J]; actions are not kept."""
@@ -135,7 +142,7 @@ class CudaKernels:
             )
         return resolve_seeds(seed, rows, device).contiguous()
 
-    def model(self, weights: RolloutWeights, precision: str, variant: str = "portable") -> Model:
+    def model(self, weights: RolloutWeights, precision: str) -> Model:
         """The snapshot, packed on its device."""
         if precision == "int8":
             raise ValueError(
@@ -143,8 +150,11 @@ class CudaKernels:
                 f"'fp16' or 'bf16', {_OTHER_BACKEND}"
             )
         packed = self._packed(weights, precision)
-        kernel = VARIANTS.index(variant)
-        return packed, sizes(weights), float(weights.min_stddev), kernel, _index(precision)
+        return packed, sizes(weights), float(weights.min_stddev), None, _index(precision)
+
+    def variant(self, name: str) -> int:
+        """Returns the number of a variant."""
+        return VARIANTS.index(name)
 
     def check_memory(self, mean: Tensor, candidates: int) -> None:
         """Refuses plans that no free memory would hold."""
@@ -164,9 +174,8 @@ class CudaKernels:
                 f"capture; plan once with these weights and precision={precision!r} before the "
                 "capture"
             )
-        packed, known = found or (
-            self.call("pack_weights", tensors(weights), sizes(weights), 0, _index(precision)), None
-        )  # fmt: skip
+        given = tensors(weights), sizes(weights), None, _index(precision)
+        packed, known = found or (self.call("pack_weights", *given), None)
         if tracing or not may_be_kept(packed):
             return packed  # type: ignore[no-any-return]
         stream = self._current_stream(weights.device)

@@ -67,7 +67,7 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
     def plan(index: int, value: object) -> Call:
         arguments: list[Any] = [
             *model, belief, state, mean, stddev, seeds, bound, bound, 10, 3, 1, 0, 0, 1e-6, True,
-            1.0, None,
+            1.0, None, 0,
         ]  # fmt: skip
         arguments[index] = value
         return lambda: ops.cem_plan(*arguments)
@@ -81,7 +81,8 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         "sizes negative": (rollout(1, [-1, *sizes[1:]]), "sizes: expected a value in"),
         "sizes other": (rollout(1, [6, *sizes[1:]]), "packed: expected shape"),
         "sizes last": (rollout(1, [*sizes[:-1], 2]), "reward widths"),
-        "kernel": (rollout(3, 99), "kernel: expected"),
+        "isa": (rollout(3, 99), "isa: expected a value in"),
+        "no isa": (rollout(3, None), "isa: expected an instruction set .*got None"),
         "precision": (rollout(4, 2), "precision: expected"),
         "precision of isa": (
             lambda: ops.pack_weights(tensors, sizes, 0, 1),
@@ -105,6 +106,7 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         "plan first": (plan(15, -1), "first_iteration: expected"),
         "plan spread": (plan(16, 2), "spread: expected"),
         "plan epsilon": (plan(17, float("nan")), "epsilon: expected"),
+        "plan variant": (plan(21, 1), r"variant: expected a value in \[0, 0\], got 1"),
         "refit topk": (lambda: ops.refit(actions, bound, 0, 0, 0.0), "topk: expected"),
         "refit returns": (lambda: ops.refit(actions, bound, 1, 0, 0.0), "returns: expected"),
         "refit spread": (

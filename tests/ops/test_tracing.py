@@ -166,10 +166,10 @@ def test_a_traced_pack_is_as_long_as_a_real_one() -> None:
         given = kernels.tensors(weights), kernels.sizes(weights), isa, precision
         torch.library.opcheck(torch.ops.planet.pack_weights, given)
         assert torch.ops.planet.pack_weights(*given).numel() == fused._C.packed_bytes(
-            kernels.sizes(weights), isa, precision, False
+            kernels.sizes(weights), isa, precision
         )
     with pytest.raises(RuntimeError, match=r"sizes: expected \[D, S, A, M"):
-        fused._C.packed_bytes([1], isa, 0, False)
+        fused._C.packed_bytes([1], isa, 0)
 
 
 def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
@@ -194,7 +194,7 @@ def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
             ops.cem_plan.default,
             (
                 *model, belief, state, mean, stddev, seeds, -one, one, 10, 3, 2, 0, 0, 1e-6, True,
-                1.0, None,
+                1.0, None, 0,
             ),
         ),
     }  # fmt: skip

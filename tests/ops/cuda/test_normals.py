@@ -19,8 +19,8 @@ SEEDS = torch.tensor([0, -1, 2**62 + 12345, -(2**63)])
 
 
 def table(name: str, device: Device, place: tuple[int, ...], seeds: torch.Tensor) -> torch.Tensor:
-    kernel = (0,) if name == "normals" else ()
-    found = fused._KERNELS[device.place].call(name, device.to(seeds), *place, *kernel)
+    isa = (None,) if name == "normals" else ()
+    found = fused._KERNELS[device.place].call(name, device.to(seeds), *place, *isa)
     return found.cpu()
 
 
