@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cem_refit.h"
-#include "general.h"
+#include "exact.h"
 #include "persistent_layout.h"
 
 namespace planet::cuda::persistent {

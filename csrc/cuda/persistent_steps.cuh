@@ -1,7 +1,7 @@
 // The steps of a rollout by a cluster, and how its parts become returns.
 #pragma once
 
-#include "general.cuh"
+#include "exact.cuh"
 #include "persistent_rollout.cuh"
 
 namespace planet::cuda::persistent {

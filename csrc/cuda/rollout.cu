@@ -1,7 +1,7 @@
 // Chooses the kernel of a rollout and launches it.
 #include "../rollout.h"
 
-#include "general.cuh"
+#include "exact.cuh"
 #include "launch.h"
 #include "rollout_kernel.h"
 #include "rollout_precisions.h"

@@ -2,7 +2,7 @@
 // rows of all products.
 #pragma once
 
-#include "general.h"
+#include "exact.h"
 #include "rollout_inputs.cuh"
 #include "rollout_products.cuh"
 #include "rollout_tiles.h"

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "drawn_actions.cuh"
-#include "general.h"
+#include "exact.h"
 
 namespace planet::cuda {
 

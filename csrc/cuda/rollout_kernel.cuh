@@ -12,7 +12,7 @@
 // has 6552 HMMA and reads 838,656 bytes of weights per time step.
 #pragma once
 
-#include "general.cuh"
+#include "exact.cuh"
 #include "launch.h"
 #include "rollout_layers.cuh"
 #include "rollout_stages.cuh"

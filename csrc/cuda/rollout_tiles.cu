@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "general.h"
+#include "exact.h"
 
 namespace planet::cuda {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "general.h"
+#include "exact.h"
 #include "layout.h"
 
 namespace planet::cuda {

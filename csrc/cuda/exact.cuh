@@ -1,9 +1,9 @@
-// The exact path of one block; general.h says what it is for. A candidate's sums have one order,
+// The exact path of one block; exact.h says what it is for. A candidate's sums have one order,
 // whichever candidates it shares the block with and however many warps there are.
 #pragma once
 
 #include "activations.cuh"
-#include "general.h"
+#include "exact.h"
 #include "rollout_inputs.cuh"
 
 namespace planet::cuda {
