@@ -95,15 +95,18 @@ def compile_all(folder: Path) -> list[Path]:
     Loss: wgmma.mma_async instructions are serialized".
     """
 
+    home = ROOT / "csrc" / "cuda"
+
     def compile_one(job: tuple[Path, str]) -> Path:
         source, arch = job
-        cubin = folder / f"{source.stem}.{arch}.cubin"
+        name = source.relative_to(home).as_posix()
+        cubin = folder / f"{name.replace('/', '-')}.{arch}.cubin"
         log = run("nvcc", *OPTIONS, f"-arch=sm_{arch}", "-o", str(cubin), str(source))
         if remarks := [line for line in log.splitlines() if re.search(r"\(C\d+\)|warning", line)]:
-            sys.exit(f"{source.name}, sm_{arch}:\n" + "\n".join(remarks))
+            sys.exit(f"{name}, sm_{arch}:\n" + "\n".join(remarks))
         return cubin
 
-    sources = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
+    sources = sorted(home.rglob("*.cu"))
     with ThreadPoolExecutor(JOBS) as pool:
         return list(pool.map(compile_one, [(s, a) for s in sources for a in architectures()]))
 

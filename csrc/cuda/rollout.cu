@@ -4,7 +4,7 @@
 #include "exact.cuh"
 #include "launch.h"
 #include "rollout_kernel.h"
-#include "rollout_precisions.h"
+#include "tiles/precisions.h"
 
 namespace planet::cuda {
 namespace {

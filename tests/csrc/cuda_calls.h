@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "cuda/rollout_precisions.h"
+#include "cuda/tiles/precisions.h"
 #include "memory.h"
 #include "random_model.h"
 

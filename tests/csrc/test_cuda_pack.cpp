@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "cuda/rollout_tiles.h"
+#include "cuda/tiles/shape.h"
 #include "cuda_calls.h"
 #include "harness.h"
 

@@ -2,9 +2,9 @@
 // come from shared memory.
 #pragma once
 
-#include "fragments.h"
-#include "intrinsics.cuh"
-#include "layout.h"
+#include "../fragments.h"
+#include "../intrinsics.cuh"
+#include "../layout.h"
 
 namespace planet::cuda {
 

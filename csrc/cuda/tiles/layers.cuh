@@ -6,8 +6,8 @@
 // layer are on their way.
 #pragma once
 
-#include "activations.cuh"
-#include "rollout_block.cuh"
+#include "../activations.cuh"
+#include "block.cuh"
 
 namespace planet::cuda {
 

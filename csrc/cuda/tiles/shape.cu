@@ -1,8 +1,8 @@
-#include "rollout_tiles.h"
+#include "shape.h"
 
 #include <algorithm>
 
-#include "exact.h"
+#include "../exact.h"
 
 namespace planet::cuda {
 namespace {

@@ -12,10 +12,10 @@
 // has 6552 HMMA and reads 838,656 bytes of weights per time step.
 #pragma once
 
-#include "exact.cuh"
-#include "launch.h"
-#include "rollout_layers.cuh"
-#include "rollout_stages.cuh"
+#include "../exact.cuh"
+#include "../launch.h"
+#include "layers.cuh"
+#include "stages.cuh"
 
 namespace planet::cuda {
 

@@ -1,6 +1,6 @@
 // The rollout in tiles with products in float32 class, from fp16 parts.
-#include "rollout_kernel.cuh"
-#include "rollout_precisions.h"
+#include "kernel.cuh"
+#include "precisions.h"
 
 namespace planet::cuda {
 

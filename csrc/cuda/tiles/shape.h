@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
-#include "exact.h"
-#include "layout.h"
+#include "../exact.h"
+#include "../layout.h"
 
 namespace planet::cuda {
 

@@ -1,7 +1,7 @@
 // The rollout in tiles, compiled once per precision.
 #pragma once
 
-#include "rollout_tiles.h"
+#include "shape.h"
 
 namespace planet::cuda {
 

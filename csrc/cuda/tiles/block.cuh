@@ -2,10 +2,10 @@
 // rows of all products.
 #pragma once
 
-#include "exact.h"
-#include "rollout_inputs.cuh"
-#include "rollout_products.cuh"
-#include "rollout_tiles.h"
+#include "../exact.h"
+#include "../rollout_inputs.cuh"
+#include "products.cuh"
+#include "shape.h"
 
 namespace planet::cuda {
 

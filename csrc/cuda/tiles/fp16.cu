@@ -1,6 +1,6 @@
 // The rollout in tiles with products in fp16.
-#include "rollout_kernel.cuh"
-#include "rollout_precisions.h"
+#include "kernel.cuh"
+#include "precisions.h"
 
 namespace planet::cuda {
 

@@ -1,7 +1,7 @@
 // What a block of candidates does besides layers: its start, actions and noise, its returns.
 #pragma once
 
-#include "rollout_block.cuh"
+#include "block.cuh"
 
 namespace planet::cuda {
 
