@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "cem_refit.h"
-#include "persistent.h"
+#include "persistent/plan.h"
 #include "rollout_kernel.h"
 
 namespace planet::cuda {

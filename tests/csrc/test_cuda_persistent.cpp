@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "calls.h"
-#include "cuda/persistent.h"
+#include "cuda/persistent/plan.h"
 #include "cuda/rollout_kernel.h"
 #include "emulator.h"
 #include "harness.h"

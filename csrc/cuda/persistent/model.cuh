@@ -2,7 +2,7 @@
 // keeps in registers.
 #pragma once
 
-#include "persistent_layers.cuh"
+#include "layers.cuh"
 
 namespace planet::cuda::persistent {
 

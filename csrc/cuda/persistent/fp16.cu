@@ -1,4 +1,4 @@
-#include "persistent_kernel.cuh"
+#include "kernel.cuh"
 
 namespace planet::cuda::persistent {
 

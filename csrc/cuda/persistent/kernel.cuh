@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-#include "cem_fit.cuh"
-#include "persistent_steps.cuh"
+#include "../cem_fit.cuh"
+#include "steps.cuh"
 
 namespace planet::cuda::persistent {
 

@@ -1,9 +1,9 @@
 // What the persistent kernel is given, and its instances.
 #pragma once
 
-#include "cem_refit.h"
-#include "exact.h"
-#include "persistent_layout.h"
+#include "../cem_refit.h"
+#include "../exact.h"
+#include "layout.h"
 
 namespace planet::cuda::persistent {
 

@@ -3,9 +3,9 @@
 // spread over the lanes as fragments.h says.
 #pragma once
 
-#include "activations.cuh"
-#include "intrinsics.cuh"
-#include "persistent_layout.h"
+#include "../activations.cuh"
+#include "../intrinsics.cuh"
+#include "layout.h"
 
 namespace planet::cuda::persistent {
 

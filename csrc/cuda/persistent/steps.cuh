@@ -1,8 +1,8 @@
 // The steps of a rollout by a cluster, and how its parts become returns.
 #pragma once
 
-#include "exact.cuh"
-#include "persistent_rollout.cuh"
+#include "../exact.cuh"
+#include "rollout.cuh"
 
 namespace planet::cuda::persistent {
 

@@ -1,10 +1,10 @@
 // The persistent variant of a plan, on the host: who may use it, and its launch.
-#include "persistent.h"
+#include "plan.h"
 
 #include <cuda_runtime.h>
 
-#include "launch.h"
-#include "persistent_kernel.cuh"
+#include "../launch.h"
+#include "kernel.cuh"
 
 namespace planet::cuda {
 namespace {

@@ -29,9 +29,9 @@
 // the previous one; hence two barriers.
 #pragma once
 
-#include "persistent_job.h"
-#include "persistent_model.cuh"
-#include "rollout_inputs.cuh"
+#include "../rollout_inputs.cuh"
+#include "job.h"
+#include "model.cuh"
 
 namespace planet::cuda::persistent {
 

@@ -8,7 +8,7 @@
 // costs less than an exchange.
 #pragma once
 
-#include "layout.h"
+#include "../layout.h"
 
 namespace planet::cuda {
 

@@ -1,7 +1,7 @@
 // The persistent variant of cem_plan; see csrc/cem.h for the contract.
 #pragma once
 
-#include "../cem.h"
+#include "../../cem.h"
 
 namespace planet::cuda {
 
