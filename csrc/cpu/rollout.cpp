@@ -138,19 +138,6 @@ bool run_job(const RolloutJob& job, const Model& model, float* workspace, const 
   return !work.late;
 }
 
-void normals(Isa isa, int64_t seed, const NormalsCounter& counter, int64_t candidates, int dims,
-             float* out) {
-  const KernelSet& kernels = kernel_set(isa, Precision::kFloat32);
-  float table[(kMaxSize + 4) * 16];  // lanes are at most 16
-  for (int64_t first = 0; first < candidates; first += kernels.lanes) {
-    kernels.normals(seed, counter, first, dims, table);
-    const int64_t count = std::min<int64_t>(kernels.lanes, candidates - first);
-    for (int64_t c = 0; c < count; ++c) {
-      for (int d = 0; d < dims; ++d) out[(first + c) * dims + d] = table[d * kernels.lanes + c];
-    }
-  }
-}
-
 int64_t rollout_workspace(const Model& model, int64_t batch, int workers) {
   return job_workspace(model, batch, workers);
 }
