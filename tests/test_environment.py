@@ -179,7 +179,9 @@ def test_an_sdist_holds_what_the_makefile_needs() -> None:
     tomllib = pytest.importorskip("tomllib")
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     excluded = settings["tool"]["scikit-build"]["sdist"]["exclude"]
-    needed = {".ci", "tests", "benchmarks", "examples", "docs", "cmake", "csrc", "bindings"}
+    needed = {
+        ".ci", "tests", "benchmarks", "emulator", "examples", "docs", "cmake", "csrc", "bindings"
+    }  # fmt: skip
     assert not needed & set(excluded)
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
     assert not needed & {name.strip("/") for name in ignored}

@@ -9,9 +9,9 @@
 #include "cuda/intrinsics.cuh"
 #include "cuda/launch.h"
 #include "cuda/normals.cuh"
-#include "emulator/matrix_unit.h"
-#include "emulator/matrix_unit_row.h"
 #include "harness.h"
+#include "matrix_unit.h"
+#include "matrix_unit_row.h"
 #include "oracle.h"
 
 namespace planet::tests {

@@ -1,6 +1,6 @@
 """The bindings' CUDA implementations on kernels that run on the CPU.
 
-The kernels' sources compile for the CPU as they are (tests/csrc/emulator); linked with the bindings
+The kernels' sources compile for the CPU as they are (emulator/); linked with the bindings
 they are `torch.ops.planet_emulated`, and `EmulatedKernels` makes `planet.ops.fused` call those for
 CPU tensors as it calls `torch.ops.planet` for CUDA tensors. No GPU is needed.
 """

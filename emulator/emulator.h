@@ -1,6 +1,6 @@
 // Runs CUDA kernels on the CPU, so that they can be tested where there is no GPU.
 //
-// Put tests/csrc/emulator on the include path before everything else and compile csrc/cuda/*.cu as
+// Put emulator/ on the include path before everything else and compile the *.cu of csrc/cuda as
 // C++20 (target planet_cuda_emulated): <cuda_runtime.h> is then ours. launch() of
 // csrc/cuda/launch.h runs the kernel to its end and returns null, or the text of what went wrong.
 // Pointers are ordinary memory; give kernels arrays beside pages without access
