@@ -28,7 +28,7 @@ struct Thread {
   // What it waits at, for reports.
   const char* call;
   Where where;
-  // Of clusters.cpp.
+  // Of barriers.cpp and clusters.cpp.
   uint64_t* barrier;  // waited for, or null
   uint32_t parity;
   bool satisfied;          // the phase is complete
@@ -164,9 +164,20 @@ void cluster_arrive(Where where);
 void cluster_wait(Where where);
 uint32_t shared_address(const void* pointer, Where where);
 uint32_t peer_address(const void* pointer, uint32_t rank, Where where);
+// Where a peer's address points to, after checking `bytes` there; `block` is the peer.
+unsigned char* peer_pointer(const char* call, Where where, uint32_t address, size_t bytes,
+                            Block*& block);
+
+// ---- barriers.cpp ----
 void barrier_init(uint64_t* barrier, uint32_t arrivals, Where where);
 void barrier_arrive(uint64_t* barrier, uint32_t expected_bytes, Where where);
 void barrier_wait(uint64_t* barrier, uint32_t parity, Where where);
+bool is_barrier(uint64_t word);  // an initialised one
+// Counts bytes that have come to a barrier of `block`; false if they are more than it counts.
+bool count_bytes(uint64_t* barrier, size_t bytes, Block& block);
+int64_t awaited_bytes(uint64_t barrier);
+
+// ---- copies.cpp ----
 void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t barrier,
                   Where where);
 void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t* barrier,
