@@ -20,7 +20,7 @@ from planet.cli import main
 from planet.packages import is_installed
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/cpp/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "emulator/README.md", "examples/cpp/README.md")
 # What the examples expect of `make demo`'s run: its task and its pictures.
 DEMO = [
     "--task", "cheetah-run", "--environment.image-size", "32", "--environment.render-size", "64",
