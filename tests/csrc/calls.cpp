@@ -57,36 +57,89 @@ bool PlanResult::operator==(const PlanResult& other) const {
          same_bits(stddev, other.stddev) && same_bits(best, other.best);
 }
 
-PlanResult run_plan(const cpu::Model& model, const Plan& p, const Parallel& parallel) {
-  Fenced<float> belief(p.belief), state(p.state), low(p.low), high(p.high);
-  Fenced<float> mean(p.mean), stddev(p.stddev), best(p.batch);
-  Fenced<int64_t> seeds(p.seeds);
-  PlanProblem problem{};
-  problem.horizon = p.horizon;
-  problem.batch = p.batch;
-  problem.candidates = p.candidates;
-  problem.topk = p.topk;
-  problem.iterations = p.iterations;
-  problem.first_iteration = p.first_iteration;
-  problem.latent = {belief.data(), state.data(), p.per_candidate};
-  problem.seeds = seeds.data();
-  problem.low = low.data();
-  problem.high = high.data();
-  problem.spread = p.spread;
-  problem.epsilon = p.epsilon;
-  problem.state_noise = p.state_noise;
-  problem.discount = p.discount;
-  problem.budget_ms = p.budget_ms;
-  problem.stop = p.stop;
-  problem.stop_context = p.stop_context;
-  problem.mean = mean.data();
-  problem.stddev = stddev.data();
-  problem.best_return = best.data();
-  Fenced<unsigned char> workspace(cpu::plan_workspace(model, problem, parallel.workers), 8);
-  const int64_t iterations = cpu::cem_plan(model, problem, workspace.data(), parallel);
-  CHECK(belief.equals(p.belief) && state.equals(p.state) && low.equals(p.low) &&
-        high.equals(p.high) && seeds.equals(p.seeds));
-  return {iterations, mean.values(), stddev.values(), best.values()};
+PlanCall::PlanCall(const Plan& plan)
+    : plan_(plan),
+      belief_(plan.belief),
+      state_(plan.state),
+      low_(plan.low),
+      high_(plan.high),
+      mean_(plan.mean),
+      stddev_(plan.stddev),
+      best_(plan.batch),
+      seeds_(plan.seeds) {
+  problem.horizon = plan.horizon;
+  problem.batch = plan.batch;
+  problem.candidates = plan.candidates;
+  problem.topk = plan.topk;
+  problem.iterations = plan.iterations;
+  problem.first_iteration = plan.first_iteration;
+  problem.latent = {belief_.data(), state_.data(), plan.per_candidate};
+  problem.seeds = seeds_.data();
+  problem.low = low_.data();
+  problem.high = high_.data();
+  problem.spread = plan.spread;
+  problem.epsilon = plan.epsilon;
+  problem.state_noise = plan.state_noise;
+  problem.discount = plan.discount;
+  problem.budget_ms = plan.budget_ms;
+  problem.stop = plan.stop;
+  problem.stop_context = plan.stop_context;
+  problem.mean = mean_.data();
+  problem.stddev = stddev_.data();
+  problem.best_return = best_.data();
+}
+
+PlanResult PlanCall::result(int64_t iterations) const {
+  CHECK(belief_.equals(plan_.belief) && state_.equals(plan_.state) && low_.equals(plan_.low) &&
+        high_.equals(plan_.high) && seeds_.equals(plan_.seeds));
+  return {iterations, mean_.values(), stddev_.values(), best_.values()};
+}
+
+PlanResult run_plan(const cpu::Model& model, const Plan& plan, const Parallel& parallel) {
+  PlanCall call(plan);
+  Fenced<unsigned char> workspace(cpu::plan_workspace(model, call.problem, parallel.workers), 8);
+  return call.result(cpu::cem_plan(model, call.problem, workspace.data(), parallel));
+}
+
+namespace {
+
+// Row b of [B, width].
+template <class T>
+std::vector<T> row(const std::vector<T>& all, int64_t b, int64_t width) {
+  return {all.begin() + b * width, all.begin() + (b + 1) * width};
+}
+
+// [H, B, A] of problem b: [H, 1, A].
+std::vector<float> over_time(const std::vector<float>& all, const Plan& plan, int64_t width,
+                             int64_t b) {
+  std::vector<float> out;
+  for (int64_t t = 0; t < plan.horizon; ++t) {
+    const std::vector<float> step = row(all, t * plan.batch + b, width);
+    out.insert(out.end(), step.begin(), step.end());
+  }
+  return out;
+}
+
+}  // namespace
+
+Plan problem_of(const Plan& plan, const ModelSizes& sizes, int64_t b) {
+  const int64_t starts = plan.per_candidate ? plan.candidates : 1;
+  Plan out = plan;
+  out.batch = 1;
+  out.belief = row(plan.belief, b, starts * sizes.belief);
+  out.state = row(plan.state, b, starts * sizes.state);
+  out.low = row(plan.low, b, sizes.action);
+  out.high = row(plan.high, b, sizes.action);
+  out.seeds = row(plan.seeds, b, 1);
+  out.mean = over_time(plan.mean, plan, sizes.action, b);
+  out.stddev = over_time(plan.stddev, plan, sizes.action, b);
+  return out;
+}
+
+PlanResult problem_of(const PlanResult& result, const Plan& plan, const ModelSizes& sizes,
+                      int64_t b) {
+  return {result.iterations, over_time(result.mean, plan, sizes.action, b),
+          over_time(result.stddev, plan, sizes.action, b), row(result.best, b, 1)};
 }
 
 }  // namespace planet::tests

@@ -61,6 +61,26 @@ struct PlanResult {
   bool operator==(const PlanResult& other) const;  // bit for bit, and as many iterations
 };
 
+// A plan's arrays, and the problem that points to them.
+class PlanCall {
+ public:
+  explicit PlanCall(const Plan& plan);
+  // What was written, after a check that inputs are as they were.
+  PlanResult result(int64_t iterations) const;
+
+  PlanProblem problem{};
+
+ private:
+  const Plan& plan_;
+  Fenced<float> belief_, state_, low_, high_, mean_, stddev_, best_;
+  Fenced<int64_t> seeds_;
+};
+
 PlanResult run_plan(const cpu::Model& model, const Plan& plan, const Parallel& parallel);
+
+// Problem b alone, and its part of a result.
+Plan problem_of(const Plan& plan, const ModelSizes& sizes, int64_t b);
+PlanResult problem_of(const PlanResult& result, const Plan& plan, const ModelSizes& sizes,
+                      int64_t b);
 
 }  // namespace planet::tests

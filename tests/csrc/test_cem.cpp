@@ -125,25 +125,10 @@ TEST("a problem alone is planned as in a batch") {
   for_each_model(32, [](const cpu::Model& model, Random& random) {
     Plan plan(model.sizes, 3, 3, 40, 6, random);
     const PlanResult all = run_plan(model, plan, threads(2));
-    const int64_t a = model.sizes.action;
     for (int64_t b = 0; b < 3; ++b) {
       const Scope scope("problem ", b);
-      Plan alone(model.sizes, 3, 1, 40, 6, random);
-      const auto cut = [b](const std::vector<float>& from, int64_t width) {
-        return std::vector<float>(from.begin() + b * width, from.begin() + (b + 1) * width);
-      };
-      alone.belief = cut(plan.belief, model.sizes.belief);
-      alone.state = cut(plan.state, model.sizes.state);
-      alone.seeds = {plan.seeds[static_cast<size_t>(b)]};
-      const PlanResult got = run_plan(model, alone, serial(1));
-      CHECK_EQUAL(got.best[0], all.best[static_cast<size_t>(b)]);
-      for (int64_t t = 0; t < 3; ++t) {
-        for (int64_t i = 0; i < a; ++i) {
-          const size_t in_batch = static_cast<size_t>((t * 3 + b) * a + i);
-          CHECK_EQUAL(got.mean[static_cast<size_t>(t * a + i)], all.mean[in_batch]);
-          CHECK_EQUAL(got.stddev[static_cast<size_t>(t * a + i)], all.stddev[in_batch]);
-        }
-      }
+      CHECK(run_plan(model, problem_of(plan, model.sizes, b), serial(1)) ==
+            problem_of(all, plan, model.sizes, b));
     }
   });
 }

@@ -2,12 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "calls.h"
-#include "cuda_calls.h"
+#include "cuda_plans.h"
 #include "emulator.h"
 #include "harness.h"
-#include "normals.h"
-#include "philox.h"
 #include "pools.h"
 
 namespace planet::tests {
@@ -15,75 +12,14 @@ namespace {
 
 const Shape kShapes[] = {{15, 4, 3, 12, {9, 1}, false}, {0, 5, 2, 11, {6, 5, 1}, true, true}};
 
-PlanResult run_cuda_plan(const cuda::Model& model, const Plan& p) {
-  Fenced<float> belief(p.belief), state(p.state), low(p.low), high(p.high);
-  Fenced<float> mean(p.mean), stddev(p.stddev), best(p.batch);
-  Fenced<int64_t> seeds(p.seeds);
-  PlanProblem problem{};
-  problem.horizon = p.horizon;
-  problem.batch = p.batch;
-  problem.candidates = p.candidates;
-  problem.topk = p.topk;
-  problem.iterations = p.iterations;
-  problem.first_iteration = p.first_iteration;
-  problem.latent = {belief.data(), state.data(), p.per_candidate};
-  problem.seeds = seeds.data();
-  problem.low = low.data();
-  problem.high = high.data();
-  problem.spread = p.spread;
-  problem.epsilon = p.epsilon;
-  problem.state_noise = p.state_noise;
-  problem.discount = p.discount;
-  problem.budget_ms = INFINITY;
-  problem.mean = mean.data();
-  problem.stddev = stddev.data();
-  problem.best_return = best.data();
+PlanResult run_cuda_plan(const cuda::Model& model, const Plan& plan) {
+  PlanCall call(plan);
   const cuda::Variant variant = cuda::Variant::kPortable;
-  CHECK(cuda::plan_refusal(model, problem, variant) == nullptr);
-  Fenced<unsigned char> workspace(cuda::plan_workspace(model, problem, variant), 256);
-  const char* error = cuda::cem_plan(model, problem, variant, workspace.data(), nullptr);
+  CHECK(cuda::plan_refusal(model, call.problem, variant) == nullptr);
+  Fenced<unsigned char> workspace(cuda::plan_workspace(model, call.problem, variant), 256);
+  const char* error = cuda::cem_plan(model, call.problem, variant, workspace.data(), nullptr);
   if (error != nullptr) report_failure(__FILE__, __LINE__, error);
-  CHECK(belief.equals(p.belief) && state.equals(p.state) && low.equals(p.low) &&
-        high.equals(p.high) && seeds.equals(p.seeds));
-  return {p.iterations, mean.values(), stddev.values(), best.values()};
-}
-
-// clip(mean + stddev * normal, low, high) [H, B, J, A] of the first iteration, by the device's
-// table of normals.
-std::vector<float> draw(const ModelSizes& sizes, const Plan& p) {
-  std::vector<float> actions;
-  for (int64_t t = 0; t < p.horizon; ++t) {
-    const NormalsCounter counter{kStreamActions, static_cast<uint32_t>(t),
-                                 static_cast<uint32_t>(p.first_iteration), 0};
-    Fenced<float> normals(p.batch * p.candidates * sizes.action);
-    CHECK(cuda::normals(p.seeds.data(), p.batch, counter, p.candidates, sizes.action,
-                        normals.data(), nullptr) == nullptr);
-    int64_t i = 0;
-    for (const float normal : normals.values()) {
-      const int64_t a = i % sizes.action, b = i / sizes.action / p.candidates;
-      const size_t of_bound = static_cast<size_t>(b * sizes.action + a);
-      const size_t of_mean = static_cast<size_t>(t * p.batch * sizes.action) + of_bound;
-      const float product = p.stddev[of_mean] * normal;
-      const float x = p.mean[of_mean] + product;
-      actions.push_back(std::min(std::max(x, p.low[of_bound]), p.high[of_bound]));
-      ++i;
-    }
-  }
-  return actions;
-}
-
-// The rollout of the first iteration's candidates.
-Rollout rollout_of(const ModelSizes& sizes, const Plan& p, Random& random) {
-  Rollout rollout(sizes, p.horizon, p.batch, p.candidates,
-                  p.state_noise ? NoiseKind::kSeeds : NoiseKind::kNone, p.per_candidate, p.discount,
-                  random);
-  rollout.belief = p.belief;
-  rollout.state = p.state;
-  rollout.seeds = p.seeds;
-  rollout.iteration = static_cast<uint32_t>(p.first_iteration);
-  rollout.particle = 0;
-  rollout.actions = draw(sizes, p);
-  return rollout;
+  return call.result(plan.iterations);
 }
 
 Plan random_plan(const ModelSizes& sizes, Random& random, int trial) {
@@ -148,7 +84,7 @@ TEST("CUDA: an iteration of a plan equals drawing, rolling out and refitting") {
       const Plan plan = random_plan(model.sizes, random, trial);
       const Scope scope("H ", plan.horizon, ", B ", plan.batch, ", J ", plan.candidates, ", K ",
                         plan.topk);
-      const Rollout rollout = rollout_of(model.sizes, plan, random);
+      const Rollout rollout = rollout_of(plan, model.sizes, random);
       const FitResult fit =
           run_refit({plan.horizon, plan.batch, plan.candidates, plan.topk, model.sizes.action,
                      plan.spread, plan.epsilon, rollout.actions, run_rollout(model, rollout)},
@@ -184,23 +120,10 @@ TEST("CUDA: a problem alone is planned as in a batch") {
   for_each_model(162, [](const cuda::Model& model, const RandomModel&, Random& random) {
     const Plan plan(model.sizes, 3, 3, 40, 6, random);
     const PlanResult all = run_cuda_plan(model, plan);
-    const int64_t a = model.sizes.action;
     for (int64_t b = 0; b < 3; ++b) {
       const Scope scope("problem ", b);
-      Plan alone(model.sizes, 3, 1, 40, 6, random);
-      const auto cut = [b](const std::vector<float>& from, int64_t width) {
-        return std::vector<float>(from.begin() + b * width, from.begin() + (b + 1) * width);
-      };
-      alone.belief = cut(plan.belief, model.sizes.belief);
-      alone.state = cut(plan.state, model.sizes.state);
-      alone.seeds = {plan.seeds[static_cast<size_t>(b)]};
-      const PlanResult got = run_cuda_plan(model, alone);
-      CHECK_EQUAL(got.best[0], all.best[static_cast<size_t>(b)]);
-      for (int64_t i = 0; i < 3 * a; ++i) {
-        const size_t in_batch = static_cast<size_t>((i / a * 3 + b) * a + i % a);
-        CHECK_EQUAL(got.mean[static_cast<size_t>(i)], all.mean[in_batch]);
-        CHECK_EQUAL(got.stddev[static_cast<size_t>(i)], all.stddev[in_batch]);
-      }
+      CHECK(run_cuda_plan(model, problem_of(plan, model.sizes, b)) ==
+            problem_of(all, plan, model.sizes, b));
     }
   });
 }
@@ -216,7 +139,7 @@ TEST("CUDA: each iteration in float32 agrees with the CPU's from the same distri
       const PackedModel cpu(source, {0, Precision::kFloat32});
       Plan plan = random_plan(source.sizes, random, trial);
       for (int64_t i = 0; i < 4; ++i) {
-        const Rollout rollout = rollout_of(source.sizes, plan, random);
+        const Rollout rollout = rollout_of(plan, source.sizes, random);
         const double gap = elite_gap(run_rollout(cpu.model, rollout, serial(1)), plan);
         const PlanResult expected = run_plan(cpu.model, plan, serial(1));
         const PlanResult got = run_cuda_plan(packed.model, plan);
@@ -257,7 +180,7 @@ TEST("CUDA: a plan lists elites in its workspace where shared memory is too smal
   const CudaModel packed(RandomModel({3, 2, 2, 4, {1}, false}, random), Precision::kFloat32);
   Plan plan(packed.model.sizes, 1, 2, 4200, 4100, random);
   plan.iterations = 1;
-  const Rollout rollout = rollout_of(packed.model.sizes, plan, random);
+  const Rollout rollout = rollout_of(plan, packed.model.sizes, random);
   const FitResult fit = run_refit({1, 2, 4200, 4100, 2, plan.spread, plan.epsilon, rollout.actions,
                                    run_rollout(packed.model, rollout)},
                                   serial(1));

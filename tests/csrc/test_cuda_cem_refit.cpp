@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "calls.h"
 #include "cuda/cem_refit.h"
+#include "cuda_plans.h"
 #include "emulator.h"
 #include "harness.h"
 #include "normals.h"
@@ -76,27 +76,14 @@ Refitted run(const Case& c) {
   return {mean.values(), stddev.values(), best.values()};
 }
 
-// Actions of all candidates [H, B, J, A] and the CPU's refit.
+// The CPU's refit of all actions.
 FitResult expected(const Case& c) {
-  Fit fit{c.horizon, c.batch,   c.candidates, c.topk,   c.action_size,
-          c.spread,  c.epsilon, {},           c.returns};
-  for (int64_t t = 0; t < c.horizon; ++t) {
-    const NormalsCounter counter{kStreamActions, static_cast<uint32_t>(t), c.iteration, 0};
-    Fenced<float> normals(c.batch * c.candidates * c.action_size);
-    CHECK(cuda::normals(c.seeds.data(), c.batch, counter, c.candidates, c.action_size,
-                        normals.data(), nullptr) == nullptr);
-    int64_t i = 0;
-    for (const float normal : normals.values()) {
-      const int64_t a = i % c.action_size, b = i / c.action_size / c.candidates;
-      const size_t of_bound = static_cast<size_t>(b * c.action_size + a);
-      const size_t of_mean = static_cast<size_t>(t * c.batch * c.action_size) + of_bound;
-      const float product = c.stddev[of_mean] * normal;
-      const float x = c.mean[of_mean] + product;
-      fit.actions.push_back(std::min(std::max(x, c.low[of_bound]), c.high[of_bound]));
-      ++i;
-    }
-  }
-  return run_refit(fit, serial(1));
+  const cuda::ActionSource source{nullptr,       c.mean.data(),  c.stddev.data(), c.low.data(),
+                                  c.high.data(), c.seeds.data(), c.iteration};
+  return run_refit(
+      {c.horizon, c.batch, c.candidates, c.topk, c.action_size, c.spread, c.epsilon,
+       drawn_actions(source, c.horizon, c.batch, c.candidates, c.action_size), c.returns},
+      serial(1));
 }
 
 // Sums in double precision in another order: seldom another float, then the next one.

@@ -3,14 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "calls.h"
 #include "cuda/persistent/plan.h"
-#include "cuda/rollout_kernel.h"
+#include "cuda_plans.h"
 #include "emulator.h"
 #include "harness.h"
-#include "normals.h"
 #include "oracle.h"
-#include "philox.h"
 #include "pools.h"
 
 namespace planet::tests {
@@ -19,122 +16,25 @@ namespace {
 const Shape kPaper{200, 30, 6, 200, {200, 200, 1}, false};
 const Shape kSmall{32, 3, 2, 30, {25, 31, 1}, true, true};
 
-// A model packed for CUDA devices.
-class DeviceModel {
- public:
-  DeviceModel(const RandomModel& source, Precision precision)
-      : model{source.sizes, source.min_stddev, precision, nullptr},
-        packed_(cuda::packed_bytes(source.sizes, precision), 256) {
-    const char* error =
-        cuda::pack(source.sizes, source.weights(), precision, packed_.data(), nullptr);
-    if (error != nullptr) report_failure(__FILE__, __LINE__, error);
-    model.packed = packed_.data();
-  }
-  cuda::Model model;
-
- private:
-  Fenced<unsigned char> packed_;
-};
-
 struct Planned {
-  std::vector<float> mean, stddev, best, returns;  // returns: of the last iteration
+  PlanResult plan;
+  std::vector<float> returns;  // of the last iteration
 
   bool operator==(const Planned& other) const {
-    return same_bits(mean, other.mean) && same_bits(stddev, other.stddev) &&
-           same_bits(best, other.best) && same_bits(returns, other.returns);
+    return plan == other.plan && same_bits(returns, other.returns);
   }
 };
 
-Planned run(const cuda::Model& model, const Plan& p) {
-  Fenced<float> belief(p.belief), state(p.state), low(p.low), high(p.high);
-  Fenced<float> mean(p.mean), stddev(p.stddev), best(p.batch);
-  Fenced<int64_t> seeds(p.seeds);
-  PlanProblem problem{};
-  problem.horizon = p.horizon;
-  problem.batch = p.batch;
-  problem.candidates = p.candidates;
-  problem.topk = p.topk;
-  problem.iterations = p.iterations;
-  problem.first_iteration = p.first_iteration;
-  problem.latent = {belief.data(), state.data(), p.per_candidate};
-  problem.seeds = seeds.data();
-  problem.low = low.data();
-  problem.high = high.data();
-  problem.spread = p.spread;
-  problem.epsilon = p.epsilon;
-  problem.state_noise = p.state_noise;
-  problem.discount = p.discount;
-  problem.budget_ms = INFINITY;
-  problem.mean = mean.data();
-  problem.stddev = stddev.data();
-  problem.best_return = best.data();
-  Fenced<unsigned char> workspace(cuda::persistent_workspace(model, problem), 256);
-  const char* error = cuda::persistent_refusal(model, problem);
-  if (error == nullptr) error = cuda::persistent_plan(model, problem, workspace.data(), nullptr);
-  if (error != nullptr) report_failure(__FILE__, __LINE__, error);
-  CHECK(belief.equals(p.belief) && state.equals(p.state) && low.equals(p.low) &&
-        high.equals(p.high) && seeds.equals(p.seeds));
-  const float* returns = cuda::persistent_returns(workspace.data());
-  return {
-      mean.values(), stddev.values(), best.values(), {returns, returns + p.batch * p.candidates}};
-}
-
-// The returns of the plan's first iteration by the portable rollout.
-std::vector<float> portable_returns(const cuda::Model& model, const Plan& p) {
-  Fenced<float> belief(p.belief), state(p.state), low(p.low), high(p.high);
-  Fenced<float> mean(p.mean), stddev(p.stddev), returns(p.batch * p.candidates);
-  Fenced<int64_t> seeds(p.seeds);
-  const uint32_t iteration = static_cast<uint32_t>(p.first_iteration);
-  const cuda::ActionSource actions{nullptr,     mean.data(),  stddev.data(), low.data(),
-                                   high.data(), seeds.data(), iteration};
-  const StateNoise noise{nullptr, p.state_noise ? seeds.data() : nullptr, iteration, 0};
-  Fenced<unsigned char> workspace(cuda::rollout_workspace(model, p.batch, p.candidates), 256);
-  const char* error = cuda::launch_rollout(model,
-                                           {{belief.data(), state.data(), p.per_candidate},
-                                            p.horizon,
-                                            p.batch,
-                                            p.candidates,
-                                            actions,
-                                            noise,
-                                            p.discount,
-                                            returns.data()},
-                                           workspace.data(), nullptr);
-  if (error != nullptr) report_failure(__FILE__, __LINE__, error);
-  return returns.values();
-}
-
-// The normals [B, J, dims] of one time.
-std::vector<float> normals(const Plan& p, Stream stream, int64_t t, int64_t dims) {
-  const NormalsCounter counter{stream, static_cast<uint32_t>(t),
-                               static_cast<uint32_t>(p.first_iteration), 0};
-  Fenced<float> out(p.batch * p.candidates * dims);
-  CHECK(cuda::normals(p.seeds.data(), p.batch, counter, p.candidates, dims, out.data(), nullptr) ==
-        nullptr);
-  return out.values();
-}
-
-// The rollouts of the plan's first iteration.
-Rollout rollout_of(const Plan& p, const ModelSizes& sizes, Random& random) {
-  Rollout out(sizes, p.horizon, p.batch, p.candidates, NoiseKind::kNone, p.per_candidate,
-              p.discount, random);
-  out.belief = p.belief;
-  out.state = p.state;
-  out.actions.clear();
-  for (int64_t t = 0; t < p.horizon; ++t) {
-    const int64_t width = p.batch * sizes.action;
-    int64_t i = 0;
-    for (const float normal : normals(p, kStreamActions, t, sizes.action)) {
-      const int64_t problem = i / sizes.action / p.candidates;
-      const size_t bound = static_cast<size_t>(problem * sizes.action + i % sizes.action);
-      const size_t value = static_cast<size_t>(t * width) + bound;
-      const float product = p.stddev[value] * normal, sum = p.mean[value] + product;
-      out.actions.push_back(std::min(std::max(sum, p.low[bound]), p.high[bound]));
-      ++i;
-    }
-    if (!p.state_noise) continue;
-    for (const float x : normals(p, kStreamState, t, sizes.state)) out.values.push_back(x);
+Planned run(const cuda::Model& model, const Plan& plan) {
+  PlanCall call(plan);
+  Fenced<unsigned char> workspace(cuda::persistent_workspace(model, call.problem), 256);
+  const char* error = cuda::persistent_refusal(model, call.problem);
+  if (error == nullptr) {
+    error = cuda::persistent_plan(model, call.problem, workspace.data(), nullptr);
   }
-  return out;
+  if (error != nullptr) report_failure(__FILE__, __LINE__, error);
+  const float* returns = cuda::persistent_returns(workspace.data());
+  return {call.result(plan.iterations), {returns, returns + plan.batch * plan.candidates}};
 }
 
 double relative_error(const std::vector<float>& got, const Returns& expected) {
@@ -160,51 +60,24 @@ Plan random_plan(const ModelSizes& sizes, int64_t horizon, int64_t batch, int64_
 // One iteration: the returns are the oracle's, and the refit is the CPU's of these returns.
 double check_iteration(const RandomModel& source, Precision precision, const Plan& plan,
                        double bound, Random& random) {
-  const DeviceModel model(source, precision);
+  const CudaModel model(source, precision);
   const Planned got = run(model.model, plan);
   const Rollout rollout = rollout_of(plan, source.sizes, random);
   const double error =
       relative_error(got.returns, oracle_returns(source, Precision::kFloat32, rollout));
   CHECK_AT_MOST(error, bound);
-  const std::vector<float> portable = portable_returns(model.model, plan);
+  const std::vector<float> portable = run_rollout(model.model, rollout);
   CHECK_AT_MOST(relative_error(got.returns, {{portable.begin(), portable.end()}, 1.0, 1.0}), bound);
   const FitResult fit =
       run_refit({plan.horizon, plan.batch, plan.candidates, plan.topk, source.sizes.action,
                  plan.spread, plan.epsilon, rollout.actions, got.returns},
                 serial(1));
-  CHECK(same_bits(got.best, fit.best));
+  CHECK(same_bits(got.plan.best, fit.best));
   for (size_t i = 0; i < fit.mean.size(); ++i) {
-    CHECK_AT_MOST(std::abs(got.mean[i] - fit.mean[i]), 1e-6f);
-    CHECK_AT_MOST(std::abs(got.stddev[i] - fit.stddev[i]), 1e-6f);
+    CHECK_AT_MOST(std::abs(got.plan.mean[i] - fit.mean[i]), 1e-6f);
+    CHECK_AT_MOST(std::abs(got.plan.stddev[i] - fit.stddev[i]), 1e-6f);
   }
   return error;
-}
-
-// [H, B, A] of problem b: [H, 1, A].
-std::vector<float> problem_values(const std::vector<float>& all, const Plan& p,
-                                  const ModelSizes& sizes, int64_t b) {
-  std::vector<float> out;
-  for (int64_t t = 0; t < p.horizon; ++t) {
-    const auto begin = all.begin() + (t * p.batch + b) * sizes.action;
-    out.insert(out.end(), begin, begin + sizes.action);
-  }
-  return out;
-}
-
-Plan problem_of(const Plan& plan, const ModelSizes& sizes, int64_t b) {
-  const auto row = [b](const std::vector<float>& all, int64_t width) {
-    return std::vector<float>(all.begin() + b * width, all.begin() + (b + 1) * width);
-  };
-  Plan out = plan;
-  out.batch = 1;
-  out.belief = row(plan.belief, sizes.belief);
-  out.state = row(plan.state, sizes.state);
-  out.low = row(plan.low, sizes.action);
-  out.high = row(plan.high, sizes.action);
-  out.seeds = {plan.seeds[static_cast<size_t>(b)]};
-  out.mean = problem_values(plan.mean, plan, sizes, b);
-  out.stddev = problem_values(plan.stddev, plan, sizes, b);
-  return out;
 }
 
 constexpr double kBoundFp16 = 2e-3, kBoundBf16 = 1.5e-2;  // tests/ops/tolerances.py
@@ -246,7 +119,7 @@ TEST("CUDA: one iteration of the persistent planner, other sizes, against the or
 TEST("CUDA: the persistent planner's candidates do not depend on how many there are") {
   Random random(options().seed + 202);
   const RandomModel source(kSmall, random);
-  const DeviceModel model(source, Precision::kFloat16);
+  const CudaModel model(source, Precision::kFloat16);
   Plan plan = random_plan(source.sizes, 4, 1, 97, 1, random);
   const Planned all = run(model.model, plan);
   for (const int64_t candidates : {1, 2, 31, 32, 64, 65}) {
@@ -260,18 +133,19 @@ TEST("CUDA: the persistent planner's iterations in one launch equal one launch e
   Random random(options().seed + 203);
   for (const Precision precision : {Precision::kFloat16, Precision::kBfloat16}) {
     const RandomModel source(kSmall, random);
-    const DeviceModel model(source, precision);
+    const CudaModel model(source, precision);
     Plan plan = random_plan(source.sizes, 5, 2, 80, 7, random);
     plan.iterations = 3;
     const Planned together = run(model.model, plan);
-    Planned single{plan.mean, plan.stddev, {}, {}};
+    Planned single;
     plan.iterations = 1;
     for (int i = 0; i < 3; ++i) {
-      plan.mean = single.mean;
-      plan.stddev = single.stddev;
       single = run(model.model, plan);
+      plan.mean = single.plan.mean;
+      plan.stddev = single.plan.stddev;
       ++plan.first_iteration;
     }
+    single.plan.iterations = 3;
     CHECK(single == together);
   }
 }
@@ -279,7 +153,7 @@ TEST("CUDA: the persistent planner's iterations in one launch equal one launch e
 TEST("CUDA: the persistent planner's results do not depend on the number of resident clusters") {
   Random random(options().seed + 204);
   const RandomModel source(kSmall, random);
-  const DeviceModel model(source, Precision::kFloat16);
+  const CudaModel model(source, Precision::kFloat16);
   Plan plan = random_plan(source.sizes, 3, 2, 100, 12, random);
   plan.iterations = 2;
   const Planned all = run(model.model, plan);
@@ -296,7 +170,7 @@ TEST("CUDA: the persistent planner's results do not depend on the order in which
   const Shape shapes[] = {kSmall, kPaper};
   for (const Shape& shape : shapes) {
     const RandomModel source(shape, random);
-    const DeviceModel model(source, Precision::kFloat16);
+    const CudaModel model(source, Precision::kFloat16);
     Plan plan = random_plan(source.sizes, 4, 1, 70, 8, random);
     plan.iterations = 2;
     const Planned once = run(model.model, plan);
@@ -312,22 +186,20 @@ TEST("CUDA: the persistent planner's results do not depend on the order in which
 TEST("CUDA: the persistent planner's problems do not depend on their batch") {
   Random random(options().seed + 206);
   const RandomModel source(kSmall, random);
-  const DeviceModel model(source, Precision::kBfloat16);
+  const CudaModel model(source, Precision::kBfloat16);
   Plan plan = random_plan(source.sizes, 3, 3, 40, 5, random);
   plan.iterations = 2;
   const Planned all = run(model.model, plan);
   for (int64_t b = 0; b < plan.batch; ++b) {
-    const Planned one = run(model.model, problem_of(plan, source.sizes, b));
-    CHECK_EQUAL(one.best[0], all.best[static_cast<size_t>(b)]);
-    CHECK(same_bits(one.mean, problem_values(all.mean, plan, source.sizes, b)));
-    CHECK(same_bits(one.stddev, problem_values(all.stddev, plan, source.sizes, b)));
+    CHECK(run(model.model, problem_of(plan, source.sizes, b)).plan ==
+          problem_of(all.plan, plan, source.sizes, b));
   }
 }
 
 TEST("CUDA: the persistent planner computes what leaves fp16's range exactly, the rest as always") {
   Random random(options().seed + 207);
   const RandomModel source(kSmall, random);
-  const DeviceModel model(source, Precision::kFloat16);
+  const CudaModel model(source, Precision::kFloat16);
   Plan plan = random_plan(source.sizes, 3, 2, 75, 6, random);
   plan.per_candidate = true;
   const int64_t d = source.sizes.belief, s = source.sizes.state, rows = 2 * plan.candidates;
@@ -340,7 +212,8 @@ TEST("CUDA: the persistent planner computes what leaves fp16's range exactly, th
   plan.belief[static_cast<size_t>(100 * d + 5)] = NAN;
   const Planned got = run(model.model, plan);
   // The exact path is the portable rollout's, and does not depend on who shares it.
-  const std::vector<float> portable = portable_returns(model.model, plan);
+  const std::vector<float> portable =
+      run_rollout(model.model, rollout_of(plan, source.sizes, random));
   for (int64_t row = 0; row < rows; ++row) {
     const Scope scope("candidate ", row);
     const size_t i = static_cast<size_t>(row);
@@ -357,7 +230,7 @@ TEST("CUDA: the persistent planner computes what leaves fp16's range exactly, th
 TEST("CUDA: the persistent planner goes on after candidates that left fp16's range") {
   Random random(options().seed + 208);
   const RandomModel source(kSmall, random);
-  const DeviceModel model(source, Precision::kFloat16);
+  const CudaModel model(source, Precision::kFloat16);
   Plan plan = random_plan(source.sizes, 2, 1, 100, 6, random);
   plan.iterations = 2;
   plan.state[0] = 1e5f;  // of all candidates

@@ -1,0 +1,16 @@
+// What plans on CUDA devices are compared with, from the device's table of normals; see calls.h.
+#pragma once
+
+#include "calls.h"
+#include "cuda_calls.h"
+
+namespace planet::tests {
+
+// clip(mean + stddev * normal, low, high) [H, B, J, A].
+std::vector<float> drawn_actions(const cuda::ActionSource& source, int64_t horizon, int64_t batch,
+                                 int64_t candidates, int64_t action_size);
+
+// The rollout of the first iteration's candidates.
+Rollout rollout_of(const Plan& plan, const ModelSizes& sizes, Random& random);
+
+}  // namespace planet::tests
