@@ -5,7 +5,7 @@
 
 #include "cem_refit.h"
 #include "persistent/plan.h"
-#include "rollout_kernel.h"
+#include "rollout_job.h"
 
 namespace planet::cuda {
 namespace {

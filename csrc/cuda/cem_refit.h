@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "../refit.h"
-#include "rollout_kernel.h"
+#include "rollout_job.h"
 
 namespace planet::cuda {
 

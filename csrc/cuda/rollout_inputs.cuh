@@ -3,7 +3,7 @@
 #pragma once
 
 #include "drawn_actions.cuh"
-#include "exact.h"
+#include "rollout_job.h"
 
 namespace planet::cuda {
 

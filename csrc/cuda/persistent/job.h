@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../cem_refit.h"
-#include "../exact.h"
+#include "../rollout_job.h"
 #include "layout.h"
 
 namespace planet::cuda::persistent {

@@ -2,8 +2,8 @@
 // rows of all products.
 #pragma once
 
-#include "../exact.h"
 #include "../rollout_inputs.cuh"
+#include "../rollout_job.h"
 #include "products.cuh"
 #include "shape.h"
 

@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
-#include "../exact.h"
 #include "../layout.h"
+#include "../rollout_job.h"
 
 namespace planet::cuda {
 

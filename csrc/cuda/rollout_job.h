@@ -1,10 +1,12 @@
-// The rollout as the planner calls it: like rollout_returns, but the actions may be drawn where
-// they are used.
+// A rollout as a plan asks for it, where the actions may be drawn where they are used, and as the
+// kernels are given it.
 #pragma once
 
+#include <cuda_runtime.h>
 #include <stdint.h>
 
 #include "../rollout.h"
+#include "layout.h"
 
 namespace planet::cuda {
 
@@ -29,6 +31,25 @@ struct RolloutArguments {
   double discount;
   float* returns;  // [B, J], written
 };
+
+// What the kernels of a rollout are given.
+struct RolloutJob {
+  ModelSizes sizes;
+  float stddev_floor;  // as the function of this name gives it
+  PackedLayout layout;
+  const unsigned char* packed;
+  RolloutArguments arguments;
+};
+
+// Blocks along x share a problem, `candidates` of them each; problems go along y, then z (the last
+// ones along z may be none).
+inline dim3 rollout_grid(const RolloutArguments& arguments, int candidates) {
+  constexpr int64_t kMost = 65535;  // along y and z
+  const int64_t y = arguments.batch < kMost ? arguments.batch : kMost;
+  return dim3(static_cast<unsigned int>((arguments.candidates + candidates - 1) / candidates),
+              static_cast<unsigned int>(y),
+              static_cast<unsigned int>((arguments.batch + y - 1) / y));
+}
 
 // Enqueues the rollouts under the rules of rollout_returns (csrc/rollout.h); all pointers are
 // device pointers. workspace: rollout_workspace(model, batch, candidates) bytes, aligned to 256.
