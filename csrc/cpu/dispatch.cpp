@@ -8,7 +8,7 @@ namespace {
 
 struct Entry {
   const char* name;
-  const KernelSet* exact;
+  const KernelSet* float32;
   const KernelSet* int8;  // or null
 };
 
@@ -33,7 +33,7 @@ const char* isa_name(Isa isa) {
 }
 
 const KernelSet& kernel_set(Isa isa, Precision precision) {
-  return precision == Precision::kInt8 ? *kSets[isa].int8 : *kSets[isa].exact;
+  return precision == Precision::kInt8 ? *kSets[isa].int8 : *kSets[isa].float32;
 }
 
 bool isa_has_int8(Isa isa) {
