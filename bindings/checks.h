@@ -1,5 +1,5 @@
-// What memory safety needs of an op's arguments. Python checks first and explains more; these hold
-// for whoever calls torch.ops.planet directly. Every message names the argument.
+// Checks of an op's arguments that memory safety needs. Python checks first and explains more;
+// these hold for whoever calls torch.ops.planet directly. Every message names the argument.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>

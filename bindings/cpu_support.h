@@ -1,4 +1,4 @@
-// What the ops need for CPU tensors: a model, torch's threads, and Ctrl-C.
+// Support of the ops for CPU tensors: a model, torch's threads, and Ctrl-C.
 #pragma once
 
 #include <chrono>

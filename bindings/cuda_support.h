@@ -1,4 +1,4 @@
-// What the ops need for CUDA tensors: a device and a stream, a model, aligned memory, errors. (In
+// Support of the ops for CUDA tensors: a device and a stream, a model, aligned memory, errors. (In
 // the tests' emulation the "CUDA tensors" are on the CPU; then there is no device to choose and no
 // stream.)
 #pragma once

@@ -1,5 +1,5 @@
-// What the kernels ask of an nvcc, its host compiler and its libraries: compiled and linked, never
-// run (cuda.cmake).
+// Asks of an nvcc, its host compiler and its libraries what the kernels ask: compiled and linked,
+// never run (cuda.cmake).
 #include "cuda/intrinsics.cuh"
 #include "cuda/launch.h"
 

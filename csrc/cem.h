@@ -59,9 +59,10 @@ const char* plan_refusal(const Model& model, const PlanProblem& problem, Variant
 // Bytes of workspace for cem_plan on the current device; -1 if that overflows.
 int64_t plan_workspace(const Model& model, const PlanProblem& problem, Variant variant);
 
-// The same on the current device, under the rules of rollout_returns: all pointers of `problem` are
-// device pointers. Runs all iterations: budget_ms is infinite, stop is null. A variant that is
-// refused is an error. Returns null, or what went wrong (a string that lives for ever).
+// Plans likewise on the current device, under the rules of rollout_returns: all pointers of
+// `problem` are device pointers. Runs all iterations: budget_ms is infinite, stop is null. A
+// variant that is refused is an error. Returns null, or what went wrong (a string that lives for
+// ever).
 const char* cem_plan(const Model& model, const PlanProblem& problem, Variant variant,
                      void* workspace, void* stream);
 

@@ -59,8 +59,8 @@ struct ModelWeights {
 
 namespace cpu {
 
-// What the kernels read: the weights in the order of use. The layout belongs to one instruction set
-// and precision.
+// Packed weights, in the order in which the kernels use them. The layout belongs to one instruction
+// set and precision.
 struct Model {
   ModelSizes sizes;
   float min_stddev;
@@ -81,7 +81,7 @@ void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, Precisi
 
 namespace cuda {
 
-// The same for CUDA devices; kFloat32, kFloat16 or kBfloat16. One layout serves all devices.
+// Packed weights of CUDA devices; kFloat32, kFloat16 or kBfloat16. One layout serves all devices.
 struct Model {
   ModelSizes sizes;
   float min_stddev;

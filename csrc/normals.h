@@ -29,7 +29,7 @@ namespace cuda {
 const char* normals(const int64_t* seeds, int64_t batch, const NormalsCounter& counter,
                     int64_t candidates, int64_t dims, float* out, void* stream);
 
-// The same for uniforms in (0, 1), exact: uniform() of philox.h, the words of candidates 4q..4q+3
+// Likewise uniforms in (0, 1), exact: uniform() of philox.h, the words of candidates 4q..4q+3
 // being w0..w3.
 const char* uniforms(const int64_t* seeds, int64_t batch, const NormalsCounter& counter,
                      int64_t candidates, int64_t dims, double* out, void* stream);

@@ -25,7 +25,7 @@ std::string supported_names() {
   return names;
 }
 
-// What is wrong with the options, or an empty string.
+// Says what is wrong with the options, or nothing.
 std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa isa) {
   constexpr int64_t kMost = (int64_t{1} << 31) - 1;
   const struct {

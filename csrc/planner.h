@@ -48,7 +48,7 @@ class Planner {
   // All are needed during the call only. Allocates nothing, throws nothing.
   Plan plan(const float* belief, const float* state, const int64_t* seeds);
 
-  // The same with the seeds that Python derives from an integer: row_seed(seed, b).
+  // Plans with the seeds that Python derives from an integer: row_seed(seed, b).
   Plan plan(const float* belief, const float* state, int64_t seed);
 
   const ModelSizes& sizes() const { return model_.sizes; }

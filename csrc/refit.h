@@ -45,8 +45,8 @@ namespace cuda {
 // Bytes of workspace for `refit`.
 int64_t refit_workspace(int64_t batch, int64_t topk);
 
-// The same on the current device: all pointers are device pointers, workspace is aligned to 8
-// bytes, stream is a cudaStream_t. Only enqueues; does not synchronise or allocate. Returns null,
+// Refits likewise on the current device: all pointers are device pointers, workspace is aligned to
+// 8 bytes, stream is a cudaStream_t. Only enqueues; does not synchronise or allocate. Returns null,
 // or what went wrong (a string that lives for ever).
 const char* refit(const RefitProblem& problem, void* workspace, void* stream);
 

@@ -49,8 +49,8 @@ namespace cuda {
 // Bytes of workspace for rollout_returns on the current device.
 int64_t rollout_workspace(const Model& model, int64_t batch, int64_t candidates);
 
-// The same on the current device: all pointers are device pointers and needed until the work is
-// done; workspace is aligned to 256 bytes, contents undefined; stream is a cudaStream_t. Only
+// Scores likewise on the current device: all pointers are device pointers and needed until the work
+// is done; workspace is aligned to 256 bytes, contents undefined; stream is a cudaStream_t. Only
 // enqueues (a CUDA graph can capture it); does not allocate or synchronise. Returns null, or what
 // went wrong (a string that lives for ever).
 const char* rollout_returns(const Model& model, const Latent& latent, int64_t horizon,

@@ -23,7 +23,7 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  // What the planner's functions take; valid as long as the pool.
+  // The argument of the planner's functions; valid as long as the pool.
   Parallel parallel();
 
  private:

@@ -88,7 +88,7 @@ std::string check_range(const char* name, uint32_t value, uint32_t least, uint32
   return text("%s: expected %u to %u, got %u", name, least, most, value);
 }
 
-// What format 1 does not have.
+// Checks the fields that format 1 does not have.
 std::string check_additions(const Header& header) {
   const bool first = header.version == 1;
   std::string error = check_range("stddev", header.stddev, 0, first ? 0 : 1);

@@ -27,7 +27,7 @@ const char* kept(const std::string& text) {
   return texts.insert(text).first->c_str();
 }
 
-// What a device would refuse; empty if nothing.
+// Says what a device would refuse; empty if nothing.
 std::string refusal(const Configuration& c) {
   const Device& d = chosen_device;
   const size_t blocks = volume(c.grid), threads = volume(c.block);

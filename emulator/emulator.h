@@ -29,7 +29,7 @@
 
 namespace planet::cuda::emulator {
 
-// What the runtime tells of the device.
+// The device as the runtime describes it.
 struct Device {
   int major, minor;
   int multiprocessors;

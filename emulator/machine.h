@@ -25,10 +25,10 @@ struct Thread {
   int lane;
   Warp* warp;
   Block* block;
-  // What it waits at, for reports.
+  // The call that it waits at, for reports.
   const char* call;
   Where where;
-  // Of barriers.cpp and clusters.cpp.
+  // Used by barriers.cpp and clusters.cpp.
   uint64_t* barrier;  // waited for, or null
   uint32_t parity;
   bool satisfied;          // the phase is complete
@@ -73,7 +73,7 @@ struct Block {
   int at_barrier;
   uint64_t barrier_phase;
   char sync_objects[2];  // of __syncthreads
-  // Of the cluster, kept by its block of rank 0.
+  // State of the cluster, kept by its block of rank 0.
   int cluster_arrived;
   uint64_t cluster_phase;
   char cluster_objects[2];
@@ -109,7 +109,7 @@ inline size_t volume(const dim3& size) {
 
 // Runs blocks [first, first + count) of the grid at the same time (resident.cpp).
 void run_blocks(size_t first, size_t count);
-// What lies at an address that the current thread cannot access.
+// Says what lies at an address that the current thread cannot access.
 std::string describe_address(const void* address);
 
 // Thrown by fail, so that nothing is left on the thread's stack; caught where it began.
@@ -118,7 +118,7 @@ struct LaunchFailed {};
 // Ends the launch with this text and the current thread's position.
 [[noreturn]] void fail(const std::string& text);
 [[noreturn]] void fail(const char* call, Where where, const std::string& text);
-// The same without a current thread's position.
+// Ends it without a current thread's position.
 [[noreturn]] void fail_all(const std::string& text);
 std::string position(const Thread& thread);
 std::string place(Where where);
@@ -186,7 +186,7 @@ void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t
 bool advance_copies(bool now);
 void forget_copies();
 void forget_engines();  // ThreadSanitizer's fibers
-// What is wrong if copies are under way or bytes are awaited when the blocks have ended.
+// Says which copies are under way or bytes awaited when the blocks have ended; empty if none.
 std::string unfinished_copies();
 
 }  // namespace planet::cuda::emulator

@@ -1,4 +1,4 @@
-// What the matrix units compute: m16n8k16, and the rounding of their sums.
+// The products of the matrix units: m16n8k16, and the rounding of their sums.
 //
 // Products are exact. `products_at_once` of them and the sum so far are aligned to the largest
 // exponent among them, cut off `extra_bits` below its 24 bits, added, and the sum is cut off to 24

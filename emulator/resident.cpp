@@ -9,7 +9,7 @@
 namespace planet::cuda::emulator {
 namespace {
 
-// What groups of blocks run on, one group after another. ThreadSanitizer takes a fiber for a
+// Groups of blocks run on a crew, one group after another. ThreadSanitizer takes a fiber for a
 // thread, and what one fiber did for ordered: groups that run one after another here but at the
 // same time on a device use different crews in turn, so that races between neighbours are found.
 struct Crew {

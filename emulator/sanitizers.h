@@ -1,6 +1,6 @@
-// What the sanitizers are told. ThreadSanitizer sees every CUDA thread as a thread of its own that
-// is ordered with others by these calls alone, so that it finds races of kernels; the emulator's
-// own files are compiled without it.
+// Tells the sanitizers of threads. ThreadSanitizer sees every CUDA thread as a thread of its own
+// that is ordered with others by these calls alone, so that it finds races of kernels; the
+// emulator's own files are compiled without it.
 #pragma once
 
 #include <stddef.h>

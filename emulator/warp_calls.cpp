@@ -1,4 +1,4 @@
-// What a warp's lanes compute together.
+// Calls that a warp's lanes compute together.
 #include <bit>
 
 #include "machine.h"

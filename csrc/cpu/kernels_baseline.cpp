@@ -1,4 +1,4 @@
-// What every machine of the architecture runs: SSE2 on x86-64, NEON on aarch64.
+// Kernels that every machine of the architecture runs: SSE2 on x86-64, NEON on aarch64.
 #define PLANET_KERNELS kernels_baseline
 #define PLANET_LANES 4
 #define PLANET_ROWS 4

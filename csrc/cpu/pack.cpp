@@ -6,7 +6,7 @@
 namespace planet::cpu {
 namespace {
 
-// What the operand of a product looks like when it is quantised (quantised.inc).
+// How the operand of a product is quantised (quantised.inc).
 enum class Operand {
   kExact,   // always float32
   kSigned,  // belief, state: zero point 128

@@ -29,7 +29,7 @@ struct PackedLayout {
   int64_t input, gru, prior_hidden, prior_mean, prior_raw;
   int64_t reward[kMaxRewardLayers];
   int64_t total;
-  // What all candidates of a problem share when they share the start, per problem:
+  // Sums that all candidates of a problem share when they share the start:
   // input [tile][rows], then GRU [tile][r, z, n][rows]; biases included.
   int64_t prefix_gru, prefix_total;
 };

@@ -7,9 +7,8 @@
 
 namespace planet::cuda {
 
-constexpr int kFitMembers = 128;  // threads that share one value; fixes the order of the sums
-constexpr int kKeptActions =
-    1024;  // elites' actions of a value in shared memory; more: drawn twice
+constexpr int kFitMembers = 128;    // threads that share one value; fixes the order of the sums
+constexpr int kKeptActions = 1024;  // of a value's elites, in shared memory; more are drawn twice
 
 // Shared memory of a block's sums, one per warp.
 struct FitSpace {

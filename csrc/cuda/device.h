@@ -1,4 +1,4 @@
-// What the machine's devices can do, in words.
+// Says in words what the machine's devices can do.
 #pragma once
 
 namespace planet::cuda {

@@ -1,5 +1,5 @@
-// What the kernels need of the machine beyond CUDA C++: matrix fragments, conversions, loads that
-// bypass the L1 cache, clusters. Kernels are written against this header and CUDA's own functions
+// Machine instructions beyond CUDA C++: matrix fragments, conversions, loads that bypass the L1
+// cache, clusters. Kernels are written against this header and CUDA's own functions
 // (threadIdx, __syncthreads, __shfl_xor_sync, atomicAdd, ...) and keep all their shared memory in
 // `shared_memory()`; so the same sources also run on the CPU, where emulator/ gives every one of
 // these functions its meaning.

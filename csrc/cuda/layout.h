@@ -1,6 +1,6 @@
-// What pack() writes: a header, and for every layer its weights as tiles of the matrix units, its
-// biases padded to whole blocks, and the model's arrays once more as they came, for the exact path.
-// C++17, host and device.
+// The layout of packed weights: a header; for every layer its weights as tiles of the matrix units
+// and its biases padded to whole blocks; and the model's arrays once more as they came, for the
+// exact path. C++17, host and device.
 //
 //   header           PackedHeader
 //   tiles            layer by layer in order of use: [block][step][gate][part] of 512 bytes each; a
@@ -8,8 +8,8 @@
 //                    whole steps), the GRU has gates r, z, n, and float32 the parts high and low
 //   biases           layer by layer: float [block][slot][16]; the GRU has the slots r, z (sums of
 //                    both biases), n of the input, n of the belief
-//   reward row       the last reward layer's weights, each operand padded with zeros to whole
-//   blocks arrays           row-major float32, ModelArrays
+//   reward row       the last reward layer's weights, operands padded with zeros to whole blocks
+//   arrays           row-major float32, ModelArrays
 //
 // The prior's outputs alternate, mean 0, raw 0, mean 1, raw 1, ..., so that one thread has both.
 // Sections that only one kernel variant reads are appended after `end` by that variant's own

@@ -1,5 +1,5 @@
-// What a step of a rollout reads from outside: the start, actions and noise of one candidate or of
-// four consecutive ones.
+// The inputs of a rollout's step: start, actions and noise of one candidate or of four consecutive
+// ones.
 #pragma once
 
 #include "drawn_actions.cuh"
@@ -44,7 +44,7 @@ __device__ __forceinline__ void draw_noise_quad(const RolloutArguments& argument
               static_cast<uint32_t>(time), noise.iteration, noise.particle, out);
 }
 
-// Of four values, the one of `candidate`: drawn quads hold candidates 4q .. 4q + 3.
+// Picks the value of `candidate` from a drawn quad, which holds candidates 4q .. 4q + 3.
 __device__ __forceinline__ float of_quad(const float (&values)[4], int64_t candidate) {
   const int i = static_cast<int>(candidate & 3);
   return i < 2 ? (i == 0 ? values[0] : values[1]) : (i == 2 ? values[2] : values[3]);

@@ -32,7 +32,7 @@ struct RolloutArguments {
   float* returns;  // [B, J], written
 };
 
-// What the kernels of a rollout are given.
+// The argument of all kernels of a rollout.
 struct RolloutJob {
   ModelSizes sizes;
   float stddev_floor;  // as the function of this name gives it

@@ -159,7 +159,7 @@ __device__ __forceinline__ void for_each_elite(ReturnAt return_at, int64_t candi
   const int64_t segment = static_cast<int64_t>((chunks + warps - 1) / warps) * 32;
   const int64_t begin = warp * segment;
   const int64_t end = begin + segment < candidates ? begin + segment : candidates;
-  // Of candidates `first` + lane: who comes before the last order, and who has it.
+  // Finds which of candidates `first` + lane come before the last order, and which have it.
   const auto vote = [&](int64_t first, uint32_t order, uint32_t& below, uint32_t& at) {
     const bool present = first + lane < end;
     below = __ballot_sync(kFullWarp, present && order < selection.last);

@@ -65,7 +65,7 @@ struct PlanResult {
 class PlanCall {
  public:
   explicit PlanCall(const Plan& plan);
-  // What was written, after a check that inputs are as they were.
+  // Returns what was written, after a check that inputs are as they were.
   PlanResult result(int64_t iterations) const;
 
   PlanProblem problem{};

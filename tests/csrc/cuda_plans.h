@@ -1,4 +1,4 @@
-// What plans on CUDA devices are compared with, from the device's table of normals; see calls.h.
+// Actions and rollouts as a plan on a CUDA device draws them, from the device's table of normals.
 #pragma once
 
 #include "calls.h"

@@ -1,5 +1,5 @@
-// What the tests compare with: the operations once more, in double precision, one number at a time,
-// from the formulas of the headers. Nothing here uses the kernels.
+// The operations once more, to compare with: in double precision, one number at a time, from the
+// formulas of the headers. Nothing here uses the kernels.
 #pragma once
 
 #include <stdint.h>
@@ -20,7 +20,7 @@ struct Returns {
   Returns first(int64_t batch, int64_t count) const;
 };
 
-// Of a rollout whose noise is kNone or kValues. With kInt8, weights and activations are quantised.
+// The noise is kNone or kValues. With kInt8, weights and activations are quantised.
 Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& rollout);
 
 // Philox4x32-10 after Salmon et al. (SC 2011), in its plainest form.

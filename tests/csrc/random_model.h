@@ -48,7 +48,7 @@ struct RandomModel {
   ModelWeights weights() const;
 };
 
-// What the kernels of one instruction set and precision read.
+// The kernels of one instruction set and precision.
 struct Variant {
   cpu::Isa isa;
   Precision precision;

@@ -1,4 +1,4 @@
-// What is said of machines that cannot run the kernels.
+// Machines that cannot run the kernels are told why.
 #include <string>
 
 #include "cuda/device.h"

@@ -51,7 +51,7 @@ double weight_of(const RandomModel& m, int layer, int operand, int gate, int n, 
   }
 }
 
-// What a tile's lanes hold for output n and input k of it, all parts together.
+// The number that a tile's lanes hold for output n and input k, all parts together.
 double packed_value(const unsigned char* tile, int parts, bool bfloat16, int n, int k) {
   double sum = 0.0;
   for (int part = 0; part < parts; ++part) {
@@ -155,7 +155,7 @@ TEST("cuda: rows of a block are chosen by occupancy and memory") {
   // All multiprocessors busy: the L2 cache is the limit, so wide blocks.
   CHECK_EQUAL(rows(Precision::kFloat16, 64, 1000, h200), 64);
   CHECK_EQUAL(rows(Precision::kBfloat16, 64, 1000, h200), 64);
-  // What does not fit is not chosen.
+  // A shape that does not fit is not chosen.
   CHECK_EQUAL(rows(Precision::kFloat16, 64, 1000, rtx), 32);
   CHECK_EQUAL(rows(Precision::kFloat32, 64, 1000, rtx), 16);
   CHECK_EQUAL(rows(Precision::kFloat32, 1, 1000, tiny), 0);

@@ -22,8 +22,7 @@ double tolerance(Precision precision) {
   return precision == Precision::kFloat32 ? 2e-6 : precision == Precision::kFloat16 ? 2e-3 : 1.5e-2;
 }
 
-// What small random models, whose rewards may cancel, are allowed besides: two roundings of the
-// terms.
+// Small random models, whose rewards may cancel, are allowed two roundings of the terms besides.
 double allowance(Precision precision, const Returns& expected) {
   const double rounding = precision == Precision::kFloat32   ? 0x1p-23
                           : precision == Precision::kFloat16 ? 0x1p-10

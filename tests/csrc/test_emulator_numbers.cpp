@@ -1,4 +1,4 @@
-// What the emulated device computes: sums of matrix units, conversions, functions, normals.
+// Numbers of the emulated device: sums of matrix units, conversions, functions, normals.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -248,8 +248,7 @@ TEST("CUDA: normal_pair agrees with double precision for words at the edges") {
   double worst = 0.0;
   for (size_t i = 0; i < count * count; ++i) {
     const double radius = std::sqrt(-2.0 * std::log(uniform(words[i / count])));
-    // Of small arguments, exactly reduced: double's sine of 2 pi u loses bits close to a whole
-    // turn.
+    // Reduces the argument exactly: double's sine of 2 pi u loses bits close to a whole turn.
     const double turns = 2.0 * (uniform(words[i % count]) - std::rint(uniform(words[i % count])));
     const double angle = turns * 3.14159265358979323846;
     const double pair[2] = {radius * std::cos(angle), radius * std::sin(angle)};

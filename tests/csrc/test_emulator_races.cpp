@@ -145,7 +145,7 @@ void run_or_exit(const char* error) {
   _exit(kOther);
 }
 
-// Of a kernel, in order and in random orders.
+// Runs a kernel in order and in random orders.
 template <class... Arguments>
 int outcome_of(bool quiet, const Launch& how, Arguments... arguments) {
   return outcome(quiet, [&] {

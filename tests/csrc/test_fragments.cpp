@@ -28,7 +28,7 @@ bool each_once(std::vector<int> seen, int count) {
   return true;
 }
 
-// Of 32-bit words at these byte addresses, how many fall on the bank most used.
+// Counts the 32-bit words at these byte addresses that fall on the bank most used.
 int most_on_a_bank(const std::vector<int>& addresses) {
   std::set<int> words[32];
   for (const int address : addresses) words[address / 4 % 32].insert(address / 4);

@@ -1,4 +1,4 @@
-// What the persistent kernel is given, and its instances.
+// The arguments of the persistent kernel, and its instances.
 #pragma once
 
 #include "../cem_refit.h"

@@ -63,7 +63,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const uint16_t* panel, cons
   }
 }
 
-// The same for few steps, known at run time.
+// multiply() for few steps, known at run time.
 template <class Type>
 __device__ __forceinline__ void multiply_few(Sums& sums, const uint16_t* panel, const uint2* first,
                                              const uint2* second, int steps) {

@@ -20,8 +20,7 @@ constexpr int kPersistentThreads = 32 * kPersistentWarps;
 constexpr int kOctet = 8;
 constexpr int kOctetStepBytes = kTileBytes / 2;              // weights of 8 outputs x 16 inputs
 constexpr int kOctetPanelBytes = kClusterRows * kOctet * 2;  // activations of an octet
-constexpr int kOctetsOfBlock =
-    7;  // at most: the GRU's weights of one octet fill a warp's registers
+constexpr int kOctetsOfBlock = 7;  // at most: the GRU's weights of one fill a warp's registers
 constexpr int kPersistentRewardLayers = 3;  // two hidden ones
 constexpr int kStateLimit = 32;             // four warps compute 16 of the prior's outputs each
 
@@ -43,8 +42,8 @@ enum PersistentBarrier : int {
   kPersistentBarriers = 5,
 };
 
-// What a block tells the others of a rollout: the part of each row's return that its outputs make,
-// and which rows left the operands' range.
+// A block's message to the others of a rollout: the part of each row's return that its outputs
+// make, and which rows left the operands' range.
 struct RolloutShare {
   float returns[kClusterRows];
   uint32_t flags[kClusterRows];

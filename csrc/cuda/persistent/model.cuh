@@ -44,7 +44,7 @@ __device__ __forceinline__ void copy_vector(const unsigned char* packed, int sou
   }
 }
 
-// What this block needs of the model in shared memory. `steps`: of the wide layers' panels.
+// Loads this block's part of the model into shared memory. `steps`: of the wide layers' panels.
 __device__ __forceinline__ void load_model(const unsigned char* packed, const PackedLayout& pack,
                                            const PersistentLayout& at, int steps, OctetShare own,
                                            unsigned char* shared) {

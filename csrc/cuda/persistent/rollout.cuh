@@ -4,8 +4,7 @@
 //            all warps             warps 0..3                        warps 4..7
 //   x        input layer                                             (7: announces the exchanges)
 //   --- __syncthreads ---
-//   h'       GRU, x's half > h'                                      (7: draws the actions of t +
-//   1)
+//   h'       GRU, x's half > h'                                      (7: draws the next actions)
 //                                  draw the state's normals          reward's layer 1 of t - 1 > r
 //            h' received
 //                                  prior's hidden layer > p

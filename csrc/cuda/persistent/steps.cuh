@@ -6,13 +6,13 @@
 
 namespace planet::cuda::persistent {
 
-// What a thread keeps in registers between two phases of a rollout.
+// A thread keeps this in registers between two phases of a rollout.
 struct Progress {
   GruSums sums;        // of the step to come
   uint32_t exchanges;  // phases of the barriers that are complete: one per step
 };
 
-// And in shared memory. Only the thread itself uses these.
+// And this in shared memory, where it uses it alone.
 __device__ __forceinline__ float4* belief_of(const PersistentJob& p, const Seat& seat) {
   return reinterpret_cast<float4*>(seat.shared + p.at.beliefs) + seat.warp * 64 + seat.lane;
 }

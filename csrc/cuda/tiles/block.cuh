@@ -49,7 +49,7 @@ struct RolloutBlock {
   }
   __device__ Panel panel(int offset) const { return {memory + offset, shared.low}; }
 
-  // Of the packed weights.
+  // Reads the packed weights.
   __device__ const float* floats(int offset) const {
     return reinterpret_cast<const float*>(job.packed + offset);
   }

@@ -1,7 +1,7 @@
 // The rollout in tiles: one launch runs all steps of all candidates, a block those of 16, 32 or 64
 // candidates of one problem. Included by one file per precision.
 //
-// What the machine code taught (nvcc 13.0, sm_90a, 32 rows, fp16; compiled, not timed):
+// Seen in the machine code (nvcc 13.0, sm_90a, 32 rows, fp16; compiled, not timed):
 //   weights with .nc                       a round's six loads are issued together at its end
 //   ... and __syncwarp, or never-taken exits    the loads still pass them
 //   without .nc, with __syncwarp           each load follows the last use of its registers

@@ -74,7 +74,7 @@ __device__ __forceinline__ void add_products(const Block& b, typename Block::Wei
   });
 }
 
-// The same for the three gates.
+// add_products for the three gates.
 template <class Block>
 __device__ __forceinline__ void add_gates(const Block& b, typename Block::Weights& weights,
                                           const Panel& panel, int steps, typename Block::Sums& r,

@@ -8,7 +8,7 @@
 
 namespace planet::cuda {
 
-// What the choice depends on.
+// Facts of a device that the choice of rows depends on.
 struct DeviceLimits {
   int multiprocessors;
   int shared_bytes;  // that one block may have
@@ -41,7 +41,7 @@ struct TileShape {
   SharedLayout shared;
 };
 
-// What the kernels of a rollout in tiles are given.
+// The argument of the kernels of a rollout in tiles.
 struct TileJob {
   RolloutJob rollout;
   TileShape shape;

@@ -1,4 +1,4 @@
-// What a block of candidates does besides layers: its start, actions and noise, its returns.
+// The stages of a block of candidates besides layers: start, actions and noise, returns.
 #pragma once
 
 #include "block.cuh"
