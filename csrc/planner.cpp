@@ -25,6 +25,25 @@ std::string supported_names() {
   return names;
 }
 
+// Says what is wrong with the bounds of the actions, or nothing.
+std::string check_box(const PlannerOptions& o, int actions) {
+  for (const auto& [name, each] : {std::pair("lows", &o.lows), std::pair("highs", &o.highs)}) {
+    if (!each->empty() && each->size() != static_cast<size_t>(actions)) {
+      return name + (": expected none or one per action, " + std::to_string(actions)) + ", got " +
+             std::to_string(each->size());
+    }
+  }
+  for (size_t a = 0; a < static_cast<size_t>(actions); ++a) {
+    const float low = o.lows.empty() ? o.low : o.lows[a];
+    const float high = o.highs.empty() ? o.high : o.highs[a];
+    if (!(std::isfinite(low) && std::isfinite(high) && low <= high)) {
+      return "low, high: expected finite values, low <= high, got " + std::to_string(low) +
+             " and " + std::to_string(high);
+    }
+  }
+  return {};
+}
+
 // Says what is wrong with the options, or nothing.
 std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa isa) {
   constexpr int64_t kMost = (int64_t{1} << 31) - 1;
@@ -48,20 +67,8 @@ std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa 
   if (!(finite(o.initial_stddev) && o.initial_stddev >= 0.0f)) {
     return "initial_stddev: expected a finite value >= 0, got " + std::to_string(o.initial_stddev);
   }
-  for (const auto& [name, each] : {std::pair("lows", &o.lows), std::pair("highs", &o.highs)}) {
-    if (!each->empty() && each->size() != static_cast<size_t>(sizes.action)) {
-      return name + (": expected none or one per action, " + std::to_string(sizes.action)) +
-             ", got " + std::to_string(each->size());
-    }
-  }
-  for (size_t a = 0; a < static_cast<size_t>(sizes.action); ++a) {
-    const float low = o.lows.empty() ? o.low : o.lows[a];
-    const float high = o.highs.empty() ? o.high : o.highs[a];
-    if (!(finite(low) && finite(high) && low <= high)) {
-      return "low, high: expected finite values, low <= high, got " + std::to_string(low) +
-             " and " + std::to_string(high);
-    }
-  }
+  std::string error = check_box(o, sizes.action);
+  if (!error.empty()) return error;
   if (!(finite(o.epsilon) && o.epsilon >= 0.0)) {
     return "epsilon: expected a finite value >= 0, got " + std::to_string(o.epsilon);
   }

@@ -189,6 +189,22 @@ std::string check_finite(const Tensor& tensor) {
               static_cast<unsigned long long>(wrong));
 }
 
+ModelSizes sizes_of(const Header& header) {
+  const auto integer = [](uint32_t value) { return static_cast<int>(value); };
+  ModelSizes out{};
+  out.belief = integer(header.belief);
+  out.state = integer(header.state);
+  out.action = integer(header.action);
+  out.hidden = integer(header.hidden);
+  out.reward_layers = integer(header.reward_layers);
+  for (int i = 0; i < kMaxRewardLayers; ++i) {
+    out.reward_widths[i] = integer(header.reward_widths[i]);
+  }
+  out.elu = header.activation == 1;
+  out.clamp_stddev = header.stddev == 1;
+  return out;
+}
+
 }  // namespace
 
 std::string view_weights(const void* data, size_t size, WeightView& view) {
@@ -231,17 +247,7 @@ std::string view_weights(const void* data, size_t size, WeightView& view) {
     error = check_finite(tensors[i]);
     if (!error.empty()) return error;
   }
-  const auto integer = [](uint32_t value) { return static_cast<int>(value); };
-  out.sizes.belief = integer(header.belief);
-  out.sizes.state = integer(header.state);
-  out.sizes.action = integer(header.action);
-  out.sizes.hidden = integer(header.hidden);
-  out.sizes.reward_layers = integer(header.reward_layers);
-  for (int i = 0; i < kMaxRewardLayers; ++i) {
-    out.sizes.reward_widths[i] = integer(header.reward_widths[i]);
-  }
-  out.sizes.elu = header.activation == 1;
-  out.sizes.clamp_stddev = header.stddev == 1;
+  out.sizes = sizes_of(header);
   out.min_stddev = static_cast<float>(header.min_stddev);
   view = std::move(out);
   return {};
