@@ -117,36 +117,36 @@ ModelWeights RandomModel::weights() const {
   return out;
 }
 
-std::string Variant::name() const {
+std::string Kernels::name() const {
   return std::string(cpu::isa_name(isa)) + (precision == Precision::kInt8 ? " int8" : "");
 }
 
-std::vector<Variant> float32_variants() {
-  std::vector<Variant> out;
+std::vector<Kernels> float32_kernels() {
+  std::vector<Kernels> out;
   for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
     if (cpu::isa_supported(isa)) out.push_back({isa, Precision::kFloat32});
   }
   return out;
 }
 
-std::vector<Variant> int8_variants() {
-  std::vector<Variant> out;
+std::vector<Kernels> int8_kernels() {
+  std::vector<Kernels> out;
   for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
     if (cpu::isa_supported(isa) && cpu::isa_has_int8(isa)) out.push_back({isa, Precision::kInt8});
   }
   return out;
 }
 
-std::vector<Variant> all_variants() {
-  std::vector<Variant> out = float32_variants();
-  for (const Variant& variant : int8_variants()) out.push_back(variant);
+std::vector<Kernels> all_kernels() {
+  std::vector<Kernels> out = float32_kernels();
+  for (const Kernels& kernels : int8_kernels()) out.push_back(kernels);
   return out;
 }
 
-PackedModel::PackedModel(const RandomModel& source, Variant variant)
-    : model{source.sizes, source.min_stddev, variant.isa, variant.precision, nullptr},
-      packed_(cpu::packed_bytes(source.sizes, variant.isa, variant.precision), 64) {
-  cpu::pack(source.sizes, source.weights(), variant.isa, variant.precision, packed_.data());
+PackedModel::PackedModel(const RandomModel& source, Kernels kernels)
+    : model{source.sizes, source.min_stddev, kernels.isa, kernels.precision, nullptr},
+      packed_(cpu::packed_bytes(source.sizes, kernels.isa, kernels.precision), 64) {
+  cpu::pack(source.sizes, source.weights(), kernels.isa, kernels.precision, packed_.data());
   packed_.check();
   model.packed = packed_.data();
 }

@@ -49,7 +49,7 @@ struct RandomModel {
 };
 
 // The kernels of one instruction set and precision.
-struct Variant {
+struct Kernels {
   cpu::Isa isa;
   Precision precision;
 
@@ -57,14 +57,14 @@ struct Variant {
 };
 
 // Every instruction set that this machine runs; with int8, those that have it.
-std::vector<Variant> float32_variants();
-std::vector<Variant> int8_variants();
-std::vector<Variant> all_variants();
+std::vector<Kernels> float32_kernels();
+std::vector<Kernels> int8_kernels();
+std::vector<Kernels> all_kernels();
 
 // A model packed into exactly packed_bytes.
 class PackedModel {
  public:
-  PackedModel(const RandomModel& model, Variant variant);
+  PackedModel(const RandomModel& model, Kernels kernels);
   cpu::Model model;
 
  private:

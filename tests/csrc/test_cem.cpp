@@ -64,9 +64,9 @@ void for_each_model(uint64_t seed, Body body) {
   Random random(options().seed + seed);
   for (const Shape& shape : kShapes) {
     const RandomModel model(shape, random);
-    for (const Variant& variant : all_variants()) {
-      const Scope scope(variant.name(), ", ", shape.name());
-      body(PackedModel(model, variant).model, random);
+    for (const Kernels& kernels : all_kernels()) {
+      const Scope scope(kernels.name(), ", ", shape.name());
+      body(PackedModel(model, kernels).model, random);
     }
   }
 }

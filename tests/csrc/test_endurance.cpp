@@ -28,11 +28,11 @@ ENDURANCE_TEST("10,000 plans do not make the process larger") {
   Random random(options().seed + 70);
   const Shape shape{16, 8, 2, 16, {16, 1}, false};
   const RandomModel source(shape, random);
-  for (const Variant& variant : all_variants()) {
+  for (const Kernels& kernels : all_kernels()) {
     for (const int threads : {1, 3}) {
-      const Scope scope(variant.name(), ", threads ", threads);
+      const Scope scope(kernels.name(), ", threads ", threads);
       cpu::ThreadPool pool(threads);
-      const PackedModel packed(source, variant);
+      const PackedModel packed(source, kernels);
       Plan plan(packed.model.sizes, 3, 1, 64, 8, random);
       int64_t warm = 0;
       for (int i = 0; i < kPlans; ++i) {
@@ -44,7 +44,7 @@ ENDURANCE_TEST("10,000 plans do not make the process larger") {
       const int64_t grown = resident() - warm;
       CHECK(warm > 0);
       CHECK_AT_MOST(grown, int64_t{64} * 1024);  // the process itself is some 4 MB
-      note(variant.name() + " " + show(threads) + ": " + show(warm / 1024) + " kB, " +
+      note(kernels.name() + " " + show(threads) + ": " + show(warm / 1024) + " kB, " +
            show(grown / 1024) + " kB more");
     }
   }

@@ -27,11 +27,11 @@ void for_each_rollout(uint64_t seed, int64_t batch, int64_t candidates, Body bod
       for (const NoiseKind noise : {NoiseKind::kNone, NoiseKind::kValues, NoiseKind::kSeeds}) {
         const Rollout rollout(model.sizes, options().quick ? 2 : 3, batch, candidates, noise,
                               per_candidate, 0.95, random);
-        for (const Variant& variant : all_variants()) {
-          const Scope scope(variant.name(), ", ", shape.name(),
+        for (const Kernels& kernels : all_kernels()) {
+          const Scope scope(kernels.name(), ", ", shape.name(),
                             per_candidate ? ", start per candidate" : "", ", noise ",
                             static_cast<int>(noise));
-          body(PackedModel(model, variant).model, rollout);
+          body(PackedModel(model, kernels).model, rollout);
         }
       }
     }
@@ -142,10 +142,10 @@ TEST("a wider instruction set with the same vectors has the same float32 kernels
 TEST("packing the same weights twice gives the same bytes") {
   Random random(options().seed + 16);
   const RandomModel model(kShapes[0], random);
-  for (const Variant& variant : all_variants()) {
-    const Scope scope(variant.name());
-    const PackedModel first(model, variant), second(model, variant);
-    const int64_t bytes = cpu::packed_bytes(model.sizes, variant.isa, variant.precision);
+  for (const Kernels& kernels : all_kernels()) {
+    const Scope scope(kernels.name());
+    const PackedModel first(model, kernels), second(model, kernels);
+    const int64_t bytes = cpu::packed_bytes(model.sizes, kernels.isa, kernels.precision);
     CHECK(memcmp(first.model.packed, second.model.packed, static_cast<size_t>(bytes)) == 0);
   }
 }

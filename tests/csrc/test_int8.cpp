@@ -25,10 +25,10 @@ struct Agreement {
   double own;      // rms error of int8 itself, against the oracle that does not quantise
 };
 
-Agreement compare(const RandomModel& model, const Rollout& rollout, Variant variant) {
+Agreement compare(const RandomModel& model, const Rollout& rollout, Kernels kernels) {
   const Returns expected = oracle_returns(model, Precision::kInt8, rollout);
   const Returns unquantised = oracle_returns(model, Precision::kFloat32, rollout);
-  const PackedModel packed(model, variant);
+  const PackedModel packed(model, kernels);
   const std::vector<float> got = run_rollout(packed.model, rollout, serial(1));
   const std::vector<double> errors = returns_errors(got, expected);
   double squares = 0.0;
@@ -55,7 +55,7 @@ TEST("int8 returns agree with an oracle that rounds weights and activations alik
                           {200, 30, 6, 200, {200, 200, 1}, false},
                           {200, 30, 6, 200, {100, 1}, true}};
   double exact = 1.0, largest = 0.0, own = 0.0;
-  for (const Variant& variant : int8_variants()) {
+  for (const Kernels& kernels : int8_kernels()) {
     for (const Shape& shape : shapes) {
       for (const bool per_candidate : {false, true}) {
         const RandomModel model(shape, random);
@@ -67,9 +67,9 @@ TEST("int8 returns agree with an oracle that rounds weights and activations alik
         if (per_candidate) {
           for (float& h : rollout.belief) h *= 3.0f;  // starts beyond [-1, 1] are served
         }
-        const Scope scope(variant.name(), ", ", shape.name(), ", horizon ", horizon,
+        const Scope scope(kernels.name(), ", ", shape.name(), ", horizon ", horizon,
                           per_candidate ? ", start per candidate" : "");
-        const Agreement agreement = compare(model, rollout, variant);
+        const Agreement agreement = compare(model, rollout, kernels);
         CHECK_AT_MOST(0.9, agreement.exact);
         CHECK_AT_MOST(agreement.largest, 0.05);
         CHECK_AT_MOST(agreement.own, 0.05);
@@ -79,7 +79,7 @@ TEST("int8 returns agree with an oracle that rounds weights and activations alik
       }
     }
   }
-  if (int8_variants().empty()) return note("not run: no int8 instructions here");
+  if (int8_kernels().empty()) return note("not run: no int8 instructions here");
   note("exact at least " + show(exact) + ", others within " + show(largest) +
        ", int8's own error at most " + show(own));
 }

@@ -40,9 +40,9 @@ TEST("rollout, refit and plan allocate nothing") {
   Random random(options().seed + 50);
   const Shape shape{9, 4, 2, 11, {8, 1}, false};
   const RandomModel source(shape, random);
-  for (const Variant& variant : all_variants()) {
-    const Scope scope(variant.name());
-    const PackedModel packed(source, variant);
+  for (const Kernels& kernels : all_kernels()) {
+    const Scope scope(kernels.name());
+    const PackedModel packed(source, kernels);
     const cpu::Model& model = packed.model;
     const Parallel pool = serial(3);
     const int64_t horizon = 3, batch = 2, candidates = 300, topk = 20, a = shape.action;

@@ -62,10 +62,10 @@ TEST("normals agree with double precision on every instruction set") {
         trial == 1 ? 65535 : static_cast<uint32_t>(random.integer(0, 65535)),
         trial == 1 ? 0xFFFFFFFF : static_cast<uint32_t>(random.next())};
     const std::vector<double> expected = oracle_normals(seed, counter, candidates, dims);
-    for (const Variant& variant : float32_variants()) {
-      const Scope scope(variant.name(), ", seed ", seed);
+    for (const Kernels& kernels : float32_kernels()) {
+      const Scope scope(kernels.name(), ", seed ", seed);
       Fenced<float> got(candidates * dims);
-      cpu::normals(variant.isa, seed, counter, candidates, dims, got.data());
+      cpu::normals(kernels.isa, seed, counter, candidates, dims, got.data());
       double worst = 0.0;
       for (size_t i = 0; i < expected.size(); ++i) {
         const double error = normal_error(static_cast<double>(got.data()[i]), expected[i]);
@@ -80,13 +80,13 @@ TEST("normals agree with double precision on every instruction set") {
 
 TEST("normals of a candidate do not depend on how many there are") {
   const NormalsCounter counter{kStreamExploration, 3, 5, 7};
-  for (const Variant& variant : float32_variants()) {
+  for (const Kernels& kernels : float32_kernels()) {
     Fenced<float> all(67 * 3);
-    cpu::normals(variant.isa, 11, counter, 67, 3, all.data());
+    cpu::normals(kernels.isa, 11, counter, 67, 3, all.data());
     for (int64_t count = 1; count <= 67; ++count) {
-      const Scope scope(variant.name(), ", candidates ", count);
+      const Scope scope(kernels.name(), ", candidates ", count);
       Fenced<float> some(count * 3);
-      cpu::normals(variant.isa, 11, counter, count, 3, some.data());
+      cpu::normals(kernels.isa, 11, counter, count, 3, some.data());
       CHECK(memcmp(some.data(), all.data(), static_cast<size_t>(count) * 3 * sizeof(float)) == 0);
     }
   }

@@ -48,9 +48,9 @@ std::vector<float> all_of(const Plan& plan, const PlannerOptions& options, int a
 }
 
 // The same from the layer below, with memory of the very size and threads of its own.
-std::vector<float> plan_below(const RandomModel& source, Variant variant,
+std::vector<float> plan_below(const RandomModel& source, Kernels kernels,
                               const PlannerOptions& options, const Start& start, int64_t seed) {
-  const PackedModel packed(source, variant);
+  const PackedModel packed(source, kernels);
   const int64_t row = options.batch * source.sizes.action;
   std::vector<float> low(row, options.low), high(row, options.high), mean(options.horizon * row),
       stddev(options.horizon * row), best(options.batch);
@@ -106,12 +106,12 @@ TEST("a planner's plans are those of cem_plan, for any number of threads") {
   Random random(options().seed);
   for (const Shape& shape : {Shape{33, 7, 3, 20, {16, 1}, false}, Shape{0, 5, 2, 9, {1}, true}}) {
     const RandomModel model(shape, random);
-    for (const Variant& variant : all_variants()) {
+    for (const Kernels& kernels : all_kernels()) {
       for (const int threads : {1, 2, 3}) {
-        const Scope scope(shape.name(), ", ", variant.name(), ", threads ", threads);
+        const Scope scope(shape.name(), ", ", kernels.name(), ", threads ", threads);
         PlannerOptions options = small_plan();
-        options.isa = cpu::isa_name(variant.isa);
-        options.precision = variant.precision;
+        options.isa = cpu::isa_name(kernels.isa);
+        options.precision = kernels.precision;
         options.threads = threads;
         options.discount = 0.9;
         options.low = -0.5f;
@@ -129,7 +129,7 @@ TEST("a planner's plans are those of cem_plan, for any number of threads") {
           CHECK_EQUAL(plan.iterations, options.iterations);
           CHECK(plan.action == plan.mean);
           CHECK(same_bits(all_of(plan, options, model.sizes.action),
-                          plan_below(model, variant, options, start, seed)));
+                          plan_below(model, kernels, options, start, seed)));
         }
       }
     }

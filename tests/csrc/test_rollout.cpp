@@ -36,17 +36,17 @@ std::vector<Shape> small_shapes() {
           {0, 3, 1, 5, {4, 11, 1}, true}};
 }
 
-// Largest error of all variants on the first columns of one set of inputs.
+// Largest error of all kernels on the first columns of one set of inputs.
 double check_shape(const RandomModel& model, const Rollout& rollout,
                    const std::vector<int64_t>& counts, bool may_cancel) {
   const Returns all = oracle_returns(model, Precision::kFloat32, rollout);
   const double rounding = may_cancel ? kRoundings * all.magnitude / all.scale : 0.0;
   double largest = 0.0;
-  for (const Variant& variant : float32_variants()) {
-    const PackedModel packed(model, variant);
+  for (const Kernels& kernels : float32_kernels()) {
+    const PackedModel packed(model, kernels);
     for (const int64_t count : counts) {
       if (count > rollout.candidates) continue;
-      const Scope scope(variant.name(), ", candidates ", count);
+      const Scope scope(kernels.name(), ", candidates ", count);
       const Rollout part = candidates_of(rollout, model.sizes, 0, count);
       const double error = returns_error(run_rollout(packed.model, part, serial(1)),
                                          all.first(rollout.batch, count));
@@ -104,10 +104,10 @@ TEST("counter-based noise is the noise that the table of normals gives") {
   Random random(options().seed + 2);
   const Shape shape{13, 5, 2, 10, {6, 1}, false};
   const RandomModel model(shape, random);
-  for (const Variant& variant : all_variants()) {
-    const PackedModel packed(model, variant);
+  for (const Kernels& kernels : all_kernels()) {
+    const PackedModel packed(model, kernels);
     for (const int64_t candidates : {1, 6, 17, 65}) {
-      const Scope scope(variant.name(), ", candidates ", candidates);
+      const Scope scope(kernels.name(), ", candidates ", candidates);
       Rollout r(model.sizes, 3, 2, candidates, NoiseKind::kSeeds, false, 1.0, random);
       const std::vector<float> returns = run_rollout(packed.model, r, serial(1));
       r.noise = NoiseKind::kValues;
@@ -115,7 +115,7 @@ TEST("counter-based noise is the noise that the table of normals gives") {
       r.values.resize(static_cast<size_t>(r.horizon * r.batch * block));
       for (int64_t i = 0; i < r.horizon * r.batch; ++i) {
         const uint32_t time = static_cast<uint32_t>(i / r.batch);
-        cpu::normals(variant.isa, r.seeds[static_cast<size_t>(i % r.batch)],
+        cpu::normals(kernels.isa, r.seeds[static_cast<size_t>(i % r.batch)],
                      {kStreamState, time, r.iteration, r.particle}, candidates, shape.state,
                      r.values.data() + i * block);
       }
@@ -139,11 +139,11 @@ TEST("an action that is not finite, huge or tiny stays with its candidate") {
   for (const Shape& shape : {Shape{9, 4, 2, 11, {8, 1}, true}, Shape{0, 4, 2, 6, {5, 1}, false}}) {
     const RandomModel model(shape, random);
     const Rollout rollout(model.sizes, 2, 1, 37, NoiseKind::kValues, false, 1.0, random);
-    for (const Variant& variant : all_variants()) {
-      const PackedModel packed(model, variant);
+    for (const Kernels& kernels : all_kernels()) {
+      const PackedModel packed(model, kernels);
       const std::vector<float> before = run_rollout(packed.model, rollout, serial(1));
       for (const float value : {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-42f}) {
-        const Scope scope(variant.name(), ", ", shape.name(), ", action ", value);
+        const Scope scope(kernels.name(), ", ", shape.name(), ", action ", value);
         Rollout broken = rollout;
         broken.actions[kBroken * 2] = value;
         std::vector<float> after = run_rollout(packed.model, broken, serial(1));
@@ -165,9 +165,9 @@ TEST("a raw stddev that is no number gives none, in either form") {
     model.prior_hidden_weight.assign(2 * 2, 3e38f);
     model.prior_weight = {1.0f, 1.0f, 1.0f, -1.0f};
     const Rollout rollout(model.sizes, 1, 1, 19, NoiseKind::kValues, false, 1.0, random);
-    for (const Variant& variant : float32_variants()) {
-      const Scope scope(variant.name(), clamp ? ", clamp" : ", add");
-      const PackedModel packed(model, variant);
+    for (const Kernels& kernels : float32_kernels()) {
+      const Scope scope(kernels.name(), clamp ? ", clamp" : ", add");
+      const PackedModel packed(model, kernels);
       for (const float value : run_rollout(packed.model, rollout, serial(1))) {
         CHECK(std::isnan(value));
       }

@@ -121,11 +121,11 @@ TEST("a weight file gives the weights that were written") {
     memcpy(memory.data(), bytes.data(), bytes.size());
     WeightView out{};
     CHECK_EQUAL(view_weights(memory.data(), bytes.size(), out), std::string());
-    for (const Variant& variant : all_variants()) {
-      const PackedModel expected(model, variant);
-      const int64_t count = cpu::packed_bytes(out.sizes, variant.isa, variant.precision);
+    for (const Kernels& kernels : all_kernels()) {
+      const PackedModel expected(model, kernels);
+      const int64_t count = cpu::packed_bytes(out.sizes, kernels.isa, kernels.precision);
       Fenced<unsigned char> packed(count, 64);
-      cpu::pack(out.sizes, out.weights, variant.isa, variant.precision, packed.data());
+      cpu::pack(out.sizes, out.weights, kernels.isa, kernels.precision, packed.data());
       CHECK(memcmp(packed.data(), expected.model.packed, static_cast<size_t>(count)) == 0);
     }
     CHECK_EQUAL(out.min_stddev, model.min_stddev);
