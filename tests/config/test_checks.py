@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -19,96 +21,84 @@ from planet.config import (
     TrainConfig,
 )
 
-NOT_POSITIVE: list[object] = [0, -1]
-NEGATIVE: list[object] = [-1]
-REFUSED: dict[str, list[object]] = {
-    "environment.task": ["", 3],
-    "environment.action_repeat": [*NOT_POSITIVE, 1.5],
-    "environment.image_size": [*NOT_POSITIVE, 64.0, True],
-    "environment.render_size": [*NOT_POSITIVE, "64"],
-    "environment.camera": [*NEGATIVE, 0.5],
-    "environment.quality": ["best", None],
-    "environment.control_steps": [*NOT_POSITIVE, 1.5],
-    "model.state_size": [*NOT_POSITIVE, 3.0],
-    "model.belief_size": [*NOT_POSITIVE, 3.0],
-    "model.hidden_size": [*NOT_POSITIVE, 3.0],
-    "model.activation": ["tanh", None],
-    "model.min_stddev": [0.0, -0.1, float("nan"), float("inf"), "0.1"],
-    "model.gru_gate_bias": [float("nan"), float("inf"), None],
-    "model.initializer": ["orthogonal"],
-    "model.bit_depth": [0, 9, 5.0],
-    "model.encoder_channels": [(), (0,), (4.0,), [32], 32, (True,)],
-    "model.encoder_kernel": NOT_POSITIVE,
-    "model.encoder_stride": NOT_POSITIVE,
-    "model.decoder": ["linear"],
-    "model.decoder_input": [*NOT_POSITIVE, 1024.0],
-    "model.decoder_channels": [(), (0,)],
-    "model.decoder_kernels": [(), (5, 5), (5, 5, 6, 0)],
-    "model.decoder_stride": NOT_POSITIVE,
-    "model.decoder_hidden": [(), (-1,)],
-    "model.reward_layers": [-1, 4, 1.0],
-    "model.reward_hidden": NOT_POSITIVE,
-    "planner.name": ["", 3],
-    "planner.horizon": [*NOT_POSITIVE, 12.0],
-    "planner.candidates": [*NOT_POSITIVE, 10.5],
-    "planner.iterations": NOT_POSITIVE,
-    "planner.topk": [*NOT_POSITIVE, 1001],
-    "planner.initial_stddev": [0.0, -1.0, float("nan")],
-    "planner.spread": ["range"],
-    "planner.epsilon": [-1e-6, float("nan")],
-    "planner.low": [1.5, float("nan"), float("-inf"), "0"],
-    "planner.high": [float("nan"), float("inf"), None],
-    "imagination.state_noise": [1, None, "yes"],
-    "imagination.discount": [0.0, -1.0, float("inf")],
-    "imagination.backend": ["cuda"],
-    "imagination.precision": ["int4", 8, None],
-    "imagination.variant": ["fast", "", None],
-    "planner.budget_ms": [0.0, -1.0, float("nan"), float("inf"), "20", True],
-    "train.seed": [-1, 1 << 63, 10**400, 0.0, True],
-    "train.episodes": [*NOT_POSITIVE, 4],
-    "train.seed_episodes": NOT_POSITIVE,
-    "train.initial_updates": [*NEGATIVE, 0.5],
-    "train.updates_per_episode": NEGATIVE,
-    "train.batch_size": NOT_POSITIVE,
-    "train.chunk_length": [*NOT_POSITIVE, 1],
-    "train.sampling": ["prioritized"],
-    "train.recent_draws": NOT_POSITIVE,
-    "train.recent_share": [-0.1, 1.5, float("nan")],
-    "train.learning_rate": [0.0, -1e-3, float("nan")],
-    "train.learning_rate_warmup": [*NEGATIVE, 0.5],
-    "train.adam_epsilon": [0.0, float("nan")],
-    "train.gradient_clip_norm": [0.0, float("nan")],
-    "train.image_weight": [*NEGATIVE, float("nan")],
-    "train.reward_weight": [*NEGATIVE, float("nan")],
-    "train.divergence_weight": [*NEGATIVE, float("nan")],
-    "train.free_nats": [*NEGATIVE, float("nan")],
-    "train.global_prior_weight": NEGATIVE,
-    "train.overshooting_distance": [*NEGATIVE, 2.0],
-    "train.overshooting_weight": NEGATIVE,
-    "train.overshooting_reward_weight": NEGATIVE,
-    "train.exploration_stddev": [-0.3, float("nan")],
-    "train.exploration_ramp": [*NEGATIVE, 2.0],
-    "train.exploration_min_stddev": NEGATIVE,
-    "train.evaluation_interval": [*NEGATIVE, 2.0],
-    "train.evaluation_episodes": NOT_POSITIVE,
-    "train.checkpoint_interval": NOT_POSITIVE,
-    "train.checkpoint_updates": [*NOT_POSITIVE, 1.5],
-    "train.device": ["", 0, None],
-    "train.threads": [*NEGATIVE, 2.0],
+NAN, INFINITY = float("nan"), float("inf")
+WRONG: dict[Any, tuple[object, ...]] = {
+    int: (1.5, 2.0, "1", True, 1 << 63, -(10**400)),
+    float: ("1", None, True, NAN, INFINITY, -INFINITY, 1 << 63),
+    bool: (1, None, "yes"),
+    str: ("", 3, None),
+    tuple: ((), (0,), (4.0,), ("4",), (True,), (1 << 63,), [32], 32),
+    Literal: ("", "other", None, 1, []),
+}
+"""Values that no setting of a type takes."""
+
+# Numbers out of the range of every setting of a number.
+OUT_OF_RANGE: dict[str, tuple[float, ...]] = {
+    "environment: action_repeat image_size render_size control_steps": (0, -1),
+    "environment: camera": (-1,),
+    "model: state_size belief_size hidden_size encoder_kernel encoder_stride": (0, -1),
+    "model: decoder_input decoder_stride reward_hidden min_stddev": (0, -1),
+    "model: bit_depth": (0, 9),
+    "model: reward_layers": (-1, 4),
+    "model: gru_gate_bias": (),
+    "planner: horizon candidates iterations initial_stddev budget_ms": (0, -1),
+    "planner: topk": (0, -1, 1001),
+    "planner: epsilon": (-1e-6,),
+    "planner: low": (1.5,),
+    "planner: high": (-1.5,),
+    "imagination: discount": (0, -1.0),
+    "train: episodes": (0, -1, 4),
+    "train: seed_episodes batch_size recent_draws learning_rate adam_epsilon": (0, -1),
+    "train: gradient_clip_norm evaluation_episodes checkpoint_interval": (0, -1),
+    "train: checkpoint_updates": (0, -1),
+    "train: chunk_length": (0, -1, 1),
+    "train: initial_updates updates_per_episode learning_rate_warmup image_weight": (-1,),
+    "train: reward_weight divergence_weight free_nats global_prior_weight": (-1,),
+    "train: overshooting_distance overshooting_weight overshooting_reward_weight": (-1,),
+    "train: exploration_stddev exploration_ramp exploration_min_stddev": (-1,),
+    "train: evaluation_interval threads seed": (-1,),
+    "train: recent_share": (-0.1, 1.5),
 }
 
 
-def test_every_field_is_validated() -> None:
-    assert {f"{section}.{name}" for section, name in fields()} == set(REFUSED)
+def kinds() -> dict[str, tuple[Any, bool]]:
+    """Type of every setting "section.name", and whether it may be None."""
+    found = {}
+    for section, name in fields():
+        hint = get_type_hints(type(getattr(Config(), section)))[name]
+        parts = get_args(hint) if NoneType in get_args(hint) else (hint,)
+        found[f"{section}.{name}"] = get_origin(parts[0]) or parts[0], NoneType in parts
+    return found
 
 
-@pytest.mark.parametrize("field", REFUSED)
+def out_of_range() -> dict[str, tuple[float, ...]]:
+    return {
+        f"{section}.{name}": values
+        for names, values in OUT_OF_RANGE.items()
+        for section, _, rest in [names.partition(": ")]
+        for name in rest.split()
+    }
+
+
+def test_every_number_has_a_range() -> None:
+    assert {name for name, (kind, _) in kinds().items() if kind in (int, float)} == set(
+        out_of_range()
+    )
+
+
+@pytest.mark.parametrize("field", kinds())
 def test_bad_values_are_refused_and_named(field: str) -> None:
-    _, name = field.split(".")
-    related = {"planner.high": "low|high"}.get(field, name)
-    for value in REFUSED[field]:
-        with pytest.raises((ValueError, TypeError), match=rf"^({related}): expected .*[gn]o?t ?"):
+    kind, optional = kinds()[field]
+    wrong = [value for value in WRONG[kind] if not (optional and value is None)]
+    name = {"planner.high": "low|high"}.get(field, field.split(".")[1])
+    for value in (*wrong, *out_of_range().get(field, ())):
+        with pytest.raises((ValueError, TypeError), match=rf"^({name}): expected .*[gn]o?t ?"):
             changed(Config(), field, value)
+
+
+def test_there_is_one_decoder_kernel_more_than_channels() -> None:
+    with pytest.raises(ValueError, match="decoder_kernels: expected 4 values, got 2"):
+        ModelConfig(decoder_kernels=(5, 5))
 
 
 def test_a_variant_is_that_of_the_fused_backend() -> None:
