@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from planet.noise import STREAM_ACTIONS, Noise, normals, resolve_seeds
 from planet.ops import backend
 from planet.planning import CEMPlanner
 from planet.random_weights import random_weights
+from planet.snapshot_shapes import arguments
 from planet.training.collect import agent_policy, run_episode
 from planet.training.run import open_environment, open_run
 from planet.weights import RolloutWeights
@@ -60,12 +61,7 @@ def random_model(scale: int, starts: int, preset: str = "paper") -> Model:
     """Every weight and bias times `scale`."""
     config = PRESETS[preset]("cheetah-run")
     weights = random_weights(config.model, 6)
-    values: dict[str, Any] = {f.name: getattr(weights, f.name) for f in fields(weights) if f.init}
-    for name, value in values.items():
-        if isinstance(value, Tensor):
-            values[name] = scale * value
-        elif name in ("reward_weights", "reward_biases"):
-            values[name] = [scale * part for part in value]
+    scaled = {name: scale * tensor for name, tensor in weights.named_tensors().items()}
     generator = torch.Generator().manual_seed(1)
     latent = LatentState(
         torch.rand(starts, weights.belief_size, generator=generator) * 1.6 - 0.8,
@@ -73,7 +69,7 @@ def random_model(scale: int, starts: int, preset: str = "paper") -> Model:
     )
     planner = CEMPlanner.from_config(config.planner, config.imagination)
     name = "random weights" + (f" x {scale}" if scale > 1 else "")
-    return Model(name, RolloutWeights(**values), latent, planner)
+    return Model(name, replace(weights, **arguments(scaled)), latent, planner)
 
 
 def trained_model(directory: Path, starts: int) -> Model:

@@ -6,6 +6,11 @@ from typing import Protocol
 
 from torch import Tensor
 
+# In the order of weight files.
+TRANSITIONS = ("rssm", "ssm")
+ACTIVATIONS = ("relu", "elu")
+STDDEVS = ("add", "clamp")
+
 
 class TransitionParameters(Protocol):
     """The tensors around the deterministic path: `RolloutWeights`, or a model while training."""

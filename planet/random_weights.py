@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from planet.config import ModelConfig
+from planet.snapshot_shapes import GRU_TENSORS, Sizes, arguments, shapes
 from planet.weights import RolloutWeights
 
 
@@ -25,28 +25,24 @@ def random_weights(config: ModelConfig, action_size: int, seed: int = 0) -> Roll
     """
     if action_size < 1:
         raise ValueError(f"action_size: expected at least 1, got {action_size}")
-    generator = torch.Generator().manual_seed(seed)
-    where: Any = {"dtype": torch.float32, "device": "cpu"}  # whatever the defaults are
-
-    def uniform(inputs: int, *shape: int) -> Tensor:
-        return (torch.rand(shape, generator=generator, **where) * 2 - 1) / math.sqrt(inputs)
-
-    belief, state, hidden = config.belief_size, config.state_size, config.hidden_size
-    widths = [belief + state, *[config.reward_hidden] * config.reward_layers, 1]
-    layers = list(zip(widths, widths[1:], strict=False))
+    reward = (config.reward_hidden,) * config.reward_layers
+    sizes = Sizes(config.belief_size, config.state_size, action_size, config.hidden_size, reward)
     return RolloutWeights(
-        input_weight=uniform(state + action_size, hidden, state + action_size),
-        input_bias=uniform(state + action_size, hidden),
-        gru_weight_ih=uniform(belief, 3 * belief, hidden),
-        gru_weight_hh=uniform(belief, 3 * belief, belief),
-        gru_bias_ih=uniform(belief, 3 * belief),
-        gru_bias_hh=uniform(belief, 3 * belief),
-        prior_hidden_weight=uniform(belief, hidden, belief),
-        prior_hidden_bias=uniform(belief, hidden),
-        prior_weight=uniform(hidden, 2 * state, hidden),
-        prior_bias=uniform(hidden, 2 * state),
-        reward_weights=tuple(uniform(inputs, outputs, inputs) for inputs, outputs in layers),
-        reward_biases=tuple(uniform(inputs, outputs) for inputs, outputs in layers),
+        **random_tensors(sizes, torch.Generator().manual_seed(seed)),
         activation=config.activation,
         min_stddev=config.min_stddev,
     )
+
+
+def random_tensors(sizes: Sizes, generator: torch.Generator, scale: float = 1.0) -> dict[str, Any]:
+    """Draws tensors for `RolloutWeights`: uniform within scale / sqrt(inputs), PyTorch's at 1.
+
+    Without a belief they are those of transition="ssm", which the caller has to name.
+    """
+    table, tensors = shapes(sizes), {}
+    for name in sorted(table, key=lambda name: name.startswith("reward_biases")):  # these last
+        weight = name.replace("biases", "weights").replace("bias", "weight")
+        inputs = sizes.belief if name in GRU_TENSORS else table[weight][1]
+        uniform = torch.rand(table[name], generator=generator, dtype=torch.float32, device="cpu")
+        tensors[name] = (uniform * 2 - 1) * scale / math.sqrt(inputs)
+    return arguments(tensors)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from planet.noise import check_seed
+from planet.parameters import ACTIVATIONS, STDDEVS
 from planet.scalars import check_float, check_int
 
 Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
@@ -26,7 +27,7 @@ Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 OUTPUTS = ("belief", "prior mean", "prior stddev", "reward")
 _LAYOUTS = ("[N, D]", "[N, S]", "[N, S]", "[N]")
-_SERVED = {"activation": ("relu", "elu"), "stddev": ("add", "clamp")}
+_SERVED = {"activation": ACTIVATIONS, "stddev": STDDEVS}
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu, "elu": F.elu, "silu": F.silu, "tanh": torch.tanh, "gelu": F.gelu,
     "leaky_relu": F.leaky_relu,

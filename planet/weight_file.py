@@ -9,6 +9,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor
 
 from planet.atomic import atomic_write, read_file
+from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
 from planet.planner_settings import plain_settings, read_settings
-from planet.weights import MAX_REWARD_LAYERS, MAX_SIZE, RolloutWeights
+from planet.snapshot_shapes import MAX_REWARD_LAYERS, MAX_SIZE, Sizes, arguments, shapes
+from planet.weights import RolloutWeights
 
 _MAGIC = b"PLANETWF"
 _VERSION = 2
@@ -28,9 +31,6 @@ _CHECKSUM = struct.Struct("<I")
 _HEADER_BYTES = 128
 _ALIGNMENT = 64
 _MOST_SETTINGS = 65536
-_TRANSITIONS = ("rssm", "ssm")
-_ACTIVATIONS = ("relu", "elu")
-_STDDEVS = ("add", "clamp")
 
 
 class WeightFileError(ValueError):
@@ -60,25 +60,25 @@ def save_weights(
     """
     if not isinstance(weights, RolloutWeights):
         raise TypeError(f"weights: expected RolloutWeights, got {type(weights).__name__}")
-    rows = [weight.shape[0] for weight in weights.reward_weights]
-    sizes = [weights.belief_size, weights.state_size, weights.action_size, weights.hidden_size]
+    *sizes, reward = astuple(weights.sizes)
+    rows = [*reward, 1]
     body = plain_settings(settings or {}, _MOST_SETTINGS)
     settings_bytes = len(body)
-    for name, _ in _tensors(sizes, rows):
+    for tensor in weights.named_tensors().values():
         body += b"\0" * (-len(body) % _ALIGNMENT)
-        body += _tensor(weights, name).cpu().numpy().tobytes()
+        body += tensor.cpu().numpy().tobytes()
     header = _HEADER.pack(
         _MAGIC,
         _VERSION,
-        _TRANSITIONS.index(weights.transition),
+        TRANSITIONS.index(weights.transition),
         _HEADER_BYTES + len(body) + _CHECKSUM.size,
         weights.min_stddev,
-        _ACTIVATIONS.index(weights.activation),
+        ACTIVATIONS.index(weights.activation),
         *sizes,
         len(rows),
         *rows,
         *[0] * (MAX_REWARD_LAYERS - len(rows)),
-        _STDDEVS.index(weights.stddev),
+        STDDEVS.index(weights.stddev),
         0,
         settings_bytes,
     )
@@ -119,14 +119,6 @@ def _load(path: Path) -> tuple[RolloutWeights, dict[str, Any]]:
         raise WeightFileError(path, str(error)) from None
 
 
-def _tensor(weights: RolloutWeights, name: str) -> Tensor:
-    """The tensor that `_tensors` names."""
-    field, _, index = name.rstrip("]").partition("[")
-    value = getattr(weights, field)
-    tensor: Tensor = value[int(index)] if index else value
-    return tensor
-
-
 def _parse(content: bytearray) -> tuple[RolloutWeights, dict[str, Any]]:
     _check_start(content)
     (stored,) = _CHECKSUM.unpack(content[-_CHECKSUM.size :])
@@ -144,20 +136,16 @@ def _parse(content: bytearray) -> tuple[RolloutWeights, dict[str, Any]]:
     zeros = content[_HEADER.size : _HEADER_BYTES]
     _check_additions(version, stddev, delta, settings_bytes, zeros)
     first = _HEADER_BYTES + settings_bytes
-    layout = list(_tensors(sizes, widths[:layers]))
-    starts = _starts(layout, first, len(content))
+    belief, state, action, hidden = sizes
+    table = shapes(Sizes(belief, state, action, hidden, tuple(widths[: layers - 1])))
+    starts = _starts(table, first, len(content))
     settings = read_settings(bytes(content[_HEADER_BYTES:first])) if settings_bytes else {}
-    values: dict[str, Any] = {}
-    for name, value in _read_tensors(content, layout, starts):
-        if name.endswith("]"):  # of a reward layer
-            values.setdefault(name.partition("[")[0], []).append(value)
-        else:
-            values[name] = value
+    tensors = dict(_read_tensors(content, table, starts))
     weights = RolloutWeights(
-        **values,
-        transition=_TRANSITIONS[transition],
-        activation=_ACTIVATIONS[activation],
-        stddev=_STDDEVS[stddev],
+        **arguments(tensors),
+        transition=TRANSITIONS[transition],
+        activation=ACTIVATIONS[activation],
+        stddev=STDDEVS[stddev],
         min_stddev=min_stddev,
     )
     return weights, settings
@@ -225,29 +213,10 @@ def _check_range(name: str, value: int, least: int, most: int) -> None:
         raise ValueError(f"{name}: expected {expected}, got {value}")
 
 
-def _tensors(sizes: list[int], rows: list[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every tensor in the order of the file; sizes are D, S, A, M."""
-    belief, state, action, hidden = sizes
-    yield "input_weight", (hidden, state + action)
-    yield "input_bias", (hidden,)
-    if belief:
-        yield "gru_weight_ih", (3 * belief, hidden)
-        yield "gru_weight_hh", (3 * belief, belief)
-        yield "gru_bias_ih", (3 * belief,)
-        yield "gru_bias_hh", (3 * belief,)
-    yield "prior_hidden_weight", (hidden, belief or hidden)
-    yield "prior_hidden_bias", (hidden,)
-    yield "prior_weight", (2 * state, hidden)
-    yield "prior_bias", (2 * state,)
-    for i, (inputs, width) in enumerate(zip([belief + state, *rows], rows, strict=False)):
-        yield f"reward_weights[{i}]", (width, inputs)
-        yield f"reward_biases[{i}]", (width,)
-
-
-def _starts(layout: list[tuple[str, tuple[int, ...]]], first: int, size: int) -> list[int]:
+def _starts(table: dict[str, tuple[int, ...]], first: int, size: int) -> list[int]:
     """Lays the tensors out from `first` on, and checks the length of the file."""
     starts, end = [], first
-    for _, shape in layout:
+    for shape in table.values():
         starts.append(end + -end % _ALIGNMENT)
         end = starts[-1] + 4 * math.prod(shape)
     if end + _CHECKSUM.size != size:
@@ -258,10 +227,10 @@ def _starts(layout: list[tuple[str, tuple[int, ...]]], first: int, size: int) ->
 
 
 def _read_tensors(
-    content: bytearray, layout: list[tuple[str, tuple[int, ...]]], starts: list[int]
+    content: bytearray, table: dict[str, tuple[int, ...]], starts: list[int]
 ) -> Iterator[tuple[str, Tensor]]:
     """Yields every tensor, a view of `content`, after looking for NaN."""
-    for (name, shape), start in zip(layout, starts, strict=True):
+    for (name, shape), start in zip(table.items(), starts, strict=True):
         count = math.prod(shape)
         value = torch.frombuffer(content, dtype=torch.float32, count=count, offset=start)
         wrong = count - int(torch.isfinite(value).sum())

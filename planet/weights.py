@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from planet import verification
+from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
 from planet.scalars import check_not_negative
-
-MAX_SIZE = 512
-MAX_REWARD_LAYERS = 4
-_TRANSITIONS = ("rssm", "ssm")
-_ACTIVATIONS = ("relu", "elu")
-_STDDEVS = ("add", "clamp")
-_GRU = ("gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh")
-_TENSORS = (
-    "input_weight",
-    "input_bias",
-    *_GRU,
-    "prior_hidden_weight",
-    "prior_hidden_bias",
-    "prior_weight",
-    "prior_bias",
+from planet.snapshot_shapes import (
+    GRU_TENSORS,
+    MAX_REWARD_LAYERS,
+    MAX_SIZE,
+    Sizes,
+    arguments,
+    layouts,
+    shapes,
 )
+
+# The tensors that sizes are read off; a reward layer's rows are its own.
+_LETTERS = {"prior_bias": "S", "input_bias": "M", "input_weight": "A", "gru_weight_hh": "D"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +89,7 @@ class RolloutWeights:
 
     def __post_init__(self) -> None:
         self._check_choices()
-        for name in self._tensor_names():
+        for name in layouts(self.transition, 0):
             object.__setattr__(self, name, _own(name, getattr(self, name)))
         for name in ("reward_weights", "reward_biases"):
             value = getattr(self, name)
@@ -107,12 +104,11 @@ class RolloutWeights:
 
     def __repr__(self) -> str:
         """Shows sizes; a snapshot has hundreds of thousands of values."""
-        sizes = [("D", self.belief_size), ("S", self.state_size), ("A", self.action_size)]
-        sizes += [("M", self.hidden_size)]
-        reward = [weight.shape[0] for weight in self.reward_weights]
+        belief, state, action, hidden, reward = astuple(self.sizes)
+        sizes = [("D", belief), ("S", state), ("A", action), ("M", hidden)]
         plain = [(f.name, getattr(self, f.name)) for f in fields(self) if f.repr]
         plain = [(name, value) for name, value in plain if isinstance(value, (str, int, float))]
-        parts = [*sizes, ("reward", reward), *plain, ("device", str(self.device))]
+        parts = [*sizes, ("reward", [*reward, 1]), *plain, ("device", str(self.device))]
         return f"RolloutWeights({', '.join(f'{name}={value!r}' for name, value in parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -126,6 +122,12 @@ class RolloutWeights:
         if unknown := sorted(set(given) - names):
             raise ValueError(f"weights: expected a pickle with {sorted(names)}, got {unknown}")
         RolloutWeights.__init__(self, **given)
+
+    @property
+    def sizes(self) -> Sizes:
+        """D, S, A, M and the widths of the reward's hidden layers."""
+        reward = tuple(weight.shape[0] for weight in self.reward_weights[:-1])
+        return Sizes(self.belief_size, self.state_size, self.action_size, self.hidden_size, reward)
 
     @property
     def state_size(self) -> int:
@@ -156,12 +158,16 @@ class RolloutWeights:
         """Returns the snapshot on `device` (itself when it is there already)."""
         if torch.device(device) == self.device:
             return self
-        values = self.__getstate__()
-        for name in self._tensor_names():
-            values[name] = values[name].to(device)
-        for name in ("reward_weights", "reward_biases"):
-            values[name] = tuple(v.to(device) for v in values[name])
-        return RolloutWeights(**values)
+        moved = {name: tensor.to(device) for name, tensor in self.named_tensors().items()}
+        return replace(self, **arguments(moved))
+
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Lists every tensor by name in the order of weight files, as "reward_weights[0]"."""
+        named = {name: getattr(self, name) for name in layouts(self.transition, 0)}
+        layers = zip(self.reward_weights, self.reward_biases, strict=True)
+        for i, (weight, bias) in enumerate(layers):
+            named |= {f"reward_weights[{i}]": weight, f"reward_biases[{i}]": bias}
+        return named
 
     def verify(
         self,
@@ -196,11 +202,11 @@ class RolloutWeights:
         verification.verify(self, step, samples, tolerance, seed)
 
     def _check_choices(self) -> None:
-        if self.transition not in _TRANSITIONS:
+        if self.transition not in TRANSITIONS:
             raise ValueError(
-                f"transition: expected one of {list(_TRANSITIONS)}, got {self.transition!r}"
+                f"transition: expected one of {list(TRANSITIONS)}, got {self.transition!r}"
             )
-        for name in _GRU:
+        for name in GRU_TENSORS:
             given = getattr(self, name) is not None
             if given and self.transition == "ssm":
                 raise ValueError(f"{name}: expected None for transition='ssm', got a value")
@@ -210,58 +216,14 @@ class RolloutWeights:
             raise ValueError(
                 f"gru_reset: {self.gru_reset!r} is not available yet; expected 'after'"
             )
-        for name, choices in (("activation", _ACTIVATIONS), ("stddev", _STDDEVS)):
+        for name, choices in (("activation", ACTIVATIONS), ("stddev", STDDEVS)):
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name}: expected one of {list(choices)}, got {value!r}")
         min_stddev = check_not_negative("min_stddev", self.min_stddev)
         object.__setattr__(self, "min_stddev", float(min_stddev))
 
-    def _tensor_names(self) -> list[str]:
-        """The tensors that this transition has, without the reward layers."""
-        return [name for name in _TENSORS if self.transition == "rssm" or name not in _GRU]
-
     def _check_shapes(self) -> None:
-        recurrent = self.transition == "rssm"
-        _check_dims("input_weight", self.input_weight, "[M, S+A]")
-        _check_dims("input_bias", self.input_bias, "[M]")
-        _check_dims("prior_bias", self.prior_bias, "[2S]")
-        if self.gru_weight_hh is not None:
-            _check_dims("gru_weight_hh", self.gru_weight_hh, "[3D, D]")
-        if self.prior_bias.shape[0] % 2:
-            raise ValueError(
-                f"prior_bias: expected an even length 2S, got {self.prior_bias.shape[0]}"
-            )
-        state, belief, hidden = self.state_size, self.belief_size, self.hidden_size
-        action = self.action_size
-        if action < 1:
-            raise ValueError(
-                f"input_weight: expected shape [M={hidden}, S+A] with S={state} and A >= 1, "
-                f"got {list(self.input_weight.shape)}"
-            )
-        sizes = [("prior_bias", "S", state), ("input_bias", "M", hidden)]
-        sizes += [("input_weight", "A", action)]
-        sizes += [("gru_weight_hh", "D", belief)] if recurrent else []
-        for name, letter, size in sizes:
-            if not 1 <= size <= MAX_SIZE:
-                raise ValueError(f"{name}: expected a size 1 <= {letter} <= {MAX_SIZE}, got {size}")
-        prior_reads = (belief, "[M, D]") if recurrent else (hidden, "[M, M]")
-        expected: dict[str, tuple[tuple[int, ...], str]] = {
-            "input_weight": ((hidden, state + action), "[M, S+A]"),
-            "gru_weight_hh": ((3 * belief, belief), "[3D, D]"),
-            "gru_weight_ih": ((3 * belief, hidden), "[3D, M]"),
-            "gru_bias_ih": ((3 * belief,), "[3D]"),
-            "gru_bias_hh": ((3 * belief,), "[3D]"),
-            "prior_hidden_weight": ((hidden, prior_reads[0]), prior_reads[1]),
-            "prior_hidden_bias": ((hidden,), "[M]"),
-            "prior_weight": ((2 * state, hidden), "[2S, M]"),
-        }
-        for name, (shape, layout) in expected.items():
-            if recurrent or name not in _GRU:
-                _check_shape(name, getattr(self, name), shape, layout)
-        self._check_reward_shapes(belief + state, "D+S" if recurrent else "S")
-
-    def _check_reward_shapes(self, width: int, features: str) -> None:
         layers = len(self.reward_weights)
         if not 1 <= layers <= MAX_REWARD_LAYERS:
             raise ValueError(
@@ -271,25 +233,41 @@ class RolloutWeights:
             raise ValueError(
                 f"reward_biases: expected one per layer ({layers}), got {len(self.reward_biases)}"
             )
-        for i, (weight, bias) in enumerate(
-            zip(self.reward_weights, self.reward_biases, strict=True)
-        ):
-            name, columns = f"reward_weights[{i}]", "N" if i else features
-            last = i == layers - 1
-            layout = f"[{1 if last else 'N'}, {columns}]"
-            _check_dims(name, weight, layout)
-            rows = 1 if last else weight.shape[0]
-            _check_shape(name, weight, (rows, width), layout)
-            if not 1 <= rows <= MAX_SIZE:
-                raise ValueError(f"{name}: expected a size 1 <= N <= {MAX_SIZE}, got {rows}")
-            _check_shape(f"reward_biases[{i}]", bias, (rows,), "[1]" if last else "[N]")
-            width = rows
+        layout, tensors = layouts(self.transition, layers), self.named_tensors()
+        self._check_sizes(layout, tensors)
+        table = shapes(self.sizes)
+        for name in sorted(table, key=lambda name: name not in _LETTERS):
+            if tensors[name].shape != table[name]:
+                raise ValueError(
+                    f"{name}: expected shape {list(table[name])} ({layout[name]}), "
+                    f"got {list(tensors[name].shape)}"
+                )
+
+    def _check_sizes(self, layout: dict[str, str], tensors: dict[str, Tensor]) -> None:
+        """Checks the tensors that sizes are read off, and the sizes."""
+        letters = {name: letter for name, letter in _LETTERS.items() if name in tensors}
+        letters |= {f"reward_weights[{i}]": "N" for i in range(len(self.reward_weights) - 1)}
+        for name in letters:
+            if tensors[name].dim() != layout[name].count(",") + 1:
+                received = list(tensors[name].shape)
+                raise ValueError(f"{name}: expected shape {layout[name]}, got {received}")
+        if self.prior_bias.shape[0] % 2:
+            raise ValueError(
+                f"prior_bias: expected an even length 2S, got {self.prior_bias.shape[0]}"
+            )
+        belief, state, action, hidden, reward = astuple(self.sizes)
+        if action < 1:
+            raise ValueError(
+                f"input_weight: expected shape [M={hidden}, S+A] with S={state} and A >= 1, "
+                f"got {list(self.input_weight.shape)}"
+            )
+        sizes = [state, hidden, action, *([belief] if "gru_weight_hh" in letters else []), *reward]
+        for (name, letter), size in zip(letters.items(), sizes, strict=True):
+            if not 1 <= size <= MAX_SIZE:
+                raise ValueError(f"{name}: expected a size 1 <= {letter} <= {MAX_SIZE}, got {size}")
 
     def _check_values(self) -> None:
-        named = [(name, getattr(self, name)) for name in self._tensor_names()]
-        named += [(f"reward_weights[{i}]", v) for i, v in enumerate(self.reward_weights)]
-        named += [(f"reward_biases[{i}]", v) for i, v in enumerate(self.reward_biases)]
-        for name, value in named:
+        for name, value in self.named_tensors().items():
             if value.device != self.device:
                 raise ValueError(
                     f"{name}: expected device {self.device} (of input_weight), got {value.device}"
@@ -310,15 +288,3 @@ def _own(name: str, value: object) -> Tensor:
             f"{name}: expected a dense tensor with data, got {value.layout} on {value.device}"
         )
     return value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
-
-
-def _check_dims(name: str, value: Tensor, layout: str) -> None:
-    if value.dim() != layout.count(",") + 1:
-        raise ValueError(f"{name}: expected shape {layout}, got {list(value.shape)}")
-
-
-def _check_shape(name: str, value: Tensor, shape: tuple[int, ...], layout: str) -> None:
-    if tuple(value.shape) != shape:
-        raise ValueError(
-            f"{name}: expected shape {list(shape)} ({layout}), got {list(value.shape)}"
-        )

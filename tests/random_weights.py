@@ -8,24 +8,15 @@ import torch
 from torch import Tensor
 
 from planet.latent import LatentState
+from planet.random_weights import random_tensors
+from planet.snapshot_shapes import Sizes
 from planet.weights import RolloutWeights
 
-
-@dataclass(frozen=True)
-class Sizes:
-    """Letters as everywhere: D (0: ssm), S, A, M, and the hidden widths of the reward head."""
-
-    belief: int = 200
-    state: int = 30
-    action: int = 6
-    hidden: int = 200
-    reward: tuple[int, ...] = (200, 200)
-
-
+PAPER = Sizes(belief=200, state=30, action=6, hidden=200, reward=(200, 200))
 PRESET_SIZES = {
-    "paper": Sizes(),
-    "official": Sizes(reward=(300, 300, 300)),
-    "small": Sizes(belief=100, state=20, hidden=100, reward=(100,)),
+    "paper": PAPER,
+    "official": replace(PAPER, reward=(300, 300, 300)),
+    "small": Sizes(belief=100, state=20, action=6, hidden=100, reward=(100,)),
 }
 TINY = Sizes(belief=5, state=3, action=2, hidden=7, reward=(6, 4))
 TINY_SSM = replace(TINY, belief=0)
@@ -65,42 +56,6 @@ class Problem:
         return replace(self, latent=latent)
 
 
-def weight_tensors(
-    sizes: Sizes, generator: torch.Generator, scale: float = 1.0
-) -> dict[str, Tensor | list[Tensor]]:
-    """Arguments of `RolloutWeights`: uniform within scale / sqrt(fan in), PyTorch's at 1.
-
-    Without a belief those of transition="ssm", which the caller has to name.
-    """
-
-    def uniform(fan_in: int, *shape: int) -> Tensor:
-        return (torch.rand(shape, generator=generator) * 2 - 1) * scale / fan_in**0.5
-
-    d, s, a, m = sizes.belief, sizes.state, sizes.action, sizes.hidden
-    widths = [d + s, *sizes.reward, 1]
-    pairs = list(zip(widths, widths[1:], strict=False))
-    gru: dict[str, Tensor | list[Tensor]] = {}
-    entry = {"input_weight": uniform(s + a, m, s + a), "input_bias": uniform(s + a, m)}
-    if d:
-        gru = {
-            "gru_weight_ih": uniform(d, 3 * d, m),
-            "gru_weight_hh": uniform(d, 3 * d, d),
-            "gru_bias_ih": uniform(d, 3 * d),
-            "gru_bias_hh": uniform(d, 3 * d),
-        }
-    before = d or m  # what the prior reads
-    return {
-        **entry,
-        **gru,
-        "prior_hidden_weight": uniform(before, m, before),
-        "prior_hidden_bias": uniform(before, m),
-        "prior_weight": uniform(m, 2 * s, m),
-        "prior_bias": uniform(m, 2 * s),
-        "reward_weights": [uniform(n, k, n) for n, k in pairs],
-        "reward_biases": [uniform(n, k) for n, k in pairs],
-    }
-
-
 def make_weights(
     sizes: Sizes = TINY,
     *,
@@ -111,7 +66,7 @@ def make_weights(
     min_stddev: float | None = None,
 ) -> RolloutWeights:
     """A random snapshot; a clamped stddev is clamped at 0.7, near softplus of these weights."""
-    tensors = weight_tensors(sizes, torch.Generator().manual_seed(seed), scale)
+    tensors = random_tensors(sizes, torch.Generator().manual_seed(seed), scale)
     return RolloutWeights(
         transition="rssm" if sizes.belief else "ssm",
         **tensors,

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from foreign_models import BELIEF, STATE, DreamerPrior, PlaNetReward, PlaNetTransition, reward_mlp
 from ops.tolerances import returns_error
-from random_weights import TINY, TINY_SSM, Sizes, make_weights
+from random_weights import PAPER, TINY, TINY_SSM, Sizes, make_weights
 from torch import Tensor, nn
 
 from planet.latent import LatentState
 from planet.ops import reference
 from planet.ops.float32 import Float32Model
+from planet.snapshot_shapes import GRU_TENSORS
 from planet.verification import OUTPUTS, Step
 from planet.weights import RolloutWeights
 
@@ -140,7 +141,7 @@ def step_of(weights: RolloutWeights) -> Step:
     return step
 
 
-SIZES = [TINY, TINY_SSM, Sizes(1, 1, 1, 1, ()), Sizes(33, 7, 3, 20, (31, 16, 5)), Sizes()]
+SIZES = [TINY, TINY_SSM, Sizes(1, 1, 1, 1, ()), Sizes(33, 7, 3, 20, (31, 16, 5)), PAPER]
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -184,9 +185,6 @@ def rows(value: Tensor, order: list[int]) -> Tensor:
     """Gates or halves in another order."""
     parts = value.chunk(len(order))
     return torch.cat([parts[i] for i in order])
-
-
-GRU = ("gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh")
 
 
 def changed(weights: RolloutWeights, **functions: Callable[[Any], Any]) -> RolloutWeights:
@@ -250,7 +248,8 @@ WRONG: dict[str, tuple[Step, RolloutWeights, str, str]] = {
         step_of(CLAMPED), replace(W, min_stddev=0.01), "belief",
         "step has activation 'elu'; step has stddev 'clamp'; step has min_stddev 0.7"),
     "gates": (
-        step_of(W), changed(W, **dict.fromkeys(GRU, lambda x: rows(x, [1, 0, 2]))), "belief",
+        step_of(W),
+        changed(W, **dict.fromkeys(GRU_TENSORS, lambda x: rows(x, [1, 0, 2]))), "belief",
         "step has the GRU's gates in the order z, r, n (reorder the rows to r, z, n)"),
     "reset": (reset_before(W), W, "belief", "gru_reset 'before', which is not available"),
     "action first": (

@@ -9,8 +9,7 @@ import shutil
 import struct
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from random_weights import PRESET_SIZES, TINY, Sizes, make_weights
 
 from planet.config import ImaginationConfig, PlannerConfig
+from planet.ops.kernels import tensors
 from planet.planning import CEMPlanner
 from planet.weight_file import WeightFileError, load_settings, load_weights, save_weights
 from planet.weights import RolloutWeights
@@ -52,16 +52,6 @@ SETTINGS = {
 SMALLEST = make_weights(Sizes(1, 1, 1, 1, ()))
 
 Reader = Callable[[list[bytes]], list[str]]
-
-
-def tensors(weights: RolloutWeights) -> Iterator[torch.Tensor]:
-    """In the order of the file."""
-    for field in fields(weights):
-        value = getattr(weights, field.name)
-        if isinstance(value, torch.Tensor):
-            yield value
-    for pair in zip(weights.reward_weights, weights.reward_biases, strict=True):
-        yield from pair
 
 
 def content_of(
@@ -168,7 +158,7 @@ def test_cpp_reads_what_python_wrote(tmp_path: Path, name: str, read_in_cpp: Rea
     value = 0xCBF29CE484222325
     for word in np.concatenate([t.numpy().ravel() for t in tensors(weights)]).view(np.uint32):
         value = ((value ^ int(word)) * 0x100000001B3) % 2**64
-    rows = " ".join(str(weight.shape[0]) for weight in weights.reward_weights)
+    rows = " ".join(map(str, (*weights.sizes.reward, 1)))
     assert read_in_cpp([content_of(weights, tmp_path)]) == [
         f"ok D{weights.belief_size} S{weights.state_size} A{weights.action_size} "
         f"M{weights.hidden_size} {weights.activation} {weights.stddev} "

@@ -9,16 +9,17 @@ from types import ModuleType
 
 import pytest
 import torch
-from random_weights import TINY, TINY_SSM, Sizes, make_problem, make_weights, weight_tensors
+from random_weights import TINY, TINY_SSM, Sizes, make_problem, make_weights
 from torch import Tensor, nn
 
+from planet.random_weights import random_tensors
 from planet.weights import RolloutWeights
 
 LAYERS = ("reward_weights", "reward_biases")
 
 
 def tensors(sizes: Sizes = TINY) -> dict[str, object]:
-    return dict(weight_tensors(sizes, torch.Generator().manual_seed(0)))
+    return dict(random_tensors(sizes, torch.Generator().manual_seed(0)))
 
 
 def all_tensors(weights: RolloutWeights) -> list[Tensor]:

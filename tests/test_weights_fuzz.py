@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_weights import Sizes, weight_tensors
+from random_weights import Sizes
 from torch import Tensor
 
+from planet.random_weights import random_tensors
+from planet.snapshot_shapes import GRU_TENSORS, shapes
 from planet.weights import RolloutWeights
 
-GRU = ("gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh")
 LISTS = ("reward_weights", "reward_biases")
 
 sizes = st.builds(
@@ -27,21 +28,16 @@ sizes = st.builds(
 
 
 def arguments(size: Sizes) -> dict[str, object]:
-    tensors = weight_tensors(size, torch.Generator().manual_seed(0))
+    tensors = random_tensors(size, torch.Generator().manual_seed(0))
     return {"transition": "rssm" if size.belief else "ssm", **tensors}
 
 
 @given(sizes)
 def test_right_shapes_are_taken_and_sizes_read_off_them(size: Sizes) -> None:
     weights = RolloutWeights(**arguments(size))
-    found = Sizes(
-        weights.belief_size,
-        weights.state_size,
-        weights.action_size,
-        weights.hidden_size,
-        tuple(len(bias) for bias in weights.reward_biases[:-1]),
-    )
-    assert found == size
+    assert weights.sizes == size
+    found = {name: tuple(tensor.shape) for name, tensor in weights.named_tensors().items()}
+    assert list(found.items()) == list(shapes(size).items())
     assert replace(weights, activation="elu").belief_size == size.belief
 
 
@@ -81,7 +77,7 @@ def test_a_tensor_of_another_shape_is_refused_by_name(data: st.DataObject, size:
 @given(st.data(), sizes)
 def test_the_other_transition_s_tensors_are_refused(data: st.DataObject, size: Sizes) -> None:
     good = arguments(size)
-    name = data.draw(st.sampled_from(GRU))
+    name = data.draw(st.sampled_from(GRU_TENSORS))
     if size.belief:
         with pytest.raises(TypeError) as missing:
             RolloutWeights(**(good | {name: None}))

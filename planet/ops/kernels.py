@@ -209,10 +209,8 @@ def sizes(weights: RolloutWeights) -> list[int]:
 
 
 def tensors(weights: RolloutWeights) -> list[Tensor]:
-    """In the order of `pack_weights`; without the GRU's if there is none."""
-    reward = zip(weights.reward_weights, weights.reward_biases, strict=True)
-    named = (getattr(weights, name) for name in weights._tensor_names())
-    return [*named, *(tensor for layer in reward for tensor in layer)]
+    """Lists the tensors in the order of `pack_weights`."""
+    return list(weights.named_tensors().values())
 
 
 @constant

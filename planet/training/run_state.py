@@ -16,8 +16,8 @@ from planet.checkpoint import CheckpointError
 from planet.config import Config
 from planet.listing import listed, short
 from planet.replay import episode_index
+from planet.snapshot_shapes import MAX_SIZE
 from planet.training.action_box import ActionBox
-from planet.weights import MAX_SIZE
 
 _SECTIONS = {
     "config", "actions", "learner", "episodes", "environment_steps", "evaluated", "lines",

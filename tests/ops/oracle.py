@@ -17,6 +17,7 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, normals
+from planet.snapshot_shapes import layouts
 from planet.weights import RolloutWeights
 
 Array = np.ndarray
@@ -59,13 +60,9 @@ class Oracle:
         self.sizes = weights.belief_size, weights.state_size, weights.action_size
         self.elu, self.least = weights.activation == "elu", weights.min_stddev
         self.clamp = weights.stddev == "clamp"
-        names = (
-            "input_weight", "input_bias", "gru_weight_ih", "gru_weight_hh", "gru_bias_ih",
-            "gru_bias_hh", "prior_hidden_weight", "prior_hidden_bias", "prior_weight", "prior_bias",
-        )  # fmt: skip
-        if not weights.belief_size:
-            names = tuple(name for name in names if not name.startswith("gru_"))
-        self.w = {name: getattr(weights, name).double().numpy() for name in names}
+        self.w = {
+            name: getattr(weights, name).double().numpy() for name in layouts(weights.transition, 0)
+        }
         self.reward_layers = [
             (weight.double().numpy(), bias.double().numpy())
             for weight, bias in zip(weights.reward_weights, weights.reward_biases, strict=True)

@@ -32,15 +32,10 @@ from random_weights import PRESET_SIZES
 from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.noise import Noise, mix_seed, normals, words
+from planet.snapshot_shapes import arguments, layouts
 from planet.weights import RolloutWeights
 
 FOLDER = Path(make_golden.__file__).parent
-TRANSITION = (
-    "input_weight", "input_bias", "gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh",
-    "prior_hidden_weight", "prior_hidden_bias", "prior_weight", "prior_bias",
-)  # fmt: skip
-
-
 FLOAT32 = [name for name, case in CASES.items() if case.precision == "fp32"]
 INT8 = [name for name, case in CASES.items() if case.precision == "int8"]
 
@@ -52,12 +47,11 @@ def stored(name: str) -> dict[str, np.ndarray]:
 
 def snapshot(case: Case) -> RolloutWeights:
     tensors = {k: torch.from_numpy(v) for k, v in make_golden.case_weights(case).items()}
-    layers = range(len(case.reward) + 1)
+    transition = "rssm" if case.belief else "ssm"
+    names = layouts(transition, len(case.reward) + 1)
     return RolloutWeights(
-        transition="rssm" if case.belief else "ssm",
-        **{name: tensors[name] for name in TRANSITION if name in tensors},
-        reward_weights=[tensors[f"reward_weights.{i}"] for i in layers],
-        reward_biases=[tensors[f"reward_biases.{i}"] for i in layers],
+        transition=transition,
+        **arguments({name: tensors[name.replace("[", ".").strip("]")] for name in names}),
         activation=case.activation,
         stddev=case.stddev,
         min_stddev=case.min_stddev,

@@ -10,7 +10,7 @@ import torch
 from ops.cuda.support import Device, rollout
 from ops.oracle import exact_returns
 from ops.tolerances import FP32_CLASS, HALF_L2, RETURNS, relative_l2, returns_error
-from random_weights import TINY, Sizes, make_problem
+from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
 
 from planet.latent import LatentState
 from planet.noise import STREAM_STATE, Noise, normals, row_seeds
@@ -29,9 +29,9 @@ MODELS = {
 # Of the paper and others; A of 1, 6, 17, 38; the device alone.
 LARGE = {
     "64/16": Sizes(64, 16, 1, 64, (64,)),
-    "200/30": Sizes(),
-    "200/30, A=17": Sizes(action=17),
-    "200/30/300": Sizes(reward=(300, 300, 300)),
+    "200/30": PRESET_SIZES["paper"],
+    "200/30, A=17": replace(PRESET_SIZES["paper"], action=17),
+    "200/30/300": PRESET_SIZES["official"],
     "400/60, A=38": Sizes(400, 60, 38, 400, (400, 400)),
     "512": Sizes(512, 512, 512, 512, (512, 512, 512)),
     "ssm 200": Sizes(0, 30, 6, 200, (200, 200)),

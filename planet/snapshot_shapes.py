@@ -1,0 +1,102 @@
+"""The one table of a snapshot's tensors: their names, layouts and shapes.
+
+Checks, weight files, random weights and packing read it. Its order is that of weight files and of
+the op `pack_weights`. C++ has its own (`list_tensors` in csrc/weight_file.cpp, `model_weights` in
+bindings/arguments.cpp), which the tests of weight files and ops hold to this one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+MAX_SIZE = 512
+MAX_REWARD_LAYERS = 4
+_RECURRENT = {
+    "input_weight": "[M, S+A]",
+    "input_bias": "[M]",
+    "gru_weight_ih": "[3D, M]",
+    "gru_weight_hh": "[3D, D]",
+    "gru_bias_ih": "[3D]",
+    "gru_bias_hh": "[3D]",
+    "prior_hidden_weight": "[M, D]",
+    "prior_hidden_bias": "[M]",
+    "prior_weight": "[2S, M]",
+    "prior_bias": "[2S]",
+}
+GRU_TENSORS = tuple(name for name in _RECURRENT if name.startswith("gru_"))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a model that can be planned with, each from 1 to 512.
+
+    Attributes:
+      belief: D; 0 without a deterministic path (transition="ssm").
+      state: S.
+      action: A.
+      hidden: M.
+      reward: widths N of the reward's hidden layers, up to three.
+    """
+
+    belief: int
+    state: int
+    action: int
+    hidden: int
+    reward: tuple[int, ...]
+
+
+def layouts(transition: str, reward_layers: int) -> dict[str, str]:
+    """Lists every tensor's name with its layout in letters, as "[M, S+A]".
+
+    Args:
+      transition: "rssm" or "ssm".
+      reward_layers: number of the reward's matrices; the last one has one row.
+    """
+    table, columns = dict(_RECURRENT), "D+S"
+    if transition == "ssm":
+        table, columns = {k: v for k, v in table.items() if k not in GRU_TENSORS}, "S"
+        table["prior_hidden_weight"] = "[M, M]"
+    for i in range(reward_layers):
+        rows = "N" if i + 1 < reward_layers else "1"
+        table[f"reward_weights[{i}]"] = f"[{rows}, {columns}]"
+        table[f"reward_biases[{i}]"] = f"[{rows}]"
+        columns = "N"
+    return table
+
+
+def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Lists every tensor's name with its shape; a model without a belief is an ssm."""
+    letters = {"D": sizes.belief, "S": sizes.state, "A": sizes.action, "M": sizes.hidden}
+    table = {
+        name: tuple(_length(length, letters) for length in layout.split(","))
+        for name, layout in layouts("rssm" if sizes.belief else "ssm", 0).items()
+    }
+    columns = sizes.belief + sizes.state
+    for i, rows in enumerate((*sizes.reward, 1)):
+        table[f"reward_weights[{i}]"] = rows, columns
+        table[f"reward_biases[{i}]"] = (rows,)
+        columns = rows
+    return table
+
+
+def arguments(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Makes arguments of `RolloutWeights` of tensors by name: reward layers become lists."""
+    out: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        argument, layer, _ = name.partition("[")
+        if layer:
+            out.setdefault(argument, []).append(tensor)
+        else:
+            out[argument] = tensor
+    return out
+
+
+def _length(text: str, letters: Mapping[str, int]) -> int:
+    """Computes a length such as "3D" or "S+A"."""
+    terms = re.findall(r"(\d*)([A-Z])", text)
+    return sum(int(factor or 1) * letters[letter] for factor, letter in terms)
