@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from planet import verification
 from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
 from planet.scalars import check_not_negative
+from planet.snapshot_modules import gru_tensors, linear_tensors, reward_tensors
 from planet.snapshot_shapes import (
     GRU_TENSORS,
     MAX_REWARD_LAYERS,
@@ -101,6 +102,48 @@ class RolloutWeights:
             object.__setattr__(self, name, owned)
         self._check_shapes()
         self._check_values()
+
+    @classmethod
+    def from_modules(
+        cls,
+        *,
+        input: nn.Linear,
+        gru: nn.GRUCell | nn.GRU | None,
+        prior_hidden: nn.Linear,
+        prior: nn.Linear,
+        reward: Iterable[nn.Module],
+        activation: str = "relu",
+        stddev: str = "add",
+        min_stddev: float = 0.1,
+    ) -> RolloutWeights:
+        """Takes a snapshot of modules, each with a bias.
+
+        Args:
+          input: `Linear(S+A, M)`, reads state, then action.
+          gru: `GRUCell(M, D)`, or a `GRU(M, D)` of one layer; None: transition="ssm".
+          prior_hidden: `Linear(D, M)`, reads the new belief; ssm: `Linear(M, M)`.
+          prior: `Linear(M, 2S)`, gives the mean, then the raw stddev.
+          reward: 1 to 4 `Linear`; the first reads belief, then state, the last gives 1 number.
+          activation: as the attribute, like the two that follow.
+          stddev: see `activation`.
+          min_stddev: see `activation`.
+
+        Raises:
+          TypeError, ValueError: a module is of another kind or has no bias, or its tensors are
+            refused.
+        """
+        layers = {"input": input, "prior_hidden": prior_hidden, "prior": prior}
+        tensors: dict[str, Any] = gru_tensors(gru) | reward_tensors(reward)
+        for name, module in layers.items():
+            tensors[f"{name}_weight"], tensors[f"{name}_bias"] = linear_tensors(name, module)
+        transition = "ssm" if gru is None else "rssm"
+        return cls(
+            transition=transition,
+            **tensors,
+            activation=activation,
+            stddev=stddev,
+            min_stddev=min_stddev,
+        )
 
     def __repr__(self) -> str:
         """Shows sizes; a snapshot has hundreds of thousands of values."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from planet.latent import LatentState
 from planet.ops import reference
 from planet.ops.float32 import Float32Model
+from planet.snapshot_modules import gru_tensors
 from planet.snapshot_shapes import GRU_TENSORS
 from planet.verification import OUTPUTS, Step
 from planet.weights import RolloutWeights
@@ -34,17 +35,12 @@ def planet_model() -> tuple[RolloutWeights, nn.Module, nn.Module, Step]:
     """Kaixhin/PlaNet's: nothing but names."""
     torch.manual_seed(1)
     transition, reward = PlaNetTransition(), PlaNetReward()
-    layers = reward.fc1, reward.fc2, reward.fc3
-    weights = RolloutWeights(
-        input_weight=transition.fc_embed_state_action.weight,
-        input_bias=transition.fc_embed_state_action.bias,
-        **gru_of(transition.rnn),
-        prior_hidden_weight=transition.fc_embed_belief_prior.weight,
-        prior_hidden_bias=transition.fc_embed_belief_prior.bias,
-        prior_weight=transition.fc_state_prior.weight,
-        prior_bias=transition.fc_state_prior.bias,
-        reward_weights=[layer.weight for layer in layers],
-        reward_biases=[layer.bias for layer in layers],
+    weights = RolloutWeights.from_modules(
+        input=transition.fc_embed_state_action,
+        gru=transition.rnn,
+        prior_hidden=transition.fc_embed_belief_prior,
+        prior=transition.fc_state_prior,
+        reward=[reward.fc1, reward.fc2, reward.fc3],
     )
 
     def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
@@ -70,7 +66,7 @@ def dreamer_model(
     weights = RolloutWeights(
         input_weight=entry.weight,
         input_bias=entry.bias,
-        **gru_of(prior.rnn),
+        **gru_tensors(prior.rnn),
         prior_hidden_weight=hidden.weight,
         prior_hidden_bias=hidden.bias,
         prior_weight=out.weight,
@@ -86,11 +82,6 @@ def dreamer_model(
         return belief, mean, stddev, reward(torch.cat([mean, belief], dim=-1)).squeeze(-1)
 
     return weights, prior, reward, step
-
-
-def gru_of(cell: nn.GRUCell) -> dict[str, Tensor]:
-    names = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
-    return {f"gru_{name}": getattr(cell, name) for name in names}
 
 
 FOREIGN: dict[str, Callable[[], tuple[RolloutWeights, nn.Module, nn.Module, Step]]] = {

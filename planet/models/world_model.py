@@ -86,19 +86,12 @@ class WorldModel(nn.Module):
     def rollout_weights(self) -> RolloutWeights:
         """A frozen copy of what the planner needs; later training does not change it."""
         rssm = self.rssm
-        return RolloutWeights(
-            input_weight=rssm.input_weight,
-            input_bias=rssm.input_bias,
-            gru_weight_ih=rssm.gru_weight_ih,
-            gru_weight_hh=rssm.gru_weight_hh,
-            gru_bias_ih=rssm.gru_bias_ih,
-            gru_bias_hh=rssm.gru_bias_hh,
-            prior_hidden_weight=rssm.prior_hidden_weight,
-            prior_hidden_bias=rssm.prior_hidden_bias,
-            prior_weight=rssm.prior_weight,
-            prior_bias=rssm.prior_bias,
-            reward_weights=self.reward_model.weights,
-            reward_biases=self.reward_model.biases,
+        return RolloutWeights.from_modules(
+            input=rssm.input,
+            gru=rssm.gru,
+            prior_hidden=rssm.prior_hidden,
+            prior=rssm.prior_head,
+            reward=self.reward_model.layers,
             activation=rssm.activation,
             stddev=rssm.stddev,
             min_stddev=rssm.min_stddev,

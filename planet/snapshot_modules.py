@@ -1,0 +1,68 @@
+"""A snapshot's tensors out of the modules of torch that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def linear_tensors(name: str, module: object) -> tuple[Tensor, Tensor]:
+    """Takes weight and bias of the linear layer that was given as the argument `name`.
+
+    Raises:
+      TypeError: `module` is no `torch.nn.Linear`.
+      ValueError: it has no bias.
+    """
+    if not isinstance(module, nn.Linear):
+        raise TypeError(f"{name}: expected torch.nn.Linear, got {type(module).__name__}")
+    _check_bias(name, module.bias is not None)
+    return module.weight, module.bias
+
+
+def gru_tensors(module: object) -> dict[str, Tensor]:
+    """Takes the tensors of a GRU by their names in a snapshot; there are none of None.
+
+    Raises:
+      TypeError: `module` is no GRU.
+      ValueError: it has no bias, several layers or two directions.
+    """
+    if module is None:
+        return {}
+    if not isinstance(module, (nn.GRUCell, nn.GRU)):
+        expected = "torch.nn.GRUCell, torch.nn.GRU of one layer, or None"
+        raise TypeError(f"gru: expected {expected}, got {type(module).__name__}")
+    suffix = ""
+    if isinstance(module, nn.GRU):
+        if module.num_layers != 1 or module.bidirectional:
+            raise ValueError(
+                "gru: expected one layer in one direction, got "
+                f"num_layers={module.num_layers}, bidirectional={module.bidirectional}"
+            )
+        suffix = "_l0"
+    _check_bias("gru", module.bias)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return {f"gru_{name}": getattr(module, name + suffix) for name in names}
+
+
+def reward_tensors(modules: object) -> dict[str, list[Tensor]]:
+    """Takes weights and biases of the reward's linear layers.
+
+    Raises:
+      TypeError, ValueError: as `linear_tensors`, or `modules` is no sequence.
+    """
+    if not isinstance(modules, Iterable):
+        raise TypeError(
+            f"reward: expected a sequence of torch.nn.Linear, got {type(modules).__name__}"
+        )
+    layers = [linear_tensors(f"reward[{i}]", module) for i, module in enumerate(modules)]
+    return {
+        "reward_weights": [weight for weight, _ in layers],
+        "reward_biases": [bias for _, bias in layers],
+    }
+
+
+def _check_bias(name: str, present: Any) -> None:
+    if not present:
+        raise ValueError(f"{name}: expected a bias, got bias=False; a bias of zeros is the same")
