@@ -12,7 +12,9 @@ import torch
 from random_weights import TINY, TINY_SSM, Sizes, make_problem, make_weights
 from torch import Tensor, nn
 
+from planet.parameters import RecurrentParameters
 from planet.random_weights import random_tensors
+from planet.snapshot_shapes import layouts
 from planet.weights import RolloutWeights
 
 LAYERS = ("reward_weights", "reward_biases")
@@ -42,6 +44,12 @@ def test_sizes_are_read_off_the_tensors() -> None:
     sizes = (weights.belief_size, weights.state_size, weights.action_size, weights.hidden_size)
     assert sizes == (5, 3, 2, 7)
     assert weights.device == torch.device("cpu")
+
+
+def test_documented_shapes_are_the_table_s() -> None:
+    for name, layout in layouts("rssm", 0).items():
+        assert f"      {name}: {layout}" in RolloutWeights.__doc__
+        assert getattr(RecurrentParameters, name).__doc__.startswith(layout)
 
 
 def test_arguments_are_keyword_only_and_fields_are_frozen() -> None:
