@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from planet.config import ModelConfig
+from planet.scalars import check_int
 from planet.snapshot_shapes import GRU_TENSORS, Sizes, arguments, shapes
 from planet.weights import RolloutWeights
 
@@ -21,10 +22,9 @@ def random_weights(config: ModelConfig, action_size: int, seed: int = 0) -> Roll
       seed: of the parameters.
 
     Raises:
-      ValueError: `action_size` is less than 1.
+      TypeError, ValueError: `action_size` is no int or less than 1.
     """
-    if action_size < 1:
-        raise ValueError(f"action_size: expected at least 1, got {action_size}")
+    action_size = check_int("action_size", action_size, 1)
     reward = (config.reward_hidden,) * config.reward_layers
     sizes = Sizes(config.belief_size, config.state_size, action_size, config.hidden_size, reward)
     return RolloutWeights(

@@ -11,6 +11,8 @@ import sys
 import numpy as np
 import torch
 
+from planet.listing import short
+
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _ROUNDS_TO_INFINITY = 2.0**128 - 2.0**103  # the first number that is infinite as a float32
 
@@ -24,9 +26,9 @@ def check_int(name: str, value: object, least: int, most: int | None = None) -> 
     """
     number = whole_number(name, value)
     if number < least:
-        raise ValueError(f"{name}: expected a value >= {least}, got {number}")
+        raise ValueError(f"{name}: expected a value >= {least}, got {short(number)}")
     if most is not None and number > most:
-        raise ValueError(f"{name}: expected a value <= {most}, got {number}")
+        raise ValueError(f"{name}: expected a value <= {most}, got {short(number)}")
     return number
 
 
@@ -56,6 +58,19 @@ def check_float32(name: str, value: object, kinds: str = "a float") -> float:
     number = check_float(name, value, kinds)
     if not -_ROUNDS_TO_INFINITY < number < _ROUNDS_TO_INFINITY:
         raise ValueError(f"{name}: expected a finite float32 value, got {number}")
+    return number
+
+
+def check_positive(name: str, value: object) -> float:
+    """Returns a finite number > 0 as it is, in Python's type.
+
+    Raises:
+      TypeError: `value` is not a number.
+      ValueError: it is 0, negative, NaN or infinite.
+    """
+    number = check_float(name, value)
+    if number <= 0:
+        raise ValueError(f"{name}: expected a value > 0, got {number}")
     return number
 
 

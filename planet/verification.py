@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from planet.checks import check_floating, check_shape
 from planet.noise import check_seed
 from planet.parameters import ACTIVATIONS, STDDEVS
-from planet.scalars import check_float, check_int
+from planet.scalars import check_int, check_positive
 
 Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 """(belief [N, D], state [N, S], action [N, A]) -> (belief [N, D], prior mean [N, S], prior stddev
@@ -119,9 +120,7 @@ def verify(weights: Any, step: Step, samples: int, tolerance: float, seed: int) 
             f"{type(step).__name__}"
         )
     samples, seed = check_int("samples", samples, 1), check_seed(seed)
-    tolerance = check_float("tolerance", tolerance)
-    if tolerance <= 0.0:
-        raise ValueError(f"tolerance: expected a value > 0, got {tolerance}")
+    tolerance = check_positive("tolerance", tolerance)
     start = _random_start(weights, samples, seed)
     with torch.no_grad():
         received = _received(
@@ -158,14 +157,7 @@ def _received(outputs: Any, weights: Any, start: list[Tensor]) -> list[Tensor]:
     state = (samples, weights.state_size)
     shapes = ((samples, weights.belief_size), state, state, (samples,))
     for name, value, shape, layout in zip(OUTPUTS, outputs, shapes, _LAYOUTS, strict=True):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"step's {name}: expected a tensor, got {type(value).__name__}")
-        if not value.is_floating_point():
-            raise TypeError(f"step's {name}: expected a floating point tensor, got {value.dtype}")
-        if tuple(value.shape) != shape:
-            raise ValueError(
-                f"step's {name}: expected shape {list(shape)} ({layout}), got {list(value.shape)}"
-            )
+        check_shape(f"step's {name}", check_floating(f"step's {name}", value), shape, layout)
     return [_exact(value) for value in outputs]
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from planet.atomic import atomic_write, read_file
+from planet.checks import check_type
 from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
 from planet.planner_settings import plain_settings, read_settings
 from planet.snapshot_shapes import MAX_REWARD_LAYERS, MAX_SIZE, Sizes, arguments, shapes
@@ -58,8 +59,7 @@ def save_weights(
         names it.
       OSError: the file cannot be written; an existing one stays as it was.
     """
-    if not isinstance(weights, RolloutWeights):
-        raise TypeError(f"weights: expected RolloutWeights, got {type(weights).__name__}")
+    check_type("weights", weights, RolloutWeights)
     *sizes, reward = astuple(weights.sizes)
     rows = [*reward, 1]
     body = plain_settings(settings or {}, _MOST_SETTINGS)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from planet import verification
+from planet.checks import check_choice, check_device, check_dims, check_floating, check_shape
 from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
 from planet.scalars import check_not_negative
 from planet.snapshot_modules import gru_tensors, linear_tensors, reward_tensors
@@ -245,10 +246,7 @@ class RolloutWeights:
         verification.verify(self, step, samples, tolerance, seed)
 
     def _check_choices(self) -> None:
-        if self.transition not in TRANSITIONS:
-            raise ValueError(
-                f"transition: expected one of {list(TRANSITIONS)}, got {self.transition!r}"
-            )
+        check_choice("transition", self.transition, TRANSITIONS)
         for name in GRU_TENSORS:
             given = getattr(self, name) is not None
             if given and self.transition == "ssm":
@@ -259,10 +257,8 @@ class RolloutWeights:
             raise ValueError(
                 f"gru_reset: {self.gru_reset!r} is not available yet; expected 'after'"
             )
-        for name, choices in (("activation", ACTIVATIONS), ("stddev", STDDEVS)):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ValueError(f"{name}: expected one of {list(choices)}, got {value!r}")
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("stddev", self.stddev, STDDEVS)
         min_stddev = check_not_negative("min_stddev", self.min_stddev)
         object.__setattr__(self, "min_stddev", float(min_stddev))
 
@@ -280,20 +276,14 @@ class RolloutWeights:
         self._check_sizes(layout, tensors)
         table = shapes(self.sizes)
         for name in sorted(table, key=lambda name: name not in _LETTERS):
-            if tensors[name].shape != table[name]:
-                raise ValueError(
-                    f"{name}: expected shape {list(table[name])} ({layout[name]}), "
-                    f"got {list(tensors[name].shape)}"
-                )
+            check_shape(name, tensors[name], table[name], layout[name])
 
     def _check_sizes(self, layout: dict[str, str], tensors: dict[str, Tensor]) -> None:
         """Checks the tensors that sizes are read off, and the sizes."""
         letters = {name: letter for name, letter in _LETTERS.items() if name in tensors}
         letters |= {f"reward_weights[{i}]": "N" for i in range(len(self.reward_weights) - 1)}
         for name in letters:
-            if tensors[name].dim() != layout[name].count(",") + 1:
-                received = list(tensors[name].shape)
-                raise ValueError(f"{name}: expected shape {layout[name]}, got {received}")
+            check_dims(name, tensors[name], layout[name])
         if self.prior_bias.shape[0] % 2:
             raise ValueError(
                 f"prior_bias: expected an even length 2S, got {self.prior_bias.shape[0]}"
@@ -311,21 +301,15 @@ class RolloutWeights:
 
     def _check_values(self) -> None:
         for name, value in self.named_tensors().items():
-            if value.device != self.device:
-                raise ValueError(
-                    f"{name}: expected device {self.device} (of input_weight), got {value.device}"
-                )
+            check_device(name, value, self.device, "input_weight")
             if not torch.isfinite(value).all():
                 count = int((~torch.isfinite(value)).sum())
                 raise ValueError(f"{name}: expected finite values, got {count} NaN or infinite")
 
 
-def _own(name: str, value: object) -> Tensor:
+def _own(name: str, argument: object) -> Tensor:
     """A private contiguous float32 copy."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
-    if not value.is_floating_point():
-        raise TypeError(f"{name}: expected a floating point tensor, got {value.dtype}")
+    value = check_floating(name, argument)
     if value.device.type == "meta" or value.layout != torch.strided:
         raise ValueError(
             f"{name}: expected a dense tensor with data, got {value.layout} on {value.device}"

@@ -28,5 +28,5 @@ def test_random_weights_keep_the_conventions_of_the_model() -> None:
 
 
 def test_random_weights_need_an_action() -> None:
-    with pytest.raises(ValueError, match="action_size: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="action_size: expected a value >= 1, got 0"):
         random_weights(MODEL, 0)

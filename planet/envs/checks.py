@@ -42,9 +42,3 @@ def check_seed(seed: int | None) -> int | None:
       ValueError: it is negative.
     """
     return None if seed is None else check_int("seed", seed, 0)
-
-
-def check_render_mode(render_mode: str | None) -> None:
-    """Raises ValueError unless the mode is "rgb_array" or None."""
-    if render_mode not in (None, "rgb_array"):
-        raise ValueError(f"render_mode: expected 'rgb_array' or None, got {render_mode!r}")

@@ -10,9 +10,10 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from planet.checks import check_choice
 from planet.envs import _gl
 from planet.envs._library import RenderingUnavailable, explained, prepare_import
-from planet.envs.checks import check_action, check_render_mode, check_seed
+from planet.envs.checks import check_action, check_seed
 from planet.envs.extra import import_extra
 from planet.envs.pixel_env import Observation, PixelEnv
 from planet.envs.rendering import MAX_FRAME, Renderer, quality_of
@@ -72,7 +73,7 @@ class DMControlEnv(PixelEnv):
     ) -> None:
         domain, name = split_task(task)
         quality_of(quality)
-        check_render_mode(render_mode)
+        check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.action_repeat = check_int("action_repeat", action_repeat, 1)
         self.control_steps = check_int("control_steps", control_steps, 1)
         if render_size is None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planet.checks import check_choice
 from planet.envs import _gl
 from planet.envs._library import explained
 from planet.scalars import check_int
@@ -137,8 +138,7 @@ def quality_of(name: str) -> Quality:
     Raises:
       ValueError: there is none.
     """
-    if not isinstance(name, str) or name not in QUALITIES:
-        raise ValueError(f"quality: expected one of {', '.join(QUALITIES)}, got {name!r}")
+    check_choice("quality", name, QUALITIES)
     return QUALITIES[name]
 
 

@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from planet.envs.checks import check_action, check_render_mode, check_seed
+from planet.checks import check_choice
+from planet.envs.checks import check_action, check_seed
 from planet.envs.pixel_env import Observation, PixelEnv
 from planet.scalars import check_int
 
@@ -49,7 +50,7 @@ class ToyReachEnv(PixelEnv):
         seed: int | None = None,
         render_mode: str | None = "rgb_array",
     ) -> None:
-        check_render_mode(render_mode)
+        check_choice("render_mode", render_mode, (None, "rgb_array"))
         size = check_int("image_size", image_size, 1)
         self.action_repeat = check_int("action_repeat", action_repeat, 1)
         self.control_steps = check_int("control_steps", control_steps, 1)

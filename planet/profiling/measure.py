@@ -22,6 +22,7 @@ from planet.profiling.latency import Stage
 from planet.profiling.result import Comparison, Profile
 from planet.protocols import Plan
 from planet.training.initial_model import make_agent
+from planet.scalars import check_int, check_positive
 from planet.training.run import Run
 from planet.weights import RolloutWeights
 
@@ -202,7 +203,6 @@ def _synchronise(device: torch.device) -> None:
 
 def _check(steps: int, rate_hz: float | None, **sizes: int) -> None:
     for name, value in {"steps": steps, **sizes}.items():
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
-    if rate_hz is not None and not 0 < rate_hz < float("inf"):
-        raise ValueError(f"rate: expected a finite value > 0, got {rate_hz}")
+        check_int(name, value, 1)
+    if rate_hz is not None:
+        check_positive("rate", rate_hz)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from planet.atomic import make_directory
+from planet.checks import check_choice
 from planet.listing import listed
 from planet.protocols import Chunk
 from planet.replay.episode import Episode
@@ -105,8 +106,7 @@ class ReplayBuffer:
         check_int("recent_draws", recent_draws, 1)
         if not 0.0 <= recent_share <= 1.0:
             raise ValueError(f"recent_share: expected a value in [0, 1], got {recent_share}")
-        if sampling not in SAMPLING:
-            raise ValueError(f"sampling: expected one of {SAMPLING}, got {sampling!r}")
+        check_choice("sampling", sampling, SAMPLING)
         self.directory = Path(directory)
         self.chunk_length = chunk_length
         self.sampling = sampling

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from planet.checks import check_type
 from planet.short_repr import short_repr
 
 
@@ -50,8 +51,7 @@ class Episode:
         _check_array("reward", self.reward, np.dtype(np.float32))
         _check_shapes(self)
         _check_reset_frame(self)
-        if not isinstance(self.terminated, bool):
-            raise TypeError(f"terminated: expected bool, got {type(self.terminated).__name__}")
+        check_type("terminated", self.terminated, bool)
         _check_metadata(self.metadata)
 
     @property
@@ -99,9 +99,7 @@ def _check_reset_frame(episode: Episode) -> None:
 
 
 def _check_metadata(metadata: object) -> None:
-    if not isinstance(metadata, dict):
-        raise TypeError(f"metadata: expected dict, got {type(metadata).__name__}")
-    for key, value in metadata.items():
+    for key, value in check_type("metadata", metadata, dict).items():
         if not isinstance(key, str):
             raise ValueError(f"metadata: expected keys of type str, got {key!r}")
         try:

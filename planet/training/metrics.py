@@ -15,6 +15,7 @@ from torch import Tensor
 
 from planet.atomic import atomic_write, make_directory, named_errors, read_file, replaceable
 from planet.listing import listed, short
+from planet.scalars import whole_number
 from planet.training.event_file import EventFile, Points
 from planet.training.metrics_file import (
     METRICS_NAME,
@@ -216,11 +217,9 @@ def _line(counters: Mapping[str, int], scalars: Mapping[str, float | Tensor]) ->
         raise ValueError("counters: expected at least one, got none")
     line: Line = {}
     for name, counter in counters.items():
-        if not isinstance(counter, int) or isinstance(counter, bool):
-            raise TypeError(f"counters[{name!r}]: expected int, got {type(counter).__name__}")
         if "/" in name:
             raise ValueError(f"counters[{name!r}]: expected a name without a slash")
-        line[name] = counter
+        line[name] = whole_number(f"counters[{name!r}]", counter)
     for name, scalar in scalars.items():
         if "/" not in name:
             raise ValueError(f"scalars[{name!r}]: expected a name with a slash, as in 'train/kl'")

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from planet.checkpoint import CheckpointError
 from planet.config import Config
-from planet.listing import listed, short
+from planet.listing import listed
 from planet.replay import episode_index
+from planet.scalars import check_int
 from planet.snapshot_shapes import MAX_SIZE
 from planet.training.action_box import ActionBox
 
@@ -217,9 +218,7 @@ def _whole(values: Mapping[str, Any], name: str, least: int, most: int = 2**63 -
     value = values.get(name)
     if type(value) is not int:
         raise ValueError(f"{name}: expected an int, got {type(value).__name__}")
-    if not least <= value <= most:
-        raise ValueError(f"{name}: expected {least} to {most}, got {short(value)}")
-    return value
+    return check_int(name, value, least, most)
 
 
 def _sums(payload: Mapping[str, Any]) -> dict[str, float]:

@@ -75,13 +75,13 @@ def test_a_budget_is_among_the_sizes_and_cuts_the_iterations() -> None:
 
 @pytest.mark.parametrize("name", ["batch_size", "steps"])
 def test_sizes_below_one_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name}: expected a value >= 1, got 0"):
         compare_planners({"": settings()}, random_weights(MODEL, 2), **{name: 0})
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(rate: float) -> None:
-    with pytest.raises(ValueError, match="rate: expected a finite value > 0, got"):
+    with pytest.raises(ValueError, match="rate: expected a (value > 0|finite value), got"):
         compare_planners({"": settings()}, random_weights(MODEL, 2), rate_hz=rate)
 
 

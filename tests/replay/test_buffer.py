@@ -312,7 +312,7 @@ def test_file_that_vanished_is_named(filled: ReplayBuffer) -> None:
     [
         ({"chunk_length": 0}, "chunk_length: expected a value >= 1, got 0"),
         ({"recent_draws": 0}, "recent_draws: expected a value >= 1, got 0"),
-        ({"sampling": "newest"}, "sampling: expected one of ('uniform', 'recent'), got 'newest'"),
+        ({"sampling": "newest"}, "sampling: expected one of ['uniform', 'recent'], got 'newest'"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:

@@ -196,8 +196,8 @@ def test_lines_without_a_number_stay(tmp_path: Path) -> None:
     ("counters", "scalars", "error", "message"),
     [
         ({}, {"a": 1.0}, ValueError, "counters: expected at least one, got none"),
-        ({"a": 1.5}, {}, TypeError, "counters['a']: expected int, got float"),
-        ({"a": True}, {}, TypeError, "counters['a']: expected int, got bool"),
+        ({"a": 1.5}, {}, TypeError, "counters['a']: expected an int, got float"),
+        ({"a": True}, {}, TypeError, "counters['a']: expected an int, got bool"),
         ({"a/b": 1}, {}, ValueError, "counters['a/b']: expected a name without a slash"),
         ({"a": 1}, {"b": 1.0}, ValueError, "scalars['b']: expected a name with a slash"),
         ({"a": 1}, {"a/b": "1"}, TypeError, "scalars['a/b']: expected a number, got '1'"),
