@@ -14,7 +14,7 @@ variant is checked to give the reference's returns. Memory is measured in proces
 What was tried and lost. Figures are times relative to what was kept, on one thread of a Zen 4 core;
 of a whole plan at the paper's size unless another thing is named.
 
-PyTorch baseline (`torch_cem.py`, `torch_step.py`)
+PyTorch baseline (`baselines/torch_cem.py`, `baselines/torch_step.py`)
   all the candidates of 4,000 at once, not in pieces of 1,000   1.20   activations leave the caches
   pieces of 250 / 500 / 2,000                                   1.01 / 1.00 / 1.00
   plain addmm instead of weights in oneDNN's layout ("eager")   1.06

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from baselines.torch_cem import FORMS, PIECE, TorchCEM
 from sampling import Call
 from torch import Tensor
-from torch_cem import FORMS, PIECE, TorchCEM
 
 from planet.config.presets import PRESETS
 from planet.latent import LatentState
@@ -187,7 +187,7 @@ class Problem:
                 f"name: expected fp32, int8, reference, torchrl or {FORMS}, got {name!r}"
             )
         try:
-            from torchrl_cem import TorchRLCEM
+            from baselines.torchrl_cem import TorchRLCEM
         except ImportError as error:
             raise UnavailableError(f"not installed ({error})") from error
         return TorchRLCEM(self.weights)

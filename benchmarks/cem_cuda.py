@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from baselines.torch_cem import TorchCEM
 from cem_cases import Size, UnavailableError, model
 from device_timing import gpu_state, interleave, product_rates, synchronise
 from torch import Tensor
-from torch_cem import TorchCEM
 
 from planet.graphs import capture
 from planet.latent import LatentState

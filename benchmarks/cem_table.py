@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from baselines.torch_cem import BASELINES
 from ceilings import ceilings
 from cem_cases import Problem, Size, instruction_set, prepare
 from peak_memory import in_own_process
 from sampling import Call, Samples, interleave
-from torch_cem import BASELINES
 
 from planet import build_info
 from planet.ops import fused

@@ -25,7 +25,7 @@ from matplotlib.ticker import NullFormatter
 
 FOLDER = Path(__file__).parent
 PANEL = 64  # candidates that share one read of the weights in the fused kernels
-PIECE = 1000  # and in the PyTorch planner (torch_cem.py)
+PIECE = 1000  # and in the PyTorch planner (baselines/torch_cem.py)
 STYLES = {
     "fp32": ("planet, fp32", "#1b6ca8", "o"),
     "int8": ("planet, int8", "#d1495b", "s"),

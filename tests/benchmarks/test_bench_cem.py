@@ -113,8 +113,8 @@ def test_rounds_alternate_in_order_and_ratios_are_of_neighbours() -> None:
 
 def test_torchrl_computes_the_same_returns() -> None:
     pytest.importorskip("torchrl")
+    from baselines.torchrl_cem import TorchRLCEM
     from random_weights import PRESET_SIZES, make_problem
-    from torchrl_cem import TorchRLCEM
 
     from planet.ops import reference
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from baselines.torch_step import CellStep, InPlaceStep, PureRollout, PureStep
 from torch import Tensor
-from torch_step import CellStep, InPlaceStep, PureRollout, PureStep
 
 from planet.latent import LatentState
 from planet.weights import RolloutWeights

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 import torch
+from baselines.torch_cem import BASELINES, COMPILED, TorchCEM
 from ops.tolerances import RETURNS, returns_error
 from random_weights import PRESET_SIZES, TINY, Problem, Sizes, make_problem
-from torch_cem import BASELINES, COMPILED, TorchCEM
 
 from planet.ops import reference
 
