@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from device_timing import gpu_state
+from gpu.device_timing import gpu_state
 
 from planet import build_info
 from planet.agent import Agent

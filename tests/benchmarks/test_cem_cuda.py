@@ -9,7 +9,7 @@ import cem_cuda
 import pytest
 import torch
 from cem_cases import Size
-from device_timing import DeviceSamples, interleave
+from gpu.device_timing import DeviceSamples, interleave
 from ops.fused_support import needs_extension
 
 CPU = torch.device("cpu")

@@ -2,7 +2,7 @@
 # Everything that only a GPU can show, in one command and at most nine minutes: builds planet from
 # this checkout, runs the GPU tests, sanitizers, a jitter build and the benchmarks.
 #
-#   benchmarks/gpu_suite.sh [FOLDER] [STAGE ...]
+#   benchmarks/gpu/suite.sh [FOLDER] [STAGE ...]
 #
 # FOLDER (else $OUT, else ./gpu_results) gets suite.log, summary.txt and the benchmarks' JSON files.
 # Needs: nvcc, a C++20 compiler, and a Python that has torch >= 2.11 with CUDA, numpy, pytest,
@@ -15,7 +15,7 @@
 set -uo pipefail
 
 export CDPATH= # cd goes where it is told
-REPO=$(cd -- "$(dirname -- "$0")/.." && pwd)
+REPO=$(cd -- "$(dirname -- "$0")/../.." && pwd)
 PYTHON=${PYTHON:-python3}
 TOTAL=${TOTAL:-540} # seconds
 PATIENCE=${PATIENCE:-1} # times the stages' limits, for a busy machine
@@ -90,7 +90,7 @@ stage facts 20 any "nvidia-smi || true; nvcc --version; g++ --version | head -1
   git -C ${REPO@Q} log -1 --oneline || true; echo 'builds for $PLANET_CUDA_ARCHS'"
 # The jitter build runs beside the other stages; only timed stages wait for it.
 if wanted jitter && [ $GPU = yes ]; then
-  CUDAFLAGS="-include \"$REPO/benchmarks/jitter.cuh\"" timeout -k 5 200 \
+  CUDAFLAGS="-include \"$REPO/benchmarks/gpu/jitter.cuh\"" timeout -k 5 200 \
     bash -c "$(build "$WORK/jitter")" >"$WORK/jitter_build.log" 2>&1 &
   JITTER=$!
 fi
@@ -100,20 +100,20 @@ info = planet.build_info()
 print(planet.__file__, info)
 assert planet.__file__.startswith(\"$WORK\"), \"another planet is installed and comes first\"
 assert info[\"extension\"] and info[\"cuda\"][\"compiled\"]'"
-stage smoke 30 gpu "$BENCH/gpu_smoke.py"
+stage smoke 30 gpu "$BENCH/gpu/smoke.py"
 stage tests 90 gpu "cd ${REPO@Q}/tests && export OMP_NUM_THREADS=2 PYTHONPATH=${WORK@Q}/site &&
   ${PYTHON@Q} -m pytest -q $WORKERS -p no:cacheprovider -rfEs -k 'cuda and not emulated' \
     ops test_control_step.py test_noise.py | tee ${WORK@Q}/pytest.txt &&
   grep -q '[1-9][0-9]* passed' ${WORK@Q}/pytest.txt"
 [ -z "${JITTER:-}" ] || wait "$JITTER" || true
-stage first_run 45 gpu "$BENCH/gpu_first_run.py --architecture '${PLANET_CUDA_ARCHS%-real}' \
+stage first_run 45 gpu "$BENCH/gpu/first_run.py --architecture '${PLANET_CUDA_ARCHS%-real}' \
   --output ${OUT@Q}/gpu_first_run.json"
 stage plans 150 gpu "$BENCH/bench_cem.py --device cuda --seconds 8 --output ${OUT@Q}/cem_cuda.json"
 stage control_step 75 gpu "$BENCH/bench_control_step.py --device cuda --seconds 40 \
   --output ${OUT@Q}/control_step_cuda.json"
-stage sanitizers 90 gpu "cd ${WORK@Q} && PYTHONPATH=${WORK@Q}/site ${REPO@Q}/benchmarks/gpu_sanitizers.sh ${WORK@Q}"
+stage sanitizers 90 gpu "cd ${WORK@Q} && PYTHONPATH=${WORK@Q}/site ${REPO@Q}/benchmarks/gpu/sanitizers.sh ${WORK@Q}"
 stage jitter 60 gpu "cat ${WORK@Q}/jitter_build.log; test -d ${WORK@Q}/jitter/planet && cd ${WORK@Q} &&
-  PYTHONPATH=${WORK@Q}/jitter ${PYTHON@Q} ${REPO@Q}/benchmarks/gpu_smoke.py --repeats 100"
+  PYTHONPATH=${WORK@Q}/jitter ${PYTHON@Q} ${REPO@Q}/benchmarks/gpu/smoke.py --repeats 100"
 
 {
   printf '%s\n' "stage          result                        time"

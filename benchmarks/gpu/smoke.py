@@ -1,7 +1,7 @@
 """Runs every op on a device at small sizes and compares with the reference; for sanitizers.
 
-    compute-sanitizer --kernel-regex kns=planet python benchmarks/gpu_smoke.py
-    python benchmarks/gpu_smoke.py --repeats 50      # the same plans again: every bit must agree
+    compute-sanitizer --kernel-regex kns=planet python benchmarks/gpu/smoke.py
+    python benchmarks/gpu/smoke.py --repeats 50      # the same plans again: every bit must agree
 
 Small, so that a checker that slows kernels down a hundredfold ends in seconds.
 """

@@ -9,12 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gpu_first_run
 import pytest
 import torch
+from gpu import first_run
 from ops.fused_support import needs_extension
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+GPU = Path(__file__).parents[3] / "benchmarks" / "gpu"
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 @without_gpu
 def test_stages_that_need_a_gpu_are_skipped_and_the_suite_fails(tmp_path: Path) -> None:
     patient = ("env", "TOTAL=1800", "PATIENCE=90")
-    done = run(*patient, "bash", BENCHMARKS / "gpu_suite.sh", tmp_path, "facts", "smoke", "plans")
+    done = run(*patient, "bash", GPU / "suite.sh", tmp_path, "facts", "smoke", "plans")
     assert done.returncode == 1
     summary = (tmp_path / "summary.txt").read_text()
     assert "facts          passed" in summary
@@ -41,14 +41,14 @@ def test_stages_that_need_a_gpu_are_skipped_and_the_suite_fails(tmp_path: Path) 
 
 @without_gpu
 def test_a_suite_that_runs_out_of_time_says_so(tmp_path: Path) -> None:
-    done = run("env", "TOTAL=0", "bash", BENCHMARKS / "gpu_suite.sh", tmp_path, "facts")
+    done = run("env", "TOTAL=0", "bash", GPU / "suite.sh", tmp_path, "facts")
     assert done.returncode == 1
     assert "facts          skipped: out of time" in done.stdout
 
 
 @needs_extension
 def test_the_smoke_test_passes_on_the_cpu() -> None:
-    done = run(sys.executable, BENCHMARKS / "gpu_smoke.py", "--device", "cpu")
+    done = run(sys.executable, GPU / "smoke.py", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "every op agrees with the reference on cpu" in done.stdout
 
@@ -56,7 +56,7 @@ def test_the_smoke_test_passes_on_the_cpu() -> None:
 def test_sanitizers_that_are_missing_are_said(tmp_path: Path) -> None:
     if shutil.which("compute-sanitizer"):
         pytest.skip("compute-sanitizer is there")
-    done = run("bash", BENCHMARKS / "gpu_sanitizers.sh", tmp_path)
+    done = run("bash", GPU / "sanitizers.sh", tmp_path)
     assert done.returncode == 1
     assert "no compute-sanitizer on PATH" in done.stdout
 
@@ -65,7 +65,7 @@ def test_sanitizers_that_are_missing_are_said(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
 def test_the_first_run_compiles_and_reports_what_failed(tmp_path: Path) -> None:
     path = tmp_path / "first_run.json"
-    done = run(sys.executable, BENCHMARKS / "gpu_first_run.py", "--output", path)
+    done = run(sys.executable, GPU / "first_run.py", "--output", path)
     assert done.returncode == 1
     sections = json.loads(path.read_text())["sections"]
     assert {"clusters", "distributed_shared", "l2_ingest", "graph_replay"} <= set(sections)
@@ -81,7 +81,7 @@ def test_a_section_that_hangs_costs_itself_alone(tmp_path: Path) -> None:
     )
     program.chmod(0o755)
     seconds = {"hangs": 1.0, "works": 1800.0, "fails": 1800.0}
-    results = {n: gpu_first_run.run_section(program, n, limit) for n, limit in seconds.items()}
+    results = {n: first_run.run_section(program, n, limit) for n, limit in seconds.items()}
     assert results["hangs"] == {"figures": [], "error": "did not end within 1 s"}
     assert results["works"] == {"figures": [{"ns": 5}]}
     assert results["fails"] == {"figures": [{"ns": 5}], "error": "no memory"}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs gpu_smoke.py under compute-sanitizer's memcheck, synccheck and initcheck, all three at once.
+# Runs smoke.py under compute-sanitizer's memcheck, synccheck and initcheck, all three at once.
 #
-#   PYTHON=python3 benchmarks/gpu_sanitizers.sh FOLDER     FOLDER gets a log per tool
+#   PYTHON=python3 benchmarks/gpu/sanitizers.sh FOLDER     FOLDER gets a log per tool
 #
 # Only planet's kernels are looked at; without torch's cache every tensor is an allocation of its own.
 set -uo pipefail
-smoke=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)/gpu_smoke.py
+smoke=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)/smoke.py
 logs=${1:?expected a folder for the logs}
 python=${PYTHON:-python3}
 command -v compute-sanitizer >/dev/null || {

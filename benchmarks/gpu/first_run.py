@@ -1,7 +1,7 @@
-"""Builds gpu_first_run.cu, runs its sections on the GPU, and writes what they say as JSON.
+"""Builds first_run.cu, runs its sections on the GPU, and writes what they say as JSON.
 
-    python benchmarks/gpu_first_run.py                # needs nvcc and a GPU of sm_90 or newer
-    python benchmarks/gpu_first_run.py --build-only   # needs nvcc alone
+    python benchmarks/gpu/first_run.py                # needs nvcc and a GPU of sm_90 or newer
+    python benchmarks/gpu/first_run.py --build-only   # needs nvcc alone
 
 Occupancy of clusters, copies between their shared memories, grid barriers, rates of the matrix
 units, L2 to multiprocessor, gaps of CUDA graphs: the figures that the planner's designs rest on.
@@ -20,10 +20,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from device_timing import gpu_state
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from gpu.device_timing import gpu_state
 
 SOURCE = Path(__file__).with_suffix(".cu")
-RESULT = Path(__file__).parent / "results" / "gpu_first_run.json"
+RESULT = Path(__file__).parents[1] / "results" / "gpu_first_run.json"
 SECONDS = 40.0  # of a section
 
 
@@ -38,15 +39,15 @@ def build(folder: Path, architecture: str) -> Path:
       SystemExit: there is no nvcc, or it fails.
     """
     if shutil.which("nvcc") is None:
-        raise SystemExit("gpu_first_run: no nvcc on PATH; install the CUDA toolkit")
-    out = folder / "gpu_first_run"
+        raise SystemExit("first_run: no nvcc on PATH; install the CUDA toolkit")
+    out = folder / "first_run"
     target = f"-gencode=arch=compute_{architecture},code=sm_{architecture}"
     done = subprocess.run(
         ["nvcc", "-std=c++17", "-O3", target, "--Werror=all-warnings", str(SOURCE), "-o", str(out)],
         capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
-        raise SystemExit(f"gpu_first_run: nvcc failed\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"first_run: nvcc failed\n{done.stdout}{done.stderr}")
     return out
 
 
@@ -73,7 +74,7 @@ def main() -> int:
     parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gpu_first_run") as folder:
+    with tempfile.TemporaryDirectory(prefix="first_run") as folder:
         program = build(Path(folder), options.architecture)
         names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
         if options.build_only:
