@@ -108,7 +108,7 @@ stage tests 90 gpu "cd ${REPO@Q}/tests && export OMP_NUM_THREADS=2 PYTHONPATH=${
 [ -z "${JITTER:-}" ] || wait "$JITTER" || true
 stage first_run 45 gpu "$BENCH/gpu/first_run.py --architecture '${PLANET_CUDA_ARCHS%-real}' \
   --output ${OUT@Q}/gpu_first_run.json"
-stage plans 150 gpu "$BENCH/bench_cem.py --device cuda --seconds 8 --output ${OUT@Q}/cem_cuda.json"
+stage plans 150 gpu "$BENCH/cem/bench.py --device cuda --seconds 8 --output ${OUT@Q}/cem_cuda.json"
 stage control_step 75 gpu "$BENCH/bench_control_step.py --device cuda --seconds 40 \
   --output ${OUT@Q}/control_step_cuda.json"
 stage sanitizers 90 gpu "cd ${WORK@Q} && PYTHONPATH=${WORK@Q}/site ${REPO@Q}/benchmarks/gpu/sanitizers.sh ${WORK@Q}"

@@ -52,7 +52,7 @@ def test_half_precision_rounds_and_no_more(dtype: torch.dtype, bound: float) -> 
 def test_the_compiled_rollout_equals_the_reference(
     compiled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one graph; what inductor makes of it is checked where it is timed (`cem_table.py`)."""
+    """As one graph; what inductor makes of it is checked where it is timed (`cem/table.py`)."""
     whole = partial(torch.compile, backend="aot_eager", fullgraph=True)
     monkeypatch.setattr(torch, "compile", lambda module, **options: whole(module))
     problem = make_problem(TINY, batch=2)

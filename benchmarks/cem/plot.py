@@ -1,6 +1,6 @@
-"""Draws the figures of `bench_cem.py` for the README.
+"""Draws the figures of `bench.py` for the README.
 
-    python benchmarks/plot_cem.py [--input benchmarks/results/cem.json] [--output docs/cem.png]
+    python benchmarks/cem/plot.py [--input benchmarks/results/cem.json] [--output docs/cem.png]
 
 Four panels: time of a CEM iteration against candidates and against problems, time of a plan against
 threads, and the roofline. Its intensity is the operations per byte of weights that a panel of
@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 PANEL = 64  # candidates that share one read of the weights in the fused kernels
 PIECE = 1000  # and in the PyTorch planner (baselines/torch_cem.py)
 STYLES = {

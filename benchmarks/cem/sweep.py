@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from baselines.torch_cem import PIECE
-from cem_cases import Size
-from cem_table import side_by_side
+from cem.cases import Size
+from cem.table import side_by_side
 
 CANDIDATES = (64, 100, 250, 1000, 4000, 10_000)
 PROBLEMS = (1, 8, 64)

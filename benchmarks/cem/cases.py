@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from baselines.torch_cem import FORMS, PIECE, TorchCEM
-from sampling import Call
+from cem.sampling import Call
 from torch import Tensor
 
 from planet.config.presets import PRESETS

@@ -6,7 +6,7 @@ Then freed memory goes back to the system (`malloc_trim`), the kernel's high-wat
 and the second plan is measured. So what is counted is what a plan needs anew each time; what stays
 resident between plans is in neither figure, for every variant alike.
 
-    python benchmarks/peak_memory.py fp32 --threads 2
+    python benchmarks/cem/peak_memory.py fp32 --threads 2
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cem_cases import Problem, Size, UnavailableError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from cem.cases import Problem, Size, UnavailableError
 
 
 def status(field: str) -> int:

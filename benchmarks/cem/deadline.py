@@ -1,6 +1,6 @@
 """How well plans keep a budget: overshoot of `plan(budget_ms=...)`, the wall time minus the budget.
 
-    python benchmarks/deadline.py --json benchmarks/results/deadline.json
+    python benchmarks/cem/deadline.py --json benchmarks/results/deadline.json
 
 Plans at the sizes of the paper and of the small preset, in fp32 and in int8, on 1 and 2 threads,
 alone and beside a process that keeps the last core busy. Negative overshoot is budget left over,

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from cem.sampling import Samples, interleave
 from ops.fused_support import ISAS, needs_extension
-from sampling import Samples, interleave
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+CEM = Path(__file__).parents[3] / "benchmarks" / "cem"
 pytestmark = pytest.mark.slow
 
 
 def run(script: str, *arguments: object) -> str:
     done = subprocess.run(
-        [sys.executable, BENCHMARKS / script, *map(str, arguments)],
+        [sys.executable, CEM / script, *map(str, arguments)],
         capture_output=True, text=True, timeout=1800,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -34,9 +34,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs the quick sizes on one thread: the table, and then the sweep into the same file."""
     path = tmp_path_factory.mktemp("bench") / "cem.json"
     arguments = ("--quick", "--threads", 1, "--no-compile", "--output", path)
-    assert "fp32 against the baseline" in run("bench_cem.py", "--table", *arguments)
+    assert "fp32 against the baseline" in run("bench.py", "--table", *arguments)
     table = json.loads(path.read_text())["table"]
-    run("bench_cem.py", "--sweep", *arguments)
+    run("bench.py", "--sweep", *arguments)
     assert json.loads(path.read_text())["table"] == table  # one part leaves the other
     return path
 
@@ -82,14 +82,14 @@ def test_every_axis_is_swept(results: Path) -> None:
 def test_the_picture_is_drawn_from_the_results(results: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "cem.png"
-    run("plot_cem.py", "--input", results, "--output", picture)
+    run("plot.py", "--input", results, "--output", picture)
     assert picture.read_bytes()[:4] == b"\x89PNG"
     assert picture.stat().st_size < 300_000
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_a_core_has_ceilings() -> None:
-    from ceilings import ceilings
+    from cem.ceilings import ceilings
 
     measured = ceilings(1, 0.01)
     assert max(measured["giga_operations_per_second"].values(), default=1) > 0

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from baselines.torch_cem import TorchCEM
-from cem_cases import Size, UnavailableError, model
+from cem.cases import Size, UnavailableError, model
 from gpu.device_timing import gpu_state, interleave, product_rates, synchronise
 from torch import Tensor
 

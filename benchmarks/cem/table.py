@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from baselines.torch_cem import BASELINES
-from ceilings import ceilings
-from cem_cases import Problem, Size, instruction_set, prepare
-from peak_memory import in_own_process
-from sampling import Call, Samples, interleave
+from cem.cases import Problem, Size, instruction_set, prepare
+from cem.ceilings import ceilings
+from cem.peak_memory import in_own_process
+from cem.sampling import Call, Samples, interleave
 
 from planet import build_info
 from planet.ops import fused

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import cem_cuda
 import pytest
 import torch
-from cem_cases import Size
+from cem import on_gpu
+from cem.cases import Size
 from gpu.device_timing import DeviceSamples, interleave
 from ops.fused_support import needs_extension
 
@@ -19,7 +19,7 @@ TINY = Size(3, 2, 40, 4, 2, 10, 4, 12, (8, 8))
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
     told: list[str] = []
-    found = cem_cuda.measure(CPU, TINY, [1, 3], 0.01, True, told.append)
+    found = on_gpu.measure(CPU, TINY, [1, 3], 0.01, True, told.append)
     assert any("B=3, torch graph fp16: checked" in line for line in told)
     return found
 
@@ -32,7 +32,7 @@ def test_every_variant_is_timed_or_its_absence_explained(results: dict[str, Any]
         timed = set(result["times"])
         assert {"fp32", "torch eager fp32", "torch graph tf32"} <= timed
         assert not timed & set(result["missing"])
-        assert set(cem_cuda.OURS) <= timed | set(result["missing"])
+        assert set(on_gpu.OURS) <= timed | set(result["missing"])
         assert result["size"]["batch"] == int(batch)
         for name, times in result["times"].items():
             assert 0 < times["p10_ms"] <= times["median_ms"] <= times["p90_ms"]
@@ -44,20 +44,18 @@ def test_every_variant_is_timed_or_its_absence_explained(results: dict[str, Any]
 
 @needs_extension
 def test_the_table_names_all_of_them(results: dict[str, Any]) -> None:
-    text = "\n".join(cem_cuda.lines(results))
-    for name in (*cem_cuda.OURS, "torch graph fp16"):
+    text = "\n".join(on_gpu.lines(results))
+    for name in (*on_gpu.OURS, "torch graph fp16"):
         assert name in text
     assert "not measured: precision: " in text  # fp16 on the CPU
 
 
 @needs_extension
 def test_wrong_returns_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = cem_cuda.fused.rollout_returns
-    monkeypatch.setattr(
-        cem_cuda.fused, "rollout_returns", lambda *a, **how: right(*a, **how) * 1.001
-    )
+    right = on_gpu.fused.rollout_returns
+    monkeypatch.setattr(on_gpu.fused, "rollout_returns", lambda *a, **how: right(*a, **how) * 1.001)
     with pytest.raises(SystemExit, match="fp32: returns are wrong by 1.0e-03, not timed"):
-        cem_cuda.measure_size(TINY, CPU, 0.0, False, lambda text: None)
+        on_gpu.measure_size(TINY, CPU, 0.0, False, lambda text: None)
 
 
 @needs_extension
@@ -69,9 +67,9 @@ def test_a_graph_that_leaves_its_outputs_is_not_timed(monkeypatch: pytest.Monkey
         def replay(self) -> None:
             pass
 
-    monkeypatch.setattr(cem_cuda, "capture", Idle)
+    monkeypatch.setattr(on_gpu, "capture", Idle)
     with pytest.raises(SystemExit, match="fp32: the graph's plan differs from the eager one"):
-        cem_cuda.measure_size(TINY, CPU, 0.0, False, lambda text: None)
+        on_gpu.measure_size(TINY, CPU, 0.0, False, lambda text: None)
 
 
 class Noted:

@@ -1,15 +1,15 @@
 """Times the compiled planner against PyTorch's, and against what the machine can do.
 
-    python benchmarks/bench_cem.py                  # the table, then all the sizes: about 10 minutes
-    python benchmarks/bench_cem.py --table          # the table alone
-    python benchmarks/bench_cem.py --sweep          # the sizes alone
-    python benchmarks/bench_cem.py --quick          # tiny sizes in seconds: does the command work?
-    python benchmarks/bench_cem.py --device cuda    # plans on a GPU (`cem_cuda.py`): minutes
+    python benchmarks/cem/bench.py                  # the table, then all the sizes: about 10 minutes
+    python benchmarks/cem/bench.py --table          # the table alone
+    python benchmarks/cem/bench.py --sweep          # the sizes alone
+    python benchmarks/cem/bench.py --quick          # tiny sizes in seconds: does the command work?
+    python benchmarks/cem/bench.py --device cuda    # plans on a GPU (`on_gpu.py`): minutes
 
 Everything that is compared runs in this process in turn, so that a busy machine slows all alike:
 quote the ratios, which are medians of the ratios of neighbouring runs. Before it is timed, every
 variant is checked to give the reference's returns. Memory is measured in processes of its own
-(`peak_memory.py`). Writes JSON; `plot_cem.py` draws it.
+(`peak_memory.py`). Writes JSON; `plot.py` draws it.
 
 What was tried and lost. Figures are times relative to what was kept, on one thread of a Zen 4 core;
 of a whole plan at the paper's size unless another thing is named.
@@ -58,16 +58,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import cem_cuda
-import cem_sweep
-import cem_table
 import torch
-from cem_cases import Size
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from cem import on_gpu, sweep, table
+from cem.cases import Size
 
 from planet import build_info
 from planet.machine import machine_facts
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 STARTED = time.perf_counter()
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40.0, help="of the table's main rows")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--problems", nargs="+", type=int, default=cem_cuda.PROBLEMS)
+    parser.add_argument("--problems", nargs="+", type=int, default=on_gpu.PROBLEMS)
     parser.add_argument("--output", type=Path, help="else a file in benchmarks/results")
     options = parser.parse_args()
     if options.output is None:
@@ -115,13 +115,13 @@ def main() -> None:
     if both or options.table:
         names = ("paper", "small")
         sizes = quick_sizes() if options.quick else {k: Size.of_preset(k) for k in names}
-        table = cem_table.measure(options.threads, seconds, report, sizes, compiled)
-        results["table"] = {**facts, **table, "load_after": os.getloadavg()}
+        figures = table.measure(options.threads, seconds, report, sizes, compiled)
+        results["table"] = {**facts, **figures, "load_after": os.getloadavg()}
         print("\n".join(lines(results["table"])))
     if both or options.sweep:
         measured = list(results.get("table", {}).get("paper", {}).values())
         baseline = measured[-1]["baseline"] if measured else "packed"
-        rows = cem_sweep.measure(
+        rows = sweep.measure(
             options.threads, seconds / 12, report, baseline, compiled, options.quick
         )
         results["sweep"] = {**facts, "points": rows, "load_after": os.getloadavg()}
@@ -142,11 +142,11 @@ def on_a_gpu(options: argparse.Namespace) -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
     for batch in options.problems:  # written after each, so that a time limit costs the last alone
-        results |= cem_cuda.measure(
+        results |= on_gpu.measure(
             torch.device("cuda"), size, [batch], seconds, not options.no_compile, report
         )
         options.output.write_text(json.dumps({**facts, "problems": results}, indent=1) + "\n")
-    print("\n".join(cem_cuda.lines(results)))
+    print("\n".join(on_gpu.lines(results)))
     print(f"written to {options.output}")
 
 

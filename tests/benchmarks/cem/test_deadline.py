@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-import deadline
 import pytest
+from cem import deadline
 from ops.fused_support import needs_extension
 
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pins processes to cores")
