@@ -109,7 +109,7 @@ stage tests 90 gpu "cd ${REPO@Q}/tests && export OMP_NUM_THREADS=2 PYTHONPATH=${
 stage first_run 45 gpu "$BENCH/gpu/first_run.py --architecture '${PLANET_CUDA_ARCHS%-real}' \
   --output ${OUT@Q}/gpu_first_run.json"
 stage plans 150 gpu "$BENCH/cem/bench.py --device cuda --seconds 8 --output ${OUT@Q}/cem_cuda.json"
-stage control_step 75 gpu "$BENCH/bench_control_step.py --device cuda --seconds 40 \
+stage control_step 75 gpu "$BENCH/control_step/bench.py --device cuda --seconds 40 \
   --output ${OUT@Q}/control_step_cuda.json"
 stage sanitizers 90 gpu "cd ${WORK@Q} && PYTHONPATH=${WORK@Q}/site ${REPO@Q}/benchmarks/gpu/sanitizers.sh ${WORK@Q}"
 stage jitter 60 gpu "cat ${WORK@Q}/jitter_build.log; test -d ${WORK@Q}/jitter/planet && cd ${WORK@Q} &&

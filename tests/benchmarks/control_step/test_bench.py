@@ -6,10 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-import bench_control_step
 import pytest
 import torch
-from bench_control_step import Form
+from control_step import bench
+from control_step.bench import Form
 from ops.fused_support import needs_extension
 
 from planet.captured_step import CapturedStep
@@ -24,12 +24,12 @@ def test_the_command_writes_what_it_promises(
 ) -> None:
     path = tmp_path / "step.json"
     arguments = ["--preset", "small", "--steps", "4", "--problems", "1", "2", "--output", str(path)]
-    monkeypatch.setattr(sys, "argv", ["bench_control_step.py", *arguments])
-    bench_control_step.main()
+    monkeypatch.setattr(sys, "argv", ["bench.py", *arguments])
+    bench.main()
     content = json.loads(path.read_text())
     assert list(content["problems"]) == ["1", "2"]
     for batch, result in content["problems"].items():
-        assert set(result["times"]) | set(result["missing"]) == set(bench_control_step.CPU_FORMS)
+        assert set(result["times"]) | set(result["missing"]) == set(bench.CPU_FORMS)
         assert set(result["steps"].values()) == {4 // int(batch)}
         for times in result["times"].values():
             assert 0 < times["p50_ms"] <= times["p99_ms"] <= times["max_ms"]
@@ -47,4 +47,4 @@ def test_a_captured_form_that_acts_otherwise_is_not_timed(monkeypatch: pytest.Mo
     monkeypatch.setattr(CapturedStep, "_act", wrong)
     config, forms = PRESETS["small"]("cheetah-run"), {"captured": Form("fp32", capture=True)}
     with pytest.raises(SystemExit, match="captured: acts otherwise than the eager form"):
-        bench_control_step.ready(config, forms, CPU, 1)
+        bench.ready(config, forms, CPU, 1)

@@ -1,7 +1,7 @@
 """Times whole control steps by the host's clock: frame in host memory to action in host memory.
 
-    python benchmarks/bench_control_step.py --device cuda        # 10,000 steps of each form
-    python benchmarks/bench_control_step.py --steps 100          # on the CPU
+    python benchmarks/control_step/bench.py --device cuda        # 10,000 steps of each form
+    python benchmarks/control_step/bench.py --steps 100          # on the CPU
 
 What a control loop waits for in `Agent.act`, everything included: checks, seeds, copies, launches,
 encoder, filter, plan. An untrained world model of the paper's sizes acts on random frames. The
@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from gpu.device_timing import gpu_state
 
 from planet import build_info
@@ -34,7 +36,7 @@ from planet.models import WorldModel
 from planet.planning import CEMPlanner
 from planet.profiling import Stage
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 FRAMES, BLOCK = 16, 50
 ACTIONS = 6  # the cheetah's
 
