@@ -1,6 +1,6 @@
 """Does int8 cost anything in the end? Episode returns of trained agents, fp32 against int8.
 
-    python benchmarks/int8_returns.py RUN_DIR...
+    python benchmarks/int8/returns.py RUN_DIR...
 
 Plays the same evaluation episodes (same starts, same random numbers) with either precision, and
 writes means, standard errors and the paired difference to `benchmarks/results/int8_returns.json`.
@@ -23,7 +23,7 @@ from planet.machine import machine_facts
 from planet.training.evaluate import agent_maker, play
 from planet.training.run import open_environment, open_run
 
-RESULTS = Path(__file__).parent / "results" / "int8_returns.json"
+RESULTS = Path(__file__).parents[1] / "results" / "int8_returns.json"
 PRECISIONS = ("fp32", "int8")
 DEFAULT_SEED = 1000  # no run's own
 

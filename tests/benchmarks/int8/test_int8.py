@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from int8_fidelity import likeness
+from int8.fidelity import likeness
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+INT8 = Path(__file__).parents[3] / "benchmarks" / "int8"
 FIGURES = {
     "rank_correlation",
     "topk_jaccard",
@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(script: str, *arguments: object) -> None:
-    command = [sys.executable, BENCHMARKS / script, *map(str, arguments)]
+    command = [sys.executable, INT8 / script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
 
@@ -64,7 +64,7 @@ def test_half_of_the_best_is_a_third_of_the_union() -> None:
 def test_fidelity_of_random_and_trained_models_is_written(trained: Path, tmp_path: Path) -> None:
     output = tmp_path / "fidelity.json"
     sizes = ("--candidates", 40, "--topk", 4, "--starts", 1, "--preset", "small")
-    run("int8_fidelity.py", trained, *sizes, "--backend", "reference", "--output", output)
+    run("fidelity.py", trained, *sizes, "--backend", "reference", "--output", output)
     models = json.loads(output.read_text())["models"]
     assert list(models) == [
         "random weights",
@@ -84,7 +84,7 @@ def test_fidelity_of_random_and_trained_models_is_written(trained: Path, tmp_pat
 def test_returns_are_played_with_both_precisions(trained: Path, tmp_path: Path) -> None:
     output = tmp_path / "returns.json"
     arguments = ("--episodes", 2, "--backend", "reference", "--output", output)
-    run("int8_returns.py", trained, *arguments)
+    run("returns.py", trained, *arguments)
     row = json.loads(output.read_text())[trained.name]
     assert {"task", "updates", "planner", "machine", "int8 - fp32"} <= set(row)
     for precision in ("fp32", "int8"):

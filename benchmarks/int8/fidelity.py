@@ -1,6 +1,6 @@
 """How far int8 plans are from fp32 plans, measured against the planner's own sampling noise.
 
-    python benchmarks/int8_fidelity.py [RUN_DIR...]
+    python benchmarks/int8/fidelity.py [RUN_DIR...]
 
 For random models at the paper's size (PyTorch's initialisation, and the same twice and three times
 as large) and for the agents of the given runs, from several starts (those of a trained agent are
@@ -42,7 +42,7 @@ from planet.training.collect import agent_policy, run_episode
 from planet.training.run import open_environment, open_run
 from planet.weights import RolloutWeights
 
-RESULTS = Path(__file__).parent / "results" / "int8_fidelity.json"
+RESULTS = Path(__file__).parents[1] / "results" / "int8_fidelity.json"
 ITERATIONS = (0, 2, 4)
 SCALES = (1, 2, 3)
 
