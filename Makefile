@@ -48,7 +48,7 @@ cpp-test:
 	.ci/cpp
 
 gate:
-	.ci/environment train . python benchmarks/learning_gate.py $(GATE)
+	.ci/environment train . python benchmarks/learning/gate.py $(GATE)
 
 # A toy run is killed at every operation on files and damaged in every way: minutes.
 durability:

@@ -3,7 +3,7 @@
 Prints one JSON object: resident memory (RSS) of this process before and after, milliseconds per
 batch, and the machine. The episodes are written for real (3.1 GB) into a temporary folder.
 
-    python benchmarks/replay_memory.py [--episodes 1000] [--batches 100] [--directory DIR]
+    python benchmarks/learning/replay_memory.py [--episodes 1000] [--batches 100] [--directory DIR]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Does it really learn? Trains the `small` preset on cheetah-run from pixels and judges the agents.
 
-    python benchmarks/learning_gate.py [--rehearse]
+    python benchmarks/learning/gate.py [--rehearse]
 
 Runs the demo's schedule for three seeds, each once as it is and once with rewards shuffled over the
 whole data set, two processes of one thread side by side. Every run that was started is reported, in
@@ -33,7 +33,7 @@ EPISODES = 10
 LEAST_RETURN = 50.0
 LEAST_OVER_RANDOM = 3.5
 MOST_SHUFFLED = 25.0
-RESULTS = Path(__file__).parent / "results" / "learning_gate.json"
+RESULTS = Path(__file__).parents[1] / "results" / "learning_gate.json"
 
 
 def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def judge(rehearse: bool) -> int:
         "most_mean_with_shuffled_rewards": MOST_SHUFFLED,
     }
     report = {
-        "command": "python benchmarks/learning_gate.py",
+        "command": "python benchmarks/learning/gate.py",
         "passed": passed,
         "thresholds": thresholds,
         "runs": results,
