@@ -6,8 +6,7 @@ No Philox and no checks: `torch.randn` draws, `inference_mode`, weights laid out
              (the private operators that the compiler emits)
   "jit"      the TorchScript trace of the eager step
   "cell"     plain operators, as few kernels as possible (`torch_step.CellStep`): the form for GPUs
-  "compile"  `torch.compile`, on the CPU with inductor's freezing; `compiled` says of what: "step"
-             or "rollout"
+  "compile"  `torch.compile` of a step, on the CPU with inductor's freezing
 The baseline on the CPU is the fastest of those without a compiler (`BASELINES`). On a GPU a plan of
 "cell" or "compile" can be captured in a CUDA graph: it allocates, but never reads a result. That
 every form returns what `planet.ops.reference` does for the same actions and noise is tested.
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from baselines.torch_step import CellStep, InPlaceStep, PureRollout, PureStep
+from baselines.torch_step import CellStep, InPlaceStep, PureStep
 from torch import Tensor
 
 from planet.latent import LatentState
@@ -29,7 +28,6 @@ from planet.weights import RolloutWeights
 
 BASELINES = ("eager", "packed", "jit")
 FORMS = (*BASELINES, "cell", "compile")
-COMPILED = ("step", "rollout")
 PIECE = 1000  # rows
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -50,10 +48,8 @@ class TorchCEM:
 
     Args:
       weights: the snapshot.
-      form: see above.
-      compiled: what form="compile" compiles; it does so for one shape, on the first call with it
-        and for the number of threads at that time.
-      mode: of `torch.compile`.
+      form: see above; "compile" does so for one shape, on the first call with it and for the
+        number of threads at that time.
       rows: problems and candidates are scored in pieces of so many rows, which stay in the caches;
         on a GPU all at once are faster.
       dtype: of the model's arithmetic in the forms "cell" and "compile"; rewards are summed, and
@@ -65,20 +61,16 @@ class TorchCEM:
         weights: RolloutWeights,
         form: str = "eager",
         *,
-        compiled: str = "step",
-        mode: str | None = None,
         rows: int = PIECE,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"form: expected one of {list(FORMS)}, got {form!r}")
-        if compiled not in COMPILED:
-            raise ValueError(f"compiled: expected one of {list(COMPILED)}, got {compiled!r}")
         if dtype != torch.float32 and form not in ("cell", "compile"):
             raise ValueError(f"dtype: expected float32 for form {form!r}, got {dtype}")
         self.weights, self.rows, self.dtype = weights, rows, dtype
         if form == "compile":
-            self._score = _compiled(weights, compiled, mode, dtype)
+            self._score = _compiled(weights, dtype)
         elif form == "cell":
             self._score = _stepwise(CellStep(weights, dtype))
         else:
@@ -155,17 +147,13 @@ def _in_place(weights: RolloutWeights, form: str, rows: int) -> Score:
     return score
 
 
-def _compiled(
-    weights: RolloutWeights, compiled: str, mode: str | None, dtype: torch.dtype
-) -> Score:
+def _compiled(weights: RolloutWeights, dtype: torch.dtype) -> Score:
     if weights.device.type == "cpu":
         # Makes the weights constants, so that they are packed at compile time; for the whole
         # process, as the tracer reads it too.
         torch._inductor.config.freezing = True
-    options: dict[str, Any] = {"dynamic": False, "fullgraph": True, "mode": mode}
-    if compiled == "rollout":
-        return torch.compile(PureRollout(weights, dtype).eval(), **options)
-    return _stepwise(torch.compile(PureStep(weights, dtype).eval(), **options))
+    step = PureStep(weights, dtype).eval()
+    return _stepwise(torch.compile(step, dynamic=False, fullgraph=True))
 
 
 def _stepwise(step: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Score:

@@ -204,19 +204,3 @@ class PureStep(nn.Module):
             out = F.linear(out, weight, bias)
             out = out if i == last else self.activate(out)
         return belief, state, out
-
-
-class PureRollout(nn.Module):
-    """All steps in one graph: returns [N, 1] of actions [H, N, A] and noise [H, N, S]."""
-
-    def __init__(self, weights: RolloutWeights, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__()
-        self.step = PureStep(weights, dtype)
-
-    def forward(self, belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
-        """Belief [N, D], state [N, S]."""
-        total = torch.zeros_like(state[:, :1])
-        for t in range(actions.shape[0]):
-            belief, state, reward = self.step(belief, state, actions[t], noise[t])
-            total = total + reward
-        return total
