@@ -141,12 +141,16 @@ class CellStep(nn.Module):
     def _layer(self, name: str, x: Tensor) -> Tensor:
         return F.linear(x, self.layers[f"{name}_weight"], self.layers[f"{name}_bias"])
 
+    def cell(self, x: Tensor, belief: Tensor) -> Tensor:
+        """Next belief [N, D]."""
+        return torch.gru_cell(x, belief, *self.gru)
+
     def forward(
         self, belief: Tensor, state: Tensor, action: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Belief [N, D], state [N, S] and rewards [N, 1] after `action` [N, A]."""
         x = self.activate(self._layer("input", torch.cat([state, action], 1)))
-        belief = torch.gru_cell(x, belief, *self.gru)
+        belief = self.cell(x, belief)
         prior = self._layer("prior", self.activate(self._layer("prior_hidden", belief)))
         stddev = F.softplus(prior[:, self.state :]).add_(self.min_stddev)
         state = torch.addcmul(prior[:, : self.state], stddev, noise)
@@ -158,49 +162,15 @@ class CellStep(nn.Module):
         return belief, state, out
 
 
-class PureStep(nn.Module):
-    """The same without side effects, for `torch.compile`, which fuses and packs by itself."""
+class PureStep(CellStep):
+    """The same with a cell of plain operators, for `torch.compile`, which fuses and packs them."""
 
-    def __init__(self, weights: RolloutWeights, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__()
-        self.state, self.min_stddev = weights.state_size, _added(weights)
-        self.activate = F.elu if weights.activation == "elu" else F.relu
-        names = ("input", "prior_hidden", "prior")
-        self.linear = nn.ParameterDict(
-            {
-                f"{name}_{part}": _buffer(getattr(weights, f"{name}_{part}"), dtype)
-                for name in names
-                for part in ("weight", "bias")
-            }
-        )
-        self.gru = nn.ParameterList(
-            _buffer(getattr(weights, f"gru_{part}"), dtype)
-            for part in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
-        )
-        self.reward_weights = nn.ParameterList(_buffer(w, dtype) for w in weights.reward_weights)
-        self.reward_biases = nn.ParameterList(_buffer(b, dtype) for b in weights.reward_biases)
-
-    def _layer(self, name: str, x: Tensor) -> Tensor:
-        return F.linear(x, self.linear[f"{name}_weight"], self.linear[f"{name}_bias"])
-
-    def forward(
-        self, belief: Tensor, state: Tensor, action: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Belief [N, D], state [N, S] and rewards [N, 1] after `action` [N, A]."""
-        x = self.activate(self._layer("input", torch.cat([state, action], 1)))
-        w_x, b_x, w_h, b_h = self.gru
+    def cell(self, x: Tensor, belief: Tensor) -> Tensor:
+        """Next belief [N, D]."""
+        w_x, w_h, b_x, b_h = self.gru
         reset_x, update_x, new_x = F.linear(x, w_x, b_x).chunk(3, 1)
         reset_h, update_h, new_h = F.linear(belief, w_h, b_h).chunk(3, 1)
         update = torch.sigmoid(update_x + update_h)
         new = new_x + torch.sigmoid(reset_x + reset_h) * new_h
         new = 2 * torch.sigmoid(2 * new) - 1
-        belief = new + update * (belief - new)
-        hidden = self.activate(self._layer("prior_hidden", belief))
-        mean, raw = self._layer("prior", hidden).split(self.state, 1)
-        state = mean + (F.softplus(raw) + self.min_stddev) * noise
-        out = torch.cat([belief, state], 1)
-        last = len(self.reward_weights) - 1
-        for i, (weight, bias) in enumerate(zip(self.reward_weights, self.reward_biases)):  # noqa: B905
-            out = F.linear(out, weight, bias)
-            out = out if i == last else self.activate(out)
-        return belief, state, out
+        return new + update * (belief - new)
