@@ -49,8 +49,17 @@ def blocks(document: str, language: str) -> list[str]:
 
 # --- Python --------------------------------------------------------------------------------------
 
-PYTHON = [block for block in blocks("README.md", "python") if '"cuda"' not in block]
-ON_CUDA = [block for block in blocks("README.md", "python") if '"cuda"' in block]
+
+def python_of(document: str, on_cuda: bool = torch.cuda.is_available()) -> list[str]:
+    """Python blocks of a document, which build on each other; those for CUDA where there is one."""
+    return [block for block in blocks(document, "python") if on_cuda or '"cuda"' not in block]
+
+
+WITH_PYTHON = [
+    name
+    for name in (*DOCUMENTS, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
+    if blocks(name, "python")
+]
 
 
 @pytest.fixture(scope="module")
@@ -82,23 +91,26 @@ def run_in(folder: Path, *arguments: str, typed: str | None = None) -> str:
 
 
 @needs_extra
-def test_the_examples_run_as_a_script(clone: Path) -> None:
+@pytest.mark.parametrize("document", WITH_PYTHON)
+def test_the_examples_of_a_document_run_as_a_script(clone: Path, document: str) -> None:
     """Runs the source folder itself, with the installed extension."""
     where = "import planet.build as b; print(b.__file__, b.extension_path())"
-    (clone / "example.py").write_text("\n".join([*PYTHON, where]), encoding="utf-8")
-    output = run_in(clone, "example.py")
-    assert re.search(r"^return \d+\.\d$", output, re.MULTILINE)
-    assert re.search(r"^tensor\(\[\[.*\]\]\) tensor\(\[.*\]\)$", output, re.MULTILINE | re.DOTALL)
-    package, file = output.splitlines()[-1].rsplit(" ", 1)
+    (clone / "example.py").write_text("\n".join([*python_of(document), where]), encoding="utf-8")
+    package, file = run_in(clone, "example.py").splitlines()[-1].rsplit(" ", 1)
     assert package == str(clone / "planet" / "build.py")
     assert not file.startswith(str(clone))
 
 
 @needs_extra
 def test_the_examples_run_when_they_are_pasted_into_a_repl(clone: Path) -> None:
-    output = run_in(clone, "-i", "-q", typed="\n".join(PYTHON))
+    output = run_in(clone, "-i", "-q", typed="\n".join(python_of("README.md")))
     assert re.search(r"^return \d+\.\d$", output, re.MULTILINE)
-    assert "tensor([[" in output
+
+
+def test_an_example_that_does_not_run_fails(clone: Path) -> None:
+    for broken in (["-c", "undefined"], ["-i", "-q"]):
+        with pytest.raises(AssertionError, match="NameError"):
+            run_in(clone, *broken, typed="undefined\n")
 
 
 @needs_extra
@@ -114,7 +126,8 @@ def test_changed_sources_are_noticed_and_both_places_named(clone: Path) -> None:
         (changed / path.name).symlink_to(path)
     (changed / "CMakeLists.txt").unlink()
     (changed / "CMakeLists.txt").write_text("# another\n")
-    example = "\n".join([*PYTHON[1:]])
+    example = "import torch; from planet.ops import fused\n"
+    example += "fused.refit(torch.ones(1, 1, 2, 1), torch.ones(1, 2), topk=1)"
     done = subprocess.run(
         [sys.executable, "-c", example], capture_output=True, text=True, timeout=600, cwd=changed
     )
@@ -123,13 +136,10 @@ def test_changed_sources_are_noticed_and_both_places_named(clone: Path) -> None:
     assert "built from other sources" in message and "pip install" in message
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_examples_for_cuda_run(clone: Path) -> None:
-    run_in(clone, "-c", "\n".join([*PYTHON[1:], *ON_CUDA]))
-
-
-def test_the_examples_for_cuda_compile() -> None:
-    assert ON_CUDA and all(compile(block, "README.md", "exec") for block in ON_CUDA)
+@pytest.mark.parametrize("document", WITH_PYTHON)
+def test_all_examples_compile(document: str) -> None:
+    for block in python_of(document, on_cuda=True):
+        compile(block, document, "exec")
 
 
 # --- shell ---------------------------------------------------------------------------------------
