@@ -20,7 +20,10 @@ from planet.cli import main
 from planet.packages import is_installed
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "emulator/README.md", "examples/cpp/README.md")
+DOCUMENTS = (
+    "README.md", "CONTRIBUTING.md", "benchmarks/README.md", "emulator/README.md",
+    "examples/cpp/README.md",
+)  # fmt: skip
 # What the examples expect of `make demo`'s run: its task and its pictures.
 DEMO = [
     "--task", "cheetah-run", "--environment.image-size", "32", "--environment.render-size", "64",
@@ -286,3 +289,12 @@ def test_commands_are_found_in_every_document() -> None:
 )
 def test_a_command_of_the_documents_exists_with_its_options(command: tuple[str, ...]) -> None:
     check(list(command))
+
+
+def test_every_benchmark_has_its_line() -> None:
+    folder = ROOT / "benchmarks"
+    programs = [*folder.rglob("*.sh"), *folder.rglob("*.py")]
+    named = (folder / "README.md").read_text()
+    for path in programs:
+        if path.suffix == ".sh" or "__main__" in path.read_text():
+            assert f"{path.relative_to(ROOT)}" in named
