@@ -79,6 +79,13 @@ def report(text: str) -> None:
     )
 
 
+def circumstances() -> dict[str, Any]:
+    """When, with which command and on what it was measured."""
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    machine = {**machine_facts(), "build": build_info(), "load_before": os.getloadavg()}
+    return {"date": date, "command": " ".join(sys.argv), "machine": machine}
+
+
 def quick_sizes() -> dict[str, Size]:
     """So small that all of it takes seconds."""
     tiny = Size(3, 2, 40, 4, 2, 10, 4, 12, (8, 8))
@@ -109,9 +116,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     if options.output.exists() and not both:  # the other part stays
         results = json.loads(options.output.read_text())
-    machine = {**machine_facts(), "build": build_info(), "load_before": os.getloadavg()}
-    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    facts = {"date": date, "command": " ".join(sys.argv), "machine": machine}
+    facts = circumstances()
     if both or options.table:
         names = ("paper", "small")
         sizes = quick_sizes() if options.quick else {k: Size.of_preset(k) for k in names}
@@ -136,9 +141,7 @@ def on_a_gpu(options: argparse.Namespace) -> None:
         raise SystemExit(f"--device cuda: torch {torch.__version__} sees no CUDA device")
     size = quick_sizes()["paper"] if options.quick else Size.of_preset("paper")
     seconds = min(options.seconds, 0.02) if options.quick else options.seconds
-    machine = {**machine_facts(), "build": build_info()}
-    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    facts = {"date": date, "command": " ".join(sys.argv), "machine": machine}
+    facts = circumstances()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
     for batch in options.problems:  # written after each, so that a time limit costs the last alone

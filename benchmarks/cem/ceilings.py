@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 KERNELS = ("fma_avx2", "fma_avx512", "int8_avx512vnni", "fma_neon")
-MEMORIES = {"level 1": 24 << 10, "level 2": 512 << 10, "weights": 1542 << 10, "memory": 256 << 20}
+MEMORIES = {"weights": 1542 << 10, "memory": 256 << 20}
 """Bytes that each thread reads; "weights" are those of the paper's model in float32."""
 
 

@@ -16,7 +16,6 @@ class Samples:
     """Seconds of every call, one per round."""
 
     wall: dict[str, list[float]]
-    cpu: dict[str, list[float]]
 
     @property
     def rounds(self) -> int:
@@ -24,23 +23,18 @@ class Samples:
         return len(next(iter(self.wall.values())))
 
     def summary(self, name: str) -> dict[str, float]:
-        """Milliseconds of one call; `min_cpu_ms` is processor time of all threads together."""
+        """Milliseconds of one call."""
         ordered = sorted(1e3 * value for value in self.wall[name])
         return {
             "median_ms": statistics.median(ordered),
             "min_ms": ordered[0],
             "p95_ms": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-            "min_cpu_ms": 1e3 * min(self.cpu[name]),
         }
 
     def ratio(self, slow: str, fast: str) -> dict[str, float]:
         """How many times as long `slow` takes as `fast`."""
         pairs = zip(self.wall[slow], self.wall[fast], strict=True)
-        return {
-            "median_of_paired_ratios": statistics.median(a / b for a, b in pairs),
-            "ratio_of_minima": min(self.wall[slow]) / min(self.wall[fast]),
-            "ratio_of_minimal_cpu_times": min(self.cpu[slow]) / min(self.cpu[fast]),
-        }
+        return {"median_of_paired_ratios": statistics.median(a / b for a, b in pairs)}
 
     def fastest(self, names: list[str]) -> str:
         """The name with the smallest median."""
@@ -62,13 +56,12 @@ def interleave(
     for _ in range(warm_up):
         for call in calls.values():
             call()
-    samples = Samples({name: [] for name in calls}, {name: [] for name in calls})
+    samples = Samples({name: [] for name in calls})
     end = time.perf_counter() + seconds
     while samples.rounds < least or (time.perf_counter() < end and samples.rounds < most):
         names = list(calls) if samples.rounds % 2 == 0 else list(reversed(calls))
         for name in names:
-            began, began_cpu = time.perf_counter(), time.process_time()
+            began = time.perf_counter()
             calls[name]()
             samples.wall[name].append(time.perf_counter() - began)
-            samples.cpu[name].append(time.process_time() - began_cpu)
     return samples
