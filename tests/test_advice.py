@@ -7,7 +7,6 @@ import importlib.util
 import os
 import re
 import shlex
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from place import METADATA, Place
+from processes import python, run, variables
 
 from planet import advice
 
@@ -116,10 +116,7 @@ def test_pip_itself_takes_the_commands(
     assert command.startswith("python -m pip install ")
     flags = "--dry-run --no-deps --no-index --force-reinstall"
     command = command.replace("python -m pip install", f"'{sys.executable}' -m pip install {flags}")
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, timeout=600, cwd=inside, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = run("sh", "-c", command, cwd=inside)
     assert "Would install planet-rl-0.1.0" in done.stdout
     assert "does not provide the extra" not in done.stderr
 
@@ -283,8 +280,7 @@ def test_a_missing_or_broken_requirement_is_named(
         (tmp_path / f"{package}.py").write_text(fault)
         code = f"sys.path.insert(0, {str(tmp_path)!r})"
     code = f"import sys; sys.path[:0] = {[str(advice.PACKAGE.parent)]!r}; {code}; import planet"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    message = done.stderr.splitlines()[-1]
+    message = python("-c", code, status=1).stderr.splitlines()[-1]
     needed = {"numpy": "numpy", "torch": "torch>=2.11"}[package]
     assert message.startswith(f"ImportError: planet needs {needed}, which cannot be imported")
     assert ("libcudart.so.13" in message) is (fault is not None)
@@ -303,10 +299,7 @@ for command in ("train", "evaluate", "profile", "export", "doctor"):
     main([command, "--help"])
 main([])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)},
-    )  # fmt: skip
+    done = python("-c", code, env=variables())
     for command in ("train", "evaluate", "profile", "export", "doctor", "COMMAND"):
         assert re.search(rf"usage: \S*python3? -m planet {command}", done.stdout), command
 

@@ -8,11 +8,10 @@ import re
 import resource
 import socket
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import python, variables
 
 from planet import atomic
 from planet.atomic import (
@@ -129,10 +128,7 @@ print(json.dumps(seen))
 
 def killed_writers(kind: str, stages: list[str], directory: Path) -> dict[str, list[int | None]]:
     """Returns the generations found before the first and after each kill, by stage."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", PROGRAM, kind, json.dumps(stages), str(directory)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = python("-c", PROGRAM, kind, json.dumps(stages), directory, env=variables())
     seen: dict[str, list[int | None]] = json.loads(done.stdout)
     return seen
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import python, run
 
 BACKEND = Path(__file__).resolve().parents[1] / "_build_backend"
 pytestmark = pytest.mark.skipif(not BACKEND.is_dir(), reason="no source tree")
@@ -38,7 +38,7 @@ def make_torch(site: Path, version: str = "2.13") -> Path:
 
 def make_venv(folder: Path, version: str | None = "2.13") -> Path:
     """A virtual environment with that torch; returns its interpreter."""
-    subprocess.run([BASE, "-m", "venv", "--without-pip", folder], check=True)
+    run(BASE, "-m", "venv", "--without-pip", folder)
     if version:
         make_torch((folder / INCLUDE).parents[1], version)
     return folder / "bin" / "python"
@@ -47,10 +47,7 @@ def make_venv(folder: Path, version: str | None = "2.13") -> Path:
 def find(*prefix: str | Path, cwd: Path | None = None, **environment: str) -> str:
     """Starts `torch_headers.py` by `prefix`; its answer: the folder, "" or the error."""
     command = [*SHELL, *prefix, BASE, BACKEND / "torch_headers.py"]
-    done = subprocess.run(
-        command, cwd=cwd, env={"PATH": "/usr/bin:/bin", **environment},
-        capture_output=True, encoding="utf-8", check=False,
-    )  # fmt: skip
+    done = run(*command, status=None, cwd=cwd, env={"PATH": "/usr/bin:/bin", **environment})
     return (done.stdout + done.stderr).strip()
 
 
@@ -108,7 +105,7 @@ int main(int n, char** a) {
   return status != 0;
 }
 """)
-    subprocess.run([compiler, "-o", folder / "uv", source], check=True)
+    run(compiler, "-o", folder / "uv", source)
     return folder / "uv"
 
 
@@ -161,11 +158,7 @@ def test_a_wrong_override_is_refused(tmp_path: Path) -> None:
 def check_system(**environment: str) -> str:
     """Checks the system in a process with these variables alone; what is said."""
     code = "import system\ntry: system.check_system()\nexcept RuntimeError as error: print(error)"
-    done = subprocess.run(
-        [BASE, "-c", code], env={"PYTHONPATH": str(BACKEND), **environment},
-        capture_output=True, encoding="utf-8", check=True,
-    )  # fmt: skip
-    return done.stdout.strip()
+    return run(BASE, "-c", code, env={"PYTHONPATH": str(BACKEND), **environment}).stdout.strip()
 
 
 def test_a_missing_compiler_is_a_sentence(tmp_path: Path) -> None:
@@ -216,11 +209,7 @@ def test_hooks_end_with_a_sentence_and_no_traceback(tmp_path: Path) -> None:
     pytest.importorskip("scikit_build_core")
     code = "import backend; print(backend.get_requires_for_build_wheel())"
     environment = {"PYTHONPATH": os.pathsep.join([str(BACKEND), *sys.path]), "PATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=BACKEND.parent,
-        capture_output=True, encoding="utf-8", check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
+    done = python("-c", code, status=1, env=environment, cwd=BACKEND.parent)
     assert done.stderr.splitlines()[-1].startswith("planet: a C++ compiler is missing;")
     assert "Traceback" not in done.stderr
 
@@ -239,7 +228,4 @@ def test_sources_without_write_access_are_built_elsewhere(tmp_path: Path) -> Non
         "    assert backend._with_folder({'a': 'b'}) == {'a': 'b'}\n"
         "print(folder)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8"
-    )
-    assert not Path(done.stdout.strip()).exists()  # removed in the end
+    assert not Path(python("-c", code).stdout.strip()).exists()  # removed in the end

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from conftest import PATH, ROOT
@@ -46,14 +47,8 @@ def has_int8(name: str) -> bool:
 VARIANTS = [(name, "fp32") for name in ISAS] + [(n, "int8") for n in ISAS if has_int8(n)]
 
 
-def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "PLANET_CPU_ISA"} | {"PATH": PATH}
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True, text=True, timeout=1800, env=environment,
-    )  # fmt: skip
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
+ANY_PROCESSOR = {k: v for k, v in os.environ.items() if k != "PLANET_CPU_ISA"} | {"PATH": PATH}
+run = partial(processes.run, env=ANY_PROCESSOR)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +155,7 @@ def test_settings_that_this_machine_cannot_obey_are_explained(
         ({"budget_ms": -1.0}, "budget_ms: expected a value > 0"),
     ):
         save_weights(MODELS["tiny"].weights, file, settings)
-        done = run(program, file, check=False)
+        done = run(program, file, status=None)
         assert (done.returncode, message in done.stderr) == (1, True)
     assert run(program, file, "--budget-ms", "inf", "--candidates", "50", "--topk", "5").stdout
 
@@ -184,7 +179,7 @@ def test_wrong_arguments_are_explained(
     program: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     save_weights(MODELS["tiny"].weights, tmp_path / "model.weights")
-    done = run(program, tmp_path / "model.weights", *arguments, check=False)
+    done = run(program, tmp_path / "model.weights", *arguments, status=None)
     assert done.returncode == 1
     assert message in done.stderr
 
@@ -192,9 +187,9 @@ def test_wrong_arguments_are_explained(
 def test_a_file_that_is_no_weight_file_is_explained(program: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_bytes(b"PLANETCK" * 40)
-    assert "magic: expected PLANETWF" in run(program, wrong, check=False).stderr
+    assert "magic: expected PLANETWF" in run(program, wrong, status=None).stderr
     for path in (tmp_path, tmp_path / "absent", Path("/dev/null")):
-        done = run(program, path, check=False)
+        done = run(program, path, status=None)
         assert done.returncode == 1
         assert f"plan: {path}: " in done.stderr
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import processes
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,10 +58,7 @@ def make(tmp_path: Path) -> Make:
             "PATH": "/usr/bin:/bin", "LANG": "C", "PYTHON": str(python), "LOG": str(log),
             "DEVICES": "0", "OLD": "1", "CDPATH": str(tmp_path), **variables,
         }  # fmt: skip
-        done = subprocess.run(
-            ["make", target], cwd=tree, env=environment, stdin=subprocess.DEVNULL,
-            capture_output=True, encoding="utf-8", check=False,
-        )  # fmt: skip
+        done = processes.run("make", target, status=None, cwd=tree, env=environment, input="")
         run.output = done.stdout + done.stderr  # type: ignore[attr-defined]
         return log.read_text(encoding="utf-8").splitlines()
 
@@ -142,10 +139,8 @@ def system_packages(folder: Path, python: str, *tools: str) -> tuple[int, str]:
     folder.mkdir()
     for tool in ("bash", "env", "id", *tools):
         (folder / tool).symlink_to(shutil.which(tool) or "/usr/bin/" + tool)
-    done = subprocess.run(
-        ["/bin/bash", ROOT / ".ci" / "system-packages", python],
-        env={"PATH": str(folder)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    script = ROOT / ".ci" / "system-packages"
+    done = processes.run("/bin/bash", script, python, status=None, env={"PATH": str(folder)})
     return done.returncode, done.stdout + done.stderr
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
+from processes import python, run
 from small_run import train
 
 from planet import cli
@@ -84,11 +83,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_in(folder: Path, *arguments: str, typed: str | None = None) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        input=typed, capture_output=True, text=True, timeout=600, cwd=folder, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = python(
+        *arguments, status=None, input=typed, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0 and "Error" not in done.stderr, done.stderr
     return done.stdout
 
@@ -131,10 +128,7 @@ def test_changed_sources_are_noticed_and_both_places_named(clone: Path) -> None:
     (changed / "CMakeLists.txt").write_text("# another\n")
     example = "import torch; from planet.ops import fused\n"
     example += "fused.refit(torch.ones(1, 1, 2, 1), torch.ones(1, 2), topk=1)"
-    done = subprocess.run(
-        [sys.executable, "-c", example], capture_output=True, text=True, timeout=600, cwd=changed
-    )
-    message = done.stderr.splitlines()[-1]
+    message = python("-c", example, status=1, cwd=changed).stderr.splitlines()[-1]
     assert f"the source folder {changed} hides the planet installed in" in message
     assert "built from other sources" in message and "pip install" in message
 
@@ -198,10 +192,7 @@ def options_parse(arguments: list[str]) -> None:
 
 def target_exists(arguments: list[str]) -> None:
     """`make TARGET`."""
-    done = subprocess.run(
-        ["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    run("make", "-n", *arguments, cwd=ROOT)
 
 
 def pip_takes(arguments: list[str]) -> None:

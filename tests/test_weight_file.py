@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processes import run
 from random_weights import PRESET_SIZES, TINY, Sizes, make_weights
 
 from planet.config import ImaginationConfig, PlannerConfig
@@ -428,9 +429,7 @@ def test_paths_that_cannot_be_read_are_explained(reader_program: Path, tmp_path:
     good = tmp_path / "good"
     save_weights(MODELS["tiny"], good)
     paths = [tmp_path / "absent", tmp_path, tmp_path / "empty", Path("/dev/zero"), good]
-    done = subprocess.run([reader_program, *paths], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    *refused, accepted = done.stdout.splitlines()
+    *refused, accepted = run(reader_program, *paths).stdout.splitlines()
     for path, line in zip(paths, refused, strict=False):
         assert line.startswith(f"{path}: ")
     assert "no weight file (0 bytes)" in refused[2]

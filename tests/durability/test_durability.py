@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import python, variables
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 pytest.importorskip("tyro", reason="the command line needs the train extra")
@@ -17,12 +15,4 @@ pytest.importorskip("tensorboard", reason="curves are compared with the metrics"
 def test_nothing_is_lost_by_kills_and_damage() -> None:
     """A sample of `make durability`; in a process of its own, which forks for every case."""
     options = ["--seed", "0", "--kills", "5", "--points", "10", "--damages", "20"]
-    done = subprocess.run(
-        [sys.executable, "-m", "durability", *options],
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    python("-m", "durability", *options, cwd=Path(__file__).parents[1], env=variables())

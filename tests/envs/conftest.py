@@ -1,11 +1,10 @@
 """Fixtures of the environment tests."""
 
 import contextlib
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 
+import processes
 import pytest
 
 from planet.envs import RenderingUnavailable
@@ -29,25 +28,14 @@ def opengl() -> str:
 def run_script(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Runs a script in a fresh interpreter: `run_script(text, NAME="value" or None)`."""
 
-    def run(text: str, timeout: float = 1800.0, **variables: str | None):
-        environment = dict(os.environ)
-        environment.pop("MUJOCO_GL", None)
-        environment.pop("PYOPENGL_PLATFORM", None)
-        environment.pop("LP_NUM_THREADS", None)
-        for name, value in variables.items():
-            if value is None:
-                environment.pop(name, None)
-            else:
-                environment[name] = value
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    def run(text: str, **variables: str | None):
+        absent = dict.fromkeys(("MUJOCO_GL", "PYOPENGL_PLATFORM", "LP_NUM_THREADS"))
+        wanted = processes.variables() | absent | variables
         script = tmp_path / "script.py"
         script.write_text(text)
-        return subprocess.run(
-            [sys.executable, "-W", "ignore::DeprecationWarning:__main__", str(script)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        return processes.python(
+            "-W", "ignore::DeprecationWarning:__main__", script, status=None,
+            env={name: value for name, value in wanted.items() if value is not None},
+        )  # fmt: skip
 
     return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
+from processes import python
 
 import planet
 from planet import advice, build_info
@@ -214,10 +214,8 @@ def test_every_place_states_the_same_cause_and_remedy(monkeypatch: pytest.Monkey
 @pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)
 def test_a_wrong_instruction_set_is_not_a_missing_build() -> None:
     code = "from planet.ops import extension; print(extension.missing())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={"PLANET_CPU_ISA": "mmx", "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, timeout=300, check=True, cwd=advice.PACKAGE.parent,
-    )  # fmt: skip
+    environment = {"PLANET_CPU_ISA": "mmx", "PATH": "/usr/bin:/bin"}
+    done = python("-c", code, env=environment, cwd=advice.PACKAGE.parent)
     assert done.stdout.startswith("PLANET_CPU_ISA: expected one of 'baseline'")
     assert done.stdout.strip().endswith("got 'mmx'; the remedy: unset PLANET_CPU_ISA")
 
@@ -289,7 +287,7 @@ def test_the_build_s_header_changes_with_the_sources_alone(tmp_path: Path) -> No
     header = tmp_path / "build" / "sources.h"
 
     def build() -> tuple[str, int]:
-        subprocess.run([sys.executable, "-I", script, tmp_path, header], check=True, timeout=300)
+        python("-I", script, tmp_path, header)
         return header.read_text(), header.stat().st_mtime_ns
 
     first = build()

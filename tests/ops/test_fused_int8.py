@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from ops.fused_support import BUILT, isa, needs_extension
 from ops.tolerances import INT8_MEDIAN, INT8_RMS, INT8_TO_FLOAT32, int8_errors
+from processes import python, variables
 from random_weights import PRESET_SIZES, TINY, TINY_SSM, Sizes, make_problem
 
 from planet.latent import LatentState
@@ -164,10 +161,5 @@ def test_a_cap_on_the_instruction_set_refuses_int8() -> None:
         "imagination = Imagination(p.weights, p.latent, precision='int8'); "
         "CEMPlanner(horizon=2, candidates=9, topk=2).plan(imagination)"
     )
-    path = os.pathsep.join(p for p in sys.path if p)
-    environment = {**os.environ, "PLANET_CPU_ISA": "avx2", "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
+    done = python("-c", code, status=1, env=variables(PLANET_CPU_ISA="avx2"))
     assert "ValueError: precision: 'int8' needs the instruction set 'avx512vnni'" in done.stderr

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +24,7 @@ from ops.tolerances import (
     int8_errors,
     returns_error,
 )
+from processes import python, variables
 from random_weights import PRESET_SIZES
 
 from planet.config.presets import PRESETS
@@ -179,12 +177,8 @@ def test_a_case_and_a_test_size_has_each_preset_s_sizes(name: str) -> None:
 
 
 def test_the_script_reproduces_the_stored_files(tmp_path: Path) -> None:
-    script = ["-m", "golden.make_golden"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, *script, "--output", tmp_path],
-        check=True, timeout=1800, env=environment, cwd=FOLDER.parent,
-    )  # fmt: skip
+    environment = variables(OPENBLAS_NUM_THREADS="1")
+    python("-m", "golden.make_golden", "--output", tmp_path, env=environment, cwd=FOLDER.parent)
     names = {path.name for path in FOLDER.glob("*.npz")}
     assert names == {path.name for path in tmp_path.glob("*.npz")}
     assert names == {f"{name}.npz" for name in (*CASES, "random_numbers")}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,14 @@ import pytest
 import torch
 from cem.sampling import Samples, interleave
 from ops.fused_support import ISAS, needs_extension
+from processes import python
 
 CEM = Path(__file__).parents[3] / "benchmarks" / "cem"
 pytestmark = pytest.mark.slow
 
 
 def run(script: str, *arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, CEM / script, *map(str, arguments)],
-        capture_output=True, text=True, timeout=1800,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return python(CEM / script, *arguments, env=os.environ | {"OMP_NUM_THREADS": "1"}).stdout
 
 
 @pytest.fixture(scope="module")

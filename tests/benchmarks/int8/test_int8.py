@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from int8.fidelity import likeness
+from processes import python
 
 INT8 = Path(__file__).parents[3] / "benchmarks" / "int8"
 FIGURES = {
@@ -32,12 +31,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "toy"
     assert main(train(directory)) == 0
     return directory
-
-
-def run(script: str, *arguments: object) -> None:
-    command = [sys.executable, INT8 / script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
-    assert done.returncode == 0, done.stderr
 
 
 def test_equal_returns_are_alike() -> None:
@@ -64,7 +57,7 @@ def test_half_of_the_best_is_a_third_of_the_union() -> None:
 def test_fidelity_of_random_and_trained_models_is_written(trained: Path, tmp_path: Path) -> None:
     output = tmp_path / "fidelity.json"
     sizes = ("--candidates", 40, "--topk", 4, "--starts", 1, "--preset", "small")
-    run("fidelity.py", trained, *sizes, "--backend", "reference", "--output", output)
+    python(INT8 / "fidelity.py", trained, *sizes, "--backend", "reference", "--output", output)
     models = json.loads(output.read_text())["models"]
     assert list(models) == [
         "random weights",
@@ -84,7 +77,7 @@ def test_fidelity_of_random_and_trained_models_is_written(trained: Path, tmp_pat
 def test_returns_are_played_with_both_precisions(trained: Path, tmp_path: Path) -> None:
     output = tmp_path / "returns.json"
     arguments = ("--episodes", 2, "--backend", "reference", "--output", output)
-    run("returns.py", trained, *arguments)
+    python(INT8 / "returns.py", trained, *arguments)
     row = json.loads(output.read_text())[trained.name]
     assert {"task", "updates", "planner", "machine", "int8 - fp32"} <= set(row)
     for precision in ("fp32", "int8"):

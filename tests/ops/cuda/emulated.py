@@ -10,14 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from conftest import PATH, ROOT
+from processes import run
 from torch import Tensor
 
 from planet.ops.kernels import CudaKernels
@@ -48,18 +48,11 @@ def load() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one worker builds, the others wait and find it done
         if not os.environ.get("PLANET_EMULATED_KEEP"):
             include = Path(torch.__file__).parent / "include"
-            _run(CMAKE, "-S", ROOT, "-B", folder, "-DPLANET_PYTHON=OFF", "-DPLANET_TESTS=ON",
-                 "-DPLANET_EMULATED_OPS=ON", f"-DPLANET_TORCH_INCLUDE={include}")  # fmt: skip
-            _run(CMAKE, "--build", folder, "--target", "planet_emulated", "--parallel", "2")
+            cmake = partial(run, CMAKE, env=os.environ | {"PATH": PATH})
+            cmake("-S", ROOT, "-B", folder, "-DPLANET_PYTHON=OFF", "-DPLANET_TESTS=ON",
+                  "-DPLANET_EMULATED_OPS=ON", f"-DPLANET_TORCH_INCLUDE={include}")  # fmt: skip
+            cmake("--build", folder, "--target", "planet_emulated", "--parallel", "2")
         torch.ops.load_library(str(library))
-
-
-def _run(*command: object) -> None:
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True, text=True, timeout=1800, env=os.environ | {"PATH": PATH},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
 
 
 class EmulatedKernels(CudaKernels):
