@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
@@ -16,31 +15,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planet.atomic import atomic_write, read_file
+from planet.atomic import read_file
 from planet.checks import check_type
 from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
 from planet.planner_settings import plain_settings, read_settings
 from planet.snapshot_shapes import MAX_REWARD_LAYERS, MAX_SIZE, Sizes, arguments, shapes
+from planet.storage import framed
 from planet.weights import RolloutWeights
 
-_MAGIC = b"PLANETWF"
-_VERSION = 2
 # Magic, version, transition, length, min_stddev, activation, D, S, A, M, reward layers and widths,
 # stddev, delta, bytes of the settings.
 _HEADER = struct.Struct("<8sIIQdI4II4I3I")
-_CHECKSUM = struct.Struct("<I")
-_HEADER_BYTES = 128
+_FORMAT = framed.Format("weight file", b"PLANETWF", 128, oldest=1, newest=2)
 _ALIGNMENT = 64
 _MOST_SETTINGS = 65536
 
 
-class WeightFileError(ValueError):
+class WeightFileError(framed.FileError):
     """A weight file is damaged, cut short, written by a newer planet, or no weight file at all."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
 
 
 def save_weights(
@@ -68,10 +60,10 @@ def save_weights(
         body += b"\0" * (-len(body) % _ALIGNMENT)
         body += tensor.cpu().numpy().tobytes()
     header = _HEADER.pack(
-        _MAGIC,
-        _VERSION,
+        _FORMAT.magic,
+        _FORMAT.newest,
         TRANSITIONS.index(weights.transition),
-        _HEADER_BYTES + len(body) + _CHECKSUM.size,
+        _FORMAT.least + len(body),
         weights.min_stddev,
         ACTIVATIONS.index(weights.activation),
         *sizes,
@@ -82,10 +74,7 @@ def save_weights(
         0,
         settings_bytes,
     )
-    content = header.ljust(_HEADER_BYTES, b"\0") + body
-    with atomic_write(Path(path)) as file:
-        file.write(content)
-        file.write(_CHECKSUM.pack(zlib.crc32(content)))
+    framed.write_sealed(path, (header.ljust(_FORMAT.header_bytes, b"\0"), body))
 
 
 def load_weights(path: Path | str) -> RolloutWeights:
@@ -112,34 +101,25 @@ def load_settings(path: Path | str) -> dict[str, Any]:
 
 
 def _load(path: Path) -> tuple[RolloutWeights, dict[str, Any]]:
-    content = bytearray(read_file(path))
-    try:
-        return _parse(content)
-    except ValueError as error:
-        raise WeightFileError(path, str(error)) from None
+    with framed.refused_as(WeightFileError, path):
+        return _parse(bytearray(read_file(path)))
 
 
 def _parse(content: bytearray) -> tuple[RolloutWeights, dict[str, Any]]:
-    _check_start(content)
-    (stored,) = _CHECKSUM.unpack(content[-_CHECKSUM.size :])
-    computed = zlib.crc32(memoryview(content)[: -_CHECKSUM.size])
-    if stored != computed:
-        raise ValueError(
-            f"checksum: expected {stored:08x}, got {computed:08x}: the file is damaged"
-        )
+    _FORMAT.check_sealed(content)
     _, version, transition, _, min_stddev, activation, *rest = _HEADER.unpack_from(content)
     sizes, layers, widths, additions = rest[:4], rest[4], rest[5:9], rest[9:]
     _check_sizes(transition, activation, sizes, layers, widths)
     if not 0.0 <= min_stddev <= torch.finfo(torch.float32).max:
         raise ValueError(f"min_stddev: expected a finite float32 value >= 0, got {min_stddev:.9g}")
     stddev, delta, settings_bytes = additions
-    zeros = content[_HEADER.size : _HEADER_BYTES]
+    zeros = content[_HEADER.size : _FORMAT.header_bytes]
     _check_additions(version, stddev, delta, settings_bytes, zeros)
-    first = _HEADER_BYTES + settings_bytes
+    first = _FORMAT.header_bytes + settings_bytes
     belief, state, action, hidden = sizes
     table = shapes(Sizes(belief, state, action, hidden, tuple(widths[: layers - 1])))
     starts = _starts(table, first, len(content))
-    settings = read_settings(bytes(content[_HEADER_BYTES:first])) if settings_bytes else {}
+    settings = read_settings(bytes(content[_FORMAT.header_bytes : first])) if settings_bytes else {}
     tensors = dict(_read_tensors(content, table, starts))
     weights = RolloutWeights(
         **arguments(tensors),
@@ -151,58 +131,34 @@ def _parse(content: bytearray) -> tuple[RolloutWeights, dict[str, Any]]:
     return weights, settings
 
 
-def _check_start(content: bytearray) -> None:
-    """Magic, version and length."""
-    size = len(content)
-    if not content.startswith(_MAGIC):
-        raise ValueError(f"magic: expected {_MAGIC.decode()}, got no weight file ({size} bytes)")
-    version = int.from_bytes(content[8:12], "little") if size >= 12 else _VERSION
-    if version > _VERSION:
-        raise ValueError(
-            f"version: written by a newer planet (format {version}, this one reads up to "
-            f"{_VERSION})"
-        )
-    least = _HEADER_BYTES + _CHECKSUM.size
-    if size < least:
-        raise ValueError(
-            f"length: expected at least {least} bytes, got {size}: the file is truncated"
-        )
-    if version == 0:
-        raise ValueError(f"version: expected 1 to {_VERSION}, got 0")
-    length = int.from_bytes(content[16:24], "little")
-    if length != size:
-        what = "truncated" if size < length else "followed by other data"
-        raise ValueError(f"length: expected {length} bytes, got {size}: the file is {what}")
-
-
 def _check_sizes(
     transition: int, activation: int, sizes: list[int], layers: int, widths: list[int]
 ) -> None:
-    _check_range("transition", transition, 0, 1)
-    _check_range("activation", activation, 0, 1)
+    framed.check_range("transition", transition, 0, 1)
+    framed.check_range("activation", activation, 0, 1)
     ssm = transition == 1
-    _check_range("belief", sizes[0], 0 if ssm else 1, 0 if ssm else MAX_SIZE)
+    framed.check_range("belief", sizes[0], 0 if ssm else 1, 0 if ssm else MAX_SIZE)
     for name, size in zip(("state", "action", "hidden"), sizes[1:], strict=True):
-        _check_range(name, size, 1, MAX_SIZE)
-    _check_range("reward_layers", layers, 1, MAX_REWARD_LAYERS)
+        framed.check_range(name, size, 1, MAX_SIZE)
+    framed.check_range("reward_layers", layers, 1, MAX_REWARD_LAYERS)
     for i, width in enumerate(widths):
         if i + 1 == layers and width == 2:
             raise ValueError(
                 f"reward_widths[{i}]: a continuation row is not available yet; expected 1, got 2"
             )
         most = MAX_SIZE if i + 1 < layers else 1 if i + 1 == layers else 0
-        _check_range(f"reward_widths[{i}]", width, min(1, most), most)
+        framed.check_range(f"reward_widths[{i}]", width, min(1, most), most)
 
 
 def _check_additions(
     version: int, stddev: int, delta: int, settings_bytes: int, zeros: bytearray
 ) -> None:
     """Checks what format 1 does not have."""
-    _check_range("stddev", stddev, 0, 0 if version == 1 else 1)
-    _check_range("delta", delta, 0, 0 if version == 1 else 1)
+    framed.check_range("stddev", stddev, 0, 0 if version == 1 else 1)
+    framed.check_range("delta", delta, 0, 0 if version == 1 else 1)
     if delta:
         raise ValueError("delta: residual transitions are not available yet; expected 0, got 1")
-    _check_range("settings_bytes", settings_bytes, 0, 0 if version == 1 else _MOST_SETTINGS)
+    framed.check_range("settings_bytes", settings_bytes, 0, 0 if version == 1 else _MOST_SETTINGS)
     if any(zeros):
         raise ValueError("header: expected zeros behind the last field")
 
@@ -219,10 +175,9 @@ def _starts(table: dict[str, tuple[int, ...]], first: int, size: int) -> list[in
     for shape in table.values():
         starts.append(end + -end % _ALIGNMENT)
         end = starts[-1] + 4 * math.prod(shape)
-    if end + _CHECKSUM.size != size:
-        raise ValueError(
-            f"length: expected {end + _CHECKSUM.size} bytes for the sizes in the header, got {size}"
-        )
+    end += framed.CHECKSUM.size
+    if end != size:
+        raise ValueError(f"length: expected {end} bytes for the sizes in the header, got {size}")
     return starts
 
 

@@ -20,7 +20,6 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,10 @@ import numpy.typing as npt
 
 from planet.atomic import atomic_write, named_errors, open_regular
 from planet.replay.episode import Episode
+from planet.storage import framed
 
-_MAGIC = b"PLANETEP"
-_VERSION = 1
-_PREFIX = struct.Struct("<8sII")
-_CHECKSUM = struct.Struct("<I")
+_PREFIX = struct.Struct("<8sII")  # magic, version, bytes of the header text
+_FORMAT = framed.Format("episode file", b"PLANETEP", _PREFIX.size, oldest=1, newest=1)
 _DTYPES: dict[str, np.dtype[Any]] = {  # in the order of the file
     "reward": np.dtype("<f4"),
     "action": np.dtype("<f4"),
@@ -43,13 +41,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {  # in the order of the file
 _BLOCK_BYTES = 1 << 20  # verification reads this much at a time, to stay small in memory
 
 
-class CorruptEpisodeError(ValueError):
+class CorruptEpisodeError(framed.FileError):
     """An episode file is damaged, cut short, newer than this release, or no episode at all."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -134,13 +127,13 @@ def write_episode(path: Path | str, episode: Episode) -> EpisodeInfo:
         "metadata": episode.metadata,
     }
     text = json.dumps(header, allow_nan=False).encode()
-    prefix = _PREFIX.pack(_MAGIC, _VERSION, len(text))
+    prefix = _PREFIX.pack(_FORMAT.magic, _FORMAT.newest, len(text))
     checksum = zlib.crc32(text, zlib.crc32(prefix))
     with atomic_write(path) as file:
-        file.write(prefix + _CHECKSUM.pack(checksum) + text)
+        file.write(prefix + framed.CHECKSUM.pack(checksum) + text)
         for array in arrays.values():
             file.write(array.data)
-    return _parse_header(path, text, _PREFIX.size + _CHECKSUM.size + len(text), checksum)
+    return _parse_header(path, text, checksum)
 
 
 def read_info(path: Path | str) -> EpisodeInfo:
@@ -157,36 +150,18 @@ def read_info(path: Path | str) -> EpisodeInfo:
       OSError: the file cannot be opened.
     """
     path = Path(path)
-    try:
-        opened = open_regular(path)
-    except ValueError as error:
-        raise CorruptEpisodeError(path, str(error).removeprefix(f"{path}: ")) from error
-    with named_errors(path), opened as file:
+    with framed.refused_as(CorruptEpisodeError, path), open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        prefix = file.read(_PREFIX.size)
-        if len(prefix) < _PREFIX.size:
-            raise CorruptEpisodeError(path, f"truncated in the prefix: {size} bytes")
-        magic, version, text_bytes = _PREFIX.unpack(prefix)
-        if magic != _MAGIC:
-            raise CorruptEpisodeError(path, f"no episode file: expected {_MAGIC!r}, got {magic!r}")
-        if version != _VERSION:
-            newer = "is newer than" if version > _VERSION else "is not"
-            raise CorruptEpisodeError(
-                path, f"format version {version} {newer} the one this release reads ({_VERSION})"
-            )
-        data_offset = _PREFIX.size + _CHECKSUM.size + text_bytes
-        if size < data_offset:
-            raise CorruptEpisodeError(
-                path, f"truncated in the header: expected {data_offset} bytes or more, got {size}"
-            )
-        (checksum,) = _CHECKSUM.unpack(file.read(_CHECKSUM.size))
+        start = file.read(_FORMAT.least)
+        _FORMAT.check_start(start, size)
+        _, _, text_bytes = _PREFIX.unpack_from(start)
+        framed.check_least(_FORMAT.least + text_bytes, size)
         text = file.read(text_bytes)
-    if zlib.crc32(text, zlib.crc32(prefix)) != checksum:
-        raise CorruptEpisodeError(path, "checksum of the header does not match")
-    info = _parse_header(path, text, data_offset, checksum)
-    if size != info.file_bytes:
-        problem = "truncated in the arrays" if size < info.file_bytes else "too long"
-        raise CorruptEpisodeError(path, f"{problem}: expected {info.file_bytes} bytes, got {size}")
+        checksum = zlib.crc32(text, zlib.crc32(start[: _PREFIX.size]))
+        (stored,) = framed.CHECKSUM.unpack_from(start, _PREFIX.size)
+        framed.check_checksum("checksum of the header", stored, checksum)
+        info = _parse_header(path, text, checksum)
+        framed.check_length(info.file_bytes, size)
     return info
 
 
@@ -204,12 +179,13 @@ def verify_episode(path: Path | str) -> EpisodeInfo:
       OSError: the file cannot be opened.
     """
     info = read_info(path)
-    with open(info.path, "rb", buffering=0) as file:
+    with framed.refused_as(CorruptEpisodeError, info.path), open(info.path, "rb") as file:
+        file.seek(info.data_offset)
         for name in _DTYPES:
-            checksum = 0
-            for block in _blocks(file.fileno(), info, name):
-                checksum = zlib.crc32(block, checksum)
-            _compare_checksum(info, name, checksum)
+            checksum, left = 0, info.length * info.entry_bytes(name)
+            while block := file.read(min(left, _BLOCK_BYTES)):
+                checksum, left = zlib.crc32(block, checksum), left - len(block)
+            framed.check_checksum(f"checksum of {name}", info.checksums[name], checksum)
     return info
 
 
@@ -228,13 +204,12 @@ def read_episode(path: Path | str) -> Episode:
     """
     info = read_info(path)
     observation, action, reward = read_chunk(info, 0, info.length)
-    _compare_checksum(info, "reward", zlib.crc32(reward.data))
-    _compare_checksum(info, "action", zlib.crc32(action.data))
-    _compare_checksum(info, "observation", zlib.crc32(observation.data))
-    try:
-        return Episode(observation, action, reward, info.terminated, info.metadata)
-    except (TypeError, ValueError) as error:
-        raise CorruptEpisodeError(info.path, f"not a valid episode: {error}") from error
+    with framed.refused_as(CorruptEpisodeError, info.path):
+        for name, array in (("reward", reward), ("action", action), ("observation", observation)):
+            stored, computed = info.checksums[name], zlib.crc32(array.data)
+            framed.check_checksum(f"checksum of {name}", stored, computed)
+        with framed.understood("episode"):
+            return Episode(observation, action, reward, info.terminated, info.metadata)
 
 
 def read_chunk(
@@ -273,8 +248,8 @@ def read_chunk(
     return observation, action, reward
 
 
-def _parse_header(path: Path, text: bytes, data_offset: int, checksum: int) -> EpisodeInfo:
-    try:
+def _parse_header(path: Path, text: bytes, checksum: int) -> EpisodeInfo:
+    with framed.understood("header"):
         header = json.loads(text)
         height, width = header["image_size"]
         if min(height, width, header["length"], header["action_size"]) < 1:
@@ -287,29 +262,10 @@ def _parse_header(path: Path, text: bytes, data_offset: int, checksum: int) -> E
             terminated=bool(header["terminated"]),
             total_reward=float(header["total_reward"]),
             metadata=dict(header["metadata"]),
-            data_offset=data_offset,
+            data_offset=_FORMAT.least + len(text),
             checksums={name: int(header["checksums"][name]) for name in _DTYPES},
             checksum=checksum,
         )
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CorruptEpisodeError(path, f"header cannot be understood: {error!r}") from error
-
-
-def _compare_checksum(info: EpisodeInfo, name: str, received: int) -> None:
-    if received != info.checksums[name]:
-        raise CorruptEpisodeError(info.path, f"checksum of {name} does not match")
-
-
-def _blocks(descriptor: int, info: EpisodeInfo, name: str) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(_BLOCK_BYTES))
-    offset = info.array_offset(name)
-    remaining = info.length * info.entry_bytes(name)
-    while remaining:
-        block = buffer[: min(remaining, _BLOCK_BYTES)]
-        _read_exactly(descriptor, block, offset, info)
-        yield block
-        offset += len(block)
-        remaining -= len(block)
 
 
 def _read_exactly(descriptor: int, target: memoryview, offset: int, info: EpisodeInfo) -> None:

@@ -1,0 +1,1 @@
+"""Bytes on disk: what every file of planet's own has in common."""
