@@ -1,49 +1,46 @@
 """One file that a run continues from: replaced atomically, read without running any code.
 
-The file is what `torch.save` writes, followed by 16 bytes: magic b"PLANETCK", format version
-(uint32) and the CRC-32 of everything before it (uint32), little-endian. torch's own reader
-ignores the end and compares no checksums; ours is `planet.tensor_archive`.
+A sealed file (`planet.storage.framed`) of format 2, which holds
+
+    bytes        content
+    12 .. 16     length L of the text, uint32
+    24 .. 24+L   text: the payload as JSON
+    then         the tensors, row-major, in the order of the text, with nothing between them
+
+In the text, what JSON lacks is an object of one key: {"dict": [[key, value], ...]},
+{"tuple": [...]} and {"tensor": [dtype, shape]}.
 """
 
 from __future__ import annotations
 
-import io
+import json
+import math
 import struct
-import zlib
 from collections import OrderedDict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from planet.atomic import atomic_write, read_file
-from planet.listing import short
-from planet.tensor_archive import DTYPES, PLAIN_TYPES, read_archive
+from planet.atomic import read_file
+from planet.storage import framed
 
-_MAGIC = b"PLANETCK"
-_VERSION = 1
-_ENDING = struct.Struct("<8sI")
-_CHECKSUM = struct.Struct("<I")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is damaged, foreign, of another release, or no checkpoint at all.
-
-    Attributes:
-      path: the file.
-      reason: what is wrong with it.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        reason = short(reason, 1000)  # whatever a file holds
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
+_HEADER = struct.Struct("<8sIIQ")  # magic, version, bytes of the text, bytes of the file
+_FORMAT = framed.Format("checkpoint", b"PLANETCK", _HEADER.size, oldest=2, newest=2)
+_PLAIN_TYPES = (bool, int, float, str, type(None))
+_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        torch.float64, torch.float32, torch.float16, torch.bfloat16,
+        torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
+    )
+}  # fmt: skip
 
 
-class DamagedCheckpointError(CheckpointError):
-    """A checkpoint's bytes are not those that were written: it was cut short or changed."""
+class CheckpointError(framed.FileError):
+    """A checkpoint is damaged, foreign, of another release, or no checkpoint at all."""
 
 
 def save_checkpoint(path: Path | str, payload: dict[str, Any]) -> None:
@@ -59,13 +56,11 @@ def save_checkpoint(path: Path | str, payload: dict[str, Any]) -> None:
       TypeError: the payload holds something else; the message names the key.
       OSError: the file cannot be written; an existing one stays as it was.
     """
-    plain = _plain("payload", payload)
-    content = io.BytesIO()
-    torch.save(plain, content)
-    content.write(_ENDING.pack(_MAGIC, _VERSION))
-    content.write(_CHECKSUM.pack(zlib.crc32(content.getbuffer())))
-    with atomic_write(Path(path)) as file:
-        file.write(content.getbuffer())
+    tensors: list[Tensor] = []
+    text = json.dumps(_encoded("payload", payload, tensors)).encode()
+    size = _FORMAT.least + len(text) + sum(t.numel() * t.element_size() for t in tensors)
+    header = _HEADER.pack(_FORMAT.magic, _FORMAT.newest, len(text), size)
+    framed.write_sealed(path, chain((header, text), map(_bytes, tensors)))
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -81,57 +76,42 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dic
 
     Raises:
       FileNotFoundError: there is no such file.
-      DamagedCheckpointError: the file was cut short or changed.
-      CheckpointError: the file is no checkpoint of a format this release reads; the message
-        names the file and the reason.
+      CheckpointError: the file is damaged, or no checkpoint of a format that this release reads;
+        the message names the file and the reason.
     """
-    path = Path(path)
-    try:
-        return read_archive(_intact_content(path), device)
-    except CheckpointError:
-        raise
-    except ValueError as error:
-        raise CheckpointError(path, f"cannot be read: {error}") from error
+    with framed.refused_as(CheckpointError, Path(path)):
+        content = read_file(path)
+        if content.startswith(b"PK\3\4"):  # torch.save's archives
+            raise ValueError("version: written by an older planet (format 1, this one reads 2)")
+        _FORMAT.check_sealed(content)
+        with framed.understood("content"):
+            return _Decoder(content, device).payload()
 
 
-def _intact_content(path: Path) -> bytes:
-    """Returns what torch.save wrote, after comparing the checksum."""
-    if path.exists() and not path.is_file():  # reading a named pipe would never end
-        raise CheckpointError(path, "is no regular file")
-    content = read_file(path)
-    size = len(content) - _ENDING.size - _CHECKSUM.size
-    magic, version = _ENDING.unpack_from(content, size) if size >= 0 else (b"", 0)
-    if magic != _MAGIC:
-        raise DamagedCheckpointError(path, f"is truncated or no checkpoint ({len(content)} bytes)")
-    if version != _VERSION:
-        newer = "is newer than" if version > _VERSION else "is not"
-        raise CheckpointError(
-            path, f"format version {version} {newer} the one this release reads ({_VERSION})"
-        )
-    checksum = zlib.crc32(memoryview(content)[: -_CHECKSUM.size])
-    if checksum != _CHECKSUM.unpack(content[-_CHECKSUM.size :])[0]:
-        raise DamagedCheckpointError(path, "checksum does not match")
-    return content[:size]
+def _encoded(name: str, value: object, tensors: list[Tensor]) -> Any:
+    """Returns `value` as JSON knows it, and adds its tensors to the list.
 
-
-def _plain(name: str, value: object) -> Any:
-    """Returns `value` ready for writing, or raises TypeError naming what cannot be stored."""
+    Raises:
+      TypeError: the value cannot be stored; the message names it.
+    """
     if isinstance(value, dict) and type(value) in (dict, OrderedDict):
         for key in value:
             if type(key) not in (str, int):
                 raise TypeError(f"{name}: expected keys of type str or int, got {key!r}")
-        return {key: _plain(f"{name}[{key!r}]", item) for key, item in value.items()}
+        pairs = ([k, _encoded(f"{name}[{k!r}]", item, tensors)] for k, item in value.items())
+        return {"dict": list(pairs)}
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        items = [_plain(f"{name}[{index}]", item) for index, item in enumerate(value)]
-        return items if isinstance(value, list) else tuple(items)
+        items = [_encoded(f"{name}[{i}]", item, tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, Tensor) and type(value) in (Tensor, torch.nn.Parameter):
-        if value.dtype not in DTYPES or value.layout != torch.strided or value.is_meta:
+        if value.dtype not in _DTYPES.values() or value.layout != torch.strided or value.is_meta:
             raise TypeError(
-                f"{name}: expected a dense tensor of {', '.join(map(str, DTYPES))}, "
+                f"{name}: expected a dense tensor of {', '.join(_DTYPES)}, "
                 f"got {value.layout}, {value.dtype} on {value.device}"
             )
-        return _compact(value)
-    if type(value) in PLAIN_TYPES:
+        tensors.append(value)
+        return {"tensor": [str(value.dtype).removeprefix("torch."), list(value.shape)]}
+    if type(value) in _PLAIN_TYPES:
         return value
     raise TypeError(
         f"{name}: expected None, bool, int, float, str, a tensor, or a list, tuple or dict of "
@@ -139,8 +119,44 @@ def _plain(name: str, value: object) -> Any:
     )
 
 
-def _compact(tensor: Tensor) -> Tensor:
-    """Returns the tensor without gradient, with memory of as many elements as it has."""
-    tensor = tensor.detach()
-    own = tensor.numel() * tensor.element_size()
-    return tensor.clone() if tensor.untyped_storage().nbytes() != own else tensor
+def _bytes(tensor: Tensor) -> memoryview:
+    """Shows a tensor's memory, or that of a copy where it is not contiguous and on the CPU."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+class _Decoder:
+    """Makes the payload of intact content, which anybody may have written."""
+
+    def __init__(self, content: bytes, device: torch.device | str) -> None:
+        self._content = content
+        self._device = device
+        self._next = _HEADER.size + _HEADER.unpack_from(content)[2]  # where the next tensor is
+        self._end = len(content) - framed.CHECKSUM.size
+
+    def payload(self) -> dict[str, Any]:
+        """Reads the text, and the tensors as they come in it."""
+        text = self._content[_HEADER.size : self._next]
+        payload = json.loads(text, object_hook=self._value)
+        if not isinstance(payload, dict):
+            raise ValueError(f"expected a dict, got {type(payload).__name__}")
+        framed.check_length(self._next + framed.CHECKSUM.size, len(self._content))
+        return payload
+
+    def _value(self, table: dict[str, Any]) -> Any:
+        [(kind, value)] = table.items()
+        if kind == "tensor":
+            return self._tensor(*value)
+        if kind == "tuple":
+            return tuple(value)
+        if kind != "dict" or not all(type(key) in (str, int) for key, _ in value):
+            raise ValueError("expected a tensor, a tuple, or a dict with keys of type str or int")
+        return dict(value)
+
+    def _tensor(self, name: str, shape: list[int]) -> Tensor:
+        start, size = self._next, math.prod(shape) * _DTYPES[name].itemsize
+        if size > self._end - start:
+            raise ValueError(f"a tensor of {size} bytes; {self._end - start} are left")
+        tensor = torch.empty(shape, dtype=_DTYPES[name], device="cpu")
+        _bytes(tensor)[:] = self._content[start : start + size]
+        self._next += size
+        return tensor.to(self._device)

@@ -10,12 +10,7 @@ from pathlib import Path
 import torch
 
 from planet.atomic import atomic_write, named_errors, replaceable, temporary_beside
-from planet.checkpoint import (
-    CheckpointError,
-    DamagedCheckpointError,
-    load_checkpoint,
-    save_checkpoint,
-)
+from planet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from planet.training.run_state import RunState
 
 _LOGGER = logging.getLogger("planet")
@@ -56,8 +51,8 @@ class Checkpoints:
             if not os.path.lexists(self.previous):
                 return None
             return self._fall_back("is missing", device)
-        except DamagedCheckpointError as error:
-            if not os.path.lexists(self.previous):
+        except CheckpointError as error:
+            if not error.damaged or not os.path.lexists(self.previous):
                 raise
             return self._fall_back(error.reason, device)
         self._newest_is_intact = True
@@ -91,7 +86,7 @@ class Checkpoints:
             state = _read(self.previous, device)
         except CheckpointError as error:
             raise CheckpointError(
-                self.newest, f"{reason}, and {self.previous} {error.reason}"
+                self.newest, f"{reason}, and {self.previous}: {error.reason}"
             ) from error
         _LOGGER.warning(
             "%s: %s; %s is used instead: %d episodes, %d updates",
