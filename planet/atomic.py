@@ -1,4 +1,4 @@
-"""Replacing a file so that a reader sees the old content or the new one, never a part.
+"""Replaces files so that a reader sees the old content or the new one, never a part.
 
 Everything that planet writes goes through `atomic_write`, except for lines that are appended to a
 file; everything that it reads whole goes through `read_file`. An error names the file.
@@ -18,8 +18,9 @@ from typing import BinaryIO
 
 _TEMPORARY = re.compile(r"\.planet-[0-9a-f]{16}\.tmp")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system
 _KINDS = {
+    stat.S_IFREG: "a regular file",
     stat.S_IFDIR: "a directory",
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
@@ -88,8 +89,7 @@ def make_directory(path: Path | str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
     except FileExistsError:
-        mode = os.lstat(path).st_mode
-        kind = "a regular file" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a file")
+        kind = _kind(os.lstat(path).st_mode)
         raise ValueError(f"{path}: expected a directory, got {kind}") from None
 
 
@@ -171,7 +171,7 @@ def named_errors(path: Path | str, *others: Path) -> Iterator[None]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file name is one that `atomic_write` gives to its temporary files."""
+    """Tells whether `atomic_write` gives such names to its temporary files."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
@@ -200,8 +200,11 @@ def remove_temporaries(directory: Path | str) -> list[str]:
 
 def _check_regular(path: Path | str, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise ValueError(f"{path}: expected a regular file, got {kind}")
+        raise ValueError(f"{path}: expected a regular file, got {_kind(mode)}")
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def _take_over(descriptor: int, old: os.stat_result) -> None:
@@ -232,5 +235,5 @@ def _where_supported() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in UNSUPPORTED:
             raise

@@ -1,6 +1,6 @@
-"""One file that a run continues from: replaced atomically, read without running any code.
+"""Writes and reads the one file that a run continues from; reading it runs no code.
 
-A sealed file (`planet.storage.framed`) of format 2, which holds
+Format 2 is a sealed file (`planet.storage.framed`), which holds
 
     bytes        content
     12 .. 16     length L of the text, uint32

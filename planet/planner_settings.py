@@ -1,4 +1,4 @@
-"""The settings of a weight file as text: how to plan with the weights beside it.
+"""Writes and reads the settings of a weight file: how to plan with the weights beside them.
 
 The text is JSON that a reader of a page of C++ understands whole (csrc/settings.h): one flat object
 of numbers, strings, true, false, null and lists of numbers, strings being printable ASCII without
@@ -30,8 +30,9 @@ def _numbers(value: Any) -> bool:
     )
 
 
-def _one_of(*names: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and value in names
+def _one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
+    expected = f"{', '.join(names[:-1])} or {names[-1]}"
+    return expected, lambda value: isinstance(value, str) and value in names
 
 
 # What each setting has to be, and a function that tells.
@@ -41,16 +42,15 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     **dict.fromkeys(("initial_stddev", "epsilon", "discount"), (_FLOAT, _number)),
     **dict.fromkeys(("low", "high"), (f"{_FLOAT}, or a list of 1 to 512 of them", _numbers)),
-    "spread": ("population or mean_absolute", _one_of("population", "mean_absolute")),
+    "spread": _one_of("population", "mean_absolute"),
     "state_noise": ("true or false", lambda value: isinstance(value, bool)),
-    "precision": (
-        "fp32, int8, fp16 or bf16", _one_of("fp32", "int8", "fp16", "bf16")),
+    "precision": _one_of("fp32", "int8", "fp16", "bf16"),
     "budget_ms": (f"{_FLOAT}, or null", lambda value: value is None or _number(value)),
 }  # fmt: skip
 
 
 def plain_settings(settings: Mapping[str, Any], most: int) -> bytes:
-    """The text of settings, of at most `most` bytes; numbers, lists and arrays become plain ones.
+    """Returns settings as text of at most `most` bytes; numpy and torch values become plain ones.
 
     Raises:
       TypeError, ValueError: a setting is of a wrong type, or the text cannot hold it; the message
@@ -76,7 +76,7 @@ def plain_settings(settings: Mapping[str, Any], most: int) -> bytes:
 
 
 def read_settings(text: bytes) -> dict[str, Any]:
-    """The settings in a text; whole numbers beyond int64, which no setting has, become floats.
+    """Reads the settings in a text; integers beyond int64, which no setting has, become floats.
 
     Raises:
       ValueError: the text is not of the form above, or a setting has a wrong type.
@@ -93,10 +93,8 @@ def read_settings(text: bytes) -> dict[str, Any]:
 
 
 def _text(settings: dict[str, Any], indent: int | None = None) -> bytes:
-    """JSON of settings, numpy's and torch's values as Python's."""
-    plain = json.dumps(
-        settings, indent=indent, allow_nan=False, default=lambda value: value.tolist()
-    )
+    """Returns settings as JSON, numpy's and torch's values as Python's."""
+    plain = json.dumps(settings, indent=indent, allow_nan=False, default=lambda v: v.tolist())
     return plain.encode()
 
 
@@ -107,7 +105,7 @@ def _flat(value: Any) -> bool:
 
 
 def _pairs(text: bytes) -> tuple[tuple[str, Any], ...]:
-    """Names and values in their order; an object within the object would be a tuple as well."""
+    """Reads names and values in order; an object within the object would be a tuple as well."""
     try:
         pairs: Any = json.loads(
             text.decode("ascii"),
@@ -129,7 +127,7 @@ def _pairs(text: bytes) -> tuple[tuple[str, Any], ...]:
 
 
 def _float(raw: str) -> float:
-    """Infinite where float64 does not reach, also for what would round to 0."""
+    """Returns infinity beyond float64's range, also for what would round to 0."""
     value = float(raw)
     digits = re.split("[eE]", raw)[0]
     return math.inf if value == 0.0 and re.search("[1-9]", digits) else value

@@ -1,6 +1,6 @@
-"""Weight files: a planner's weights for programs without Python; read by csrc/weight_file.h.
+"""Writes and reads weight files: a planner's weights for programs without Python.
 
-The layout is documented there. Both readers refuse the same files in the same words.
+The layout stands in csrc/weight_file.h. Both readers refuse the same files in the same words.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings as a JSON file that people edit: whatever stands in it is named, never a traceback."""
+"""Reads a JSON file of settings that people edit; faults are named, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An episode as one file, laid out so that any chunk is a plain read at a known offset.
+"""Writes and reads an episode as one file, in which any chunk lies at a known offset.
 
     bytes        content
     0  .. 8      magic b"PLANETEP"
@@ -47,7 +47,7 @@ class CorruptEpisodeError(framed.FileError):
 
 @dataclass(frozen=True)
 class EpisodeInfo:
-    """The header of an episode file.
+    """Holds the header of an episode file.
 
     Attributes:
       path: the file.

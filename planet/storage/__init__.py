@@ -1,1 +1,1 @@
-"""Bytes on disk: what every file of planet's own has in common."""
+"""Keeps bytes on disk."""

@@ -68,7 +68,7 @@ def understood(part: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Format:
-    """What the start of a file says about its format.
+    """Describes the start of a kind of file.
 
     Attributes:
       name: of the kind of file.

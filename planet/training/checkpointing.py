@@ -1,4 +1,4 @@
-"""A run's two checkpoints: the newest, and the one before it for when the newest is damaged."""
+"""Keeps a run's newest checkpoint, and the one before for when the newest is damaged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOGGER = logging.getLogger("planet")
 
 
 class Checkpoints:
-    """The checkpoints of a run directory.
+    """Loads and saves the checkpoints of a run directory.
 
     Attributes:
       newest: `checkpoint.pt`.
@@ -105,7 +105,7 @@ class Checkpoints:
             raise ValueError(f"{self.previous}: expected a file of its own, got {self.newest}")
 
     def _previous_target(self) -> Path:
-        """The previous checkpoint behind its symbolic links, which stay."""
+        """Follows the symbolic links of the previous checkpoint, which stay."""
         return Path(os.path.realpath(self.previous))
 
     def _link_newest(self) -> Path | None:

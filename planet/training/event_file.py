@@ -1,4 +1,4 @@
-"""TensorBoard's curves of a run, made anew from the run's metrics whenever it goes on.
+"""Shows TensorBoard the curves of a run, made anew from its metrics whenever it goes on.
 
 All points are in one file, `tensorboard/events.out.tfevents.<seconds>.planet`. It is written whole
 beside the last one, which is then emptied, and its name sorts behind all others: so a TensorBoard
@@ -27,7 +27,7 @@ _OWN = re.compile(r"events\.out\.tfevents\.\d{10,12}\.planet")
 
 
 class EventFile:
-    """A file of curves that takes further points.
+    """Writes a file of curves, and further points to its end.
 
     Attributes:
       foreign: names of event files in the folder that others wrote; they are left alone.

@@ -1,4 +1,4 @@
-"""One trainer per run directory: a lock that the kernel drops when its process ends."""
+"""Locks a run directory for one trainer; the kernel drops the lock with the process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-_LOGGER = logging.getLogger("planet")
-_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+from planet.atomic import UNSUPPORTED, named_errors
 
+_LOGGER = logging.getLogger("planet")
 _IRREGULAR = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # of a link, a directory, a socket
 
 
@@ -119,12 +119,12 @@ def _irregular(path: Path) -> ValueError:
 
 def _lock(descriptor: int, path: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with named_errors(path):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise DirectoryInUseError(path, _owner(descriptor)) from None
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            error.filename = str(path)
+        if error.errno not in (errno.ENOLCK, *UNSUPPORTED):
             raise
         _LOGGER.warning(
             "%s: this file system has no locks (%s); see to it that no other process trains here",
@@ -137,7 +137,7 @@ def _own_name() -> str:
 
 
 def _owner(descriptor: int) -> str:
-    """Who holds the lock, as it wrote itself into the file."""
+    """Names the holder of the lock, as it wrote itself into the file."""
     name = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
     if name == _own_name():
         return f"another Trainer of this {name} (Trainer.close() frees it)"

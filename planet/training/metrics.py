@@ -1,4 +1,4 @@
-"""Numbers of a run over time: one JSON object per line, and TensorBoard where it is installed."""
+"""Writes numbers of a run over time: JSON lines, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class MetricsWriter:
 
 
 def _points(line: Line) -> list[Points]:
-    """The curves' points of a line."""
+    """Returns the curves' points of a line."""
     first = next((value for name, value in line.items() if "/" not in name), None)
     found: dict[int, dict[str, float]] = {}
     for name, value in line.items():

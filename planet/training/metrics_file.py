@@ -1,4 +1,4 @@
-"""Lines of metrics as they stand in the file: one flat JSON object each, numbered from 1.
+"""Reads lines of metrics as they stand in the file: flat JSON objects, numbered from 1.
 
 A counter's name is a word (`updates`); a scalar's has a slash (`train/total`).
 """
@@ -85,12 +85,12 @@ def as_written(data: bytes) -> bytes:
 
 
 def is_cut_short(data: bytes) -> bool:
-    """Whether a killed process left this at the end of the file, or a power cut zeros."""
+    """Tells whether a killed process, or a power cut, left this at the end of the file."""
     return not data.endswith(b"\n") and parse_line(data) is None
 
 
 def numbers(lines: Iterable[Line | None]) -> list[int]:
-    """The numbers of the lines that have one, in order."""
+    """Returns the numbers of the lines that have one, in order."""
     found: list[int] = []
     for line in lines:
         number = line.get(NUMBER) if line is not None else None
@@ -127,7 +127,7 @@ def wrong_numbers(found: Sequence[int], last: int | None = None) -> str:
 
 
 def _runs(ascending: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last of every run of consecutive numbers."""
+    """Finds the first and last of every run of consecutive numbers."""
     groups = groupby(enumerate(ascending), lambda pair: pair[1] - pair[0])
     runs = [[number for _, number in group] for _, group in groups]
     return [(run[0], run[-1]) for run in runs]

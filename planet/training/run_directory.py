@@ -1,4 +1,4 @@
-"""A run's directory in the hands of one trainer."""
+"""Puts a run's directory into the hands of one trainer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from planet.training.run_state import RunState, check_actions, check_learner
 
 
 class RunDirectory:
-    """Settings, checkpoints, episodes and metrics of a run, locked against other trainers.
+    """Holds settings, checkpoints, episodes and metrics of a run, locked against other trainers.
 
     Attributes:
       checkpoints: the newest one and the one before it.
@@ -75,7 +75,7 @@ class RunDirectory:
     def _open(
         self, directory: Path, config: Config, actions: ActionBox, model: nn.Module, losses: bool
     ) -> RunState | None:
-        """Nothing is written before everything is checked."""
+        """Writes nothing before everything is checked."""
         settings, train = directory / "config.json", config.train
         self.checkpoints.check_replaceable()
         if settings.exists():

@@ -1,4 +1,4 @@
-"""The content of a run's checkpoint, checked in one place before any of it is believed."""
+"""Checks the content of a run's checkpoint before any of it is believed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SECTIONS = {
 
 @dataclass(frozen=True)
 class RunState:
-    """The whole state of a run between two steps.
+    """Holds the whole state of a run between two steps.
 
     Attributes:
       config: settings.
@@ -62,13 +62,13 @@ class RunState:
         return int(self.learner["updates"])
 
     def to_payload(self) -> dict[str, Any]:
-        """Plain values and tensors for `save_checkpoint`."""
+        """Returns plain values and tensors for `save_checkpoint`."""
         plain = {"config": self.config.to_dict(), "actions": self.actions.to_dict()}
         return {**vars(self), **plain}
 
     @staticmethod
     def from_payload(path: Path, payload: dict[str, Any]) -> RunState:
-        """Inverse of `to_payload`, for content that anybody may have written.
+        """Inverts `to_payload`, for content that anybody may have written.
 
         The learner's tensors are left to `check_learner`, which knows the model.
 
