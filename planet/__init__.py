@@ -16,7 +16,7 @@ except Exception as error:  # a broken one raises anything
     ) from None
 
 from planet.agent import Agent
-from planet.build import build_info
+from planet.build import __version__, build_info
 from planet.latent import Gaussian, LatentState
 from planet.models import WorldModel
 from planet.noise import Noise, row_seeds
@@ -24,8 +24,6 @@ from planet.ops.results import Refit
 from planet.planning import CEMPlanner, Imagination
 from planet.protocols import Plan
 from planet.weights import RolloutWeights
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Agent",

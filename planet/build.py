@@ -10,6 +10,8 @@ import torch
 from planet.ops import extension, fused
 from planet.ops.checks import VARIANTS
 
+__version__ = "0.1.0"
+
 _INT8 = "avx512vnni"  # the only set with kernels for int8; those for fp32 are avx512's
 
 

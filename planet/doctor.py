@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from planet import __version__, advice
-from planet.build import build_info
+from planet import advice
+from planet.build import __version__, build_info
 from planet.config import ModelConfig
 from planet.machine import machine_facts
 from planet.packages import (

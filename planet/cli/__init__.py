@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import torch
 
-from planet import __version__, advice
+from planet import advice
+from planet.build import __version__
 from planet.cli.output import ClosedStream, complain, prepare_streams, say, settle_streams
 from planet.envs import RenderingUnavailable
 from planet.packages import EXTRA, is_installed
