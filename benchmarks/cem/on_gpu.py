@@ -18,12 +18,12 @@ import torch
 from baselines.torch_cem import TorchCEM
 from cem.cases import Size, UnavailableError, model
 from gpu.device_timing import gpu_state, interleave, product_rates, synchronise
+from planet.ops.variants import cuda_variant
 from torch import Tensor
 
 from planet.graphs import capture
 from planet.latent import LatentState
 from planet.ops import fused, reference
-from planet.ops.variants import cuda_variant
 
 PROBLEMS = (1, 8, 64, 256)
 COMPILED = (1, 64)  # numbers of problems for which torch.compile runs too: it takes minutes

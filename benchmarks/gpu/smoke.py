@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from planet.ops.variants import VARIANTS, cuda_variant
 
 from planet.config import ModelConfig
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import fused, reference
-from planet.ops.variants import VARIANTS, cuda_variant
 from planet.random_weights import random_weights
 from planet.weights import RolloutWeights
 

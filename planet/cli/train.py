@@ -13,10 +13,8 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from planet import __version__, advice
-from planet.cli.options import told
-from planet import advice
 from planet.build import __version__
+from planet.cli.options import told
 from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals

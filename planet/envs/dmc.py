@@ -144,12 +144,12 @@ class DMControlEnv(PixelEnv):
           ValueError: the action has another shape, or is not finite, or is out of bounds.
           RuntimeError: the episode has ended, or none was started.
         """
-        reward, terminated, truncated, info = self.advance(action)
+        reward, terminated, truncated, info = self.simulate(action)
         diverged = info["physics_diverged"]
         observation = self._last_observation() if diverged else self.observe()
         return observation, reward, terminated, truncated, info
 
-    def advance(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
+    def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
         """Does what `step` does before it draws, so that the two can be timed apart."""
         self._check_open("step")
         if not self._running:

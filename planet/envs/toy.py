@@ -96,10 +96,10 @@ class ToyReachEnv(PixelEnv):
           ValueError: the action has another shape, or is not finite, or is out of bounds.
           RuntimeError: the episode has ended, or none was started.
         """
-        reward, terminated, truncated, info = self.advance(action)
+        reward, terminated, truncated, info = self.simulate(action)
         return self.observe(), reward, terminated, truncated, info
 
-    def advance(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
+    def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
         """Does what `step` does before it draws, so that the two can be timed apart."""
         if not self._running:
             raise RuntimeError("step: expected a running episode; call reset first")

@@ -21,8 +21,8 @@ from planet.profiling.facts import compute_facts, plan_facts, run_facts
 from planet.profiling.latency import Stage
 from planet.profiling.result import Comparison, Profile
 from planet.protocols import Plan
-from planet.training.initial_model import make_agent
 from planet.scalars import check_int, check_positive
+from planet.training.initial_model import make_agent
 from planet.training.run import Run
 from planet.weights import RolloutWeights
 
@@ -80,7 +80,7 @@ def compare_run(
 
     Args:
       run: the agent.
-      environment: of `planet.envs.make`: its `advance` and `observe` are timed apart.
+      environment: of `planet.envs.make`: its `simulate` and `observe` are timed apart.
       planners: settings by name; the first one acts, and the others are compared with it.
       steps: how many control steps are timed, after a few that are not counted.
       rate_hz: control steps per second that are asked for.
@@ -115,7 +115,7 @@ def compare_run(
         action = plans[names[0]].action[0].cpu().numpy()
         for agent in agents.values():
             agent.executed(action)
-        acting, outcome = _timed(device, partial(environment.advance, action))
+        acting, outcome = _timed(device, partial(environment.simulate, action))
         rendering, observation = _timed(device, environment.observe)
         ended = outcome[1] or outcome[2]
         for name, (filtering, planning) in spent.items() if step >= 0 else ():

@@ -137,7 +137,7 @@ class Recorder:
         self.resets += 1
         return self._frame(), {}
 
-    def advance(self, action: Any) -> Any:
+    def simulate(self, action: Any) -> Any:
         self.actions.append(action.copy())
         self.steps += 1
         return 0.0, False, self.steps % 3 == 0
