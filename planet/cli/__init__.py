@@ -45,8 +45,7 @@ examples:
   planet export runs/cheetah cheetah.weights
   planet doctor
 
-Any setting can be given, for example --planner.candidates 500, --imagination.precision int8 or
---train.seed 1.
+Any setting can be given, for example --planner.candidates 500 or --train.seed 1.
 Ctrl-C saves a checkpoint; the same command continues. PLANET_TRACEBACK=1 shows tracebacks."""
 
 _EXPLAINED = (

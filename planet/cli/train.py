@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 import tyro
 
+from planet import advice
 from planet.build import __version__
 from planet.cli.options import told
 from planet.cli.output import complain

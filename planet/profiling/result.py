@@ -21,7 +21,7 @@ class Profile:
       stages: in the order of a step, the whole step last.
       iterations: of every plan; fewer than asked for only where there is a budget.
       plan: the plan's sizes.
-      compute: device, backend, precision, instruction set, threads.
+      compute: device, imagination, instruction set, threads.
       machine: see `planet.machine.machine_facts`.
       run: task, episodes and updates of the agent; None for a bare planner with random weights.
       rate_hz: control steps per second that are asked for; None: no deadline.

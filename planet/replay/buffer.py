@@ -14,6 +14,7 @@ import torch
 
 from planet.atomic import make_directory
 from planet.checks import check_choice
+from planet.config import TrainConfig, choices
 from planet.listing import listed
 from planet.protocols import Chunk
 from planet.replay.episode import Episode
@@ -29,7 +30,7 @@ from planet.scalars import check_int
 
 _LOGGER = logging.getLogger("planet")
 _NAME = re.compile(r"episode-(\d{6,})\.planet")
-SAMPLING = ("uniform", "recent")
+SAMPLING = choices(TrainConfig, "sampling")
 
 
 def episode_name(index: int) -> str:

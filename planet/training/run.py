@@ -55,7 +55,7 @@ def open_run(
     Args:
       directory: of the run.
       overrides: settings that the agent is to act with instead of the run's, by section and name,
-        as {"imagination": {"precision": "int8"}}; those of `planet.config.ActingConfig`.
+        as {"train": {"device": "cuda"}}; those of `planet.config.ActingConfig`.
 
     Raises:
       FileNotFoundError: the directory holds no run, or no checkpoint yet.
