@@ -1,5 +1,7 @@
 #include "arguments.h"
 
+#include "model_tensors.h"
+
 namespace planet {
 
 namespace {
@@ -51,34 +53,17 @@ ModelSizes model_sizes(const std::vector<int64_t>& sizes) {
 }
 
 ModelWeights model_weights(const std::vector<Tensor>& tensors, const ModelSizes& sizes) {
-  const int64_t d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
-  const int64_t count = (d ? 10 : 6) + 2 * sizes.reward_layers;
+  const int64_t count = (sizes.belief ? 10 : 6) + 2 * sizes.reward_layers;
   check_range("tensors", static_cast<int64_t>(tensors.size()), count, count);
   const Place place(tensors[0]);
   size_t next = 0;
-  const auto take = [&](const char* name, std::initializer_list<int64_t> shape) {
-    return floats(tensors[next++], name, shape, place);
-  };
   ModelWeights weights{};
-  weights.input_weight = take("input_weight", {m, s + a});
-  weights.input_bias = take("input_bias", {m});
-  if (d > 0) {
-    weights.gru_weight_ih = take("gru_weight_ih", {3 * d, m});
-    weights.gru_weight_hh = take("gru_weight_hh", {3 * d, d});
-    weights.gru_bias_ih = take("gru_bias_ih", {3 * d});
-    weights.gru_bias_hh = take("gru_bias_hh", {3 * d});
-  }
-  weights.prior_hidden_weight = take("prior_hidden_weight", {m, d ? d : m});
-  weights.prior_hidden_bias = take("prior_hidden_bias", {m});
-  weights.prior_weight = take("prior_weight", {2 * s, m});
-  weights.prior_bias = take("prior_bias", {2 * s});
-  int64_t inputs = d + s;
-  for (int i = 0; i < sizes.reward_layers; ++i) {
-    const int64_t width = sizes.reward_widths[i];
-    weights.reward_weights[i] = take("reward_weights", {width, inputs});
-    weights.reward_biases[i] = take("reward_biases", {width});
-    inputs = width;
-  }
+  each_tensor(sizes, weights,
+              [&](const char* name, int, int rows, int columns, const float*& pointer) {
+                const Tensor& tensor = tensors[next++];
+                pointer = columns > 0 ? floats(tensor, name, {rows, columns}, place)
+                                      : floats(tensor, name, {rows}, place);
+              });
   return weights;
 }
 

@@ -1,5 +1,6 @@
 #include "weight_file.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cfloat>
@@ -9,6 +10,9 @@
 #include <cstring>
 #include <new>
 #include <utility>
+#include <vector>
+
+#include "model_tensors.h"
 
 namespace planet {
 namespace {
@@ -140,55 +144,6 @@ std::string check_sizes(const Header& header) {
   return check_additions(header);
 }
 
-// One tensor of the file and where its address goes.
-struct Tensor {
-  std::string name;
-  uint64_t count;
-  const float** pointer;
-};
-
-// All tensors in the order of the file; returns their number. Counts cannot overflow: every size is
-// at most kMaxSize.
-int list_tensors(const Header& header, ModelWeights& weights, std::array<Tensor, 18>& out) {
-  const uint64_t d = header.belief, s = header.state, a = header.action, m = header.hidden;
-  int n = 0;
-  const auto add = [&](std::string name, uint64_t count, const float*& pointer) {
-    out[n++] = {std::move(name), count, &pointer};
-  };
-  add("input_weight", m * (s + a), weights.input_weight);
-  add("input_bias", m, weights.input_bias);
-  if (d > 0) {
-    add("gru_weight_ih", 3 * d * m, weights.gru_weight_ih);
-    add("gru_weight_hh", 3 * d * d, weights.gru_weight_hh);
-    add("gru_bias_ih", 3 * d, weights.gru_bias_ih);
-    add("gru_bias_hh", 3 * d, weights.gru_bias_hh);
-  }
-  add("prior_hidden_weight", m * (d > 0 ? d : m), weights.prior_hidden_weight);
-  add("prior_hidden_bias", m, weights.prior_hidden_bias);
-  add("prior_weight", 2 * s * m, weights.prior_weight);
-  add("prior_bias", 2 * s, weights.prior_bias);
-  uint64_t inputs = d + s;
-  for (uint32_t i = 0; i < header.reward_layers; ++i) {
-    const uint64_t width = header.reward_widths[i];
-    add(text("reward_weights[%u]", i), width * inputs, weights.reward_weights[i]);
-    add(text("reward_biases[%u]", i), width, weights.reward_biases[i]);
-    inputs = width;
-  }
-  return n;
-}
-
-uint64_t aligned(uint64_t offset) {
-  return (offset + kAlignment - 1) / kAlignment * kAlignment;
-}
-
-std::string check_finite(const Tensor& tensor) {
-  uint64_t wrong = 0;
-  for (uint64_t i = 0; i < tensor.count; ++i) wrong += !std::isfinite((*tensor.pointer)[i]);
-  if (wrong == 0) return {};
-  return text("%s: expected finite values, got %llu NaN or infinite", tensor.name.c_str(),
-              static_cast<unsigned long long>(wrong));
-}
-
 ModelSizes sizes_of(const Header& header) {
   const auto integer = [](uint32_t value) { return static_cast<int>(value); };
   ModelSizes out{};
@@ -203,6 +158,36 @@ ModelSizes sizes_of(const Header& header) {
   out.elu = header.activation == 1;
   out.clamp_stddev = header.stddev == 1;
   return out;
+}
+
+// One tensor of the file and where its address goes.
+struct Tensor {
+  std::string name;
+  uint64_t count;
+  const float** pointer;
+};
+
+// All tensors in the order of the file. Counts cannot overflow: every size is at most kMaxSize.
+std::vector<Tensor> list_tensors(const ModelSizes& sizes, ModelWeights& weights) {
+  std::vector<Tensor> out;
+  each_tensor(sizes, weights,
+              [&out](const char* name, int layer, int rows, int columns, const float*& pointer) {
+                const uint64_t count = static_cast<uint64_t>(rows) * std::max(columns, 1);
+                out.push_back({layer < 0 ? name : text("%s[%d]", name, layer), count, &pointer});
+              });
+  return out;
+}
+
+uint64_t aligned(uint64_t offset) {
+  return (offset + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+std::string check_finite(const Tensor& tensor) {
+  uint64_t wrong = 0;
+  for (uint64_t i = 0; i < tensor.count; ++i) wrong += !std::isfinite((*tensor.pointer)[i]);
+  if (wrong == 0) return {};
+  return text("%s: expected finite values, got %llu NaN or infinite", tensor.name.c_str(),
+              static_cast<unsigned long long>(wrong));
 }
 
 }  // namespace
@@ -225,11 +210,11 @@ std::string view_weights(const void* data, size_t size, WeightView& view) {
   if (!error.empty()) return error;
 
   WeightView out{};
-  std::array<Tensor, 18> tensors;
-  const int count = list_tensors(header, out.weights, tensors);
+  out.sizes = sizes_of(header);
+  const std::vector<Tensor> tensors = list_tensors(out.sizes, out.weights);
   const uint64_t first = kHeaderBytes + header.settings_bytes;
   uint64_t at = first;
-  for (int i = 0; i < count; ++i) at = aligned(at) + tensors[i].count * sizeof(float);
+  for (const Tensor& tensor : tensors) at = aligned(at) + tensor.count * sizeof(float);
   if (at + kChecksumBytes != size) {
     return text("length: expected %llu bytes for the sizes in the header, got %zu",
                 static_cast<unsigned long long>(at + kChecksumBytes), size);
@@ -240,14 +225,13 @@ std::string view_weights(const void* data, size_t size, WeightView& view) {
     if (!error.empty()) return error;
   }
   at = first;
-  for (int i = 0; i < count; ++i) {
+  for (const Tensor& tensor : tensors) {
     at = aligned(at);
-    *tensors[i].pointer = reinterpret_cast<const float*>(bytes + at);
-    at += tensors[i].count * sizeof(float);
-    error = check_finite(tensors[i]);
+    *tensor.pointer = reinterpret_cast<const float*>(bytes + at);
+    at += tensor.count * sizeof(float);
+    error = check_finite(tensor);
     if (!error.empty()) return error;
   }
-  out.sizes = sizes_of(header);
   out.min_stddev = static_cast<float>(header.min_stddev);
   view = std::move(out);
   return {};

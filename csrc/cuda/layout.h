@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#include "../model.h"
+#include "../model_tensors.h"
 #include "fragments.h"
 
 namespace planet::cuda {
@@ -118,26 +118,6 @@ struct Cursor {
   constexpr int take_floats(int count) { return take(4 * count); }
 };
 
-constexpr void place_arrays(const ModelSizes& sizes, Cursor& cursor, ModelArrays& arrays) {
-  const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
-  arrays.input_weight = cursor.take_floats(m * (s + a));
-  arrays.input_bias = cursor.take_floats(m);
-  arrays.gru_weight_ih = cursor.take_floats(3 * d * m);
-  arrays.gru_weight_hh = cursor.take_floats(3 * d * d);
-  arrays.gru_bias_ih = cursor.take_floats(3 * d);
-  arrays.gru_bias_hh = cursor.take_floats(3 * d);
-  arrays.prior_hidden_weight = cursor.take_floats(m * (d > 0 ? d : m));
-  arrays.prior_hidden_bias = cursor.take_floats(m);
-  arrays.prior_weight = cursor.take_floats(2 * s * m);
-  arrays.prior_bias = cursor.take_floats(2 * s);
-  int inputs = d + s;
-  for (int i = 0; i < sizes.reward_layers; ++i) {
-    arrays.reward_weights[i] = cursor.take_floats(sizes.reward_widths[i] * inputs);
-    arrays.reward_biases[i] = cursor.take_floats(sizes.reward_widths[i]);
-    inputs = sizes.reward_widths[i];
-  }
-}
-
 }  // namespace layout_details
 
 // The shapes alone: tiles and bias are not placed yet.
@@ -176,7 +156,9 @@ constexpr PackedLayout packed_layout(const ModelSizes& sizes, Precision precisio
   const int inputs = last > 0 ? sizes.reward_widths[last - 1] : sizes.belief;
   layout.reward_row[0] = cursor.take_floats(padded16(inputs));
   layout.reward_row[1] = cursor.take_floats(last > 0 ? 0 : padded16(sizes.state));
-  layout_details::place_arrays(sizes, cursor, layout.arrays);
+  each_tensor(sizes, layout.arrays, [&](const char*, int, int rows, int columns, int& offset) {
+    offset = cursor.take_floats(rows * (columns > 0 ? columns : 1));
+  });
   layout.end = cursor.at;
   return layout;
 }

@@ -10,7 +10,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kMeasureThreads = 1024;
 constexpr int kCopyBlocks = 64;  // per array
-constexpr int kMaxArrays = 10 + 2 * kMaxRewardLayers;
 
 // Columns from `column` on of a row-major matrix with `width` columns.
 struct Matrix {
@@ -33,7 +32,7 @@ struct PackJob {
   LayerSource source[kMaxLayers];
   const float* reward_row[2];
   int reward_inputs[2];
-  Array array[kMaxArrays];
+  Array array[kMostTensors];
   int arrays;
   bool split;  // float32: sums carry kActivationScale
   unsigned char* packed;
@@ -203,28 +202,12 @@ void add_sources(const ModelSizes& sizes, const ModelWeights& weights, PackJob& 
 }
 
 void add_arrays(const ModelSizes& sizes, const ModelWeights& weights, PackJob& job) {
-  const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
-  const ModelArrays& to = job.layout.arrays;
-  const auto add = [&job](const float* from, int at, int count) {
-    if (count > 0) job.array[job.arrays++] = {from, at, count};
-  };
-  add(weights.input_weight, to.input_weight, m * (s + a));
-  add(weights.input_bias, to.input_bias, m);
-  add(weights.gru_weight_ih, to.gru_weight_ih, 3 * d * m);
-  add(weights.gru_weight_hh, to.gru_weight_hh, 3 * d * d);
-  add(weights.gru_bias_ih, to.gru_bias_ih, 3 * d);
-  add(weights.gru_bias_hh, to.gru_bias_hh, 3 * d);
-  add(weights.prior_hidden_weight, to.prior_hidden_weight, m * (d > 0 ? d : m));
-  add(weights.prior_hidden_bias, to.prior_hidden_bias, m);
-  add(weights.prior_weight, to.prior_weight, 2 * s * m);
-  add(weights.prior_bias, to.prior_bias, 2 * s);
-  int inputs = d + s;
-  for (int i = 0; i < sizes.reward_layers; ++i) {
-    const int width = sizes.reward_widths[i];
-    add(weights.reward_weights[i], to.reward_weights[i], width * inputs);
-    add(weights.reward_biases[i], to.reward_biases[i], width);
-    inputs = width;
-  }
+  each_tensor(sizes, weights, [&](const char*, int, int rows, int columns, const float* from) {
+    job.array[job.arrays++] = {from, 0, rows * (columns > 0 ? columns : 1)};
+  });
+  int next = 0;
+  each_tensor(sizes, job.layout.arrays,
+              [&](const char*, int, int, int, int offset) { job.array[next++].at = offset; });
 }
 
 const char* launch_packing(const PackJob& job, Precision precision, void* stream) {
