@@ -40,14 +40,14 @@ def write_episode(generation):
     reward = np.full(100, generation, np.float32)
     action[0] = reward[0] = 0
     pixels = np.full((100, 64, 64, 3), generation % 256, np.uint8)
-    ReplayBuffer(directory, 50).add(Episode(pixels, action, reward, False), 0)
+    ReplayBuffer(directory).add(Episode(pixels, action, reward, False), 0)
 
 def read_replay():
-    buffer = ReplayBuffer(directory, 50)
+    buffer = ReplayBuffer(directory)
     assert not buffer.skipped, buffer.skipped
     if not buffer.episodes:
         return None
-    chunk = buffer.sample(2, np.random.default_rng(0))
+    chunk = buffer.sample(2, 50, np.random.default_rng(0))
     generation = int(chunk.reward[-1, 0])
     assert (chunk.observation == generation % 256).all()
     return generation

@@ -45,7 +45,7 @@ def synthetic_episode(generator: np.random.Generator) -> Episode:
 
 def fill(directory: Path, episodes: int) -> float:
     """Writes the missing episodes and returns the milliseconds per written episode."""
-    buffer = ReplayBuffer(directory, CHUNK_LENGTH)
+    buffer = ReplayBuffer(directory)
     generator = np.random.default_rng(0)
     seconds, missing = 0.0, episodes - buffer.next_index
     for _ in range(missing):
@@ -60,7 +60,7 @@ def measure(directory: Path, batches: int) -> dict[str, object]:
     """Opens the buffer, draws batches, and returns memory and times."""
     result: dict[str, object] = {"rss_before_mb": resident_megabytes("VmRSS")}
     begin = time.perf_counter()
-    buffer = ReplayBuffer(directory, CHUNK_LENGTH)
+    buffer = ReplayBuffer(directory)
     result |= {
         "open_and_verify_seconds": time.perf_counter() - begin,
         "episodes": len(buffer.episodes),
@@ -89,7 +89,7 @@ def sample_milliseconds(
     milliseconds = []
     for _ in range(batches):
         begin = time.perf_counter()
-        chunk = buffer.sample(BATCH_SIZE, generator)
+        chunk = buffer.sample(BATCH_SIZE, CHUNK_LENGTH, generator)
         milliseconds.append(1000 * (time.perf_counter() - begin))
     assert chunk.observation.shape == (CHUNK_LENGTH, BATCH_SIZE, IMAGE_SIZE, IMAGE_SIZE, 3)
     return milliseconds

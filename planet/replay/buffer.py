@@ -59,10 +59,11 @@ class LostEpisodesError(ValueError):
 class ReplayBuffer:
     """Episodes as files of one directory; memory holds their headers only.
 
-    Sampling draws B chunk starts with replacement; a chunk never leaves its episode.
+    Sampling draws the starts of B chunks of T entries with replacement; a chunk never leaves its
+    episode.
 
     - "uniform": every chunk start of the whole buffer is equally likely, so an episode weighs as
-      much as it has starts, length - chunk_length + 1.
+      much as it has starts, its length - T + 1.
     - "recent": google-research/planet's default loader (tools/numpy_episodes.py `recent_loader`,
       commit c04226b). During the `recent_draws` draws after an addition, each draw takes, with
       probability `recent_share`, an episode added since the last refresh, else one of the rest; the
@@ -73,7 +74,6 @@ class ReplayBuffer:
 
     Attributes:
       directory: where the episode files are.
-      chunk_length: T, entries per chunk.
       sampling: "uniform" or "recent".
       episodes: headers by file name, in order of the episode's index.
       skipped: why a file was left out, by file name.
@@ -82,7 +82,6 @@ class ReplayBuffer:
     def __init__(
         self,
         directory: Path | str,
-        chunk_length: int,
         *,
         sampling: str = "uniform",
         recent_draws: int = 1000,
@@ -93,7 +92,6 @@ class ReplayBuffer:
 
         Args:
           directory: where the episode files are.
-          chunk_length: T, entries per chunk, at least 1.
           sampling: "uniform" or "recent".
           recent_draws: draws after an addition that prefer new episodes; for "recent".
           recent_share: probability of a new episode in these draws, 0 to 1; for "recent".
@@ -103,13 +101,11 @@ class ReplayBuffer:
         Raises:
           ValueError: an argument is out of range, or the episodes differ in image or action size.
         """
-        check_int("chunk_length", chunk_length, 1)
         check_int("recent_draws", recent_draws, 1)
         if not 0.0 <= recent_share <= 1.0:
             raise ValueError(f"recent_share: expected a value in [0, 1], got {recent_share}")
         check_choice("sampling", sampling, SAMPLING)
         self.directory = Path(directory)
-        self.chunk_length = chunk_length
         self.sampling = sampling
         self.episodes: dict[str, EpisodeInfo] = {}
         self.skipped: dict[str, str] = {}
@@ -117,14 +113,11 @@ class ReplayBuffer:
         self._recent_share = recent_share
         self._recent: set[str] = set()
         self._draws = 0  # since the last addition
+        self._too_short: set[tuple[str, int]] = set()  # names, for chunks of a length; reported
         make_directory(self.directory)
         self._scan(self._listing() if names is None else names)
-        self._report(skipped=names is None)  # lost names are load_state_dict's to report
-
-    @property
-    def short(self) -> list[str]:
-        """Names of the episodes shorter than a chunk, which are not sampled."""
-        return [name for name, info in self.episodes.items() if not self._starts(info)]
+        if names is None:  # lost names are load_state_dict's to report
+            self._report_skipped()
 
     @property
     def total_frames(self) -> int:
@@ -172,34 +165,33 @@ class ReplayBuffer:
         self._sort()
         self._recent.add(name)
         self._draws = 0
-        if not self._starts(info):
-            _LOGGER.warning(
-                "episode %s has %d entries, fewer than a chunk of %d: it is not sampled",
-                path, info.length, self.chunk_length,
-            )  # fmt: skip
         return path
 
-    def sample(self, batch_size: int, generator: np.random.Generator) -> Chunk:
+    def sample(self, batch_size: int, length: int, generator: np.random.Generator) -> Chunk:
         """Draws a batch of chunks; the generator alone decides which.
+
+        Episodes shorter than a chunk are not sampled, and named in a warning once.
 
         Args:
           batch_size: B.
+          length: T, entries per chunk.
           generator: source of randomness; the same state and episodes give the same batch.
 
         Returns:
           observation uint8 [T, B, h, w, 3], action float32 [T, B, A], reward float32 [T, B].
 
         Raises:
-          ValueError: batch_size is below 1, or no episode is as long as a chunk.
+          ValueError: batch_size or length is below 1, or no episode is as long as a chunk.
           CorruptEpisodeError: a file was cut short or removed since it was opened.
         """
         check_int("batch_size", batch_size, 1)
+        check_int("length", length, 1)
         if not isinstance(generator, np.random.Generator):
             raise TypeError(
                 f"generator: expected numpy.random.Generator, got {type(generator).__name__}"
             )
-        draws = self._draw(batch_size, generator)
-        size, first = (self.chunk_length, batch_size), draws[0][0]
+        draws = self._draw(batch_size, length, generator)
+        size, first = (length, batch_size), draws[0][0]
         # numpy's memory: torch.empty's aligned blocks of this size fragment the heap, and the
         # process grows by hundreds of megabytes.
         observation = np.empty((*size, *first.entry_shape("observation")), np.uint8)
@@ -207,7 +199,7 @@ class ReplayBuffer:
         reward = np.empty(size, np.float32)
         for row, (info, start) in enumerate(draws):
             try:
-                pieces = read_chunk(info, start, self.chunk_length)
+                pieces = read_chunk(info, start, length)
             except OSError as error:
                 raise CorruptEpisodeError(info.path, f"cannot be read any more: {error}") from error
             observation[:, row], action[:, row], reward[:, row] = pieces
@@ -220,7 +212,7 @@ class ReplayBuffer:
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint must keep: which episodes there are, and the recent draws.
 
-        Resume with `ReplayBuffer(directory, T, names=state["names"])` and `load_state_dict(state)`:
+        Resume with `ReplayBuffer(directory, names=state["names"])` and `load_state_dict(state)`:
         sampling then continues exactly.
         """
         return {
@@ -274,28 +266,34 @@ class ReplayBuffer:
                 self.episodes[name] = info
         self._sort()
 
-    def _report(self, skipped: bool) -> None:
-        if self.skipped and skipped:
+    def _report_skipped(self) -> None:
+        if self.skipped:
             _LOGGER.warning(
                 "%d files in %s are left out: %s",
                 len(self.skipped), self.directory, _reasons(self.skipped),
             )  # fmt: skip
-        if self.short:
+
+    def _report_short(self, length: int, short: Iterable[str]) -> None:
+        new = [name for name in short if (name, length) not in self._too_short]
+        if new:
+            self._too_short.update((name, length) for name in new)
             _LOGGER.warning(
                 "%d episodes in %s are shorter than a chunk of %d and not sampled: %s",
-                len(self.short), self.directory, self.chunk_length, listed(self.short),
+                len(new), self.directory, length, listed(new),
             )  # fmt: skip
 
     def _draw(
-        self, batch_size: int, generator: np.random.Generator
+        self, batch_size: int, length: int, generator: np.random.Generator
     ) -> list[tuple[EpisodeInfo, int]]:
         """Chooses an episode and a start for every row of a batch."""
-        starts = np.array([self._starts(info) for info in self.episodes.values()], np.int64)
+        infos = list(self.episodes.values())
+        starts = np.array([max(0, info.length - length + 1) for info in infos], np.int64)
         if not starts.any():
             raise ValueError(
-                f"sample: expected an episode of at least chunk_length={self.chunk_length} entries "
-                f"in {self.directory}, got {len(starts)} episodes, all shorter"
+                f"length: expected an episode of at least {length} entries in {self.directory}, "
+                f"got {len(infos)} episodes, all shorter"
             )
+        self._report_short(length, (infos[row].path.name for row in np.flatnonzero(starts == 0)))
         if self.sampling == "uniform":
             rows, offsets = draw_uniform(starts, batch_size, generator)
         else:
@@ -304,7 +302,6 @@ class ReplayBuffer:
             recent = np.array([name in self._recent for name in self.episodes], np.bool_)
             rows, offsets = draw_recent(starts, recent, self._recent_share, batch_size, generator)
             self._draws += batch_size
-        infos = list(self.episodes.values())
         return [(infos[row], int(offset)) for row, offset in zip(rows, offsets, strict=True)]
 
     def _sort(self) -> None:
@@ -329,9 +326,6 @@ class ReplayBuffer:
                 f"action: expected action size {info.action_size} as in {info.path}, "
                 f"got {action_size} in {name}"
             )
-
-    def _starts(self, info: EpisodeInfo) -> int:
-        return max(0, info.length - self.chunk_length + 1)
 
 
 def _reasons(reasons: Mapping[str, str]) -> str:

@@ -89,7 +89,6 @@ class RunDirectory:
             check_learner(path, state.learner, model)
         self.replay = ReplayBuffer(
             directory / "episodes",
-            train.chunk_length,
             sampling=train.sampling,
             recent_draws=train.recent_draws,
             recent_share=train.recent_share,

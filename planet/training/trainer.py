@@ -304,7 +304,8 @@ class Trainer:
         """Makes one gradient step and adds its metrics to the sums."""
         train = self.config.train
         batch = [train.seed, seeds.BATCH, self.learner.updates]
-        chunk = self.replay.sample(train.batch_size, np.random.default_rng(batch))
+        generator = np.random.default_rng(batch)
+        chunk = self.replay.sample(train.batch_size, train.chunk_length, generator)
         values = self.learner.update(
             chunk.to(self.world_model.device), self.directory / "bad_batch.pt"
         )

@@ -240,7 +240,7 @@ def batches(config: Config, tmp_path: Path) -> list[object]:
         trainer.replay.add(Episode(observation, np.zeros((7, 2), np.float32), reward, False))
         for _ in range(2):
             generator = np.random.default_rng(len(drawn))
-            drawn.append(trainer.replay.sample(32, generator).observation)
+            drawn.append(trainer.replay.sample(32, 4, generator).observation)
     return [list(d.shape) for d in drawn] + [d[0, :, 0, 0, 0].tolist() for d in drawn]
 
 
@@ -344,7 +344,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.initial_updates": (run, 2),
     "train.updates_per_episode": (run, 2),
     "train.batch_size": (run, 3),
-    "train.chunk_length": (batches, 3),
+    "train.chunk_length": (run, 3),
     "train.sampling": (batches, "recent", changed(TINY, "train.recent_draws", 32)),
     "train.recent_draws": (batches, 32, RECENT),
     "train.recent_share": (batches, 0.9, changed(RECENT, "train.recent_draws", 32)),

@@ -11,15 +11,15 @@ from planet.replay.episode import Episode
 def test_sampling_from_300_episodes_needs_no_memory_beyond_its_batches(tmp_path: Path) -> None:
     action, reward = np.zeros((251, 6), np.float32), np.zeros(251, np.float32)
     pixels = np.zeros((251, 64, 64, 3), np.uint8)
-    first = ReplayBuffer(tmp_path, 50).add(Episode(pixels, action, reward, False))
+    first = ReplayBuffer(tmp_path).add(Episode(pixels, action, reward, False))
     for index in range(1, 300):  # the same 3 MB by 300 names: each is opened and read by itself
         os.link(first, tmp_path / episode_name(index))
     generator = np.random.default_rng(0)
     tracemalloc.start()  # numpy reports its arrays: a count, whatever the machine's pages do
     try:
-        buffer = ReplayBuffer(tmp_path, 50)
+        buffer = ReplayBuffer(tmp_path)
         for _ in range(10):
-            buffer.sample(50, generator)
+            buffer.sample(50, 50, generator)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -115,7 +115,7 @@ def test_every_bounded_box_is_trained_in_and_never_left(
     space = BOXES[name]
     with Trainer(tiny, tmp_path, Noise(actions=space)) as trainer:
         trainer.run()
-    buffer = ReplayBuffer(tmp_path / "episodes", tiny.train.chunk_length)
+    buffer = ReplayBuffer(tmp_path / "episodes")
     assert len(buffer.episodes) == 5
     other = spaces.Box(space.low - 1, space.high, dtype=space.dtype)
     with pytest.raises(ValueError, match="environment: expected actions .*checkpoint.pt was"):

@@ -196,9 +196,9 @@ def test_agent_plans_with_the_newest_weights(tiny: Config, tmp_path: Path) -> No
 
 
 def test_sampling_settings_reach_the_replay(tiny: Config, tmp_path: Path) -> None:
-    config = changed(tiny, sampling="recent", recent_draws=17, chunk_length=3)
+    config = changed(tiny, sampling="recent", recent_draws=17)
     replay = make_trainer(config, tmp_path).replay
-    assert (replay.sampling, replay._recent_draws, replay.chunk_length) == ("recent", 17, 3)
+    assert (replay.sampling, replay._recent_draws) == ("recent", 17)
     assert replay.directory == tmp_path / "episodes"
     assert make_trainer(tiny, tmp_path / "other").replay.sampling == "uniform"
 
@@ -428,10 +428,10 @@ def test_bad_batch_stops_the_run_and_keeps_the_last_checkpoint(
     trainer = make_trainer(tiny, tmp_path)
     sample, seen = ReplayBuffer.sample, 0
 
-    def poisoned(self: ReplayBuffer, batch_size: int, generator: np.random.Generator) -> Chunk:
+    def poisoned(self: ReplayBuffer, *arguments: Any) -> Chunk:
         nonlocal seen
         seen += 1
-        chunk = sample(self, batch_size, generator)
+        chunk = sample(self, *arguments)
         if seen == 9:  # within the second planned episode's updates
             chunk.reward[1, 1] = float("nan")
         return chunk
