@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from planet.checkpoint import save_checkpoint
 from planet.config import TrainConfig
@@ -15,14 +17,14 @@ from planet.listing import listed
 from planet.models import WorldModel
 from planet.noise import mix_seed
 from planet.protocols import Chunk
-from planet.training.loss import LossTerms, sequence_loss
+from planet.training.loss import sequence_loss
 
 
 class NonFiniteError(RuntimeError):
     """A loss term or gradient became NaN or infinite; the parameters were left as they were.
 
     Attributes:
-      term: what was not finite: a name of `LossTerms`, or "gradient of <parameter>".
+      term: what was not finite: a name of the loss's table, or "gradient of <parameter>".
       batch_path: where the batch was saved, unless that failed.
     """
 
@@ -76,11 +78,11 @@ class Learner:
         self._generator.manual_seed(mix_seed(self.config.seed, self.updates) & ((1 << 63) - 1))
         terms = sequence_loss(self.model, chunk, self.config, self._generator)
         self.optimizer.zero_grad(set_to_none=True)
-        terms.total.backward()  # type: ignore[no-untyped-call]
+        terms["total"].backward()  # type: ignore[no-untyped-call]
         # Clipping would spread a NaN over all gradients, so it waits until they are checked.
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        values = torch.stack([*(term.detach() for _, term in terms.items()), norm]).tolist()
+        values = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()
         if not all(map(math.isfinite, values)):
             self._refuse(terms, chunk, batch_path)
         torch.nn.utils.clip_grads_with_norm_(
@@ -91,7 +93,7 @@ class Learner:
             group["lr"] = rate
         self.optimizer.step()
         self.updates += 1
-        names = [*(name for name, _ in terms.items()), "gradient_norm"]
+        names = [*terms, "gradient_norm"]
         return {**dict(zip(names, values, strict=True)), "learning_rate": rate}
 
     def state_dict(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class Learner:
         share = min(1.0, (self.updates + 1) / warmup) if warmup else 1.0
         return self.config.learning_rate * share
 
-    def _refuse(self, terms: LossTerms, chunk: Chunk, batch_path: Path) -> None:
+    def _refuse(self, terms: Mapping[str, Tensor], chunk: Chunk, batch_path: Path) -> None:
         bad = [name for name, term in terms.items() if not torch.isfinite(term)]
         # The total is bad whenever a term is; name the term.
         named = [name for name in bad if name != "total"] or bad

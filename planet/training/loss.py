@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,44 +10,12 @@ from planet.config import TrainConfig
 from planet.latent import Gaussian, kl_divergence
 from planet.models import WorldModel
 from planet.protocols import Chunk
-from planet.short_repr import short_repr
 from planet.training.overshooting import overshooting
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """Scalars; `total` is what is minimised.
-
-    Attributes:
-      total: weighted sum.
-      image: -log N(image; mean, 1) without its constant, summed over pixels, mean over [T, B].
-      reward: -log N(reward; mean, 1) without its constant, mean over [T, B].
-      divergence: max(KL(posterior || prior), free nats), mean over [T, B], nats.
-      kl: KL(posterior || prior), mean over [T, B], nats; not weighted, for watching.
-      global_prior: KL(posterior || N(0, 1)), mean over [T, B], nats.
-      overshooting: KL of latent overshooting, mean over distances, nats.
-      overshooting_reward: reward loss on overshot latents, mean over distances.
-    """
-
-    total: Tensor
-    image: Tensor
-    reward: Tensor
-    divergence: Tensor
-    kl: Tensor
-    global_prior: Tensor
-    overshooting: Tensor
-    overshooting_reward: Tensor
-
-    __repr__ = short_repr
-
-    def items(self) -> list[tuple[str, Tensor]]:
-        """Names and scalars."""
-        return [(f.name, getattr(self, f.name)) for f in fields(self)]
 
 
 def sequence_loss(
     model: WorldModel, chunk: Chunk, config: TrainConfig, generator: torch.Generator
-) -> LossTerms:
+) -> dict[str, Tensor]:
     """The negative variational bound on chunks of experience.
 
     Hafner et al. (ICML 2019), Equation 3 (arXiv v5) with the reward as a further observation, free
@@ -67,7 +33,15 @@ def sequence_loss(
       generator: source of dither and posterior noise, on the model's device.
 
     Returns:
-      LossTerms of scalars with gradients.
+      Scalars with gradients by name:
+        total: weighted sum, which is minimised.
+        image: -log N(image; mean, 1) without its constant, summed over pixels, mean over [T, B].
+        reward: -log N(reward; mean, 1) without its constant, mean over [T, B].
+        divergence: max(KL(posterior || prior), free nats), mean over [T, B], nats.
+        kl: KL(posterior || prior), mean over [T, B], nats; not weighted, for watching.
+        global_prior: KL(posterior || N(0, 1)), mean over [T, B], nats.
+        overshooting: KL of latent overshooting, mean over distances, nats.
+        overshooting_reward: reward loss on overshot latents, mean over distances.
     """
     steps, batch = chunk.reward.shape
     device = model.device
@@ -101,7 +75,8 @@ def sequence_loss(
         + config.overshooting_weight * overshoot_kl
         + config.overshooting_reward_weight * overshoot_reward
     )
-    return LossTerms(
-        total, image_loss, reward_loss, divergence, kl.mean(), global_prior,
-        overshoot_kl, overshoot_reward,
-    )  # fmt: skip
+    return {
+        "total": total, "image": image_loss, "reward": reward_loss, "divergence": divergence,
+        "kl": kl.mean(), "global_prior": global_prior, "overshooting": overshoot_kl,
+        "overshooting_reward": overshoot_reward,
+    }  # fmt: skip

@@ -135,9 +135,8 @@ def model_loss(config: Config, tmp_path: Path) -> float:
     model = make_world_model(config, action_size=2)
     for index, parameter in enumerate(model.parameters()):
         torch.nn.init.normal_(parameter, 0, 0.4, torch.Generator().manual_seed(index))
-    return sequence_loss(
-        model, chunk(), config.train, torch.Generator().manual_seed(0)
-    ).total.item()
+    terms = sequence_loss(model, chunk(), config.train, torch.Generator().manual_seed(0))
+    return terms["total"].item()
 
 
 def optimizer_step(config: Config, tmp_path: Path) -> list[object]:
