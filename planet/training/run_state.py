@@ -19,6 +19,7 @@ from planet.replay import episode_index
 from planet.scalars import check_int
 from planet.snapshot_shapes import MAX_SIZE
 from planet.training.action_box import ActionBox
+from planet.training.schedule import updates_due
 
 _SECTIONS = {
     "config", "actions", "learner", "episodes", "environment_steps", "evaluated", "lines",
@@ -190,9 +191,7 @@ def _parse(payload: Mapping[str, Any]) -> RunState:
 
 def _check_counters(state: RunState) -> None:
     """Refuses counters that no run of these settings passes through."""
-    train, names = state.config.train, state.replay["names"]
-    planned = state.episodes - train.seed_episodes
-    most = train.initial_updates + train.updates_per_episode * planned if planned >= 0 else 0
+    names, most = state.replay["names"], updates_due(state.config.train, state.episodes)
     if state.updates > most:
         raise ValueError(f"{state.updates} updates; {state.episodes} episodes allow {most}")
     if state.evaluated > state.episodes:

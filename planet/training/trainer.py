@@ -225,12 +225,12 @@ class Trainer:
         """Learns and collects by turns, until there are enough episodes."""
         train = self.config.train
         while True:
-            self._learn(schedule.updates_due(train, self._planned()))
-            self._evaluate_if_due()
-            last = self.episodes >= train.episodes
-            if last or self._planned() % train.checkpoint_interval == 0:
+            self._learn(schedule.updates_due(train, self.episodes))
+            if schedule.evaluation_due(train, self.episodes, self._evaluated):
+                self._report_evaluation()
+            if schedule.checkpoint_due(train, self.episodes):
                 self._checkpoint()
-            if last:
+            if schedule.finished(train, self.episodes):
                 return
             self._collect_planned()
 
@@ -252,7 +252,7 @@ class Trainer:
     def _collect_planned(self) -> None:
         train = self.config.train
         self.agent.update_weights()
-        self.agent.exploration_stddev = schedule.exploration_stddev(train, self._planned())
+        self.agent.exploration_stddev = schedule.exploration_stddev(train, self.episodes)
         seed = mix_seed(mix_seed(train.seed, seeds.AGENT), self.episodes)
         policy = agent_policy(self.agent, seed, explore=True)
         stage = f"collect episode {self.episodes + 1}/{train.episodes}"
@@ -291,7 +291,7 @@ class Trainer:
         while self.learner.updates < due:
             with self._switch.changing():
                 values = self._update()
-                if self.learner.updates % 100 == 0 or self.learner.updates == due:
+                if schedule.line_due(train, self.episodes, self.learner.updates):
                     seconds = (time.perf_counter() - began) / (self._count - start)
                     self._write_means(seconds)
                     start, began = 0, time.perf_counter()
@@ -319,14 +319,8 @@ class Trainer:
         self._write({**means, "train/seconds_per_update": seconds})
         self._sums, self._count = {}, 0
 
-    def _evaluate_if_due(self) -> None:
-        train = self.config.train
-        interval = train.evaluation_interval
-        if not interval or self._evaluated == self.episodes:
-            return
-        if self._planned() % interval and self.episodes < train.episodes:
-            return
-        returns = self.evaluate(train.evaluation_episodes)
+    def _report_evaluation(self) -> None:
+        returns = self.evaluate(self.config.train.evaluation_episodes)
         mean = float(np.mean(returns))
         error = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
         with self._switch.changing():
@@ -336,10 +330,6 @@ class Trainer:
             f"{self.episodes} episodes, {self.learner.updates} updates: "
             f"return {mean:.1f} +- {error:.1f} over {len(returns)} episodes"
         )
-
-    def _planned(self) -> int:
-        """Episodes collected by the planner so far."""
-        return self.episodes - self.config.train.seed_episodes
 
     def _steps_per_episode(self) -> int:
         lengths = [info.length - 1 for info in self.replay.episodes.values()]

@@ -245,7 +245,9 @@ def batches(config: Config, tmp_path: Path) -> list[object]:
 
 def exploration(config: Config, tmp_path: Path) -> list[float]:
     """Stddev of the exploration noise over the first four planned episodes."""
-    return [schedule.exploration_stddev(config.train, planned) for planned in range(4)]
+    return [
+        schedule.exploration_stddev(config.train, config.train.seed_episodes + k) for k in range(4)
+    ]
 
 
 def saves(config: Config, tmp_path: Path) -> list[int]:

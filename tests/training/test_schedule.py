@@ -1,0 +1,38 @@
+"""The schedule as a table: what is due after how many episodes."""
+
+from __future__ import annotations
+
+import pytest
+
+from planet.config import TrainConfig
+from planet.training import schedule
+
+TRAIN = TrainConfig(
+    seed_episodes=2, episodes=7, initial_updates=50, updates_per_episode=10,
+    evaluation_interval=2, checkpoint_interval=3, exploration_stddev=0.5,
+    exploration_min_stddev=0.1, exploration_ramp=4,
+)  # fmt: skip
+
+
+def test_updates_follow_the_seed_episodes_and_every_planned_one() -> None:
+    due = [schedule.updates_due(TRAIN, episodes) for episodes in range(8)]
+    assert due == [0, 0, 50, 60, 70, 80, 90, 100]
+
+
+def test_noise_falls_over_the_ramp_and_stays_at_its_minimum() -> None:
+    stddev = [schedule.exploration_stddev(TRAIN, episodes) for episodes in range(2, 8)]
+    assert stddev == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1, 0.1])
+
+
+def test_intervals_count_planned_episodes_and_the_last_one_is_always_due() -> None:
+    planning = range(2, 8)
+    evaluations = [n for n in planning if schedule.evaluation_due(TRAIN, n, -1)]
+    assert evaluations == [2, 4, 6, 7]
+    assert not any(schedule.evaluation_due(TRAIN, n, n) for n in planning)  # once is enough
+    assert [n for n in planning if schedule.checkpoint_due(TRAIN, n)] == [2, 5, 7]
+
+
+def test_lines_of_metrics_end_with_a_hundred_updates_or_a_phase() -> None:
+    train = TrainConfig(seed_episodes=1, initial_updates=230)
+    lines = [updates for updates in range(1, 231) if schedule.line_due(train, 1, updates)]
+    assert lines == [100, 200, 230]
