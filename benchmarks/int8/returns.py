@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,18 @@ import torch
 
 from planet import build_info
 from planet.machine import machine_facts
-from planet.training.evaluate import agent_maker, play
+from planet.training.evaluate import agent_maker
 from planet.training.run import open_environment, open_run
+from planet.training.score import Score, play, score
 
 RESULTS = Path(__file__).parents[1] / "results" / "int8_returns.json"
 PRECISIONS = ("fp32", "int8")
 DEFAULT_SEED = 1000  # no run's own
 
 
-def standard_error(values: list[float]) -> float:
-    """Of the mean; 0 for a single value."""
-    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-
-
 def measure(directory: Path, episodes: int, seed: int, backend: str | None) -> dict[str, Any]:
     """Plays the episodes of one run with both precisions."""
-    returns: dict[str, list[float]] = {}
+    scores: dict[str, Score] = {}
     seconds: dict[str, float] = {}
     for precision in PRECISIONS:
         chosen = {"precision": precision} | ({"backend": backend} if backend else {})
@@ -47,11 +42,11 @@ def measure(directory: Path, episodes: int, seed: int, backend: str | None) -> d
         finally:
             environment.close()
         seconds[precision] = round(time.perf_counter() - began, 1)
-        returns[precision] = [episode.total_reward for episode in played]
-        mean, error = statistics.mean(returns[precision]), standard_error(returns[precision])
-        took = f"{seconds[precision]} s"
-        print(f"{directory.name}, {precision}: {mean:.1f} +- {error:.1f}, {took}", flush=True)
-    difference = [b - a for a, b in zip(*returns.values(), strict=True)]
+        row = scores[precision] = score(precision, played)
+        took = f"{row.mean:.1f} +- {row.standard_error:.1f}, {seconds[precision]} s"
+        print(f"{directory.name}, {precision}: {took}", flush=True)
+    pairs = zip(*(row.returns for row in scores.values()), strict=True)
+    difference = Score("int8 - fp32", tuple(b - a for a, b in pairs))
     return {
         "task": run.config.environment.task,
         "training_seed": run.config.train.seed,
@@ -62,17 +57,14 @@ def measure(directory: Path, episodes: int, seed: int, backend: str | None) -> d
         "episodes": episodes,
         **{
             precision: {
-                "mean": statistics.mean(values),
-                "standard_error": standard_error(values),
-                "returns": [round(value, 2) for value in values],
+                "mean": row.mean,
+                "standard_error": row.standard_error,
+                "returns": [round(value, 2) for value in row.returns],
                 "seconds": seconds[precision],
             }
-            for precision, values in returns.items()
+            for precision, row in scores.items()
         },
-        "int8 - fp32": {
-            "mean": statistics.mean(difference),
-            "standard_error": standard_error(difference),
-        },
+        "int8 - fp32": {"mean": difference.mean, "standard_error": difference.standard_error},
         "machine": machine_facts(),
         "build": build_info(),
     }

@@ -15,18 +15,11 @@ from planet.cli.progress import make_progress
 from planet.config import ActingConfig, Config
 from planet.replay import Episode
 from planet.training.collect import Environment
-from planet.training.evaluate import (
-    Score,
-    agent_maker,
-    baselines,
-    play,
-    score,
-    score_table,
-    write_scores,
-)
+from planet.training.evaluate import agent_maker, baselines, score_table, write_scores
 from planet.training.plots import plot_learning_curve
 from planet.training.progress import Progress, guarded
 from planet.training.run import Run, open_environment, open_run
+from planet.training.score import Score, play, score
 from planet.training.threads import cpu_threads
 from planet.training.video import check_pieces, imagine_episode, write_video
 

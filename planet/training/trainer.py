@@ -24,6 +24,7 @@ from planet.training.learner import Learner, NonFiniteError
 from planet.training.progress import Progress, guarded
 from planet.training.run_directory import RunDirectory
 from planet.training.run_state import RunState
+from planet.training.score import Score, play, score
 from planet.training.threads import cpu_threads
 
 _LOGGER = logging.getLogger("planet")
@@ -180,25 +181,20 @@ class Trainer:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def evaluate(self, episodes: int) -> list[float]:
-        """Returns of episodes without exploration noise, on seeds that training never uses."""
+    def evaluate(self, episodes: int) -> Score:
+        """Scores the agent without exploration noise, on seeds that training never uses."""
         self.agent.update_weights()
-        returns: list[float] = []
-        steps = self._steps_per_episode()
-        for index in range(episodes):
-            self.progress.start(f"evaluate {index + 1}/{episodes}", steps)
-            start, seed = seeds.evaluation_seeds(self.config.train.seed, index)
-            policy = agent_policy(self.agent, seed, explore=False)
-            episode = run_episode(
-                self.environment,
-                policy,
-                start,
-                on_step=self._show_reward,
-                name=f"evaluation episode {index + 1} after {self.episodes} episodes",
-            )
-            self.progress.finish()
-            returns.append(episode.total_reward)
-        return returns
+        played = play(
+            self.environment,
+            lambda seed: agent_policy(self.agent, seed, explore=False),
+            episodes,
+            self.config.train.seed,
+            self.progress,
+            f"agent of {self.episodes} episodes",
+            steps=self._steps_per_episode(),
+            on_step=self._switch.check,
+        )
+        return score("agent", played, self.environment_steps)
 
     def _leave(self, error: BaseException) -> None:
         """Saves what is whole when an exception ends the run; only then reports."""
@@ -320,15 +316,14 @@ class Trainer:
         self._sums, self._count = {}, 0
 
     def _report_evaluation(self) -> None:
-        returns = self.evaluate(self.config.train.evaluation_episodes)
-        mean = float(np.mean(returns))
-        error = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
+        result = self.evaluate(self.config.train.evaluation_episodes)
+        mean, error = result.mean, result.standard_error
         with self._switch.changing():
             self._evaluated = self.episodes
             self._write({"evaluate/return": mean, "evaluate/standard_error": error})
         self.progress.message(
             f"{self.episodes} episodes, {self.learner.updates} updates: "
-            f"return {mean:.1f} +- {error:.1f} over {len(returns)} episodes"
+            f"return {mean:.1f} +- {error:.1f} over {len(result.returns)} episodes"
         )
 
     def _steps_per_episode(self) -> int:

@@ -17,17 +17,10 @@ from planet.replay import Episode
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from planet.training.action_box import ActionBox
-from planet.training.evaluate import (
-    Score,
-    agent_maker,
-    baselines,
-    play,
-    score,
-    score_table,
-    write_scores,
-)
+from planet.training.evaluate import agent_maker, baselines, score_table, write_scores
 from planet.training.plots import plot_learning_curve
 from planet.training.run import make_environment, open_environment, open_run
+from planet.training.score import Score, play, score
 from planet.training.trainer import Trainer
 from planet.training.video import imagine_episode, write_video
 
@@ -137,9 +130,9 @@ def test_open_run_names_what_is_missing_or_damaged(trained: Path, tmp_path: Path
 def test_evaluation_repeats_the_trainers_own(trained: Path, tiny: Config) -> None:
     run = open_run(trained)
     environment = make_environment(tiny.environment)
-    returns = score("agent", play(environment, agent_maker(run.agent), 3, tiny.train.seed)).returns
+    played = play(environment, agent_maker(run.agent), 3, tiny.train.seed)
     trainer = Trainer(tiny, trained, make_environment(tiny.environment))
-    assert list(returns) == trainer.evaluate(3)
+    assert score("agent", played, run.environment_steps) == trainer.evaluate(3)
 
 
 def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> None:
@@ -159,7 +152,7 @@ def test_untrained_planner_is_the_runs_own_start(tiny: Config, tmp_path: Path) -
     environment = make_environment(tiny.environment)
     fresh = Trainer(tiny, tmp_path, make_environment(tiny.environment))
     played = play(environment, baselines(tiny, BOX)["untrained planner"], 2, tiny.train.seed)
-    assert list(score("untrained planner", played).returns) == fresh.evaluate(2)
+    assert score("agent", played) == fresh.evaluate(2)
 
 
 def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:

@@ -68,7 +68,7 @@ def test_planner_learns_to_reach_the_target(tmp_path: Path) -> None:
     environment = ToyReachEnv(image_size=16, action_repeat=3, control_steps=30)
     trainer = Trainer(RECIPE, tmp_path, environment)
     trainer.run()
-    learned = np.array(trainer.evaluate(EPISODES))
+    learned = np.array(trainer.evaluate(EPISODES).returns)
     starts = [evaluation_seeds(RECIPE.train.seed, index)[0] for index in range(EPISODES)]
     random = np.array(
         [

@@ -1,0 +1,111 @@
+"""Plays evaluation episodes and sums up their returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from planet.replay import Episode
+from planet.training.collect import Environment, Policy, run_episode
+from planet.training.progress import Progress, guarded
+from planet.training.seeds import evaluation_seeds
+
+MakePolicy = Callable[[int], Policy]
+"""A policy at the start of an episode, for the seed of its random numbers."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Returns of one policy, in environment reward units.
+
+    Attributes:
+      policy: name for tables.
+      returns: one per episode.
+      environment_steps: that the policy was learned from.
+    """
+
+    policy: str
+    returns: tuple[float, ...]
+    environment_steps: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean, from the sample's spread (n - 1); 0 for a single episode."""
+        count = len(self.returns)
+        return float(np.std(self.returns, ddof=1) / count**0.5) if count > 1 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "environment_steps": self.environment_steps,
+            "policy": self.policy,
+            "mean": self.mean,
+            "standard_error": self.standard_error,
+            "returns": list(self.returns),
+        }
+
+
+def play(
+    environment: Environment,
+    make_policy: MakePolicy,
+    episodes: int,
+    seed: int,
+    progress: Progress | None = None,
+    name: str = "agent",
+    *,
+    steps: int = 0,
+    on_step: Callable[[], None] | None = None,
+) -> list[Episode]:
+    """Plays evaluation episodes; no training episode ever has their seeds.
+
+    Episode i is the one that the trainer of a run with this seed evaluates as its i-th.
+
+    Args:
+      environment: what to act in.
+      make_policy: called at the start of every episode.
+      episodes: how many.
+      seed: of the evaluation.
+      progress: told of every step.
+      name: of the policy, for progress and errors.
+      steps: that an episode is expected to have, for progress.
+      on_step: called after every step.
+
+    Returns:
+      The episodes, in order.
+
+    Raises:
+      ValueError: fewer than one episode.
+      EpisodeError: the environment fails or breaks its promises.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes: expected at least 1, got {episodes}")
+    report = guarded(progress)
+
+    def after(total: float) -> None:
+        report.advance(episode_return=total)
+        if on_step is not None:
+            on_step()
+
+    played: list[Episode] = []
+    for index in range(episodes):
+        report.start(f"evaluate {name} {index + 1}/{episodes}", steps)
+        start, policy_seed = evaluation_seeds(seed, index)
+        policy = make_policy(policy_seed)
+        episode_name = f"{name}, evaluation episode {index + 1}"
+        played.append(run_episode(environment, policy, start, on_step=after, name=episode_name))
+        report.finish()
+        steps = max(steps, played[-1].length - 1)
+    return played
+
+
+def score(policy: str, episodes: list[Episode], environment_steps: int = 0) -> Score:
+    """Sums up played episodes of a policy that was learned from so many steps."""
+    return Score(policy, tuple(episode.total_reward for episode in episodes), environment_steps)
