@@ -74,12 +74,12 @@ class Chunk:
     """Holds B sequences of T consecutive entries, time-major, each from one episode.
 
     Attributes:
-      observation: uint8 [T, B, h, w, 3] pixels.
+      observation: arrays [T, B, ...] by name; `image` is uint8 [T, B, h, w, 3].
       action: float32 [T, B, A]; action[t] led to observation[t].
       reward: float32 [T, B]; received together with observation[t].
     """
 
-    observation: Tensor
+    observation: Mapping[str, Tensor]
     action: Tensor
     reward: Tensor
 
@@ -87,7 +87,8 @@ class Chunk:
 
     def to(self, device: torch.device | str) -> Chunk:
         """Returns the chunk on `device`."""
-        return Chunk(self.observation.to(device), self.action.to(device), self.reward.to(device))
+        observation = {name: array.to(device) for name, array in self.observation.items()}
+        return Chunk(observation, self.action.to(device), self.reward.to(device))
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,4 +25,6 @@ def _short(value: object) -> str:
     if isinstance(value, (list, tuple)):
         inner = ", ".join(_short(item) for item in value)
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name!r}: {_short(item)}" for name, item in value.items()) + "}"
     return repr(value)

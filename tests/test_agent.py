@@ -626,7 +626,9 @@ def test_agent_plans_with_the_weights_of_the_newest_training_phase(
     model = make_model()
     agent = make_agent(model=model, backend=backend)
     learner = Learner(model, TrainConfig(learning_rate=0.05))
-    chunk = Chunk(torch.from_numpy(frame(1, 4, 2)), torch.zeros(4, 2, A), torch.ones(4, 2))
+    chunk = Chunk(
+        {"image": torch.from_numpy(frame(1, 4, 2))}, torch.zeros(4, 2, A), torch.ones(4, 2)
+    )
     agent.reset()
     agent.filter(frame(0))
     latent, seeds = agent.latent, agent._step_seeds()
@@ -745,7 +747,7 @@ def test_acting_and_training_filter_alike(monkeypatch: pytest.MonkeyPatch) -> No
     actions = [np.zeros(A, np.float32)]
     actions += [agent.act(picture, explore=True) for picture in pictures]
     chunk = Chunk(
-        torch.from_numpy(np.stack(pictures))[:, None],
+        {"image": torch.from_numpy(np.stack(pictures))[:, None]},
         torch.from_numpy(np.stack(actions[:-1]))[:, None],
         torch.zeros(steps, 1),
     )

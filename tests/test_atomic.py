@@ -49,7 +49,7 @@ def read_replay():
         return None
     chunk = buffer.sample(2, 50, np.random.default_rng(0))
     generation = int(chunk.reward[-1, 0])
-    assert (chunk.observation == generation % 256).all()
+    assert (chunk.observation['image'] == generation % 256).all()
     return generation
 
 def write_checkpoint(generation):

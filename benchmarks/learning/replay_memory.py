@@ -91,7 +91,7 @@ def sample_milliseconds(
         begin = time.perf_counter()
         chunk = buffer.sample(BATCH_SIZE, CHUNK_LENGTH, generator)
         milliseconds.append(1000 * (time.perf_counter() - begin))
-    assert chunk.observation.shape == (CHUNK_LENGTH, BATCH_SIZE, IMAGE_SIZE, IMAGE_SIZE, 3)
+    assert chunk.observation["image"].shape == (CHUNK_LENGTH, BATCH_SIZE, IMAGE_SIZE, IMAGE_SIZE, 3)
     return milliseconds
 
 

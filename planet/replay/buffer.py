@@ -178,7 +178,7 @@ class ReplayBuffer:
           generator: source of randomness; the same state and episodes give the same batch.
 
         Returns:
-          observation uint8 [T, B, h, w, 3], action float32 [T, B, A], reward float32 [T, B].
+          image uint8 [T, B, h, w, 3], action float32 [T, B, A], reward float32 [T, B].
 
         Raises:
           ValueError: batch_size or length is below 1, or no episode is as long as a chunk.
@@ -203,7 +203,8 @@ class ReplayBuffer:
             except OSError as error:
                 raise CorruptEpisodeError(info.path, f"cannot be read any more: {error}") from error
             observation[:, row], action[:, row], reward[:, row] = pieces
-        return Chunk(*map(torch.from_numpy, (observation, action, reward)))
+        image, actions, rewards = map(torch.from_numpy, (observation, action, reward))
+        return Chunk({"image": image}, actions, rewards)
 
     def refresh(self) -> None:
         """Ends the preference of "recent" for the episodes added so far."""

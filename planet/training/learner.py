@@ -128,13 +128,7 @@ class Learner:
                 if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
             )
             named = [listed(gradients)]
-        batch = {
-            "config": asdict(self.config),
-            "observation": chunk.observation.cpu(),
-            "action": chunk.action.cpu(),
-            "reward": chunk.reward.cpu(),
-            "update": self.updates,
-        }
+        batch = {"config": asdict(self.config), **vars(chunk.to("cpu")), "update": self.updates}
         failure: Exception | None = None
         try:
             save_checkpoint(batch_path, batch)

@@ -28,7 +28,7 @@ def sequence_loss(
 
     Args:
       model: the world model.
-      chunk: observation uint8 [T, B, h, w, 3], action [T, B, A], reward [T, B].
+      chunk: image uint8 [T, B, h, w, 3], action [T, B, A], reward [T, B].
       config: weights of the terms.
       generator: source of dither and posterior noise, on the model's device.
 
@@ -53,7 +53,7 @@ def sequence_loss(
     dither = torch.rand(
         steps, batch, size, size, 3, generator=generator, device=device, dtype=torch.float32
     )
-    image = model.images(chunk.observation, dither)
+    image = model.images(chunk.observation["image"], dither)
     noise = draw(steps, batch, model.config.state_size)
     filtered = model.filter_chunk(model.embed(image), chunk.action, noise)
 

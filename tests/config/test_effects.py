@@ -127,7 +127,9 @@ def chunk(steps: int = 4, batch: int = 2, size: int = 8) -> Chunk:
     generator = torch.Generator().manual_seed(5)
     observation = torch.randint(0, 256, (steps, batch, size, size, 3), generator=generator)
     action = torch.rand(steps, batch, 2, generator=generator) * 2 - 1
-    return Chunk(observation.byte(), action, torch.rand(steps, batch, generator=generator))
+    return Chunk(
+        {"image": observation.byte()}, action, torch.rand(steps, batch, generator=generator)
+    )
 
 
 def model_loss(config: Config, tmp_path: Path) -> float:
@@ -239,7 +241,7 @@ def batches(config: Config, tmp_path: Path) -> list[object]:
         trainer.replay.add(Episode(observation, np.zeros((7, 2), np.float32), reward, False))
         for _ in range(2):
             generator = np.random.default_rng(len(drawn))
-            drawn.append(trainer.replay.sample(32, 4, generator).observation)
+            drawn.append(trainer.replay.sample(32, 4, generator).observation["image"])
     return [list(d.shape) for d in drawn] + [d[0, :, 0, 0, 0].tolist() for d in drawn]
 
 

@@ -21,10 +21,11 @@ from planet.replay import (
 
 
 def same(first: Chunk, second: Chunk) -> bool:
-    return all(
-        torch.equal(getattr(first, name), getattr(second, name))
-        for name in ("observation", "action", "reward")
-    )
+    return all(map(torch.equal, tensors(first), tensors(second)))
+
+
+def tensors(chunk: Chunk) -> tuple[torch.Tensor, ...]:
+    return chunk.observation["image"], chunk.action, chunk.reward
 
 
 @pytest.fixture
@@ -38,10 +39,11 @@ def filled(tmp_path: Path, make_episode: Any) -> ReplayBuffer:
 
 def test_chunk_is_time_major_with_the_documented_types(filled: ReplayBuffer) -> None:
     chunk = filled.sample(7, 4, np.random.default_rng(0))
-    assert chunk.observation.shape == (4, 7, 4, 6, 3) and chunk.observation.dtype == torch.uint8
-    assert chunk.action.shape == (4, 7, 2) and chunk.action.dtype == torch.float32
-    assert chunk.reward.shape == (4, 7) and chunk.reward.dtype == torch.float32
-    assert all(tensor.is_contiguous() for tensor in (chunk.observation, chunk.action, chunk.reward))
+    assert list(chunk.observation) == ["image"]
+    assert [(list(tensor.shape), tensor.dtype) for tensor in tensors(chunk)] == [
+        ([4, 7, 4, 6, 3], torch.uint8), ([4, 7, 2], torch.float32), ([4, 7], torch.float32),
+    ]  # fmt: skip
+    assert all(tensor.is_contiguous() for tensor in tensors(chunk))
     assert same(chunk.to("cpu"), chunk)
 
 
@@ -51,11 +53,11 @@ def test_chunk_never_crosses_an_episode(filled: ReplayBuffer, sampling: str) -> 
     chunk = buffer.sample(500, 4, np.random.default_rng(1))
     time = chunk.reward
     assert torch.equal(time[1:] - time[:-1], torch.ones(3, 500))
-    tag = chunk.observation[:, :, 0, 0, 0].float()
+    tag = chunk.observation["image"][:, :, 0, 0, 0].float()
     assert torch.equal(tag, tag[:1].expand_as(tag))
     # Action, reward and pixels of one entry belong together.
     assert torch.equal(chunk.action[..., 1], time)
-    assert torch.equal(chunk.observation[:, :, 2, 3, 1].float(), time)
+    assert torch.equal(chunk.observation["image"][:, :, 2, 3, 1].float(), time)
     assert torch.equal(chunk.action[..., 0], tag * (time > 0))
     assert set(zip(tag[0].tolist(), time[0].tolist(), strict=True)) == {
         (episode, start) for episode in range(5) for start in range(3 + episode)
@@ -66,12 +68,12 @@ def test_chunk_may_be_the_whole_episode(filled: ReplayBuffer) -> None:
     chunk = filled.sample(3, 10, np.random.default_rng(0))
     expected = read_episode(filled.directory / episode_name(4))
     for row in range(3):
-        np.testing.assert_array_equal(chunk.observation[:, row], expected.observation)
+        np.testing.assert_array_equal(chunk.observation["image"][:, row], expected.observation)
 
 
 def test_uniform_sampling_favours_no_start(filled: ReplayBuffer) -> None:
     chunk = filled.sample(25_000, 4, np.random.default_rng(2))
-    tag = chunk.observation[0, :, 0, 0, 0].long()
+    tag = chunk.observation["image"][0, :, 0, 0, 0].long()
     counts = torch.bincount(tag * 10 + chunk.reward[0].long(), minlength=50).reshape(5, 10)
     expected = 25_000 / (3 + 4 + 5 + 6 + 7)
     valid = torch.arange(10) < torch.arange(3, 8)[:, None]
@@ -105,7 +107,7 @@ def test_recent_prefers_new_episodes_until_the_refresh(tmp_path: Path, make_epis
 
     def share(tag: int) -> float:
         chunk = buffer.sample(1000, 4, generator)
-        return float((chunk.observation[0, :, 0, 0, 0] == tag).float().mean())
+        return float((chunk.observation["image"][0, :, 0, 0, 0] == tag).float().mean())
 
     generator = np.random.default_rng(0)
     buffer.add(make_episode(tag=8))
@@ -133,7 +135,7 @@ def test_same_index_replaces_the_episode(filled: ReplayBuffer, make_episode: Any
     filled.add(make_episode(steps=20, tag=77), 3)
     assert len(filled.episodes) == 5
     assert filled.episodes[episode_name(3)].length == 21
-    tags = filled.sample(500, 4, np.random.default_rng(0)).observation[0, :, 0, 0, 0]
+    tags = filled.sample(500, 4, np.random.default_rng(0)).observation["image"][0, :, 0, 0, 0]
     assert set(tags.tolist()) == {0, 1, 2, 4, 77}
 
 
@@ -174,7 +176,7 @@ def test_damaged_files_are_named_and_left_out(
     assert f"4 files in {directory} are left out: {episode_name(1)} (length: " in caplog.text
     assert f"{episode_name(4)} (checksum of observation: expected " in caplog.text
     assert caplog.text.endswith(" and 1 more\n")
-    tags = buffer.sample(200, 4, np.random.default_rng(0)).observation[0, :, 0, 0, 0]
+    tags = buffer.sample(200, 4, np.random.default_rng(0)).observation["image"][0, :, 0, 0, 0]
     assert set(tags.tolist()) == {0, 2, 3}
     assert buffer.next_index == 10
     buffer.add(make_episode(tag=50), 1)
@@ -239,7 +241,7 @@ def test_short_episodes_are_named_once_per_length(
 ) -> None:
     generator = np.random.default_rng(0)
     with caplog.at_level(logging.WARNING, "planet"):
-        tags = filled.sample(200, 8, generator).observation[0, :, 0, 0, 0]
+        tags = filled.sample(200, 8, generator).observation["image"][0, :, 0, 0, 0]
         path = filled.add(make_episode(steps=6))
         for length in (8, 8, 7, 4):
             filled.sample(200, length, generator)

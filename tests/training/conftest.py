@@ -85,7 +85,7 @@ def make_chunk() -> Callable[..., Chunk]:
         generator = torch.Generator().manual_seed(seed)
         shape = (steps, batch, 8, 8, 3)
         return Chunk(
-            torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8),
+            {"image": torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)},
             torch.rand(steps, batch, 2, generator=generator) * 2 - 1,
             torch.randn(steps, batch, generator=generator),
         )

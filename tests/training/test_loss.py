@@ -62,7 +62,7 @@ def brute_force(
     for b in range(batch):
         latent = LatentState(torch.zeros(5), torch.zeros(S))
         for t in range(steps):
-            byte = chunk.observation[t, b].numpy().astype(np.float64)
+            byte = chunk.observation["image"][t, b].numpy().astype(np.float64)
             level = torch.from_numpy(np.floor(byte / 8) / 32 - 0.5).float()  # 5 bits
             pixels = (level + dither[t, b] / 32).permute(2, 0, 1)
             belief = reference.next_belief(model.rssm, latent, chunk.action[t, b])
@@ -260,7 +260,11 @@ def test_terms_do_not_depend_on_the_batch_size(
 ) -> None:
     """They are means: the same row twice costs what it costs once, but for the random numbers."""
     model, chunk = make_model(), make_chunk(batch=1)
-    twice = Chunk(*(x.repeat_interleave(400, dim=1) for x in vars(chunk).values()))
+    image, *rest = (
+        x.repeat_interleave(400, dim=1)
+        for x in (chunk.observation["image"], chunk.action, chunk.reward)
+    )
+    twice = Chunk({"image": image}, *rest)
     losses = [sequence_loss(model, chunk, TrainConfig(), generator(k))["total"] for k in range(400)]
     many = sequence_loss(model, twice, TrainConfig(), generator(1))
     assert abs(torch.stack(losses).mean() / many["total"] - 1) < 0.1
