@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,19 +19,20 @@ from planet.noise import check_seed, mix_seed, row_seeds
 from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
 from planet.planning import Imagination
-from planet.protocols import Plan, Planner
-from planet.scalars import check_int, check_not_negative, whole_number
+from planet.protocols import Observation, Plan, Planner
+from planet.scalars import check_not_negative, whole_number
 from planet.weights import RolloutWeights
 
 Array = npt.NDArray[np.float32]
+Frames = npt.NDArray[np.uint8]
 
 
 class Agent:
     """Acts from pixels by planning at every step; there is no policy network.
 
     The belief, and the action that was executed (after noise and clipping), are kept inside.
-    Randomness is counter-based: it derives from (seed of `reset`, row, episode of that row, step),
-    so the same seed and the same observations give the same actions.
+    Randomness is counter-based: it derives from (the row's seed in `reset`, step), so the same seed
+    and the same observations give the same actions.
 
     Attributes:
       planned: the newest plan, with the number of iterations that were run; None before it.
@@ -79,8 +80,6 @@ class Agent:
         self._captures()
         self._latent: LatentState | None = None
         self.planned: Plan | None = None
-        self._row_seeds: list[int] = []
-        self._episodes: list[int] = []
         self._episode_seeds: list[int] = []
         self._steps: list[int] = []
         self._action = _zeros(0, 0)
@@ -93,7 +92,7 @@ class Agent:
     @property
     def batch_size(self) -> int:
         """B, the number of environments acted in; 0 before the first `reset`."""
-        return len(self._row_seeds)
+        return len(self._steps)
 
     @property
     def exploration_stddev(self) -> float:
@@ -141,42 +140,53 @@ class Agent:
             )
         return self._imagination
 
-    def reset(self, batch_size: int = 1, seed: int = 0, rows: Sequence[int] | None = None) -> None:
-        """Starts new episodes from a zero latent.
+    def reset(
+        self, seeds: Sequence[int] | Tensor | int = 0, rows: Sequence[int] | None = None
+    ) -> None:
+        """Starts episodes from a zero latent.
 
         Args:
-          batch_size: B; ignored with `rows`.
-          seed: of all episodes to come; ignored with `rows`.
+          seeds: one per episode that starts: B of them, or one for each of `rows`. The same seed
+            draws the same numbers again. An int s stands for `row_seeds(s, n)`, where n is the
+            number of `rows`, or 1 without them.
           rows: restart only these rows; the others go on.
 
         Raises:
-          TypeError, ValueError: `batch_size` is not an int >= 1, a seed is none, or a row does not
-            exist.
+          RuntimeError: `rows` are to restart, and none was started.
+          TypeError, ValueError: a seed is none, a row does not exist, or their numbers differ.
         """
-        if rows is not None:
-            self._reset_rows(rows)
-            return
-        batch_size = check_int("batch_size", batch_size, 1)
-        check_seed(seed)
-        model = self.world_model
-        if self._captured is not None and self._captured.moved():
-            self._captured = None
-        self._row_seeds = [int(s) for s in row_seeds(seed, batch_size)]
-        self._episodes = [0] * batch_size
-        self._episode_seeds = [mix_seed(s, 0) for s in self._row_seeds]
-        self._steps = [0] * batch_size
-        with torch.no_grad():
-            self._latent = model.initial(batch_size)
-        self._action = _zeros(batch_size, model.action_size)
+        if rows is None:
+            starts = _check_starts(seeds, None)
+            if self._captured is not None and self._captured.moved():
+                self._captured = None
+            rows, model = range(len(starts)), self.world_model
+            with torch.no_grad():
+                self._latent = model.initial(len(starts))
+            self._action = _zeros(len(starts), model.action_size)
+            self._episode_seeds, self._steps = [0] * len(starts), [0] * len(starts)
+        else:
+            latent, rows = self._require_reset(), self._check_rows(rows)
+            starts = _check_starts(seeds, len(rows))
+            belief, state, action = (
+                latent.belief.clone(),
+                latent.state.clone(),
+                self._action.clone(),
+            )
+            for row in rows:
+                belief[row], state[row], action[row] = 0.0, 0.0, 0.0
+            self._latent, self._action = LatentState(belief, state), action
+        for row, seed in zip(rows, starts, strict=True):
+            self._episode_seeds[row], self._steps[row] = mix_seed(seed, 0), 0
 
-    def act(self, observation: npt.NDArray[np.uint8], explore: bool = False) -> Array:
+    def act(self, observation: Observation | Frames, explore: bool = False) -> Array:
         """Filters the newest observation, plans, and returns the action to execute.
 
         Whatever is raised, by the planner or by Ctrl-C, leaves the agent as it was. Whether the
         step is finite comes to the host with the action, so nothing more is waited for.
 
         Args:
-          observation: uint8 [h, w, 3], or [B, h, w, 3], as the environment gives it.
+          observation: with an `image`, uint8 [h, w, 3] or [B, h, w, 3]; or that array itself, as an
+            environment of pixels gives it.
           explore: add Normal noise of `exploration_stddev` half widths of the box to the plan,
             then clip.
 
@@ -190,20 +200,21 @@ class Agent:
           ValueError: the belief, or the plan from it, is NaN or infinite; the message says which
             rows, and what was not finite before.
         """
-        inputs, before = self._inputs(observation), self._require_reset()
+        image = self._check_image(observation)
+        inputs, before = self._inputs(image), self._require_reset()
         outcome = self._step().act(before, inputs, explore)
         if not outcome.finite.all():
             self._explain(before, outcome.latent, outcome.plan)
         self._latent, self.planned, self._action = outcome.latent, outcome.plan, outcome.action
         self._steps = [step + 1 for step in self._steps]
         out: Array = outcome.action.numpy().copy()
-        return out if np.ndim(observation) == 4 else out[0]
+        return out if image.ndim == 4 else out[0]
 
-    def filter(self, observation: npt.NDArray[np.uint8]) -> LatentState:
+    def filter(self, observation: Observation | Frames) -> LatentState:
         """The first half of `act`: advances the latent by the executed action and an observation.
 
         Args:
-          observation: uint8 [h, w, 3], or [B, h, w, 3].
+          observation: as in `act`.
 
         Returns:
           The latent after the observation, belief [B, D] and state [B, S].
@@ -211,7 +222,8 @@ class Agent:
         Raises:
           RuntimeError, TypeError, ValueError: as `act`.
         """
-        inputs, before = self._inputs(observation), self._require_reset()
+        inputs = self._inputs(self._check_image(observation))
+        before = self._require_reset()
         latent = self._step().filter(before, inputs)
         if not _finite_rows(latent).all():
             self._explain(before, latent, None)
@@ -273,10 +285,12 @@ class Agent:
             )
         return device == "cuda" and capturable if self.capture is None else self.capture
 
-    def _inputs(self, observation: npt.NDArray[np.uint8]) -> StepInputs:
-        frames = self._check_observation(observation)
+    def _inputs(self, image: Frames) -> StepInputs:
+        """Joins a checked image, [h, w, 3] or [B, h, w, 3], with what else the step starts from."""
+        copy = np.array(image if image.ndim == 4 else image[None], order="C")
+        observation = {"image": torch.from_numpy(copy)}  # which warns of what is read-only
         stddev = torch.from_numpy(np.array(self.exploration_stddev, np.float32))
-        return StepInputs(frames, self._step_seeds(), self._action, stddev)
+        return StepInputs(observation, self._step_seeds(), self._action, stddev)
 
     def _step_seeds(self) -> Tensor:
         seeds = [
@@ -285,22 +299,16 @@ class Agent:
         ]
         return torch.from_numpy(np.array(seeds, np.int64))
 
-    def _reset_rows(self, rows: Sequence[int]) -> None:
-        latent = self._require_reset()
+    def _check_rows(self, rows: Sequence[int]) -> list[int]:
         if not isinstance(rows, (Sequence, np.ndarray)):
             raise TypeError(f"rows: expected a sequence of ints, got {type(rows).__name__}")
         rows = [whole_number("rows", row) for row in rows]
         bad = [row for row in rows if not 0 <= row < self.batch_size]
         if bad:
             raise ValueError(f"rows: expected values in [0, {self.batch_size}), got {bad}")
-        belief, state = latent.belief.clone(), latent.state.clone()
-        action = self._action.clone()
-        for row in set(rows):
-            belief[row], state[row], action[row] = 0.0, 0.0, 0.0
-            self._episodes[row] += 1
-            self._episode_seeds[row] = mix_seed(self._row_seeds[row], self._episodes[row])
-            self._steps[row] = 0
-        self._latent, self._action = LatentState(belief, state), action
+        if len(set(rows)) < len(rows):
+            raise ValueError(f"rows: expected each row once, got {rows}")
+        return rows
 
     def _explain(self, before: LatentState, after: LatentState, plan: Plan | None) -> NoReturn:
         """Raises for a step that is not finite, and says where that began."""
@@ -325,10 +333,13 @@ class Agent:
             raise RuntimeError("agent: call reset() before the first observation")
         return self._latent
 
-    def _check_observation(self, observation: npt.NDArray[np.uint8]) -> Tensor:
+    def _check_image(self, observation: Observation | Frames) -> Frames:
         self._require_reset()
-        array = np.asarray(observation)
-        size = self.world_model.image_size
+        if isinstance(observation, Mapping):
+            if "image" not in observation:
+                raise ValueError(f"observation: expected an array 'image', got {[*observation]}")
+            observation = observation["image"]
+        array, size = np.asarray(observation), self.world_model.image_size
         if array.dtype != np.uint8:
             raise TypeError(f"observation: expected dtype uint8, got {array.dtype}")
         if array.ndim not in (3, 4) or array.shape[-3:] != (size, size, 3):
@@ -336,14 +347,28 @@ class Agent:
                 f"observation: expected shape [{size}, {size}, 3] or [B, {size}, {size}, 3], "
                 f"got {list(array.shape)}"
             )
-        if array.ndim == 3:
-            array = array[None]
-        if len(array) != self.batch_size:
+        count = len(array) if array.ndim == 4 else 1
+        if count != self.batch_size:
             raise ValueError(
-                f"observation: expected batch size {self.batch_size} as in reset(), got "
-                f"{len(array)}; call reset(batch_size={len(array)}) to change it"
+                f"observation: expected batch size {self.batch_size} as in reset(), got {count}; "
+                "call reset() with a seed per row to change it"
             )
-        return torch.from_numpy(np.array(array, order="C"))  # torch warns of what is read-only
+        return array
+
+
+def _check_starts(seeds: Sequence[int] | Tensor | int, rows: int | None) -> list[int]:
+    """Returns a seed per episode that starts."""
+    if isinstance(seeds, Tensor):
+        seeds = seeds.tolist()
+    if not isinstance(seeds, (Sequence, np.ndarray)):
+        starts: list[int] = row_seeds(seeds, 1 if rows is None else rows).tolist()
+        return starts
+    starts = [check_seed(seed) for seed in seeds]
+    if rows is None and not starts:
+        raise ValueError("seeds: expected at least one, got none")
+    if rows is not None and len(starts) != rows:
+        raise ValueError(f"seeds: expected one for each of {rows} rows, got {len(starts)}")
+    return starts
 
 
 def _own(bound: float | Tensor) -> float | Tensor:

@@ -3,7 +3,7 @@
 A graph replays the same kernels on the same memory, so everything that changes from step to step
 lies in buffers that are allocated once:
 
-    staged (pinned host memory) --1 copy--> inputs: seeds, action, stddev, frames
+    staged (pinned host memory) --1 copy--> inputs: seeds, action, stddev, image
                                                |
               results: belief, state ---> filter, plan, explore --1 copy--> action, finite (pinned)
                          ^                     |
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -49,8 +50,8 @@ class CapturedStep:
         with torch.inference_mode(False):  # such tensors could not be written outside of it
             host = torch.zeros(_size(inputs), dtype=torch.uint8, device="cpu", pin_memory=cuda)
             self._host_bytes, self._device_bytes = host, torch.zeros_like(host, device=self._device)
-            self._staged = StepInputs(**_split(self._host_bytes, inputs))
-            self._inputs = StepInputs(**_split(self._device_bytes, inputs))
+            self._staged = _split_inputs(self._host_bytes, inputs)
+            self._inputs = _split_inputs(self._device_bytes, inputs)
             self._buffer = torch.zeros(
                 _size(results) // 4, dtype=torch.float32, device=self._device
             )
@@ -80,16 +81,14 @@ class CapturedStep:
     def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
         """See `ControlStep.plan`; `seeds` are on the host."""
         staged = self._staged
-        self._stage(
-            latent, StepInputs(staged.frames, seeds, staged.action, staged.exploration_stddev)
-        )
+        self._stage(latent, replace(staged, seeds=seeds))
         self._replay("plan", self._plan)
         plan = self._snapshot()[1]
         self._held = latent
         return plan
 
     def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
-        """The whole step: from frames on the host to an action on the host."""
+        """The whole step: from the observation on the host to an action on the host."""
         self._stage(latent, inputs)
         self._replay("explore" if explore else "act", partial(self._act, explore))
         action, finite = read_report(self._report)
@@ -127,7 +126,8 @@ class CapturedStep:
         for graph in self._graphs.values():  # an interrupted step may still read what is staged
             graph.wait()
         staged = self._staged
-        staged.frames.copy_(inputs.frames)
+        for name, array in staged.observation.items():
+            array.copy_(inputs.observation[name])
         staged.seeds.copy_(inputs.seeds)
         staged.action.copy_(inputs.action)
         staged.exploration_stddev.copy_(inputs.exploration_stddev)
@@ -164,8 +164,13 @@ def _inputs_layout(step: ControlStep, batch: int) -> Layout:
         "seeds": (torch.int64, (batch,)),
         "action": (torch.float32, (batch, actions)),
         "exploration_stddev": (torch.float32, ()),
-        "frames": (torch.uint8, (batch, size, size, 3)),
+        "image": (torch.uint8, (batch, size, size, 3)),
     }
+
+
+def _split_inputs(buffer: Tensor, layout: Layout) -> StepInputs:
+    views = _split(buffer, layout)
+    return StepInputs({"image": views.pop("image")}, **views)
 
 
 def _results_layout(step: ControlStep, batch: int) -> Layout:

@@ -7,6 +7,7 @@ them operator by operator, `planet.captured_step.CapturedStep` as a graph, with 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,14 +27,14 @@ class StepInputs:
     """What a control step starts from, beside the latent.
 
     Attributes:
-      frames: the newest observations, uint8 [B, h, w, 3].
+      observation: the newest arrays by name; `image` is uint8 [B, h, w, 3].
       seeds: of the step, int64 [B].
       action: executed before it, [B, A].
       exploration_stddev: of the noise on the planned action, in units of half the width of the
         box, float32 [].
     """
 
-    frames: Tensor
+    observation: Mapping[str, Tensor]
     seeds: Tensor
     action: Tensor
     exploration_stddev: Tensor
@@ -42,8 +43,9 @@ class StepInputs:
 
     def to(self, device: torch.device) -> StepInputs:
         """Returns the inputs on `device`."""
-        parts = (self.frames, self.seeds, self.action, self.exploration_stddev)
-        return StepInputs(*(part.to(device) for part in parts))
+        observation = {name: array.to(device) for name, array in self.observation.items()}
+        parts = (self.seeds, self.action, self.exploration_stddev)
+        return StepInputs(observation, *(part.to(device) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class ControlStep:
 
     @torch.no_grad()
     def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
-        """Advances the latent by the executed action and samples the posterior of the frames.
+        """Advances the latent by the executed action and samples the posterior of the observation.
 
         Args:
           latent: belief [B, D], state [B, S] after the previous observation.
@@ -97,10 +99,11 @@ class ControlStep:
           The latent after the observation.
         """
         model, seeds = self.model, inputs.seeds
-        shape = inputs.frames.shape
+        image = inputs.observation["image"]
+        shape = image.shape
         dither = draws.uniforms(seeds, shape[1:].numel(), 1, stream=STREAM_DITHER).reshape(shape)
         noise = draws.normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
-        embedding = model.embed(model.images(inputs.frames, dither))
+        embedding = model.embed(model.images(image, dither))
         return model.filter(latent, inputs.action, embedding, noise)
 
     @torch.no_grad()
@@ -151,7 +154,7 @@ class EagerStep:
         return self._step.plan(latent, seeds.to(self._device))
 
     def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
-        """The whole step: from frames on the host to an action on the host."""
+        """The whole step: from the observation on the host to an action on the host."""
         inputs = inputs.to(self._device)
         latent = self._step.filter(latent, inputs)
         plan = self._step.plan(latent, inputs.seeds)

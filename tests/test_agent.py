@@ -83,14 +83,14 @@ def play(agent: Agent, steps: int = 4, explore: bool = False) -> list[list[float
 @pytest.mark.parametrize("explore", [False, True])
 def test_same_seed_and_observations_give_the_same_actions(explore: bool) -> None:
     first, second, other = make_agent(), make_agent(), make_agent()
-    first.reset(seed=7)
-    second.reset(seed=7)
-    other.reset(seed=8)
+    first.reset(7)
+    second.reset(7)
+    other.reset(8)
     actions = play(first, explore=explore)
     torch.manual_seed(99)  # the global generator has no part in it
     assert play(second, explore=explore) == actions
     assert play(other, explore=explore) != actions
-    first.reset(seed=7)  # after an episode as well
+    first.reset(7)  # after an episode as well
     assert play(first, explore=explore) == actions
 
 
@@ -102,13 +102,22 @@ def test_other_observations_give_other_actions() -> None:
     assert not np.array_equal(agent.act(frame(1)), first)
 
 
+def test_an_observation_is_a_table_or_its_image_alone() -> None:
+    agent = make_agent()
+    agent.reset(7)
+    expected = play(agent)
+    agent.reset(7)
+    noted = {"image": frame(0), "position": np.zeros(3)}  # more than it knows
+    assert np.array_equal(agent.act(noted), expected[0])
+
+
 def test_steps_and_episodes_draw_their_own_noise() -> None:
     agent = make_agent()
     agent.reset()
     agent.act(frame(0))
     assert agent.latent is not None
     first = agent.latent.state.clone()
-    agent.reset(rows=[0])  # same start, same picture, next episode
+    agent.reset(1)  # same start, same picture, another episode
     agent.act(frame(0))
     assert not torch.equal(agent.latent.state, first)
 
@@ -116,11 +125,11 @@ def test_steps_and_episodes_draw_their_own_noise() -> None:
 def test_all_63_bit_seeds_are_taken_and_others_refused() -> None:
     agent = make_agent()
     for seed in (0, -(2**63), 2**64 - 1):
-        agent.reset(seed=seed)
+        agent.reset(seed)
     with pytest.raises(ValueError, match="seed: expected a value in"):
-        agent.reset(seed=2**64)
+        agent.reset(2**64)
     with pytest.raises(TypeError, match="seed: expected an int, got float"):
-        agent.reset(seed=1.0)  # type: ignore[arg-type]
+        agent.reset(1.0)  # type: ignore[arg-type]
 
 
 # ---- The executed action -----------------------------------------------------------------------
@@ -194,7 +203,7 @@ def test_returned_action_is_a_copy() -> None:
 
 def test_first_observation_follows_the_zero_action_from_the_zero_latent() -> None:
     agent = make_agent()
-    agent.reset(batch_size=2)
+    agent.reset(row_seeds(0, 2))
     expected = belief_after(agent, torch.zeros(2, A))
     agent.act(frame(0, 2))
     assert agent.latent is not None
@@ -224,7 +233,7 @@ def test_executed_refuses_other_shapes_and_values(action: Any, message: str) -> 
 
 def test_executed_of_a_batch_needs_one_action_per_row() -> None:
     agent = make_agent()
-    agent.reset(batch_size=2)
+    agent.reset(row_seeds(0, 2))
     agent.act(frame(0, 2))
     agent.executed(np.zeros((2, A)))
     with pytest.raises(ValueError, match=r"action: expected shape \[2, 2\], got \[2\]"):
@@ -245,7 +254,7 @@ def test_shape_of_the_action_follows_the_observation() -> None:
     batched = agent.act(frame(0)[None])
     assert batched.shape == (1, A)
     assert np.array_equal(batched[0], single)
-    agent.reset(batch_size=3)
+    agent.reset(row_seeds(0, 3))
     assert agent.batch_size == 3
     actions = agent.act(frame(0, 3))
     assert actions.shape == (3, A)
@@ -254,13 +263,13 @@ def test_shape_of_the_action_follows_the_observation() -> None:
 
 def test_change_of_batch_size_needs_a_reset() -> None:
     agent = make_agent()
-    agent.reset(batch_size=2)
+    agent.reset(row_seeds(0, 2))
     agent.act(frame(0, 2))
     for observation in (frame(0), frame(0, 1), frame(0, 3)):
         with pytest.raises(ValueError, match=r"expected batch size 2 .* got [13]; call reset\("):
             agent.act(observation)
     agent.act(frame(1, 2))  # still usable
-    agent.reset(batch_size=3)
+    agent.reset(row_seeds(0, 3))
     agent.act(frame(0, 3))
 
 
@@ -268,7 +277,7 @@ def test_rows_of_a_batch_act_by_themselves() -> None:
     """Other pictures in the other rows change nothing, bit for bit."""
     first, second = make_agent(), make_agent()
     for agent in (first, second):
-        agent.reset(batch_size=3, seed=5)
+        agent.reset(row_seeds(5, 3))
     for t in range(3):
         pictures = frame(t, 3)
         others = frame(100 + t, 3)
@@ -285,10 +294,8 @@ def test_rows_of_a_batch_act_by_themselves() -> None:
 def test_row_zero_of_a_batch_is_the_batch_of_one() -> None:
     """Row 0 has the same seed whatever the batch size; results agree up to rounding."""
     batch, single = make_agent(), make_agent()
-    batch.reset(batch_size=2, seed=5)
-    single.reset(batch_size=1, seed=5)
-    assert batch._row_seeds == row_seeds(5, 2).tolist()
-    assert single._row_seeds == batch._row_seeds[:1]
+    batch.reset(row_seeds(5, 2))
+    single.reset(5)
     for t in range(3):
         pictures = frame(t, 2)
         np.testing.assert_allclose(
@@ -298,7 +305,7 @@ def test_row_zero_of_a_batch_is_the_batch_of_one() -> None:
 
 def test_rows_draw_different_noise() -> None:
     agent = make_agent()
-    agent.reset(batch_size=2)
+    agent.reset(row_seeds(0, 2))
     same = np.stack([frame(0), frame(0)])
     actions = agent.act(same)
     assert not np.array_equal(actions[0], actions[1])
@@ -307,7 +314,7 @@ def test_rows_draw_different_noise() -> None:
 def test_reset_of_rows_restarts_them_and_leaves_the_others_alone() -> None:
     agent, undisturbed = make_agent(), make_agent()
     for each in (agent, undisturbed):
-        each.reset(batch_size=3, seed=5)
+        each.reset(row_seeds(5, 3))
         for t in range(2):
             each.act(frame(t, 3), explore=True)
     agent.reset(rows=[1])
@@ -326,11 +333,11 @@ def test_reset_of_rows_restarts_them_and_leaves_the_others_alone() -> None:
 
 
 def test_restarted_row_is_the_same_whatever_happened_before() -> None:
-    """Episode 1 of a row depends on the row's seed, not on the length of episode 0."""
+    """A row's seed alone decides its episode, not the length of the one before."""
     actions = []
     for steps in (1, 3):
         agent = make_agent()
-        agent.reset(batch_size=2, seed=5)
+        agent.reset(row_seeds(5, 2))
         for t in range(steps):
             agent.act(frame(t, 2))
         agent.reset(rows=[0])
@@ -338,33 +345,30 @@ def test_restarted_row_is_the_same_whatever_happened_before() -> None:
     assert np.array_equal(actions[0], actions[1])
 
 
-def test_naming_a_row_twice_restarts_it_once() -> None:
-    agents = [make_agent(), make_agent()]
-    for agent, rows in zip(agents, ([1], [1, 1]), strict=True):
-        agent.reset(batch_size=2)
-        agent.act(frame(0, 2))
-        agent.reset(rows=rows)
-    assert np.array_equal(agents[0].act(frame(1, 2)), agents[1].act(frame(1, 2)))
-
-
-@pytest.mark.parametrize("rows", [[2], [0, -1]])
-def test_reset_of_rows_that_do_not_exist_is_refused(rows: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rows": [2]}, r"rows: expected values in \[0, 2\), got \[2"),
+        ({"rows": [0, -1]}, r"rows: expected values in \[0, 2\), got \[-1"),
+        ({"rows": [1, 1]}, r"rows: expected each row once, got \[1, 1\]"),
+        ({"seeds": [5], "rows": [0, 1]}, "seeds: expected one for each of 2 rows, got 1"),
+        ({"seeds": []}, "seeds: expected at least one, got none"),
+        ({"seeds": [0, None]}, "seed: expected an int, got NoneType"),
+    ],
+)
+def test_reset_refuses_rows_and_seeds_that_do_not_fit(
+    arguments: dict[str, Any], message: str
+) -> None:
     agent = make_agent()
-    agent.reset(batch_size=2)
-    with pytest.raises(ValueError, match=r"rows: expected values in \[0, 2\), got \["):
-        agent.reset(rows=rows)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 1.0, True, None])
-def test_reset_refuses_other_batch_sizes(batch_size: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="batch_size: expected (an int|a value >= 1)"):
-        make_agent().reset(batch_size=batch_size)
+    agent.reset(row_seeds(0, 2))
+    with pytest.raises((TypeError, ValueError), match=message):
+        agent.reset(**arguments)
 
 
 def test_numpy_s_numbers_are_taken() -> None:
     plain, agent = make_agent(0.5), make_agent(np.float32(0.5))  # type: ignore[arg-type]
-    plain.reset(batch_size=2, seed=3)
-    agent.reset(batch_size=np.int64(2), seed=np.uint8(3))  # type: ignore[arg-type]
+    plain.reset(row_seeds(3, 2))
+    agent.reset(row_seeds(np.uint8(3), np.int64(2)))  # type: ignore[arg-type]
     for one in (plain, agent):
         one.act(frame(0, 2), explore=True)
         one.reset(rows=[1] if one is plain else np.flatnonzero([False, True]))  # type: ignore[arg-type]
@@ -404,6 +408,7 @@ def test_everything_needs_a_reset_first() -> None:
         (np.zeros((1, 1, 8, 8, 3), np.uint8), ValueError, r"got \[1, 1, 8, 8, 3\]"),
         (np.zeros((0, 8, 8, 3), np.uint8), ValueError, "batch size 1 .* got 0"),
         (np.uint8(3), ValueError, r"got \[\]"),
+        ({"pixels": np.zeros((8, 8, 3))}, ValueError, r"an array 'image', got \['pixels'\]"),
     ],
 )
 def test_other_observations_are_refused(
@@ -457,7 +462,7 @@ def test_a_step_that_is_not_finite_is_an_error_and_not_an_action(what: str, back
     if backend == "fused" and not fused_is_built():
         pytest.skip(FUSED_MISSING)
     agent = make_agent(backend=backend)
-    agent.reset(batch_size=2)
+    agent.reset(row_seeds(0, 2))
     agent.act(frame(0, 2))
     spoil(agent, what)
     latent, planned, steps = agent.latent, agent.planned, list(agent._steps)
@@ -477,7 +482,7 @@ def test_a_step_that_is_not_finite_is_an_error_and_not_an_action(what: str, back
 
 def test_a_row_that_is_not_finite_can_be_restarted() -> None:
     agent = make_agent()
-    agent.reset(batch_size=2)
+    agent.reset(row_seeds(0, 2))
     agent.act(frame(0, 2))
     spoil(agent, "belief")
     with pytest.raises(ValueError, match="latent"):
@@ -491,7 +496,7 @@ def test_an_assigned_latent_is_checked() -> None:
     good = agent.world_model.initial(2)
     with pytest.raises(RuntimeError, match="call reset"):
         agent.latent = good
-    agent.reset(batch_size=2)
+    agent.reset(row_seeds(0, 2))
     agent.latent = good
     for bad, message in (
         (None, "latent: expected LatentState, got NoneType"),
@@ -521,7 +526,7 @@ def test_noise_on_actions_is_in_half_widths_of_the_box(tensors: bool) -> None:
         agent = make_agent(0.01, model, iterations=1, candidates=3, initial_stddev=0.1, **bounds)
         actions = []
         for explore in (False, True):
-            agent.reset(batch_size=50, seed=3)
+            agent.reset(row_seeds(3, 50))
             actions.append(agent.act(frame(0, 50), explore))
         noises.append(actions[1] - actions[0])
     wide = [4.0, 1.0] if tensors else [4.0, 4.0]
@@ -532,7 +537,7 @@ def test_noise_on_actions_is_in_half_widths_of_the_box(tensors: bool) -> None:
 @pytest.mark.parametrize("explore", [False, True])
 def test_a_masked_action_stays_where_it_is(explore: bool) -> None:
     agent = make_agent(5.0, low=[0.1, -3.0], high=[0.1, 3.0])
-    agent.reset(batch_size=3)
+    agent.reset(row_seeds(0, 3))
     actions = agent.act(frame(0, 3), explore)
     assert (actions[:, 0] == np.float32(0.1)).all()
     assert len(set(actions[:, 1])) > 1
@@ -559,7 +564,7 @@ def test_exploration_noise_has_its_stddev_and_no_bias() -> None:
     pictures = np.broadcast_to(frame(0), (rows, SIZE, SIZE, 3))
     actions = {}
     for explore in (False, True):
-        agent.reset(batch_size=rows, seed=3)
+        agent.reset(row_seeds(3, rows))
         actions[explore] = agent.act(pictures, explore)
     noise = actions[True] - actions[False]
     assert abs(noise.std() - 0.3) < 0.01
@@ -571,7 +576,7 @@ def test_exploration_noise_has_its_stddev_and_no_bias() -> None:
 def test_actions_stay_within_the_planners_bounds(explore: bool) -> None:
     low, high = torch.tensor([-0.5, 0.1]), torch.tensor([-0.25, 0.2])
     agent = make_agent(5.0, low=low, high=high)
-    agent.reset(batch_size=50)
+    agent.reset(row_seeds(0, 50))
     for t in range(2):
         actions = agent.act(frame(t, 50), explore)
         assert (actions >= low.numpy()).all()
@@ -651,13 +656,13 @@ def test_error_while_planning_leaves_the_agent_as_it_was(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed, agent = make_agent(), make_agent()
-    undisturbed.reset(seed=7)
+    undisturbed.reset(7)
     expected = play(undisturbed, explore=True)
 
     def fail(*arguments: Any, **settings: Any) -> None:
         raise error
 
-    agent.reset(seed=7)
+    agent.reset(7)
     agent.act(frame(0), explore=True)
     latent, planned = agent.latent, agent.planned
     with monkeypatch.context() as patch:
@@ -698,7 +703,7 @@ def test_acting_leaves_no_gradients() -> None:
 def test_filter_and_plan_are_the_halves_of_act() -> None:
     whole, halves = make_agent(), make_agent()
     for agent in (whole, halves):
-        agent.reset(batch_size=2, seed=4)
+        agent.reset(row_seeds(4, 2))
     action = whole.act(frame(0, 2))
     latent = halves.filter(frame(0, 2))
     assert halves.latent is latent
@@ -743,7 +748,7 @@ def test_acting_and_training_filter_alike(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(model, "images", images)
     monkeypatch.setattr(model, "embed", keep_embedding)
     monkeypatch.setattr(model.rssm, "filter", keep_noise)
-    agent.reset(seed=3)
+    agent.reset(3)
     actions = [np.zeros(A, np.float32)]
     actions += [agent.act(picture, explore=True) for picture in pictures]
     chunk = Chunk(
@@ -780,7 +785,7 @@ def test_dither_is_uniform_and_new_at_every_step(monkeypatch: pytest.MonkeyPatch
         return preprocess(observation, 5, dither)
 
     monkeypatch.setattr(agent.world_model, "images", images)
-    agent.reset(batch_size=16)
+    agent.reset(row_seeds(0, 16))
     for _ in range(2):
         agent.act(frame(0, 16))
     assert seen[0].shape == (16, SIZE, SIZE, 3)

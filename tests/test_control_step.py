@@ -23,6 +23,7 @@ from planet.config import ImaginationConfig, ModelConfig
 from planet.graphs import Graph
 from planet.latent import LatentState
 from planet.models import WorldModel
+from planet.noise import row_seeds
 from planet.ops import draws, fused
 from planet.ops.kernels import CudaKernels
 from planet.planning import CEMPlanner
@@ -86,7 +87,7 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Captures:
 
 def trace(agent: Agent, batch: int) -> Iterator[Tensor]:
     """Everything that an agent gives out in an eventful episode."""
-    agent.reset(batch, seed=7)
+    agent.reset(row_seeds(7, batch))
     for t in range(8):
         if t == 3:
             agent.executed(np.full((batch, A), 0.25))
@@ -132,7 +133,7 @@ def test_captured_and_eager_agree_on_emulated_kernels(
     traces = []
     for capture in (False, True):
         agent = make_agent(capture, backend="fused", precision=precision)
-        agent.reset(2, seed=7)
+        agent.reset(row_seeds(7, 2))
         actions = [agent.act(frame(t, 2), explore=t == 1).tolist() for t in range(3)]
         assert agent.latent is not None
         traces.append([actions, agent.latent.belief.tolist()])
@@ -185,7 +186,7 @@ def test_a_new_snapshot_is_planned_with(device: str) -> None:
 def test_acting_in_inference_mode_changes_nothing() -> None:
     agents = [make_agent(), make_agent()]
     for agent in agents:
-        agent.reset(seed=1)
+        agent.reset(1)
     with torch.inference_mode():
         first = agents[0].act(frame(0))
     assert np.array_equal(first, agents[1].act(frame(0)))
@@ -214,7 +215,7 @@ def test_another_latent_can_be_assigned() -> None:
     agents = [make_agent(False), make_agent(True)]
     actions = []
     for agent in agents:
-        agent.reset(seed=3)
+        agent.reset(3)
         agent.act(frame(0))
         assert agent.latent is not None
         agent.latent = LatentState(agent.latent.belief * 0.5, agent.latent.state + 1.0)
@@ -227,7 +228,7 @@ def test_another_latent_can_be_assigned() -> None:
 
 def test_each_part_is_captured_once(captures: Captures) -> None:
     agent = make_agent()
-    agent.reset(2)
+    agent.reset(row_seeds(0, 2))
     for t in range(3):
         agent.act(frame(t, 2))
     assert captures.count == 1
@@ -236,7 +237,7 @@ def test_each_part_is_captured_once(captures: Captures) -> None:
     agent.exploration_stddev = 0.2
     agent.act(frame(4, 2), explore=True)
     assert captures.count == 2
-    agent.reset(2, seed=9)
+    agent.reset(row_seeds(9, 2))
     agent.reset(rows=[0])
     agent.act(frame(5, 2))
     agent.act(frame(5, 2), explore=True)
@@ -247,7 +248,7 @@ def test_each_part_is_captured_once(captures: Captures) -> None:
 
 
 def change_batch_size(agent: Agent) -> None:
-    agent.reset(3)
+    agent.reset(row_seeds(0, 3))
 
 
 def change_planner(agent: Agent) -> None:
@@ -257,7 +258,7 @@ def change_planner(agent: Agent) -> None:
 def move_parameters(agent: Agent) -> None:
     for parameter in agent.world_model.parameters():
         parameter.data = parameter.data.clone()
-    agent.reset(1)
+    agent.reset()
 
 
 CHANGES = [Agent.update_weights, change_batch_size, change_planner, move_parameters]
@@ -268,7 +269,7 @@ def test_what_was_captured_is_dropped_when_something_changes(
     change: Callable[[Agent], None], captures: Captures
 ) -> None:
     agent = make_agent()
-    agent.reset(1)
+    agent.reset()
     agent.act(frame(0))
     old = weakref.ref(agent._captured)  # type: ignore[arg-type]
     change(agent)
@@ -324,7 +325,7 @@ def step(agent: Agent, t: int) -> list[Any]:
 
 def test_an_interrupted_step_is_taken_again(captures: Captures) -> None:
     undisturbed, agent = make_agent(), make_agent()
-    undisturbed.reset(seed=2)
+    undisturbed.reset(2)
     expected = [step(undisturbed, t) for t in range(3)]
     graphs: list[InterruptedGraph] = []
 
@@ -333,7 +334,7 @@ def test_an_interrupted_step_is_taken_again(captures: Captures) -> None:
         return graphs[-1]
 
     captures.make = make
-    agent.reset(seed=2)
+    agent.reset(2)
     steps = [step(agent, 0)]
     latent, planned = agent.latent, agent.planned
     graphs[0].interrupt = True
@@ -405,7 +406,7 @@ def test_a_captured_step_reads_nothing_and_copies_no_numbers(
 
     captures.make = make
     agent = make_agent(backend="fused", low=bounds[0], high=bounds[1])
-    agent.reset(2)
+    agent.reset(row_seeds(0, 2))
     agent.act(frame(0, 2), explore=True)
     agent.act(frame(0, 2))
     agent.filter(frame(1, 2))

@@ -33,6 +33,7 @@ from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.machine import machine_facts
 from planet.models import WorldModel
+from planet.noise import row_seeds
 from planet.planning import CEMPlanner
 from planet.profiling import Stage
 
@@ -111,7 +112,7 @@ def frames(config: Config, batch: int) -> np.ndarray:
 
 def episode(agent: Agent, config: Config, batch: int) -> np.ndarray:
     """The actions of a few steps."""
-    agent.reset(batch, seed=1)
+    agent.reset(row_seeds(1, batch))
     return np.stack([agent.act(picture, True) for picture in frames(config, batch)[:4]])
 
 
@@ -127,7 +128,7 @@ def measure(
     pictures = frames(config, batch)
     times: dict[str, list[float]] = {name: [] for name in agents}
     for agent in agents.values():
-        agent.reset(batch, seed=2)
+        agent.reset(row_seeds(2, batch))
         for picture in pictures:  # warms up
             agent.act(picture)
     turn, end = 0, time.perf_counter() + seconds

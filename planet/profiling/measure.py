@@ -105,7 +105,7 @@ def compare_run(
         if ended:
             observation, _ = environment.reset(seed=0)
             for agent in agents.values():
-                agent.reset(1)
+                agent.reset()
         spent: dict[str, tuple[float, float]] = {}
         plans: dict[str, Plan] = {}
         for name in _turns(names, step):

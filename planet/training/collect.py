@@ -61,7 +61,7 @@ def zero_policy(box: ActionBox) -> Policy:
 
 def agent_policy(agent: Agent, seed: int, explore: bool) -> Policy:
     """The agent from the start of an episode; `seed` decides its random numbers."""
-    agent.reset(1, seed)
+    agent.reset(seed)
     return lambda observation: agent.act(observation, explore)
 
 

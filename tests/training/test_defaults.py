@@ -18,6 +18,7 @@ from planet.agent import Agent
 from planet.config import Config, ImaginationConfig
 from planet.latent import LatentState
 from planet.models import WorldModel
+from planet.noise import row_seeds
 from planet.planning import CEMPlanner, Imagination
 from planet.random_weights import random_weights
 from planet.replay import read_episode
@@ -59,9 +60,9 @@ def planned(model: WorldModel) -> dict[str, Any]:
                 capture=captured,
             )  # fmt: skip
             agent.imagination.try_out()
-            agent.reset(batch_size=2, seed=1)
+            agent.reset(row_seeds(1, 2))
             actions = [agent.act(frame, explore=True) for _ in range(2)]
-            agent.reset(rows=[1])
+            agent.reset([7], rows=[1])
             found[f"{name} {captured}"] = np.stack([*actions, agent.act(frame)])
     return found
 
