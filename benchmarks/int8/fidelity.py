@@ -38,7 +38,7 @@ from planet.ops import backend
 from planet.planning import CEMPlanner
 from planet.random_weights import random_weights
 from planet.snapshot_shapes import arguments
-from planet.training.collect import agent_policy, run_episode
+from planet.training.collect import run_episode
 from planet.training.run import open_environment, open_run
 from planet.weights import RolloutWeights
 
@@ -76,16 +76,12 @@ def trained_model(directory: Path, starts: int) -> Model:
     """The agent of a run, and latents of an episode of its own, evenly spaced."""
     run = open_run(directory, {"imagination": {"precision": "fp32"}})
     environment = open_environment(run)
-    policy = agent_policy(run.agent, seed=1, explore=False)
     latents: list[LatentState] = []
-
-    def recorded(observation: np.ndarray) -> np.ndarray:
-        action = policy(observation)
-        latents.append(run.agent.latent)
-        return action
-
+    run.agent.reset(1)
     try:
-        run_episode(environment, recorded, seed=1)
+        run_episode(
+            environment, run.agent, seed=1, on_step=lambda total: latents.append(run.agent.latent)
+        )
     finally:
         environment.close()
     chosen = [latents[i] for i in np.linspace(0, len(latents) - 1, starts + 1, dtype=int)[1:]]

@@ -19,7 +19,6 @@ import torch
 
 from planet import build_info
 from planet.machine import machine_facts
-from planet.training.evaluate import agent_maker
 from planet.training.run import open_environment, open_run
 from planet.training.score import Score, play, score
 
@@ -38,7 +37,7 @@ def measure(directory: Path, episodes: int, seed: int, backend: str | None) -> d
         environment = open_environment(run)
         began = time.perf_counter()
         try:
-            played = play(environment, agent_maker(run.agent), episodes, seed, name=precision)
+            played = play(environment, run.agent, episodes, seed, name=precision)
         finally:
             environment.close()
         seconds[precision] = round(time.perf_counter() - began, 1)

@@ -15,7 +15,7 @@ from planet.cli.progress import make_progress
 from planet.config import ActingConfig, Config
 from planet.replay import Episode
 from planet.training.collect import Environment
-from planet.training.evaluate import agent_maker, baselines, score_table, write_scores
+from planet.training.evaluate import baselines, score_table, write_scores
 from planet.training.plots import plot_learning_curve
 from planet.training.progress import Progress, guarded
 from planet.training.run import Run, open_environment, open_run
@@ -95,10 +95,10 @@ def _score_all(
     options: EvaluateOptions, trained: Run, environment: Environment, seed: int, progress: Progress
 ) -> tuple[list[Score], Episode]:
     """The scores, and the agent's first episode."""
-    played = play(environment, agent_maker(trained.agent), options.episodes, seed, progress)
+    played = play(environment, trained.agent, options.episodes, seed, progress)
     scores = [score("agent", played, trained.environment_steps)]
     if options.baselines:
-        for name, make_policy in baselines(trained.config, trained.actions).items():
-            others = play(environment, make_policy, options.episodes, seed, progress, name)
+        for name, policy in baselines(trained.config, trained.actions).items():
+            others = play(environment, policy, options.episodes, seed, progress, name)
             scores.append(score(name, others))
     return scores, played[0]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from planet.config import PlannerConfig
+from planet.protocols import Spec
 
 Bounds = npt.NDArray[np.float32]
 
@@ -36,12 +37,6 @@ class ActionBox:
     def size(self) -> int:
         """A, the number of dimensions."""
         return len(self.low)
-
-    @property
-    def middle(self) -> Bounds:
-        """The action in the middle [A]: no action at all in [-1, 1]."""
-        middle: Bounds = ((self.low.astype(np.float64) + self.high) / 2).astype(np.float32)
-        return middle
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -78,6 +73,10 @@ class ActionBox:
                     f"actions {self}, got {getattr(config, name)}"
                 )
         return self._bound(config.low, device), self._bound(config.high, device)
+
+    def spec(self, image_size: int) -> Spec:
+        """Describes an environment of this box that shows uint8 [image_size, image_size, 3]."""
+        return Spec({"image": (np.uint8, (image_size, image_size, 3))}, self.low, self.high)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, as a checkpoint keeps them."""

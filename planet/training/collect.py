@@ -1,4 +1,4 @@
-"""Interaction with an environment: one whole episode at a time."""
+"""Plays in an environment, one whole episode at a time."""
 
 from __future__ import annotations
 
@@ -6,27 +6,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from planet.agent import Agent
+from planet.protocols import Policy
 from planet.replay import Episode
-from planet.training.action_box import ActionBox
 from planet.training.checked_environment import CheckedEnvironment, EpisodeError
 from planet.training.environment_steps import simulated_steps
 
-__all__ = [
-    "Environment",
-    "EpisodeError",
-    "Policy",
-    "agent_policy",
-    "random_policy",
-    "run_episode",
-    "zero_policy",
-]
-
-Observation = npt.NDArray[np.uint8]
-Action = npt.NDArray[np.float32]
-Policy = Callable[[Observation], Action]
+__all__ = ["Environment", "EpisodeError", "run_episode"]
 
 
 class Environment(Protocol):
@@ -47,28 +33,12 @@ class Environment(Protocol):
         """Acts; returns observation, reward, terminated, truncated and an info."""
 
 
-def random_policy(box: ActionBox, seed: int) -> Policy:
-    """Actions uniform in the box, [A], decided by `seed` alone."""
-    generator = np.random.default_rng(seed & ((1 << 64) - 1))
-    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
-    return lambda observation: generator.uniform(low, high).astype(np.float32)
-
-
-def zero_policy(box: ActionBox) -> Policy:
-    """No action at all: the middle of the box [A], zeros in [-1, 1]."""
-    return lambda observation: box.middle
-
-
-def agent_policy(agent: Agent, seed: int, explore: bool) -> Policy:
-    """The agent from the start of an episode; `seed` decides its random numbers."""
-    agent.reset(seed)
-    return lambda observation: agent.act(observation, explore)
-
-
 def run_episode(
     environment: Environment,
     policy: Policy,
     seed: int,
+    *,
+    explore: bool = False,
     metadata: dict[str, Any] | None = None,
     on_step: Callable[[float], None] | None = None,
     name: str = "episode",
@@ -77,8 +47,9 @@ def run_episode(
 
     Args:
       environment: what to act in.
-      policy: action [A] for the newest observation [h, w, 3].
+      policy: reset for one row; it sees the newest frame as `image`.
       seed: of the environment's reset.
+      explore: whether the policy acts as while collecting.
       metadata: JSON values kept with the episode; its `action_repeat` (1 without it) counts
         `environment_steps`, which are kept, too.
       on_step: called after every step with the reward so far.
@@ -99,7 +70,7 @@ def run_episode(
     info: Any = {}
     while not (terminated or truncated):
         # Copies: an environment or a policy may hand out, or change, the same memory every time.
-        action = np.array(policy(observation.copy()), np.float32)
+        action = np.array(policy.act({"image": observation.copy()}, explore), np.float32)
         observation, reward, terminated, truncated, info = checked.step(action)
         observations.append(observation)
         actions.append(action)

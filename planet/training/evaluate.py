@@ -6,23 +6,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from planet.agent import Agent
+from planet.acting.baselines import RandomPolicy, ZeroPolicy
 from planet.atomic import atomic_write
 from planet.config import Config
+from planet.protocols import Policy
 from planet.training.action_box import ActionBox
-from planet.training.collect import agent_policy, random_policy, zero_policy
 from planet.training.initial_model import make_agent, make_world_model
 from planet.training.run import Run
-from planet.training.score import MakePolicy, Score
+from planet.training.score import Score
 
 
-def agent_maker(agent: Agent) -> MakePolicy:
-    """The agent without exploration noise."""
-    return lambda seed: agent_policy(agent, seed, explore=False)
-
-
-def baselines(config: Config, actions: ActionBox) -> dict[str, MakePolicy]:
-    """What a trained agent must beat: random actions, no actions, and planning without learning.
+def baselines(config: Config, actions: ActionBox) -> dict[str, Policy]:
+    """Makes what a trained agent must beat: random actions, none, and planning without learning.
 
     Args:
       config: of the run; the untrained planner starts from the run's own initial world model.
@@ -30,10 +25,11 @@ def baselines(config: Config, actions: ActionBox) -> dict[str, MakePolicy]:
     """
     model = make_world_model(config, actions.size)
     untrained = make_agent(config, model, actions)
+    spec = actions.spec(config.environment.image_size)
     return {
-        "random actions": lambda seed: random_policy(actions, seed),
-        "zero actions": lambda seed: zero_policy(actions),
-        "untrained planner": agent_maker(untrained),
+        "random actions": RandomPolicy(spec),
+        "zero actions": ZeroPolicy(spec),
+        "untrained planner": untrained,
     }
 
 

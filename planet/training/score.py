@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from planet.protocols import Policy
 from planet.replay import Episode
-from planet.training.collect import Environment, Policy, run_episode
+from planet.training.collect import Environment, run_episode
 from planet.training.progress import Progress, guarded
 from planet.training.seeds import evaluation_seeds
-
-MakePolicy = Callable[[int], Policy]
-"""A policy at the start of an episode, for the seed of its random numbers."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Score:
 
 def play(
     environment: Environment,
-    make_policy: MakePolicy,
+    policy: Policy,
     episodes: int,
     seed: int,
     progress: Progress | None = None,
@@ -70,7 +68,7 @@ def play(
 
     Args:
       environment: what to act in.
-      make_policy: called at the start of every episode.
+      policy: reset at the start of every episode; it does not explore.
       episodes: how many.
       seed: of the evaluation.
       progress: told of every step.
@@ -98,7 +96,7 @@ def play(
     for index in range(episodes):
         report.start(f"evaluate {name} {index + 1}/{episodes}", steps)
         start, policy_seed = evaluation_seeds(seed, index)
-        policy = make_policy(policy_seed)
+        policy.reset(policy_seed)
         episode_name = f"{name}, evaluation episode {index + 1}"
         played.append(run_episode(environment, policy, start, on_step=after, name=episode_name))
         report.finish()

@@ -6,17 +6,18 @@ import logging
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from planet.acting.baselines import RandomPolicy
 from planet.config import Config
 from planet.models import WorldModel
 from planet.noise import mix_seed
+from planet.protocols import Policy
 from planet.replay import Episode
 from planet.training import schedule, seeds
 from planet.training.check_environment import check_environment
-from planet.training.collect import Environment, agent_policy, random_policy, run_episode
+from planet.training.collect import Environment, run_episode
 from planet.training.environment_steps import action_repeat
 from planet.training.initial_model import make_agent, make_world_model
 from planet.training.interrupt import StopSwitch, deferred_signals
@@ -82,6 +83,7 @@ class Trainer:
         model = make_world_model(config, self.actions.size)
         self.agent = make_agent(config, model, self.actions)
         self.agent.imagination.try_out()
+        self._random = RandomPolicy(self.actions.spec(config.environment.image_size))
         self.learner = Learner(model, config.train)
         self.episodes = self.environment_steps = 0
         self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
@@ -186,7 +188,7 @@ class Trainer:
         self.agent.update_weights()
         played = play(
             self.environment,
-            lambda seed: agent_policy(self.agent, seed, explore=False),
+            self.agent,
             episodes,
             self.config.train.seed,
             self.progress,
@@ -239,8 +241,8 @@ class Trainer:
             self.progress.advance()
         while self.episodes < train.seed_episodes:
             seed = mix_seed(mix_seed(train.seed, seeds.RANDOM), self.episodes)
-            policy = random_policy(self.actions, seed)
-            episode = self._collect(policy, "random")
+            self._random.reset(seed)
+            episode = self._collect(self._random, "random")
             self._advance(episode_return=episode.total_reward)
         self.progress.finish()
         self._checkpoint()
@@ -250,13 +252,13 @@ class Trainer:
         self.agent.update_weights()
         self.agent.exploration_stddev = schedule.exploration_stddev(train, self.episodes)
         seed = mix_seed(mix_seed(train.seed, seeds.AGENT), self.episodes)
-        policy = agent_policy(self.agent, seed, explore=True)
+        self.agent.reset(seed)
         stage = f"collect episode {self.episodes + 1}/{train.episodes}"
         self.progress.start(stage, self._steps_per_episode())
-        self._collect(policy, "agent")
+        self._collect(self.agent, "agent")
         self.progress.finish()
 
-    def _collect(self, policy: Any, source: str) -> Episode:
+    def _collect(self, policy: Policy, source: str) -> Episode:
         start = seeds.environment_seed(self.config.train.seed, self.episodes, evaluation=False)
         began = time.perf_counter()
         task = self.config.environment.task
@@ -264,7 +266,10 @@ class Trainer:
         # The bar counts random episodes, not their steps.
         on_step = self._show_reward if source == "agent" else lambda total: self._switch.check()
         name = f"episode {self.episodes + 1}"
-        episode = run_episode(self.environment, policy, start, metadata, on_step, name)
+        episode = run_episode(
+            self.environment, policy, start,
+            explore=True, metadata=metadata, on_step=on_step, name=name,
+        )  # fmt: skip
         with self._switch.changing():
             self.replay.add(episode, self.episodes)
             self.episodes += 1

@@ -13,7 +13,6 @@ import torch
 from planet.config import Config, ImaginationConfig, PlannerConfig
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
-from planet.training.collect import random_policy, zero_policy
 from planet.training.run_state import check_actions
 
 gymnasium = pytest.importorskip("gymnasium", reason="the spaces are Gymnasium's")
@@ -130,21 +129,6 @@ def test_bounds_in_float32_lie_inside_of_those_in_float64() -> None:
     box = check_environment(Noise(actions=spaces.Box(low, high, dtype=np.float64)), 8)
     assert (box.low >= low).all() and (box.high <= high).all()
     np.testing.assert_allclose([box.low, box.high], [low, high], rtol=3e-7, atol=1e-9)
-
-
-def test_random_actions_fill_the_box_and_those_in_the_unit_box_stay_as_they_were() -> None:
-    frame = np.zeros((8, 8, 3), np.uint8)
-    box = ActionBox(np.float32([10, -1, 0.5]), np.float32([20, 3, 0.5]))
-    policy = random_policy(box, 3)
-    actions = np.stack([policy(frame) for _ in range(2000)])
-    assert (actions >= box.low).all() and (actions <= box.high).all()
-    np.testing.assert_allclose(actions.min(0), box.low, atol=0.05)
-    np.testing.assert_allclose(actions.max(0), box.high, atol=0.05)
-    assert zero_policy(box)(frame).tolist() == [15, 1, 0.5]
-    generator, policy = np.random.default_rng(7), random_policy(ActionBox.unit(3), 7)
-    for _ in range(20):
-        expected = generator.uniform(-1.0, 1.0, 3).astype(np.float32)
-        np.testing.assert_array_equal(policy(frame), expected)
 
 
 def test_the_planner_searches_the_box_and_settings_are_shares_of_it() -> None:

@@ -9,8 +9,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from planet.acting.baselines import RandomPolicy, ZeroPolicy
+from planet.protocols import Observation
 from planet.training.action_box import ActionBox
-from planet.training.collect import EpisodeError, random_policy, run_episode
+from planet.training.collect import EpisodeError, run_episode
 
 
 class Box:
@@ -48,9 +50,16 @@ class Counting:
         return self._frame(), 10 * self.time, end and self.ends_itself, end, info
 
 
-def seen_frame(observation: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """An action that tells which frame it answers: frame k gives 0.1 (k + 1)."""
-    return np.full(2, 0.1 * (observation[0, 0, 0] + 1), np.float32)
+class SeenFrame(ZeroPolicy):
+    """Tells which frame an action answers: frame k gives 0.1 (k + 1); reuses its memory."""
+
+    def act(self, observation: Observation, explore: bool = False) -> npt.NDArray[np.float32]:
+        self._middle[:] = 0.1 * (observation["image"][0, 0, 0] + 1)
+        return self._middle
+
+
+SPEC = ActionBox.unit(2).spec(4)
+seen_frame = SeenFrame(SPEC)
 
 
 def test_index_t_holds_the_action_that_led_to_observation_t() -> None:
@@ -92,7 +101,9 @@ def test_on_step_is_told_the_reward_so_far() -> None:
 
 def test_the_environment_gets_the_policys_action() -> None:
     environment = Counting()
-    episode = run_episode(environment, random_policy(ActionBox.unit(2), 5), 0)
+    policy = RandomPolicy(SPEC)
+    policy.reset(5)
+    episode = run_episode(environment, policy, 0)
     np.testing.assert_array_equal(np.stack(environment.actions), episode.action[1:])
 
 
@@ -106,30 +117,6 @@ def test_frames_that_the_environment_reuses_are_kept_apart() -> None:
 
     episode = run_episode(Reusing(), seen_frame, 0)
     assert episode.observation[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
-
-
-def test_actions_that_the_policy_reuses_are_kept_apart() -> None:
-    buffer = np.zeros(2, np.float32)
-
-    def policy(observation: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        buffer[:] = 0.1 * (observation[0, 0, 0] + 1)
-        return buffer
-
-    episode = run_episode(Counting(), policy, 0)
-    np.testing.assert_allclose(episode.action[:, 0], [0.0, 0.1, 0.2, 0.3])
-
-
-@pytest.mark.parametrize("seed", [0, -5, 2**63 - 1])
-def test_random_policy_is_uniform_and_decided_by_its_seed(seed: int) -> None:
-    frame = np.zeros((4, 4, 3), np.uint8)
-    policies = [random_policy(ActionBox.unit(3), s) for s in (seed, seed, seed ^ 1)]
-    actions = [np.stack([policy(frame) for _ in range(500)]) for policy in policies]
-    np.testing.assert_array_equal(actions[0], actions[1])
-    assert not np.array_equal(actions[0], actions[2])
-    assert actions[0].dtype == np.float32
-    assert actions[0].shape == (500, 3)
-    assert np.abs(actions[0]).max() <= 1
-    assert abs(actions[0].std() - 3**-0.5) < 0.05
 
 
 class Faulty(Counting):

@@ -17,7 +17,7 @@ from planet.replay import Episode
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from planet.training.action_box import ActionBox
-from planet.training.evaluate import agent_maker, baselines, score_table, write_scores
+from planet.training.evaluate import baselines, score_table, write_scores
 from planet.training.plots import plot_learning_curve
 from planet.training.run import make_environment, open_environment, open_run
 from planet.training.score import Score, play, score
@@ -130,14 +130,14 @@ def test_open_run_names_what_is_missing_or_damaged(trained: Path, tmp_path: Path
 def test_evaluation_repeats_the_trainers_own(trained: Path, tiny: Config) -> None:
     run = open_run(trained)
     environment = make_environment(tiny.environment)
-    played = play(environment, agent_maker(run.agent), 3, tiny.train.seed)
+    played = play(environment, run.agent, 3, tiny.train.seed)
     trainer = Trainer(tiny, trained, make_environment(tiny.environment))
     assert score("agent", played, run.environment_steps) == trainer.evaluate(3)
 
 
 def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> None:
     environment = make_environment(tiny.environment)
-    policies = {"agent": agent_maker(open_run(trained).agent), **baselines(tiny, BOX)}
+    policies = {"agent": open_run(trained).agent, **baselines(tiny, BOX)}
     played = {name: play(environment, policy, 2, 5) for name, policy in policies.items()}
     first = [[episode.observation[0] for episode in episodes] for episodes in played.values()]
     assert all(np.array_equal(first[0], other) for other in first)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from planet.acting.baselines import RandomPolicy
 from planet.config import (
     Config,
     EnvironmentConfig,
@@ -17,7 +18,7 @@ from planet.config import (
     TrainConfig,
 )
 from planet.training.action_box import ActionBox
-from planet.training.collect import random_policy, run_episode
+from planet.training.collect import run_episode
 from planet.training.seeds import evaluation_seeds
 from planet.training.trainer import Trainer
 
@@ -56,7 +57,6 @@ RECIPE = Config(
     ),
 )
 EPISODES = 15
-BOX = ActionBox.unit(2)
 
 
 @pytest.mark.slow
@@ -70,17 +70,13 @@ def test_planner_learns_to_reach_the_target(tmp_path: Path) -> None:
     trainer.run()
     learned = np.array(trainer.evaluate(EPISODES).returns)
     starts = [evaluation_seeds(RECIPE.train.seed, index)[0] for index in range(EPISODES)]
-    random = np.array(
-        [
-            np.mean(
-                [
-                    run_episode(environment, random_policy(BOX, seed), start).total_reward
-                    for seed in range(10)
-                ]
-            )
-            for start in starts
-        ]
-    )
+    policy = RandomPolicy(ActionBox.unit(2).spec(16))
+
+    def random_return(start: int, seed: int) -> float:
+        policy.reset(seed)
+        return run_episode(environment, policy, start).total_reward
+
+    random = np.array([[random_return(s, seed) for seed in range(10)] for s in starts]).mean(1)
     difference = learned - random
     error = difference.std(ddof=1) / EPISODES**0.5
     sys.stdout.write(f"learned {learned.mean():.2f}, random {random.mean():.2f}, ")

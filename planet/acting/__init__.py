@@ -1,0 +1,1 @@
+"""Acts in environments: everything that is a policy."""
