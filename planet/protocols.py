@@ -218,6 +218,20 @@ class Replay(Protocol):
         """Draws `batch_size` sequences of `length` entries; the generator alone decides which."""
 
 
+class NonFiniteError(RuntimeError):
+    """Says that an update was not finite; it changed nothing, and neither did any after it.
+
+    Attributes:
+      term: what was not finite: a metric, or "gradient of <parameter>".
+      update: its number, counted from 0.
+      batch: what it learned from, on the CPU.
+    """
+
+    def __init__(self, term: str, update: int, batch: Chunk, where: str = "") -> None:
+        super().__init__(f"{term} is not finite; training stopped before update {update}{where}")
+        self.term, self.update, self.batch = term, update, batch
+
+
 class Learner(Protocol):
     """Turns replay into better policies; the one thing that a system must bring.
 
@@ -230,15 +244,27 @@ class Learner(Protocol):
     def update(self, replay: Replay) -> Mapping[str, Tensor]:
         """Makes one update; its random draws derive from (seed of the run, `updates`).
 
+        One that is not finite changes nothing, and neither does any after it, until `state_dict`
+        names it.
+
         Returns:
-          Metrics, 0-d tensors on the learner's device.
+          Metrics by name, 0-d tensors on the learner's device; `total` is the loss, where there is
+          one.
         """
 
     def policy(self, episodes: int) -> Policy:
-        """Returns what acts after so many episodes; it is valid until the next call."""
+        """Returns what acts once so many episodes are collected, valid until the next call.
+
+        Args:
+          episodes: how many; exploration, as `act(explore=True)` has it, is that of the next one.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint must keep."""
+        """Returns what a checkpoint must keep, `updates` among it; may wait for the device.
+
+        Raises:
+          NonFiniteError: an update was not finite; `updates` counts those before it again.
+        """
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` returned."""
+        """Restores what `state_dict` returned; refuses with ValueError what does not fit."""

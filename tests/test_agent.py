@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import agents
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
+from learners import learner_of, replay
 from torch import Tensor
 
 from planet.agent import Agent
@@ -26,7 +26,6 @@ from planet.models.pixels import preprocess
 from planet.noise import row_seeds
 from planet.planning import Imagination
 from planet.protocols import Chunk
-from planet.training.learner import Learner
 from planet.training.loss import sequence_loss
 
 SIZE, A = 8, 2
@@ -622,15 +621,13 @@ def test_agent_plans_with_new_weights_only_after_a_snapshot() -> None:
 
 
 @pytest.mark.parametrize("backend", ["reference", "fused"])
-def test_agent_plans_with_the_weights_of_the_newest_training_phase(
-    backend: str, tmp_path: Path
-) -> None:
+def test_agent_plans_with_the_weights_of_the_newest_training_phase(backend: str) -> None:
     """Two phases of gradient steps; after each snapshot the plan is that of the new parameters."""
     if backend == "fused" and not fused_is_built():
         pytest.skip(FUSED_MISSING)
     model = make_model()
     agent = make_agent(model=model, backend=backend)
-    learner = Learner(model, TrainConfig(learning_rate=0.05))
+    learner = learner_of(model, TrainConfig(learning_rate=0.05))
     chunk = Chunk(
         {"image": torch.from_numpy(frame(1, 4, 2))}, torch.zeros(4, 2, A), torch.ones(4, 2)
     )
@@ -640,7 +637,7 @@ def test_agent_plans_with_the_weights_of_the_newest_training_phase(
     assert latent is not None
     means = [agent.plan().mean]
     for _ in range(2):
-        learner.update(chunk, tmp_path / "bad_batch.pt")
+        learner.update(replay(chunk))
         assert torch.equal(agent.plan().mean, means[-1])  # still the old snapshot
         agent.update_weights()
         means.append(agent.plan().mean)

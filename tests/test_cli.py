@@ -26,6 +26,7 @@ from planet.cli.train import PresetName, TrainOptions, parse
 from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.envs.toy import ToyReachEnv
+from planet.systems.planet import build
 from planet.training.run import open_run
 from planet.training.trainer import Trainer
 from planet.weight_file import load_settings, load_weights
@@ -294,7 +295,7 @@ def test_export_knows_the_action_repeat_of_an_environment_of_the_user_s_own(tmp_
     config = parse(train(tmp_path / "run", "--train.episodes", "2")[1:]).config()
     config = config.with_overrides({"environment": {"task": "my-robot"}})
     environment = ToyReachEnv(image_size=8, control_steps=12, action_repeat=3)
-    with Trainer(config, tmp_path / "run", environment) as trainer:
+    with Trainer(config, tmp_path / "run", environment, build) as trainer:
         trainer.run()
     for repeat in (3, 0):  # 0: not said
         assert main(["export", str(tmp_path / "run"), str(tmp_path / "weights")]) == 0

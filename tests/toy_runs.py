@@ -10,15 +10,24 @@ import torch
 
 from planet.config import Config
 from planet.envs.toy import ToyReachEnv
+from planet.models import WorldModel
 from planet.replay import read_episode
+from planet.systems.planet import build
+from planet.training.learner import GradientLearner
 from planet.training.metrics import read_metrics
 from planet.training.trainer import Trainer
 
 
 def make_trainer(
-    config: Config, directory: Path, progress: Any = None, environment: Any = None
+    config: Config, directory: Path, progress: Any = None, environment: Any = None, **options: Any
 ) -> Trainer:
-    return Trainer(config, directory, environment or toy(), progress)
+    return Trainer(config, directory, environment or toy(), build, progress, **options)
+
+
+def model_of(trainer: Trainer) -> WorldModel:
+    assert isinstance(trainer.learner, GradientLearner)
+    assert isinstance(trainer.learner.model, WorldModel)
+    return trainer.learner.model
 
 
 def toy() -> ToyReachEnv:
@@ -57,5 +66,5 @@ def finished(config: Config, directory: Path) -> tuple[Any, ...]:
     """Trains to the end, from where the directory stands; the outcome."""
     with make_trainer(config, directory) as trainer:
         trainer.run()
-    assert all(torch.isfinite(p).all() for p in trainer.world_model.parameters())
+    assert all(torch.isfinite(p).all() for p in model_of(trainer).parameters())
     return outcome(directory)

@@ -44,6 +44,7 @@ def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str,
     from planet import envs
     from planet.config.presets import small
     from planet.replay import read_episode
+    from planet.systems.planet import build
     from planet.training.metrics import read_metrics
     from planet.training.trainer import Trainer
 
@@ -80,7 +81,8 @@ def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str,
         quality=settings.quality,
     )
     wall, cpu = time.perf_counter(), time.process_time()
-    trainer: Trainer = (ShuffledTrainer if shuffled else Trainer)(config, directory, environment)
+    kind = ShuffledTrainer if shuffled else Trainer
+    trainer = kind(config, directory, environment, build)
     trainer.run()
     trained = time.process_time() - cpu
     score = trainer.evaluate(2 if rehearse else EPISODES)

@@ -18,9 +18,9 @@ from planet.build import __version__
 from planet.cli.output import ClosedStream, complain, prepare_streams, say, settle_streams
 from planet.envs import RenderingUnavailable
 from planet.packages import EXTRA, is_installed
+from planet.protocols import NonFiniteError
 from planet.training.collect import EpisodeError
 from planet.training.interrupt import Interrupted
-from planet.training.learner import NonFiniteError
 from planet.training.lock import DirectoryInUseError
 
 HELP = """\

@@ -14,14 +14,14 @@ from planet.cli.options import parse_options, told
 from planet.cli.progress import make_progress
 from planet.config import ActingConfig, Config
 from planet.replay import Episode
-from planet.training.collect import Environment
+from planet.training.collect import Environment, try_out
 from planet.training.evaluate import baselines, score_table, write_scores
 from planet.training.plots import plot_learning_curve
 from planet.training.progress import Progress, guarded
 from planet.training.run import Run, open_environment, open_run
 from planet.training.score import Score, play, score
 from planet.training.threads import cpu_threads
-from planet.training.video import check_pieces, imagine_episode, write_video
+from planet.training.video import check_pieces, film
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         check_pieces(options.context, options.length)
     for path in written.values():
         replaceable(path)
-    trained.agent.imagination.try_out()
+    try_out(trained.policy, trained.spec)
     task = trained.config.environment.task
     plot_learning_curve(directory, written["curve"], f"{task}, seed {trained.config.train.seed}")
     seed = trained.config.train.seed if options.seed is None else options.seed
@@ -78,10 +78,8 @@ def run(arguments: Sequence[str]) -> int:
     write_scores(written["scores"], trained, seed, scores)
     progress.message(score_table(scores))
     if options.video:
-        imagined = imagine_episode(
-            trained.agent.world_model, first, options.context, options.length
-        )
-        write_video(written["video"], first, imagined, environment.metadata["render_fps"])
+        film(trained.policy, first, written["video"], environment.metadata["render_fps"],
+             options.context, options.length)  # fmt: skip
     for name, path in written.items():
         progress.message(f"{name:7} {path}")
     return 0
@@ -95,10 +93,10 @@ def _score_all(
     options: EvaluateOptions, trained: Run, environment: Environment, seed: int, progress: Progress
 ) -> tuple[list[Score], Episode]:
     """The scores, and the agent's first episode."""
-    played = play(environment, trained.agent, options.episodes, seed, progress)
+    played = play(environment, trained.policy, options.episodes, seed, progress)
     scores = [score("agent", played, trained.environment_steps)]
     if options.baselines:
-        for name, policy in baselines(trained.config, trained.actions).items():
+        for name, policy in baselines(trained.config, trained.spec).items():
             others = play(environment, policy, options.episodes, seed, progress, name)
             scores.append(score(name, others))
     return scores, played[0]

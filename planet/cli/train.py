@@ -21,6 +21,8 @@ from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
 from planet.config import Config
 from planet.config.presets import PRESETS
+from planet.systems.planet import build
+from planet.training.learner import GradientLearner
 from planet.training.progress import Guarded, guarded
 from planet.training.run import make_environment
 from planet.training.trainer import Trainer
@@ -60,6 +62,7 @@ def run(arguments: Sequence[str]) -> int:
                 config,
                 options.directory,
                 environment,
+                build,
                 progress,
                 accept_losses=options.accept_losses,
             ) as trainer,
@@ -138,7 +141,8 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
 def _summary(config: Config, trainer: Trainer) -> str:
     """What was chosen, as a few lines."""
     environment, train = config.environment, config.train
-    parameters = sum(p.numel() for p in trainer.world_model.parameters())
+    assert isinstance(trainer.learner, GradientLearner)
+    parameters = sum(p.numel() for p in trainer.learner.model.parameters())
     size, render = environment.image_size, environment.render_size
     drawn = "" if render == size else f" averaged down from {render}x{render}"
     repeat = getattr(trainer.environment, "action_repeat", environment.action_repeat)

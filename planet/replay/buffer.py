@@ -125,6 +125,11 @@ class ReplayBuffer:
         return sum(info.length for info in self.episodes.values())
 
     @property
+    def most_steps(self) -> int:
+        """Steps of the longest episode; 0 without any."""
+        return max((info.length - 1 for info in self.episodes.values()), default=0)
+
+    @property
     def total_bytes(self) -> int:
         """Size of all episode files."""
         return sum(info.file_bytes for info in self.episodes.values())

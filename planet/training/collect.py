@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from planet.protocols import Policy
+from planet.protocols import Policy, Spec
 from planet.replay import Episode
 from planet.training.checked_environment import CheckedEnvironment, EpisodeError
 from planet.training.environment_steps import simulated_steps
 
-__all__ = ["Environment", "EpisodeError", "run_episode"]
+__all__ = ["Environment", "EpisodeError", "run_episode", "try_out"]
 
 
 class Environment(Protocol):
@@ -90,3 +90,13 @@ def run_episode(
         terminated=terminated,
         metadata=kept,
     )
+
+
+def try_out(policy: Policy, spec: Spec) -> None:
+    """Acts once on a blank observation, so that what a policy lacks here is missed before any work.
+
+    Raises:
+      ValueError, ImportError: as the policy does.
+    """
+    policy.reset()
+    policy.act({name: np.zeros(shape, dtype) for name, (dtype, shape) in spec.observation.items()})

@@ -9,23 +9,20 @@ from pathlib import Path
 from planet.acting.baselines import RandomPolicy, ZeroPolicy
 from planet.atomic import atomic_write
 from planet.config import Config
-from planet.protocols import Policy
-from planet.training.action_box import ActionBox
-from planet.training.initial_model import make_agent, make_world_model
+from planet.protocols import Policy, Spec
+from planet.systems.planet import build
 from planet.training.run import Run
 from planet.training.score import Score
 
 
-def baselines(config: Config, actions: ActionBox) -> dict[str, Policy]:
+def baselines(config: Config, spec: Spec) -> dict[str, Policy]:
     """Makes what a trained agent must beat: random actions, none, and planning without learning.
 
     Args:
       config: of the run; the untrained planner starts from the run's own initial world model.
-      actions: the box of the environment.
+      spec: of the environment.
     """
-    model = make_world_model(config, actions.size)
-    untrained = make_agent(config, model, actions)
-    spec = actions.spec(config.environment.image_size)
+    untrained = build(config, spec).policy(config.train.seed_episodes)
     return {
         "random actions": RandomPolicy(spec),
         "zero actions": ZeroPolicy(spec),

@@ -1,103 +1,91 @@
-"""One gradient step: loss, backward pass, clipping, Adam."""
+"""Gradient steps on chunks of replay: loss, backward pass, clipping, Adam."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from planet.checkpoint import save_checkpoint
 from planet.config import TrainConfig
 from planet.listing import listed
-from planet.models import WorldModel
 from planet.noise import mix_seed
-from planet.protocols import Chunk
-from planet.training.loss import sequence_loss
+from planet.protocols import Chunk, NonFiniteError, Policy, Replay
+from planet.training import seeds
+from planet.training.learner_state import check_learner_state
+
+Loss = Callable[[Chunk, torch.Generator], dict[str, Tensor]]
+"""Scalars of a chunk by name, `total` among them, which is minimised; draws from the generator."""
 
 
-class NonFiniteError(RuntimeError):
-    """A loss term or gradient became NaN or infinite; the parameters were left as they were.
+class GradientLearner:
+    """Trains a model by gradient steps; a `planet.protocols.Learner`.
 
-    Attributes:
-      term: what was not finite: a name of the loss's table, or "gradient of <parameter>".
-      batch_path: where the batch was saved, unless that failed.
-    """
+    Whether a step was finite is decided on the device, where it masks the step, and looked at in
+    `state_dict` alone: so the host never waits for a single update.
 
-    def __init__(self, term: str, batch_path: Path, failure: Exception | None = None) -> None:
-        batch = f"is saved in {batch_path}" if failure is None else f"cannot be saved ({failure})"
-        super().__init__(
-            f"{term} is not finite; training stopped before the update, the batch {batch} and the "
-            "last checkpoint is unchanged"
-        )
-        self.term = term
-        self.batch_path = batch_path
-
-
-@dataclass
-class Learner:
-    """The optimiser and its counter.
-
-    Attributes:
+    Args:
       model: what is trained, in place.
-      config: loss weights and optimiser settings.
+      loss: of the model.
+      policy: what acts with the model after a number of episodes.
+      config: sizes of a batch and settings of the optimiser.
+
+    Attributes:
       updates: gradient steps made so far.
     """
 
-    model: WorldModel
-    config: TrainConfig
-    updates: int = 0
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, model: nn.Module, loss: Loss, policy: Callable[[int], Policy], config: TrainConfig
+    ) -> None:
+        self.model, self.config = model, config
+        self.updates = 0
+        self._loss, self._policy = loss, policy
+        self._parameters = list(model.parameters())
+        self._device = self._parameters[0].device
+        self._generator = torch.Generator(self._device)
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=self.config.learning_rate, eps=self.config.adam_epsilon
+            self._parameters, lr=config.learning_rate, eps=config.adam_epsilon
         )
-        self._generator = torch.Generator(self.model.device)
+        self._finite = torch.zeros((), dtype=torch.int64, device=self._device)  # such updates
+        self._batch: Chunk | None = None  # of the newest update, or the first that is not finite
 
-    def update(self, chunk: Chunk, batch_path: Path) -> dict[str, float]:
-        """Makes one gradient step.
-
-        The random numbers derive from (run seed, number of the update), so a resumed run repeats
-        the ones of an uninterrupted run.
-
-        Args:
-          chunk: on the model's device.
-          batch_path: where to save the batch if something is not finite.
+    def update(self, replay: Replay) -> dict[str, Tensor]:
+        """Makes one gradient step; see `planet.protocols.Learner.update`.
 
         Returns:
-          The loss terms, the gradient's global norm before clipping and the learning rate.
-
-        Raises:
-          NonFiniteError: a term or gradient is NaN or infinite.
+          The loss's scalars, the gradient's global norm before clipping and the learning rate.
         """
-        # A generator takes seeds of 63 bits on some devices.
-        self._generator.manual_seed(mix_seed(self.config.seed, self.updates) & ((1 << 63) - 1))
-        terms = sequence_loss(self.model, chunk, self.config, self._generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
-        # Clipping would spread a NaN over all gradients, so it waits until they are checked.
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        values = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()
-        if not all(map(math.isfinite, values)):
-            self._refuse(terms, chunk, batch_path)
-        torch.nn.utils.clip_grads_with_norm_(
-            self.model.parameters(), self.config.gradient_clip_norm, norm
-        )
-        rate = self._learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        train = self.config
+        draws = np.random.default_rng([train.seed, seeds.BATCH, self.updates])
+        chunk = replay.sample(train.batch_size, train.chunk_length, draws).to(self._device)
+        terms, norm = self._differentiate(chunk)
+        before = self._finite == self.updates
+        self._remember(chunk, before)
+        finite = before & torch.stack([*terms.values(), norm]).isfinite().all()
+        share = min(1.0, (self.updates + 1) / (train.learning_rate_warmup or 1))
+        rate = train.learning_rate * share
+        self._step(norm, rate, finite)
+        self._finite += finite
         self.updates += 1
-        names = [*terms, "gradient_norm"]
-        return {**dict(zip(names, values, strict=True)), "learning_rate": rate}
+        shown = torch.full((), rate, dtype=torch.float64, device=self._device)
+        return {**terms, "gradient_norm": norm, "learning_rate": shown}
+
+    def policy(self, episodes: int) -> Policy:
+        """Returns what acts after so many episodes."""
+        return self._policy(episodes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Model, optimiser and counter for a checkpoint."""
+        """Returns model, optimiser and counter for a checkpoint; waits for the device.
+
+        Raises:
+          NonFiniteError: a loss term or gradient was NaN or infinite; model, optimiser and counter
+            are those before that update.
+        """
+        finite = int(self._finite)
+        if finite < self.updates:
+            self._go_back(finite)
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -105,33 +93,83 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` returned; the optimiser's settings stay those of `config`."""
+        """Restores what `state_dict` returned; the optimiser's settings stay those of `config`.
+
+        Raises:
+          ValueError: the state is another model's, damaged or not finite; nothing has changed then.
+        """
+        check_learner_state(state, self.model)
         self.model.load_state_dict(state["model"])
         groups = self.optimizer.state_dict()["param_groups"]
         moments = {"state": state["optimizer"]["state"], "param_groups": groups}
         self.optimizer.load_state_dict(moments)
         self.updates = int(state["updates"])
+        self._finite.fill_(self.updates)
 
-    def _learning_rate(self) -> float:
-        warmup = self.config.learning_rate_warmup
-        share = min(1.0, (self.updates + 1) / warmup) if warmup else 1.0
-        return self.config.learning_rate * share
+    def _differentiate(self, chunk: Chunk) -> tuple[dict[str, Tensor], Tensor]:
+        """Computes the gradients; returns the loss's scalars and the norm.
 
-    def _refuse(self, terms: Mapping[str, Tensor], chunk: Chunk, batch_path: Path) -> None:
-        bad = [name for name, term in terms.items() if not torch.isfinite(term)]
+        The random numbers derive from (run seed, number of the update), so a resumed run repeats
+        those of an uninterrupted one.
+        """
+        # A generator takes seeds of 63 bits on some devices.
+        self._generator.manual_seed(mix_seed(self.config.seed, self.updates) & ((1 << 63) - 1))
+        terms = self._loss(chunk, self._generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        return {name: term.detach() for name, term in terms.items()}, norm
+
+    def _step(self, norm: Tensor, rate: float, finite: Tensor) -> None:
+        """Clips and makes Adam's step, which stays without effect where `finite` is False."""
+        torch.nn.utils.clip_grads_with_norm_(self._parameters, self.config.gradient_clip_norm, norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        before = [tensor.clone() for tensor in self._changing()]
+        self.optimizer.step()
+        after = self._changing()
+        zero = torch.zeros((), device=self._device, dtype=torch.float32)
+        before += [zero] * (len(after) - len(before))  # moments before the first step
+        for new, old in zip(after, before, strict=True):
+            torch.where(finite, new, old, out=new)
+
+    def _changing(self) -> list[Tensor]:
+        """Everything that a step changes, but for its number."""
+        states = self.optimizer.state.values()
+        moments = [state[name] for state in states for name in ("exp_avg", "exp_avg_sq")]
+        return [*(parameter.detach() for parameter in self._parameters), *moments]
+
+    def _remember(self, chunk: Chunk, replace: Tensor) -> None:
+        """Copies a chunk for the case that it is not finite, where `replace` is True."""
+        if self._batch is None:
+            observation = {name: array.clone() for name, array in chunk.observation.items()}
+            self._batch = Chunk(observation, chunk.action.clone(), chunk.reward.clone())
+        for kept, new in zip(_tensors(self._batch), _tensors(chunk), strict=True):
+            torch.where(replace, new, kept, out=kept)
+
+    def _go_back(self, updates: int) -> None:
+        """Forgets the masked updates and raises for the first, which is computed once more."""
+        assert self._batch is not None
+        self.updates = updates
+        for state in self.optimizer.state.values():
+            state["step"].fill_(updates)
+        if not updates:
+            self.optimizer.state.clear()
+        batch, self._batch = self._batch, None
+        terms, _ = self._differentiate(batch)
+        bad = [name for name, term in terms.items() if not term.isfinite()]
         # The total is bad whenever a term is; name the term.
         named = [name for name in bad if name != "total"] or bad
         if not named:
             gradients = (
                 f"gradient of {name}"
                 for name, parameter in self.model.named_parameters()
-                if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
+                if parameter.grad is not None and not parameter.grad.isfinite().all()
             )
             named = [listed(gradients)]
-        batch = {"config": asdict(self.config), **vars(chunk.to("cpu")), "update": self.updates}
-        failure: Exception | None = None
-        try:
-            save_checkpoint(batch_path, batch)
-        except (OSError, ValueError) as error:  # must not hide why the run ends
-            failure = error
-        raise NonFiniteError(", ".join(named) or "gradient norm", batch_path, failure)
+        raise NonFiniteError(", ".join(named) or "gradient norm", updates, batch.to("cpu"))
+
+
+def _tensors(chunk: Chunk) -> list[Tensor]:
+    return [*chunk.observation.values(), chunk.action, chunk.reward]

@@ -1,8 +1,8 @@
-"""A run directory opened for reading: its settings, and the agent of its checkpoint."""
+"""Opens a run directory for reading: its settings, and the policy of its checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from planet import envs
 from planet.agent import Agent
 from planet.config import Config, EnvironmentConfig
+from planet.protocols import Learner, Policy, Spec
+from planet.systems.planet import build
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
 from planet.training.checkpointing import Checkpoints
 from planet.training.device import available_device
-from planet.training.initial_model import make_agent, make_world_model
 from planet.training.run_config import check_config, overridden
-from planet.training.run_state import check_actions, check_learner
+from planet.training.run_state import check_actions, load_learner
 
 if TYPE_CHECKING:
     import gymnasium
@@ -25,37 +26,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained agent and where it comes from.
+    """Holds a trained policy and where it comes from.
 
     Attributes:
       directory: of the run.
       config: its settings, with what was asked for instead.
-      agent: of the last checkpoint.
+      policy: of the last checkpoint, to act without exploration.
       episodes: collected so far.
       updates: gradient steps so far.
       environment_steps: control steps of the collected episodes.
-      actions: the box that the agent acts in.
+      actions: the box that the policy acts in.
     """
 
     directory: Path
     config: Config
-    agent: Agent
+    policy: Policy
     episodes: int
     updates: int
     environment_steps: int
     actions: ActionBox
 
+    @property
+    def spec(self) -> Spec:
+        """Describes the environment that the policy acts in."""
+        return self.actions.spec(self.config.environment.image_size)
+
+    @property
+    def agent(self) -> Agent:
+        """Returns the policy where it is an agent that plans; refuses others with TypeError."""
+        if not isinstance(self.policy, Agent):
+            raise TypeError(f"run: expected an agent that plans, got {type(self.policy).__name__}")
+        return self.policy
+
 
 def open_run(
     directory: Path | str,
     overrides: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    build: Callable[[Config, Spec], Learner] = build,
 ) -> Run:
-    """Loads the agent of a run's checkpoint; nothing in the directory is changed.
+    """Loads the policy of a run's checkpoint; nothing in the directory is changed.
 
     Args:
       directory: of the run.
-      overrides: settings that the agent is to act with instead of the run's, by section and name,
+      overrides: settings that the policy is to act with instead of the run's, by section and name,
         as {"train": {"device": "cuda"}}; those of `planet.config.ActingConfig`.
+      build: makes the run's learner.
 
     Raises:
       FileNotFoundError: the directory holds no run, or no checkpoint yet.
@@ -74,12 +89,11 @@ def open_run(
     path, state = loaded
     check_config(path, state.config, kept)
     actions = state.actions
-    model = make_world_model(config, actions.size)
-    check_learner(path, state.learner, model)
-    model.load_state_dict(state.learner["model"])
-    agent = make_agent(config, model, actions)
+    learner = build(config, actions.spec(config.environment.image_size))
+    load_learner(path, learner, state)
+    policy = learner.policy(max(state.episodes, config.train.seed_episodes))
     return Run(
-        directory, config, agent, state.episodes, state.updates, state.environment_steps, actions
+        directory, config, policy, state.episodes, state.updates, state.environment_steps, actions
     )
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
-from torch import nn
-
 from planet.atomic import make_directory, remove_temporaries, replaceable
+from planet.checkpoint import save_checkpoint
 from planet.config import Config
 from planet.listing import listed
+from planet.protocols import Learner, NonFiniteError
 from planet.replay import ReplayBuffer, episode_name
 from planet.training.action_box import ActionBox
 from planet.training.checkpointing import Checkpoints
 from planet.training.lock import RunLock
 from planet.training.metrics import METRICS_NAME, MetricsWriter
 from planet.training.run_config import check_config, write_config
-from planet.training.run_state import RunState, check_actions, check_learner
+from planet.training.run_state import RunState, check_actions, load_learner
 
 
 class RunDirectory:
@@ -33,7 +34,7 @@ class RunDirectory:
         directory: Path,
         config: Config,
         actions: ActionBox,
-        model: nn.Module,
+        learner: Learner,
         *,
         accept_losses: bool = False,
     ) -> None:
@@ -43,7 +44,7 @@ class RunDirectory:
           directory: made when it does not exist.
           config: settings that the run goes on with.
           actions: of the environment that the run goes on in.
-          model: made from these settings.
+          learner: made from these settings; goes on from the checkpoint.
           accept_losses: go on without the episodes and metrics that are lost, with a warning.
 
         Raises:
@@ -54,11 +55,12 @@ class RunDirectory:
           FileNotFoundError: the checkpoint is missing where there are episodes or metrics.
         """
         directory = directory.absolute()  # whatever changes the working directory later
+        self._bad_batch, self._train = directory / "bad_batch.pt", config.train
         make_directory(directory)
         self._lock = RunLock(directory / "run.lock")
         self.checkpoints = Checkpoints(directory)
         try:
-            self.state = self._open(directory, config, actions, model, accept_losses)
+            self.state = self._open(directory, config, actions, learner, accept_losses)
         except BaseException:
             self._lock.release()
             raise
@@ -72,8 +74,20 @@ class RunDirectory:
         """Lets others have the directory."""
         self._lock.release()
 
+    def keep_batch(self, error: NonFiniteError) -> NonFiniteError:
+        """Saves the batch of an update that was not finite; returns the error that says where."""
+        batch = {"config": asdict(self._train), **vars(error.batch), "update": error.update}
+        try:
+            save_checkpoint(self._bad_batch, batch)
+        except (OSError, ValueError) as failure:  # must not hide why the run ends
+            kept = f"cannot be saved ({failure})"
+        else:
+            kept = f"is saved in {self._bad_batch}"
+        where = f", the batch {kept} and the last checkpoint is unchanged"
+        return NonFiniteError(error.term, error.update, error.batch, where)
+
     def _open(
-        self, directory: Path, config: Config, actions: ActionBox, model: nn.Module, losses: bool
+        self, directory: Path, config: Config, actions: ActionBox, learner: Learner, losses: bool
     ) -> RunState | None:
         """Writes nothing before everything is checked."""
         settings, train = directory / "config.json", config.train
@@ -86,7 +100,7 @@ class RunDirectory:
         else:
             check_config(path, state.config, config)
             check_actions(path, state.actions, actions)
-            check_learner(path, state.learner, model)
+            load_learner(path, learner, state)
         self.replay = ReplayBuffer(
             directory / "episodes",
             sampling=train.sampling,

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from planet.checkpoint import CheckpointError
 from planet.config import Config
-from planet.listing import listed
+from planet.protocols import Learner
 from planet.replay import episode_index
 from planet.scalars import check_int
 from planet.snapshot_shapes import MAX_SIZE
 from planet.training.action_box import ActionBox
+from planet.training.learner_state import same_names, table
 from planet.training.schedule import updates_due
 
 _SECTIONS = {
@@ -71,7 +70,7 @@ class RunState:
     def from_payload(path: Path, payload: dict[str, Any]) -> RunState:
         """Inverts `to_payload`, for content that anybody may have written.
 
-        The learner's tensors are left to `check_learner`, which knows the model.
+        The learner's part is left to `Learner.load_state_dict`, which knows what fits.
 
         Args:
           path: where the payload comes from, for messages.
@@ -104,69 +103,25 @@ def check_actions(path: Path, trained: ActionBox, actions: ActionBox) -> None:
     )
 
 
-def check_learner(path: Path, learner: Mapping[str, Any], model: nn.Module) -> None:
-    """Compares names, shapes and types with the model's, and the optimiser with the counter.
-
-    Args:
-      path: of the checkpoint, for messages.
-      learner: that section of a `RunState`.
-      model: made from the run's settings.
+def load_learner(path: Path, learner: Learner, state: RunState) -> None:
+    """Lets a learner go on from a checkpoint.
 
     Raises:
-      CheckpointError: the state belongs to another model, holds values that are not finite, or
-        its optimiser made another number of steps than the learner.
+      CheckpointError: the state does not fit; the message names what is wrong.
     """
     try:
-        kept, expected = _table(learner, "model"), model.state_dict()
-        _same_names("learner['model']", set(kept), set(expected))
-        for name, tensor in expected.items():
-            _check_tensor(f"learner['model'][{name!r}]", kept[name], tensor)
-        _check_optimizer(learner, list(model.parameters()))
+        learner.load_state_dict(state.learner)
     except ValueError as error:
         raise CheckpointError(path, f"does not fit the run's model: {error}") from error
 
 
-def _check_optimizer(learner: Mapping[str, Any], parameters: list[Tensor]) -> None:
-    states = _table(_table(learner, "optimizer"), "state")
-    count = len(parameters) if learner["updates"] else 0  # every update steps every parameter
-    _same_names("optimizer['state']", set(states), set(range(count)))
-    for index, state in states.items():
-        where = f"optimizer['state'][{index}]"
-        if not isinstance(state, dict):
-            raise ValueError(f"{where}: expected a table, got {type(state).__name__}")
-        _same_names(where, set(state), {"step", "exp_avg", "exp_avg_sq"})
-        for name in ("exp_avg", "exp_avg_sq"):
-            _check_tensor(f"{where}[{name!r}]", state[name], parameters[index])
-        step = state["step"]
-        wide = isinstance(step, Tensor) and step.dtype == torch.float64  # as torch's default was
-        like = torch.zeros((), dtype=torch.float64 if wide else torch.float32, device="cpu")
-        _check_tensor(f"{where}['step']", step, like)
-        if int(state["step"]) != learner["updates"]:
-            raise ValueError(
-                f"{where}: the optimiser made {int(state['step'])} steps, the learner "
-                f"{learner['updates']}"
-            )
-
-
-def _check_tensor(where: str, tensor: Any, expected: Tensor) -> None:
-    if not isinstance(tensor, Tensor):
-        raise ValueError(f"{where}: expected a tensor, got {type(tensor).__name__}")
-    if tensor.shape != expected.shape or tensor.dtype != expected.dtype:
-        raise ValueError(
-            f"{where}: expected {list(expected.shape)} {expected.dtype}, "
-            f"got {list(tensor.shape)} {tensor.dtype}"
-        )
-    if not torch.isfinite(tensor).all():
-        raise ValueError(f"{where}: expected finite values")
-
-
 def _parse(payload: Mapping[str, Any]) -> RunState:
-    _same_names("sections, as of another release", set(payload), _SECTIONS)
+    same_names("sections, as of another release", set(payload), _SECTIONS)
     try:
         config = Config.from_dict(payload["config"])
     except ValueError as error:
         raise ValueError(f"config: {error}") from error
-    learner, replay = _table(payload, "learner"), _table(payload, "replay")
+    learner, replay = table(payload, "learner"), table(payload, "replay")
     state = RunState(
         config=config,
         actions=_box(payload),
@@ -206,13 +161,6 @@ def _check_counters(state: RunState) -> None:
         raise ValueError("names of episodes that differ from section to section")
 
 
-def _table(values: Mapping[str, Any], name: str) -> dict[Any, Any]:
-    value = values.get(name)
-    if not isinstance(value, dict):
-        raise ValueError(f"{name}: expected a table, got {type(value).__name__}")
-    return value
-
-
 def _whole(values: Mapping[str, Any], name: str, least: int, most: int = 2**63 - 1) -> int:
     value = values.get(name)
     if type(value) is not int:
@@ -221,7 +169,7 @@ def _whole(values: Mapping[str, Any], name: str, least: int, most: int = 2**63 -
 
 
 def _sums(payload: Mapping[str, Any]) -> dict[str, float]:
-    sums = _table(payload, "sums")
+    sums = table(payload, "sums")
     for name, value in sums.items():
         if type(name) is not str or type(value) is not float or not math.isfinite(value):
             raise ValueError("sums: expected finite numbers by name")
@@ -236,17 +184,11 @@ def _list(values: Mapping[str, Any], name: str, kind: type) -> list[Any]:
 
 
 def _box(payload: Mapping[str, Any]) -> ActionBox:
-    bounds = _table(payload, "actions")
-    _same_names("actions", set(bounds), {"low", "high"})
+    bounds = table(payload, "actions")
+    same_names("actions", set(bounds), {"low", "high"})
     box = ActionBox.from_dict({name: _list(bounds, name, float) for name in bounds})
     if not 1 <= len(box.low) == len(box.high) <= MAX_SIZE or not (
         np.isfinite([box.low, box.high]).all() and (box.low <= box.high).all()
     ):
         raise ValueError("actions: expected finite bounds, low <= high")
     return box
-
-
-def _same_names(where: str, received: set[Any], expected: set[Any]) -> None:
-    for kind, names in (("missing", expected - received), ("unknown", received - expected)):
-        if names:
-            raise ValueError(f"{where}: {kind}: {listed(sorted(map(repr, names)))}")

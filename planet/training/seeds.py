@@ -33,6 +33,11 @@ def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
     return mixed | int(evaluation)
 
 
+def policy_seed(seed: int, episode: int, planned: bool) -> int:
+    """The seed of a policy that collects an episode; random actions have words of their own."""
+    return mix_seed(mix_seed(seed, AGENT if planned else RANDOM), episode)
+
+
 def evaluation_seeds(seed: int, index: int) -> tuple[int, int]:
     """Seeds of an evaluation's episode: of the environment's reset, and of the policy."""
     policy = mix_seed(mix_seed(seed, EVALUATE), index)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from planet.acting.baselines import RandomPolicy
 from planet.config import Config
-from planet.models import WorldModel
-from planet.noise import mix_seed
-from planet.protocols import Policy
+from planet.protocols import Learner, NonFiniteError, Spec
 from planet.replay import Episode
 from planet.training import schedule, seeds
 from planet.training.check_environment import check_environment
-from planet.training.collect import Environment, run_episode
+from planet.training.collect import Environment, run_episode, try_out
 from planet.training.environment_steps import action_repeat
-from planet.training.initial_model import make_agent, make_world_model
 from planet.training.interrupt import StopSwitch, deferred_signals
-from planet.training.learner import Learner, NonFiniteError
+from planet.training.means import Means, shown_values
 from planet.training.progress import Progress, guarded
 from planet.training.run_directory import RunDirectory
 from planet.training.run_state import RunState
@@ -32,11 +28,11 @@ _LOGGER = logging.getLogger("planet")
 
 
 class Trainer:
-    """Trains a PlaNet agent into a run directory, or continues one.
+    """Trains a learner into a run directory, or continues a run.
 
     Hafner et al. (ICML 2019), Algorithm 1: S random seed episodes; then, until enough episodes are
-    collected: C gradient steps on chunks of experience, one episode collected by the planner with
-    exploration noise. The schedule depends on the settings alone, never on time or returns.
+    collected: C updates on chunks of experience, one episode collected by the learner's policy with
+    exploration. The schedule depends on the settings alone, never on time or returns.
 
     The directory holds `config.json`, `metrics.jsonl` (and TensorBoard files), `episodes/`,
     `checkpoint.pt` and the checkpoint before it. All randomness derives from (seed, counters): an
@@ -49,17 +45,20 @@ class Trainer:
       directory: of the run.
       environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and a bounded Box of actions;
         see `planet.training.check_environment`.
+      build: makes the learner for the environment, e.g. `planet.systems.planet.build`.
       progress: told where training stands; when it fails, training goes on without it.
       accept_losses: go on although episodes or lines of metrics that the checkpoint counts on are
         lost; the run is then another one.
 
     Attributes:
+      learner: what is trained.
+      episodes: collected so far.
       environment_steps: control steps of all collected episodes; see `environment_steps.py`.
 
     Raises:
       TypeError, ValueError: the environment's spaces or the directory's content disagree with
-        `config`, the directory's files are damaged or do not belong together, or the planner cannot
-        be had here; nothing has been written then.
+        `config`, the directory's files are damaged or do not belong together, or the learner or its
+        policy cannot be had here; nothing has been written then.
       FileNotFoundError: the directory holds a run whose checkpoint, metrics or episodes are gone.
       DirectoryInUseError: another trainer works in the directory.
       ImportError: the imagination's backend is missing.
@@ -70,6 +69,7 @@ class Trainer:
         config: Config,
         directory: Path | str,
         environment: Environment,
+        build: Callable[[Config, Spec], Learner],
         progress: Progress | None = None,
         *,
         accept_losses: bool = False,
@@ -80,20 +80,17 @@ class Trainer:
         self.progress = guarded(progress)
         self.actions = check_environment(environment, config.environment.image_size)
         self._repeat = action_repeat(config.environment, environment)
-        model = make_world_model(config, self.actions.size)
-        self.agent = make_agent(config, model, self.actions)
-        self.agent.imagination.try_out()
-        self._random = RandomPolicy(self.actions.spec(config.environment.image_size))
-        self.learner = Learner(model, config.train)
+        spec = self.actions.spec(config.environment.image_size)
+        self.learner = build(config, spec)
+        try_out(self.learner.policy(config.train.seed_episodes), spec)
         self.episodes = self.environment_steps = 0
         self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
         self._evaluated = -1  # number of episodes at the last evaluation
-        self._count = 0  # updates since the last line of training metrics
-        self._sums: dict[str, float] = {}  # of the metrics of these updates
+        self._means = Means()  # of the updates since the last line of training metrics
         self._saved: tuple[int, ...] | None = None  # counters of the newest checkpoint
         self._switch = StopSwitch()
         self._files = RunDirectory(
-            self.directory, config, self.actions, model, accept_losses=accept_losses
+            self.directory, config, self.actions, self.learner, accept_losses=accept_losses
         )
         self.replay, self.metrics = self._files.replay, self._files.metrics
         if self._files.state:
@@ -111,11 +108,6 @@ class Trainer:
         """Episodes and updates of the newest checkpoint; None: there is none."""
         return (self._saved[0], self._saved[1]) if self._saved else None
 
-    @property
-    def world_model(self) -> WorldModel:
-        """The learner's model."""
-        return self.learner.model
-
     def run(self) -> None:
         """Trains until `config.train.episodes` episodes are collected and learned from.
 
@@ -125,7 +117,7 @@ class Trainer:
         of a gradient step, as from a handler of the program's own, leaves the last checkpoint.
 
         Raises:
-          NonFiniteError: a loss term or gradient is NaN or infinite.
+          NonFiniteError: an update was not finite; its batch is saved.
           EpisodeError: the environment fails or breaks its promises.
           Interrupted: a KeyboardInterrupt that tells the signal; a checkpoint was written.
         """
@@ -163,9 +155,11 @@ class Trainer:
 
         Raises:
           RuntimeError: the trainer is closed, or an exception left its state between two steps.
+          NonFiniteError: an update since the last line of metrics was not finite.
         """
         self._check_usable()
-        self._switch.whole = False  # for handlers
+        self._switch.whole = False  # for handlers, and for good where an update was not finite
+        self._read()
         try:
             self.metrics.sync()
             self._files.checkpoints.save(self._state())
@@ -184,18 +178,13 @@ class Trainer:
         self.close()
 
     def evaluate(self, episodes: int) -> Score:
-        """Scores the agent without exploration noise, on seeds that training never uses."""
-        self.agent.update_weights()
+        """Scores the policy without exploration, on seeds that training never uses."""
+        learned = max(self.episodes, self.config.train.seed_episodes)  # never the random one
         played = play(
-            self.environment,
-            self.agent,
-            episodes,
-            self.config.train.seed,
-            self.progress,
-            f"agent of {self.episodes} episodes",
-            steps=self._steps_per_episode(),
-            on_step=self._switch.check,
-        )
+            self.environment, self.learner.policy(learned), episodes, self.config.train.seed,
+            self.progress, f"agent of {self.episodes} episodes",
+            steps=self.replay.most_steps, on_step=self._switch.check,
+        )  # fmt: skip
         return score("agent", played, self.environment_steps)
 
     def _leave(self, error: BaseException) -> None:
@@ -240,31 +229,27 @@ class Trainer:
         for _ in range(self.episodes):
             self.progress.advance()
         while self.episodes < train.seed_episodes:
-            seed = mix_seed(mix_seed(train.seed, seeds.RANDOM), self.episodes)
-            self._random.reset(seed)
-            episode = self._collect(self._random, "random")
+            # The bar counts these episodes, not their steps.
+            episode = self._collect("random", lambda total: self._switch.check())
             self._advance(episode_return=episode.total_reward)
         self.progress.finish()
         self._checkpoint()
 
     def _collect_planned(self) -> None:
-        train = self.config.train
-        self.agent.update_weights()
-        self.agent.exploration_stddev = schedule.exploration_stddev(train, self.episodes)
-        seed = mix_seed(mix_seed(train.seed, seeds.AGENT), self.episodes)
-        self.agent.reset(seed)
-        stage = f"collect episode {self.episodes + 1}/{train.episodes}"
-        self.progress.start(stage, self._steps_per_episode())
-        self._collect(self.agent, "agent")
+        stage = f"collect episode {self.episodes + 1}/{self.config.train.episodes}"
+        self.progress.start(stage, self.replay.most_steps)
+        self._collect("agent", lambda total: self._advance(episode_return=total))
         self.progress.finish()
 
-    def _collect(self, policy: Policy, source: str) -> Episode:
-        start = seeds.environment_seed(self.config.train.seed, self.episodes, evaluation=False)
+    def _collect(self, source: str, on_step: Callable[[float], None]) -> Episode:
+        """Plays an episode with exploration and keeps it; `source` is "random" or "agent"."""
+        seed, planned = self.config.train.seed, source == "agent"
+        policy = self.learner.policy(self.episodes)
+        policy.reset(seeds.policy_seed(seed, self.episodes, planned))
+        start = seeds.environment_seed(seed, self.episodes, evaluation=False)
         began = time.perf_counter()
         task = self.config.environment.task
         metadata = {"source": source, "task": task, "action_repeat": self._repeat}
-        # The bar counts random episodes, not their steps.
-        on_step = self._show_reward if source == "agent" else lambda total: self._switch.check()
         name = f"episode {self.episodes + 1}"
         episode = run_episode(
             self.environment, policy, start,
@@ -276,49 +261,40 @@ class Trainer:
             self.environment_steps += int(episode.metadata["environment_steps"])
             self._write(
                 {"collect/return": episode.total_reward, "collect/steps": episode.length - 1,
-                 "collect/planned": int(source == "agent"),
-                 "collect/seconds": time.perf_counter() - began}
+                 "collect/planned": int(planned), "collect/seconds": time.perf_counter() - began}
             )  # fmt: skip
         return episode
 
     def _learn(self, due: int) -> None:
-        train = self.config.train
         if self.learner.updates >= due:
             return
-        first = self.learner.updates
-        began = time.perf_counter()
-        self.progress.start(f"learn from {self.episodes} episodes", due - first)
-        start = self._count
+        self.progress.start(f"learn from {self.episodes} episodes", due - self.learner.updates)
+        began, first = time.perf_counter(), self.learner.updates
         while self.learner.updates < due:
             with self._switch.changing():
-                values = self._update()
-                if schedule.line_due(train, self.episodes, self.learner.updates):
-                    seconds = (time.perf_counter() - began) / (self._count - start)
-                    self._write_means(seconds)
-                    start, began = 0, time.perf_counter()
-            if self.learner.updates % train.checkpoint_updates == 0:
+                metrics = self.learner.update(self.replay)
+                self._means.add(metrics)
+                shown = shown_values(metrics)
+                line = schedule.line_due(self.config.train, self.episodes, self.learner.updates)
+                if line or not all(map(math.isfinite, shown.values())):
+                    self._read()
+                if line:
+                    seconds = (time.perf_counter() - began) / (self.learner.updates - first)
+                    means = {f"train/{name}": mean for name, mean in self._means.take().items()}
+                    self._write({**means, "train/seconds_per_update": seconds})
+                    began, first = time.perf_counter(), self.learner.updates
+            if self.learner.updates % self.config.train.checkpoint_updates == 0:
                 self._checkpoint()
-            self._advance(loss=values["total"], kl=values["kl"])
+            self._advance(**shown)
         self.progress.finish()
 
-    def _update(self) -> dict[str, float]:
-        """Makes one gradient step and adds its metrics to the sums."""
-        train = self.config.train
-        batch = [train.seed, seeds.BATCH, self.learner.updates]
-        generator = np.random.default_rng(batch)
-        chunk = self.replay.sample(train.batch_size, train.chunk_length, generator)
-        values = self.learner.update(
-            chunk.to(self.world_model.device), self.directory / "bad_batch.pt"
-        )
-        self._sums = {name: self._sums.get(name, 0.0) + values[name] for name in values}
-        self._count += 1
-        return values
-
-    def _write_means(self, seconds: float) -> None:
-        """Writes a line with the means of the updates since the last one."""
-        means = {f"train/{name}": total / self._count for name, total in self._sums.items()}
-        self._write({**means, "train/seconds_per_update": seconds})
-        self._sums, self._count = {}, 0
+    def _read(self) -> None:
+        """Reads the metrics of the last updates; the one that was not finite is named here."""
+        try:
+            self.learner.state_dict()
+        except NonFiniteError as error:
+            raise self._files.keep_batch(error) from error
+        self._means.read()
 
     def _report_evaluation(self) -> None:
         result = self.evaluate(self.config.train.evaluation_episodes)
@@ -330,13 +306,6 @@ class Trainer:
             f"{self.episodes} episodes, {self.learner.updates} updates: "
             f"return {mean:.1f} +- {error:.1f} over {len(result.returns)} episodes"
         )
-
-    def _steps_per_episode(self) -> int:
-        lengths = [info.length - 1 for info in self.replay.episodes.values()]
-        return max(lengths, default=0)
-
-    def _show_reward(self, total: float) -> None:
-        self._advance(episode_return=total)
 
     def _advance(self, **values: float) -> None:
         """Ends a step, where the state is whole: an interrupted run goes on from here."""
@@ -354,10 +323,9 @@ class Trainer:
         self.metrics.write(counters, values)
 
     def _restore(self, state: RunState) -> None:
-        self.learner.load_state_dict(state.learner)
         self.episodes, self.environment_steps = state.episodes, state.environment_steps
         self._evaluated, self._lines = state.evaluated, state.lines
-        self._sums, self._count = state.sums, state.count
+        self._means.sums, self._means.count = dict(state.sums), state.count
         if state.config == self.config:
             self._saved = self._counters()
 
@@ -371,8 +339,8 @@ class Trainer:
             evaluated=self._evaluated,
             lines=self._lines,
             metrics_checksum=self.metrics.checksum,
-            sums=self._sums,
-            count=self._count,
+            sums=self._means.sums,
+            count=self._means.count,
             replay=self.replay.state_dict(),
         )
 
@@ -386,13 +354,11 @@ class Trainer:
             self.save()
 
     def _check_usable(self) -> None:
+        problem = ""
         if not self._files.held:
-            raise RuntimeError(
-                f"{self.directory}: this trainer is closed, or was made by another process; make "
-                "one here"
-            )
-        if not self._switch.whole:
-            raise RuntimeError(
-                f"{self.directory}: an exception left this trainer in the middle of a step; close "
-                "it and make another, which goes on from the checkpoint"
-            )
+            problem = "this trainer is closed, or was made by another process; make one here"
+        elif not self._switch.whole:
+            problem = "an exception left this trainer in the middle of a step; close it and make "
+            problem += "another, which goes on from the checkpoint"
+        if problem:
+            raise RuntimeError(f"{self.directory}: {problem}")

@@ -22,11 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from planet.agent import Agent
 from planet.atomic import atomic_write
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.models.pixels import postprocess
 from planet.ops.dynamics import imagine
+from planet.protocols import Policy
 from planet.replay import Episode
 from planet.short_repr import short_repr
 
@@ -99,13 +101,25 @@ def imagine_episode(
     return Imagined(_decode(model, filtered), _decode(model, LatentState(belief, state)), ahead)
 
 
-def write_video(path: Path, episode: Episode, imagined: Imagined, fps: float) -> int:
+def film(
+    policy: Policy, episode: Episode, path: Path, fps: float, context: int = 5, length: int = 50
+) -> int:
+    """Writes the video of an episode: beside its frames what the policy's world model makes of it.
+
+    A policy without a world model gets the frames alone. See `write_video`, `imagine_episode`.
+    """
+    model = policy.world_model if isinstance(policy, Agent) else None
+    imagined = None if model is None else imagine_episode(model, episode, context, length)
+    return write_video(path, episode, imagined, fps)
+
+
+def write_video(path: Path, episode: Episode, imagined: Imagined | None, fps: float) -> int:
     """Writes an mp4: real frame, reconstruction and open-loop prediction side by side.
 
     Args:
       path: mp4 to write.
       episode: the real frames and rewards.
-      imagined: of the same episode.
+      imagined: of the same episode; None: the real frames alone.
       fps: frames per second; a frame per agent step.
 
     Returns:
@@ -140,21 +154,23 @@ def _decode(model: WorldModel, latent: LatentState) -> Frames:
     return frames
 
 
-def _compose(episode: Episode, imagined: Imagined, t: int, total: float) -> Frames:
-    """One frame of the video: three labelled panels and a line of numbers."""
+def _compose(episode: Episode, imagined: Imagined | None, t: int, total: float) -> Frames:
+    """Draws a frame of the video: labelled panels and a line of numbers."""
     from PIL import Image, ImageDraw, ImageFont
 
-    width, height = 3 * _PANEL + 4 * _GAP, _TOP + _PANEL + _BOTTOM
+    ahead = 0 if imagined is None else int(imagined.ahead[t])
+    colour = _PREDICTED if ahead else _SEEING
+    panels = [("real frame", episode.observation[t], _TEXT)]
+    if imagined is not None:
+        panels += [
+            ("reconstruction", imagined.reconstruction[t], _SEEING),
+            ("open-loop prediction", imagined.prediction[t], colour),
+        ]
+    columns = len(panels)
+    width, height = columns * _PANEL + (columns + 1) * _GAP, _TOP + _PANEL + _BOTTOM
     picture = Image.new("RGB", (width, height), _BACKGROUND)
     draw = ImageDraw.Draw(picture)
     title, small = ImageFont.load_default(18), ImageFont.load_default(15)
-    ahead = int(imagined.ahead[t])
-    colour = _PREDICTED if ahead else _SEEING
-    panels = [
-        ("real frame", episode.observation[t], _TEXT),
-        ("reconstruction", imagined.reconstruction[t], _SEEING),
-        ("open-loop prediction", imagined.prediction[t], colour),
-    ]
     left = _GAP
     for label, frame, tint in panels:
         enlarged = Image.fromarray(frame).resize((_PANEL, _PANEL), Image.Resampling.NEAREST)
@@ -162,10 +178,12 @@ def _compose(episode: Episode, imagined: Imagined, t: int, total: float) -> Fram
         draw.text((left + _PANEL // 2, _TOP // 2), label, fill=tint, font=title, anchor="mm")
         left += _PANEL + _GAP
     right, bottom = width - _GAP, _TOP + _PANEL
-    draw.rectangle((right - _PANEL - 3, _TOP - 3, right + 2, bottom + 2), outline=colour, width=3)
     middle = bottom + _BOTTOM // 2
     numbers = f"step {t} of {episode.length - 1}, return so far {total:.1f}"
     draw.text((_GAP, middle), numbers, fill=_FAINT, font=small, anchor="lm")
+    if imagined is None:
+        return np.asarray(picture)
+    draw.rectangle((right - _PANEL - 3, _TOP - 3, right + 2, bottom + 2), outline=colour, width=3)
     sight = (
         f"{ahead} {'step' if ahead == 1 else 'steps'} without a frame" if ahead else "sees frames"
     )

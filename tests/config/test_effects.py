@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from learners import learner_of, replay
 
 from planet.config import (
     Config,
@@ -28,9 +29,9 @@ from planet.models import WorldModel
 from planet.planning import PLANNERS, Imagination, make_planner
 from planet.protocols import Chunk
 from planet.replay import Episode
+from planet.systems.planet import build
 from planet.training import schedule
 from planet.training.initial_model import make_world_model
-from planet.training.learner import Learner
 from planet.training.loss import sequence_loss
 from planet.training.progress import Silent
 from planet.training.trainer import Trainer
@@ -144,9 +145,9 @@ def model_loss(config: Config, tmp_path: Path) -> float:
 def optimizer_step(config: Config, tmp_path: Path) -> list[object]:
     """Parameters after two gradient steps from the same start."""
     model = make_world_model(replace(config, train=replace(config.train, seed=0)), action_size=2)
-    learner = Learner(model, config.train)
+    learner = learner_of(model, config.train)
     for _ in range(2):
-        learner.update(chunk(), tmp_path / "bad_batch.pt")
+        learner.update(replay(chunk()))
     return [p.detach().flatten().tolist() for p in model.parameters()]
 
 
@@ -221,7 +222,7 @@ def run(config: Config, tmp_path: Path) -> list[object]:
     from planet.replay import read_episode
     from planet.training.metrics import read_metrics
 
-    trainer = Trainer(config, tmp_path, FakeEnvironment(8))
+    trainer = Trainer(config, tmp_path, FakeEnvironment(8), build)
     trainer.run()
     lines = [
         {k: v for k, v in line.items() if "seconds" not in k} for line in read_metrics(tmp_path)
@@ -232,7 +233,7 @@ def run(config: Config, tmp_path: Path) -> list[object]:
 
 def batches(config: Config, tmp_path: Path) -> list[object]:
     """Draws as training does, after several episodes with visible numbers were added."""
-    trainer = Trainer(config, tmp_path, FakeEnvironment(8))
+    trainer = Trainer(config, tmp_path, FakeEnvironment(8), build)
     drawn: list[torch.Tensor] = []
     for index in range(6):
         observation = np.full((7, 8, 8, 3), index, np.uint8)
@@ -254,7 +255,7 @@ def exploration(config: Config, tmp_path: Path) -> list[float]:
 
 def saves(config: Config, tmp_path: Path) -> list[int]:
     """After how many episodes the checkpoint is replaced."""
-    trainer = Trainer(config, tmp_path, FakeEnvironment(8))
+    trainer = Trainer(config, tmp_path, FakeEnvironment(8), build)
     episodes: list[int] = []
     keep = trainer.save
     trainer.save = lambda: (episodes.append(trainer.episodes), keep())[1]  # type: ignore[method-assign]
@@ -277,7 +278,7 @@ def threads(config: Config, tmp_path: Path) -> set[int]:
         def advance(self, **values: float) -> None:
             seen.add(torch.get_num_threads())
 
-    Trainer(config, tmp_path, FakeEnvironment(8), Watch()).run()
+    Trainer(config, tmp_path, FakeEnvironment(8), build, Watch()).run()
     assert torch.get_num_threads() == 1  # as before
     return seen
 

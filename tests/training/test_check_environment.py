@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from planet.config import Config, ImaginationConfig, PlannerConfig
+from planet.systems.planet import build
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
 from planet.training.run_state import check_actions
@@ -86,7 +87,7 @@ def test_what_cannot_be_trained_in_is_refused_before_anything_is_written(
     observations = REFUSED_FRAMES.get(message, FRAMES)
     environment = Noise(observations, REFUSED_ACTIONS.get(message, ACTIONS))
     with pytest.raises(ValueError, match=f"^environment: expected .*got .*{message}"):
-        Trainer(tiny, tmp_path / "run", environment)
+        Trainer(tiny, tmp_path / "run", environment, build)
     assert not (tmp_path / "run").exists()
 
 
@@ -112,14 +113,14 @@ def test_every_bounded_box_is_trained_in_and_never_left(
     tiny: Config, tmp_path: Path, name: str
 ) -> None:
     space = BOXES[name]
-    with Trainer(tiny, tmp_path, Noise(actions=space)) as trainer:
+    with Trainer(tiny, tmp_path, Noise(actions=space), build) as trainer:
         trainer.run()
     buffer = ReplayBuffer(tmp_path / "episodes")
     assert len(buffer.episodes) == 5
     other = spaces.Box(space.low - 1, space.high, dtype=space.dtype)
     with pytest.raises(ValueError, match="environment: expected actions .*checkpoint.pt was"):
-        Trainer(tiny, tmp_path, Noise(actions=other))
-    with Trainer(tiny, tmp_path, Noise(actions=space)) as again:
+        Trainer(tiny, tmp_path, Noise(actions=other), build)
+    with Trainer(tiny, tmp_path, Noise(actions=space), build) as again:
         assert again.actions == trainer.actions and again.episodes == 5
 
 

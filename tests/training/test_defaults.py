@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import fused_is_built
+from toy_runs import model_of
 
 from planet import envs
 from planet.agent import Agent
@@ -22,6 +23,7 @@ from planet.noise import row_seeds
 from planet.planning import CEMPlanner, Imagination
 from planet.random_weights import random_weights
 from planet.replay import read_episode
+from planet.systems.planet import build
 from planet.training.run import open_run
 from planet.training.trainer import Trainer
 from planet.training.video import imagine_episode
@@ -40,11 +42,11 @@ def float64() -> Iterator[None]:
 
 def trained(tiny: Config, directory: Path) -> dict[str, Any]:
     """Everything that a run computes: parameters, episodes, an exploring agent's step, a video."""
-    trainer = Trainer(tiny, directory, envs.make("toy-reach", image_size=8, control_steps=4))
+    trainer = Trainer(tiny, directory, envs.make("toy-reach", image_size=8, control_steps=4), build)
     trainer.run()
     episode = read_episode(sorted((directory / "episodes").iterdir())[-1])
-    imagined = imagine_episode(trainer.world_model, episode, context=1, length=3)
-    found: dict[str, Any] = dict(trainer.world_model.state_dict())
+    imagined = imagine_episode(model_of(trainer), episode, context=1, length=3)
+    found: dict[str, Any] = dict(model_of(trainer).state_dict())
     found |= {"reward": episode.reward, "action": episode.action}
     return found | {"seen": imagined.reconstruction, "predicted": imagined.prediction}
 
@@ -94,7 +96,7 @@ def test_a_run_goes_on_with_other_defaults(
     def train(directory: Path, episodes: int) -> dict[str, Any]:
         config = replace(tiny, train=replace(tiny.train, episodes=episodes))
         environment = envs.make("toy-reach", image_size=8, control_steps=4)
-        with closing(Trainer(config, directory, environment)) as trainer:
+        with closing(Trainer(config, directory, environment, build)) as trainer:
             trainer.run()
         return dict(open_run(directory).agent.world_model.state_dict())
 

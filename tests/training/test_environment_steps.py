@@ -12,6 +12,7 @@ import pytest
 from planet.checkpoint import load_checkpoint
 from planet.config import Config, EnvironmentConfig
 from planet.replay import read_episode
+from planet.systems.planet import build
 from planet.training.environment_steps import action_repeat, simulated_steps
 from planet.training.metrics import read_metrics
 from planet.training.trainer import Trainer
@@ -62,7 +63,7 @@ def make_trainer(config: Config, directory: Path) -> Trainer:
         action_repeat=environment.action_repeat or 1,
         control_steps=environment.control_steps or 50,
     )
-    return Trainer(config, directory, toy)
+    return Trainer(config, directory, toy, build)
 
 
 def test_every_line_checkpoint_and_episode_counts_what_was_simulated(

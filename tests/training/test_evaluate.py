@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_runs import model_of
 
 from planet.checkpoint import CheckpointError
 from planet.config import Config
 from planet.replay import Episode
+from planet.systems.planet import build
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from planet.training.action_box import ActionBox
@@ -31,7 +33,7 @@ BOX = ActionBox.unit(2)
 def trained(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the tiny settings."""
     directory = tmp_path_factory.mktemp("run")
-    Trainer(tiny, directory, make_environment(tiny.environment)).run()
+    Trainer(tiny, directory, make_environment(tiny.environment), build).run()
     return directory
 
 
@@ -62,8 +64,8 @@ def test_table_shows_mean_error_and_every_return() -> None:
 
 def test_open_run_has_the_weights_of_the_checkpoint(trained: Path, tiny: Config) -> None:
     run = open_run(trained)
-    trainer = Trainer(tiny, trained, make_environment(tiny.environment))
-    expected = trainer.world_model.state_dict()
+    trainer = Trainer(tiny, trained, make_environment(tiny.environment), build)
+    expected = model_of(trainer).state_dict()
     got = run.agent.world_model.state_dict()
     assert all(torch.equal(got[name], expected[name]) for name in expected)
     assert (run.episodes, run.updates) == (trainer.episodes, trainer.learner.updates)
@@ -131,13 +133,13 @@ def test_evaluation_repeats_the_trainers_own(trained: Path, tiny: Config) -> Non
     run = open_run(trained)
     environment = make_environment(tiny.environment)
     played = play(environment, run.agent, 3, tiny.train.seed)
-    trainer = Trainer(tiny, trained, make_environment(tiny.environment))
+    trainer = Trainer(tiny, trained, make_environment(tiny.environment), build)
     assert score("agent", played, run.environment_steps) == trainer.evaluate(3)
 
 
 def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> None:
     environment = make_environment(tiny.environment)
-    policies = {"agent": open_run(trained).agent, **baselines(tiny, BOX)}
+    policies = {"agent": open_run(trained).agent, **baselines(tiny, BOX.spec(8))}
     played = {name: play(environment, policy, 2, 5) for name, policy in policies.items()}
     first = [[episode.observation[0] for episode in episodes] for episodes in played.values()]
     assert all(np.array_equal(first[0], other) for other in first)
@@ -150,8 +152,10 @@ def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> Non
 
 def test_untrained_planner_is_the_runs_own_start(tiny: Config, tmp_path: Path) -> None:
     environment = make_environment(tiny.environment)
-    fresh = Trainer(tiny, tmp_path, make_environment(tiny.environment))
-    played = play(environment, baselines(tiny, BOX)["untrained planner"], 2, tiny.train.seed)
+    fresh = Trainer(tiny, tmp_path, make_environment(tiny.environment), build)
+    played = play(
+        environment, baselines(tiny, BOX.spec(8))["untrained planner"], 2, tiny.train.seed
+    )
     assert score("agent", played) == fresh.evaluate(2)
 
 
@@ -159,7 +163,7 @@ def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:
     with pytest.raises(ValueError, match="episodes: expected at least 1, got 0"):
         play(
             make_environment(tiny.environment),
-            baselines(tiny, BOX)["zero actions"],
+            baselines(tiny, BOX.spec(8))["zero actions"],
             0,
             0,
         )

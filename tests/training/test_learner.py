@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from learners import learner_of, replay
 
 from planet.checkpoint import load_checkpoint, save_checkpoint
 from planet.config import TrainConfig
 from planet.models import WorldModel
-from planet.protocols import Chunk
-from planet.training.learner import Learner, NonFiniteError
+from planet.protocols import Chunk, NonFiniteError
+from planet.training.learner import GradientLearner
 
 MakeModel = Callable[..., WorldModel]
 MakeChunk = Callable[..., Chunk]
 CONFIG = TrainConfig(free_nats=0.0)
 
 
-def snapshot(learner: Learner) -> list[torch.Tensor]:
+def snapshot(learner: GradientLearner) -> list[torch.Tensor]:
     """Parameters and the optimiser's moments, copied."""
     tensors = [p.detach() for p in learner.model.parameters()]
     for state in learner.optimizer.state.values():
@@ -32,28 +33,25 @@ def equal(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
     return len(left) == len(right) and all(map(torch.equal, left, right))
 
 
-def test_update_learns_and_reports(
-    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
-) -> None:
-    learner = Learner(make_model(scale=0.1), replace(CONFIG, learning_rate=1e-2))
-    values = [learner.update(make_chunk(), tmp_path / "bad.pt") for _ in range(30)]
+def test_update_learns_and_reports(make_model: MakeModel, make_chunk: MakeChunk) -> None:
+    learner = learner_of(make_model(scale=0.1), replace(CONFIG, learning_rate=1e-2))
+    values = [learner.update(replay(make_chunk())) for _ in range(30)]
     assert learner.updates == 30
     assert values[-1]["total"] < 0.9 * values[0]["total"]
     assert set(values[0]) == {
         "total", "image", "reward", "divergence", "kl", "global_prior", "overshooting",
         "overshooting_reward", "gradient_norm", "learning_rate",
     }  # fmt: skip
-    assert not (tmp_path / "bad.pt").exists()
 
 
 def test_same_seed_and_batches_give_the_same_parameters(
-    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
+    make_model: MakeModel, make_chunk: MakeChunk
 ) -> None:
     results = []
     for seed in (0, 0, 1):
-        learner = Learner(make_model(), replace(CONFIG, seed=seed))
+        learner = learner_of(make_model(), replace(CONFIG, seed=seed))
         for index in range(3):
-            learner.update(make_chunk(seed=index), tmp_path / "bad.pt")
+            learner.update(replay(make_chunk(seed=index)))
         results.append(snapshot(learner))
     assert equal(results[0], results[1])
     assert not equal(results[0], results[2])
@@ -63,16 +61,16 @@ def test_restored_learner_goes_on_to_the_same_parameters(
     make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
 ) -> None:
     config = replace(CONFIG, learning_rate_warmup=5)
-    whole = Learner(make_model(), config)
+    whole = learner_of(make_model(), config)
     for index in range(6):
         if index == 2:
             save_checkpoint(tmp_path / "checkpoint.pt", whole.state_dict())
-        whole.update(make_chunk(seed=index), tmp_path / "bad.pt")
-    resumed = Learner(make_model(scale=0.3), config)
+        whole.update(replay(make_chunk(seed=index)))
+    resumed = learner_of(make_model(scale=0.3), config)
     resumed.load_state_dict(load_checkpoint(tmp_path / "checkpoint.pt"))
     assert resumed.updates == 2
     for index in range(2, 6):
-        resumed.update(make_chunk(seed=index), tmp_path / "bad.pt")
+        resumed.update(replay(make_chunk(seed=index)))
     assert equal(snapshot(whole), snapshot(resumed))
 
 
@@ -82,28 +80,27 @@ def test_restored_learner_goes_on_to_the_same_parameters(
 def test_learning_rate_rises_linearly(
     make_model: MakeModel,
     make_chunk: MakeChunk,
-    tmp_path: Path,
     warmup: int,
     expected: list[float],
 ) -> None:
     config = replace(CONFIG, learning_rate=2e-3, learning_rate_warmup=warmup)
-    learner = Learner(make_model(), config)
+    learner = learner_of(make_model(), config)
     rates = []
     for _ in expected:
-        reported = learner.update(make_chunk(), tmp_path / "bad.pt")["learning_rate"]
+        reported = learner.update(replay(make_chunk()))["learning_rate"].item()
         assert reported == learner.optimizer.param_groups[0]["lr"]
         rates.append(reported)
     assert rates == pytest.approx([2e-3 * share for share in expected])
 
 
 def test_first_adam_step_moves_by_rate_over_one_plus_epsilon(
-    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
+    make_model: MakeModel, make_chunk: MakeChunk
 ) -> None:
     """Adam's first step is rate * g / (|g| + epsilon), in PyTorch's form of epsilon."""
     config = replace(CONFIG, learning_rate=1e-3, adam_epsilon=0.5, gradient_clip_norm=1e9)
-    learner = Learner(make_model(), config)
+    learner = learner_of(make_model(), config)
     before = [p.detach().clone() for p in learner.model.parameters()]
-    learner.update(make_chunk(), tmp_path / "bad.pt")
+    learner.update(replay(make_chunk()))
     for old, parameter in zip(before, learner.model.parameters(), strict=True):
         assert parameter.grad is not None
         step = 1e-3 * parameter.grad / (parameter.grad.abs() + 0.5)
@@ -114,35 +111,35 @@ def test_first_adam_step_moves_by_rate_over_one_plus_epsilon(
 def test_gradient_is_clipped_to_the_global_norm(
     make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path, limit: float
 ) -> None:
-    learner = Learner(make_model(), replace(CONFIG, gradient_clip_norm=limit))
-    values = learner.update(make_chunk(), tmp_path / "bad.pt")
+    learner = learner_of(make_model(), replace(CONFIG, gradient_clip_norm=limit))
+    values = learner.update(replay(make_chunk()))
     gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
     norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt().item()
     assert values["gradient_norm"] > 1.0  # as it was before clipping
-    assert norm == pytest.approx(min(limit, values["gradient_norm"]), rel=1e-4)
+    assert norm == pytest.approx(min(limit, values["gradient_norm"].item()), rel=1e-4)
 
 
-def nan_reward(learner: Learner, chunk: Chunk) -> None:
+def nan_reward(learner: GradientLearner, chunk: Chunk) -> None:
     chunk.reward[1, 2] = float("nan")
 
 
-def infinite_reward(learner: Learner, chunk: Chunk) -> None:
+def infinite_reward(learner: GradientLearner, chunk: Chunk) -> None:
     chunk.reward[0, 0] = float("inf")
 
 
-def nan_action(learner: Learner, chunk: Chunk) -> None:
+def nan_action(learner: GradientLearner, chunk: Chunk) -> None:
     chunk.action[3, 1, 0] = float("nan")  # the last: it reaches all terms at index 3
 
 
-def nan_parameter(name: str) -> Callable[[Learner, Chunk], None]:
-    def poison(learner: Learner, chunk: Chunk) -> None:
+def nan_parameter(name: str) -> Callable[[GradientLearner, Chunk], None]:
+    def poison(learner: GradientLearner, chunk: Chunk) -> None:
         with torch.no_grad():
             learner.model.get_parameter(name).view(-1)[0] = float("nan")
 
     return poison
 
 
-def nan_gradient(learner: Learner, chunk: Chunk) -> None:
+def nan_gradient(learner: GradientLearner, chunk: Chunk) -> None:
     parameter = learner.model.get_parameter("rssm.gru.weight_hh")
     parameter.register_hook(lambda gradient: gradient * float("nan"))
 
@@ -160,39 +157,47 @@ POISONS = {
 
 @pytest.mark.parametrize("case", POISONS)
 def test_what_is_not_finite_is_named_and_changes_nothing(
-    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path, case: str
+    make_model: MakeModel, make_chunk: MakeChunk, case: str
 ) -> None:
+    """Neither does any update after it, until somebody looks."""
     poison, term = POISONS[case]
-    learner = Learner(make_model(), CONFIG)
-    learner.update(make_chunk(seed=1), tmp_path / "bad.pt")
+    learner = learner_of(make_model(), CONFIG)
+    learner.update(replay(make_chunk(seed=1)))
     chunk = make_chunk(seed=2)
     poison(learner, chunk)
     before = snapshot(learner)
-    with pytest.raises(NonFiniteError, match=f"^{term} is not finite; training stopped") as error:
-        learner.update(chunk, tmp_path / "bad.pt")
-    assert error.value.term == term
-    assert str(tmp_path / "bad.pt") in str(error.value)
-    assert learner.updates == 1
-    after = snapshot(learner)
-    for old, new in zip(before, after, strict=True):
+    for each in (chunk, make_chunk(seed=3), make_chunk(seed=4)):
+        learner.update(replay(each))
+    assert learner.updates == 4
+    with pytest.raises(
+        NonFiniteError, match=f"^{term} is not finite; .* before update 1$"
+    ) as error:
+        learner.state_dict()
+    assert (error.value.term, error.value.update, learner.updates) == (term, 1, 1)
+    for old, new in zip(before, snapshot(learner), strict=True):
         torch.testing.assert_close(old, new, rtol=0, atol=0, equal_nan=True)
-    batch = load_checkpoint(error.value.batch_path)
-    assert torch.equal(batch["observation"]["image"], chunk.observation["image"])
-    torch.testing.assert_close(batch["action"], chunk.action, rtol=0, atol=0, equal_nan=True)
-    torch.testing.assert_close(batch["reward"], chunk.reward, rtol=0, atol=0, equal_nan=True)
-    assert batch["update"] == 1
-    assert TrainConfig(**batch["config"]) == CONFIG
+    batch = error.value.batch
+    assert torch.equal(batch.observation["image"], chunk.observation["image"])
+    torch.testing.assert_close(batch.action, chunk.action, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(batch.reward, chunk.reward, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("good", [0, 2])
 def test_learner_goes_on_after_a_bad_batch(
-    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
+    make_model: MakeModel, make_chunk: MakeChunk, good: int
 ) -> None:
     """The caller may catch the error: a bad batch leaves no trace in later steps."""
-    learners = [Learner(make_model(), CONFIG) for _ in range(2)]
+    learners = [learner_of(make_model(), CONFIG) for _ in range(2)]
     bad = make_chunk(seed=9)
     bad.reward[0, 0] = float("nan")
-    with pytest.raises(NonFiniteError, match=r"^reward is .* batch cannot be saved \(.*directory"):
-        learners[0].update(bad, tmp_path)
     for learner in learners:
-        learner.update(make_chunk(seed=1), tmp_path / "bad.pt")
+        for index in range(good):
+            learner.update(replay(make_chunk(seed=index)))
+    for chunk in (bad, make_chunk(seed=8)):
+        learners[0].update(replay(chunk))
+    with pytest.raises(NonFiniteError):
+        learners[0].state_dict()
+    for learner in learners:
+        learner.update(replay(make_chunk(seed=5)))
+        assert learner.state_dict()["updates"] == good + 1
     assert equal(snapshot(learners[0]), snapshot(learners[1]))

@@ -17,6 +17,7 @@ from planet.config import (
     PlannerConfig,
     TrainConfig,
 )
+from planet.systems.planet import build
 from planet.training.action_box import ActionBox
 from planet.training.collect import run_episode
 from planet.training.seeds import evaluation_seeds
@@ -66,7 +67,7 @@ def test_planner_learns_to_reach_the_target(tmp_path: Path) -> None:
     Both are measured from the same starts, so their differences have a standard error of their own.
     """
     environment = ToyReachEnv(image_size=16, action_repeat=3, control_steps=30)
-    trainer = Trainer(RECIPE, tmp_path, environment)
+    trainer = Trainer(RECIPE, tmp_path, environment, build)
     trainer.run()
     learned = np.array(trainer.evaluate(EPISODES).returns)
     starts = [evaluation_seeds(RECIPE.train.seed, index)[0] for index in range(EPISODES)]

@@ -15,13 +15,12 @@ import torch
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
-from toy_runs import changed, finished, make_trainer, outcome, toy
+from toy_runs import changed, finished, make_trainer, outcome
 
 from planet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from planet.config import Config
 from planet.training.checkpointing import Checkpoints
 from planet.training.run import open_run
-from planet.training.trainer import Trainer
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
@@ -229,7 +228,7 @@ def test_a_run_goes_on_without_its_metrics_where_that_is_accepted(
 ) -> None:
     (run / "metrics.jsonl").unlink()
     refused(tiny, run, r"metrics\.jsonl: expected the \d+ lines .*missing: lines 1 to", ValueError)
-    with Trainer(tiny, run, toy(), accept_losses=True) as trainer:
+    with make_trainer(tiny, run, accept_losses=True) as trainer:
         trainer.run()
     lines, *rest = outcome(run)
     assert rest == list(whole[1:])
@@ -249,7 +248,7 @@ def test_removed_episodes_are_refused_unless_that_is_accepted(
 ) -> None:
     (run / "episodes" / "episode-000001.planet").unlink()
     refused(tiny, run, r"lost 1: episode-000001\.planet \(No such file", ValueError)
-    with Trainer(tiny, run, toy(), accept_losses=True) as trainer:
+    with make_trainer(tiny, run, accept_losses=True) as trainer:
         assert len(trainer.replay.episodes) == 3
         trainer.save()
     assert "episode-000001.planet" in caplog.text and "goes on without them" in caplog.text

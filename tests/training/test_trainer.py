@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ import torch
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
 from conftest import FUSED_MISSING, fused_is_built
-from toy_runs import changed, make_trainer, timeless, toy
+from toy_runs import changed, make_trainer, model_of, timeless, toy
 
+from planet.agent import Agent
 from planet.checkpoint import load_checkpoint
 from planet.config import Config
-from planet.protocols import Chunk
+from planet.protocols import Chunk, NonFiniteError, Policy, Replay
 from planet.replay import ReplayBuffer, read_episode
 from planet.training.action_box import ActionBox
 from planet.training.device import available_device
 from planet.training.initial_model import make_world_model
-from planet.training.learner import NonFiniteError
 from planet.training.seeds import environment_seed, evaluation_seeds
 from planet.training.trainer import Trainer
 
@@ -71,7 +71,7 @@ def parameters(trainer: Trainer) -> list[torch.Tensor]:
         for value in state.values()
         if isinstance(value, torch.Tensor)
     ]
-    return [p.detach().clone() for p in (*trainer.world_model.parameters(), *moments)]
+    return [p.detach().clone() for p in (*model_of(trainer).parameters(), *moments)]
 
 
 def equal(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
@@ -129,9 +129,9 @@ def test_training_lines_are_means_of_at_most_100_updates(tiny: Config, tmp_path:
     values: list[float] = []
     update = trainer.learner.update
 
-    def keep(chunk: Chunk, path: Path) -> dict[str, float]:
-        result = update(chunk, path)
-        values.append(result["total"])
+    def keep(replay: Replay) -> Mapping[str, torch.Tensor]:
+        result = update(replay)
+        values.append(result["total"].item())
         return result
 
     trainer.learner.update = keep  # type: ignore[method-assign]
@@ -163,30 +163,34 @@ def test_exploration_ramp_ends_at_its_minimum(tiny: Config, tmp_path: Path) -> N
     )
     trainer = make_trainer(config, tmp_path)
     seen: list[float] = []
-    collect = trainer._collect
-
-    def keep(policy: Any, source: str) -> Any:
-        if source == "agent":
-            seen.append(trainer.agent.exploration_stddev)
-        return collect(policy, source)
-
-    trainer._collect = keep  # type: ignore[method-assign]
+    watch_policies(trainer, lambda agent: seen.append(agent.exploration_stddev))
     trainer.run()
     assert seen == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1])
 
 
+def watch_policies(trainer: Trainer, seen: Callable[[Agent], None]) -> None:
+    """Shows every agent that is to act, from now on."""
+    policy = trainer.learner.policy
+
+    def keep(episodes: int) -> Policy:
+        chosen = policy(episodes)
+        if isinstance(chosen, Agent):
+            seen(chosen)
+        return chosen
+
+    trainer.learner.policy = keep  # type: ignore[method-assign]
+
+
 def test_agent_plans_with_the_newest_weights(tiny: Config, tmp_path: Path) -> None:
-    trainer = make_trainer(tiny, tmp_path)
-    collect, snapshots = trainer._collect, []
+    trainer = make_trainer(changed(tiny, evaluation_interval=0), tmp_path)
+    snapshots: list[torch.Tensor] = []
 
-    def keep(policy: Any, source: str) -> Any:
-        if source == "agent":
-            newest = trainer.world_model.rssm.input_weight
-            assert torch.equal(trainer.agent._weights.input_weight, newest)
-            snapshots.append(newest.detach().clone())
-        return collect(policy, source)
+    def keep(agent: Agent) -> None:
+        newest = model_of(trainer).rssm.input_weight
+        assert torch.equal(agent.weights.input_weight, newest)
+        snapshots.append(newest.detach().clone())
 
-    trainer._collect = keep  # type: ignore[method-assign]
+    watch_policies(trainer, keep)
     trainer.run()
     assert len(snapshots) == 3
     assert not torch.equal(snapshots[0], snapshots[1])
@@ -422,21 +426,35 @@ def test_settings_that_do_not_change_what_is_learned_may_change(
 # ---- Not finite --------------------------------------------------------------------------------
 
 
-def test_bad_batch_stops_the_run_and_keeps_the_last_checkpoint(
-    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = make_trainer(tiny, tmp_path)
+def poison(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Spoils the batch of this number, counted from 1."""
     sample, seen = ReplayBuffer.sample, 0
 
     def poisoned(self: ReplayBuffer, *arguments: Any) -> Chunk:
         nonlocal seen
         seen += 1
         chunk = sample(self, *arguments)
-        if seen == 9:  # within the second planned episode's updates
+        if seen == number:
             chunk.reward[1, 1] = float("nan")
         return chunk
 
     monkeypatch.setattr(ReplayBuffer, "sample", poisoned)
+
+
+def test_a_bad_batch_that_cannot_be_saved_does_not_hide_why_the_run_ends(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, 1)
+    (tmp_path / "bad_batch.pt").mkdir()
+    with pytest.raises(NonFiniteError, match=r"^reward is .* batch cannot be saved \(.*directory"):
+        make_trainer(tiny, tmp_path).run()
+
+
+def test_bad_batch_stops_the_run_and_keeps_the_last_checkpoint(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(tiny, tmp_path)
+    poison(monkeypatch, 9)  # within the second planned episode's updates
     with pytest.raises(NonFiniteError, match="^reward is not finite"):
         trainer.run()
     assert trainer.learner.updates == 8
@@ -479,11 +497,11 @@ def test_evaluation_starts_from_its_own_seeds_without_noise(tiny: Config, tmp_pa
         return reset(seed=seed, options=options)
 
     environment.reset = keep  # type: ignore[method-assign]
-    trainer = Trainer(tiny, tmp_path, environment)
+    trainer = make_trainer(tiny, tmp_path, environment=environment)
     first = trainer.evaluate(3)
     assert seeds == [environment_seed(0, k, evaluation=True) for k in range(3)]
-    trainer.agent.exploration_stddev = 100.0
-    assert trainer.evaluate(3) == first
+    noisy = make_trainer(changed(tiny, exploration_stddev=100.0), tmp_path / "noisy")
+    assert noisy.evaluate(3) == first
 
 
 def test_evaluation_does_not_change_training(tiny: Config, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Puts a system together from the rooms' parts: one file for each."""
