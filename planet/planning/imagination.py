@@ -131,16 +131,19 @@ class Imagination:
         )
         return returns
 
-    def try_out(self) -> None:
+    def try_out(self, budget_ms: float | None = None) -> None:
         """Runs a tiny plan so that a backend or kernel that is missing fails early.
+
+        Args:
+          budget_ms: that plans are to have.
 
         Raises:
           ImportError: the backend is missing.
-          ValueError: the backend does not serve the device, precision or variant.
+          ValueError: the backend does not serve the device, precision, variant or budget.
         """
         mean = self.low[None]
         ops.backend(self.backend).cem_plan(
             self.weights, self.latent, mean, torch.zeros_like(mean), seed=0, candidates=1, topk=1,
             iterations=1, low=CheckedBound(self.low), high=CheckedBound(self.high),
-            precision=self.precision, variant=self.variant,
+            precision=self.precision, variant=self.variant, budget_ms=budget_ms,
         )  # fmt: skip

@@ -96,7 +96,7 @@ def compare_run(
         for name, settings in planners.items()
     }
     for agent in agents.values():
-        agent.imagination.try_out()
+        agent.imagination.try_out(agent.budget_ms)
     names = list(planners)
     log = _Log(names)
     observation: Any = None
@@ -177,7 +177,7 @@ def _search(
     imagination = Imagination(
         weights, latent, low=planner.low, high=planner.high, **vars(settings.imagination)
     )
-    imagination.try_out()
+    imagination.try_out(planner.budget_ms)
     return partial(make_planner(planner).plan, imagination, budget_ms=planner.budget_ms)
 
 
