@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from planet.ops import extension, fused
-from planet.ops.checks import VARIANTS
+from planet.ops.kernels import SERVED
 
 __version__ = "0.1.0"
 
@@ -26,10 +26,10 @@ def build_info() -> dict[str, Any]:
       file: of the extension.
       isa, isas: instruction set in use, and all that this processor runs.
       isa_cap: value of the environment variable PLANET_CPU_ISA; None where it is not set.
-      fp32, int8: instruction set of plans with that precision. int8 is None where it is not
+      fp32, int8: instruction set of plans in that arithmetic. int8 is None where it is not
         available, and `int8_reason` says why.
       cuda: compiled, toolkit, architectures, devices, status; where it was compiled, the
-        precisions that CUDA plans have, and the variants of their kernels.
+        choices of the imagination that are served.
       torch, threads: of the running torch; plans have its number of threads.
     """
     facts: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads()}
@@ -44,7 +44,7 @@ def build_info() -> dict[str, Any]:
     if info["int8"] is None:
         info["int8_reason"] = _why_no_int8(info)
     if info.get("cuda", {}).get("compiled"):
-        info["cuda"] |= {"precisions": ["fp32", "fp16", "bf16"], "variants": list(VARIANTS)}
+        info["cuda"] |= {"served": SERVED["cuda"]}
     return {**info, **facts}
 
 

@@ -45,13 +45,13 @@ class Agreement:
         return f"relative error {found}" + ("" if self.same_elites else ", other elites")
 
 
-def compare(device: torch.device | str, precisions: tuple[str, ...]) -> Agreement:
+def compare(device: torch.device | str) -> Agreement:
     """Runs the ops of both backends: the reference on the CPU, the compiled core on `device`."""
     weights = random_weights(_MODEL, _ACTIONS)
     latent, actions = _start(2), _actions()
     there = weights.to(device), latent.to(device), actions.to(device)
     errors = {}
-    for precision in precisions:
+    for precision in fused.served_precisions(device):
         # The halves are measured against float32, whose rounding is far below theirs.
         exact = "int8" if precision == "int8" else "fp32"
         expected = reference.rollout_returns(weights, latent, actions, Noise(7), precision=exact)

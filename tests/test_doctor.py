@@ -127,10 +127,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *device: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     right = self_test.compare
-    monkeypatch.setattr(
-        doctor, "compare",
-        lambda device, precisions: right("cpu", ("fp32",) if device == "cuda" else precisions),
-    )  # fmt: skip
+    monkeypatch.setattr(doctor, "compare", lambda device: right("cpu"))
     variants = {"portable": "", "persistent": "needs 16 clusters"}
     monkeypatch.setattr(doctor, "served_variants", lambda device, weights: variants)
 
@@ -151,10 +148,10 @@ def test_a_gpu_that_fails_is_a_problem(
 ) -> None:
     right = doctor.compare
 
-    def fail(device: str, precisions: tuple[str, ...]) -> self_test.Agreement:
+    def fail(device: str) -> self_test.Agreement:
         if device == "cuda":
             raise RuntimeError("no kernel image")
-        return right(device, precisions)
+        return right(device)
 
     monkeypatch.setattr(doctor, "compare", fail)
     (problem,) = examine().problems

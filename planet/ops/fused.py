@@ -29,7 +29,7 @@ from planet.noise import Noise
 from planet.ops import extension
 from planet.ops.bounds import Bound
 from planet.ops.checks import SPREADS, check_cem_plan, check_refit, check_rollout
-from planet.ops.kernels import CpuKernels, CudaKernels
+from planet.ops.kernels import SERVED, CpuKernels, CudaKernels
 from planet.ops.results import Refit
 from planet.protocols import Plan
 from planet.weights import RolloutWeights
@@ -169,6 +169,17 @@ def cem_plan(
     )
     iterations = given.iterations if given.budget_ms is None else int(done)
     return Plan(mean[0].clone(), mean, stddev, best, iterations)
+
+
+def served_precisions(device: torch.device | str) -> tuple[str, ...]:
+    """Returns the precisions that are computed in on a kind of device, by this build and machine.
+
+    Raises:
+      ImportError: the extension is missing.
+    """
+    _require_extension()
+    served = SERVED[torch.device(device).type]["precision"]
+    return tuple(name for name in served if name != "int8" or _C.has_int8())
 
 
 def _require_extension() -> None:

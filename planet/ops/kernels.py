@@ -25,6 +25,12 @@ Model = tuple[Tensor, list[int], float, int | None, int]
 `isa` is the instruction set that CPU kernels are of; CUDA has none.
 """
 
+SERVED = {
+    "cpu": {"precision": ("fp32", "int8"), "variant": ("portable",)},
+    "cuda": {"precision": ("fp32", "fp16", "bf16"), "variant": VARIANTS},
+}
+"""What has kernels, by kind of device; int8 also asks for a processor that runs it."""
+
 _OTHER_BACKEND = "or use backend='reference'"
 
 
@@ -49,11 +55,7 @@ class CpuKernels:
 
     def model(self, weights: RolloutWeights, precision: str) -> Model:
         """The snapshot for the instruction set in use."""
-        if precision in ("fp16", "bf16"):
-            raise ValueError(
-                f"precision: {precision!r} needs tensors on a CUDA device, got cpu; use 'fp32' or "
-                f"'int8', {_OTHER_BACKEND}"
-            )
+        _check_served("cpu", "precision", precision, weights.device)
         isa, name, has_int8 = _instruction_set(self._extension)
         if precision == "int8" and not has_int8:
             raise ValueError(
@@ -71,10 +73,7 @@ class CpuKernels:
 
     def variant(self, name: str) -> int:
         """Returns the number of a variant; there is one, the others are CUDA's."""
-        if name != "portable":
-            raise ValueError(
-                f"variant: {name!r} needs tensors on a CUDA device, got cpu; use 'portable'"
-            )
+        _check_served("cpu", "variant", name, "cpu")
         return 0
 
     def check_memory(self, mean: Tensor, candidates: int) -> None:
@@ -144,11 +143,7 @@ class CudaKernels:
 
     def model(self, weights: RolloutWeights, precision: str) -> Model:
         """The snapshot, packed on its device."""
-        if precision == "int8":
-            raise ValueError(
-                f"precision: 'int8' needs tensors on the cpu, got {weights.device}; use 'fp32', "
-                f"'fp16' or 'bf16', {_OTHER_BACKEND}"
-            )
+        _check_served("cuda", "precision", precision, weights.device)
         packed = self._packed(weights, precision)
         return packed, sizes(weights), float(weights.min_stddev), None, _index(precision)
 
@@ -217,6 +212,14 @@ def tensors(weights: RolloutWeights) -> list[Tensor]:
 def _instruction_set(extension: Any) -> tuple[int, str, bool]:
     """Number, name and whether it has int8 kernels; torch.compile keeps those of its trace."""
     return extension.isa(), extension.isa_name(), extension.has_int8()
+
+
+def _check_served(kind: str, name: str, value: str, device: torch.device | str) -> None:
+    served = SERVED[kind][name]
+    if value not in served:
+        *others, last = map(repr, served)
+        use = f"{', '.join(others)} or {last}, {_OTHER_BACKEND}" if others else last
+        raise ValueError(f"{name}: {value!r} has no kernels on {device}; use {use}")
 
 
 def _index(precision: str) -> int:

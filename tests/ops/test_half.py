@@ -256,7 +256,7 @@ def test_fused_refuses_half_precision_on_the_cpu_by_name(precision: str) -> None
             problem.weights, problem.latent, problem.actions(1, 2), None, precision=precision
         )
     assert str(error.value) == (
-        f"precision: {precision!r} needs tensors on a CUDA device, got cpu; use 'fp32' or 'int8', "
+        f"precision: {precision!r} has no kernels on cpu; use 'fp32' or 'int8', "
         "or use backend='reference'"
     )
 
