@@ -59,7 +59,7 @@ def assert_equal(received: Any, expected: Any) -> None:
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A checkpoint of a few bytes."""
+    """Returns a checkpoint of a few bytes."""
     path = tmp_path_factory.mktemp("content") / "checkpoint.pt"
     tensor = torch.arange(4, dtype=torch.int16).reshape(2, 2)
     save_checkpoint(path, {"a": tensor, 3: [None, (-math.inf,)]})
@@ -199,7 +199,7 @@ def test_a_name_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> Non
 
 
 def sealed(text: bytes, tensors: bytes = b"") -> bytes:
-    """An intact checkpoint with another text and other tensors."""
+    """Makes an intact checkpoint with another text and other tensors."""
     size = 28 + len(text) + len(tensors)
     body = struct.pack("<8sIIQ", b"PLANETCK", 2, len(text), size) + text + tensors
     return body + struct.pack("<I", zlib.crc32(body))

@@ -1,4 +1,4 @@
-"""A run that is killed or damaged ends as if nothing had been, or is refused by name."""
+"""Kills and damages runs: they end as if nothing had been, or are refused by name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ pytest.importorskip("tensorboard", reason="curves are compared with the metrics"
 
 
 def test_nothing_is_lost_by_kills_and_damage() -> None:
-    """A sample of `make durability`; in a process of its own, which forks for every case."""
+    """Runs a sample of `make durability` in a process of its own, which forks for every case."""
     options = ["--seed", "0", "--kills", "5", "--points", "10", "--damages", "20"]
     python("-m", "durability", *options, cwd=Path(__file__).parents[1], env=variables())

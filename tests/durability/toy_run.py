@@ -1,4 +1,4 @@
-"""A toy run, and what it must leave: the same as an undisturbed one, or a refusal by name.
+"""Runs a toy, which must leave the same as an undisturbed one, or a refusal by name.
 
 Every case runs in a forked child of a process that has imported everything, through the command
 line's own entry, so a case takes a fraction of a second.
@@ -48,7 +48,7 @@ _PATIENCE = 600  # seconds until a case that hangs is ended, and lost
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit status, negative for a signal, and what it said on stderr."""
+    """Holds a command's exit status, negative for a signal, and what it said on stderr."""
 
     status: int
     errors: str
@@ -117,7 +117,7 @@ def difference(directory: Path, whole: Path) -> str:
 
 
 def metrics(directory: Path) -> list[dict[str, float]]:
-    """All lines without the times."""
+    """Reads all lines without the times."""
     return [
         {name: value for name, value in line.items() if "seconds" not in name}
         for line in read_metrics(directory)
@@ -125,14 +125,14 @@ def metrics(directory: Path) -> list[dict[str, float]]:
 
 
 def _state(directory: Path) -> dict[str, Any]:
-    """The checkpoint without the checksum of the metrics, which have times in them."""
+    """Reads the checkpoint without the checksum of the metrics, which have times in them."""
     state = load_checkpoint(directory / "checkpoint.pt")
     state.pop("metrics_checksum", None)
     return state
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two checkpoints are equal, bit for bit."""
+    """Tells whether two checkpoints are equal, bit for bit."""
     if isinstance(left, torch.Tensor):
         return isinstance(right, torch.Tensor) and torch.equal(left, right)
     if isinstance(left, dict):
@@ -143,7 +143,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 def expected_curves(directory: Path) -> set[tuple[str, int, float]]:
-    """The points that TensorBoard must show."""
+    """Returns the points that TensorBoard must show."""
     points = set()
     for line in read_metrics(directory):
         for name, value in line.items():
@@ -154,7 +154,7 @@ def expected_curves(directory: Path) -> set[tuple[str, int, float]]:
 
 
 def curves(directory: Path) -> set[tuple[str, int, float]]:
-    """The points that TensorBoard shows; those it drops at a restart are none."""
+    """Returns the points that TensorBoard shows; those it drops at a restart are none."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 
@@ -196,7 +196,7 @@ def outcome(directory: Path, whole: Path, ended: Ended) -> tuple[str, str]:
 
 
 class Workplace:
-    """A folder of runs: an undisturbed one, one of another seed, and one that was killed halfway.
+    """Holds three runs: an undisturbed one, one of another seed, one that was killed halfway.
 
     Attributes:
       points: how many operations on files the undisturbed run has.

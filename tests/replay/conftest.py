@@ -11,7 +11,7 @@ MakeEpisode = Callable[..., Episode]
 def _episode(
     steps: int = 9, image_size: tuple[int, int] = (4, 6), actions: int = 2, tag: int = 0
 ) -> Episode:
-    """An episode whose every entry says which one it is: reward t, action (tag, t), pixels t."""
+    """Makes an episode whose entries say which they are: reward t, action (tag, t), pixels t."""
     time = np.arange(steps + 1)
     observation = np.empty((steps + 1, *image_size, 3), np.uint8)
     observation[:] = (time % 256).astype(np.uint8)[:, None, None, None]

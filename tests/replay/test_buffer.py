@@ -30,7 +30,7 @@ def tensors(chunk: Chunk) -> tuple[torch.Tensor, ...]:
 
 @pytest.fixture
 def filled(tmp_path: Path, make_episode: Any) -> ReplayBuffer:
-    """Episodes 0 to 4 with 6 to 10 entries."""
+    """Adds episodes 0 to 4 with 6 to 10 entries."""
     buffer = ReplayBuffer(tmp_path)
     for tag in range(5):
         buffer.add(make_episode(steps=5 + tag, tag=tag))
@@ -69,16 +69,6 @@ def test_chunk_may_be_the_whole_episode(filled: ReplayBuffer) -> None:
     expected = read_episode(filled.directory / episode_name(4))
     for row in range(3):
         np.testing.assert_array_equal(chunk.observation["image"][:, row], expected.observation)
-
-
-def test_uniform_sampling_favours_no_start(filled: ReplayBuffer) -> None:
-    chunk = filled.sample(25_000, 4, np.random.default_rng(2))
-    tag = chunk.observation["image"][0, :, 0, 0, 0].long()
-    counts = torch.bincount(tag * 10 + chunk.reward[0].long(), minlength=50).reshape(5, 10)
-    expected = 25_000 / (3 + 4 + 5 + 6 + 7)
-    valid = torch.arange(10) < torch.arange(3, 8)[:, None]
-    assert torch.equal(counts > 0, valid)
-    assert (counts[valid] - expected).abs().max() < 5 * expected**0.5
 
 
 def test_batch_is_decided_by_the_generator_and_the_files(filled: ReplayBuffer) -> None:

@@ -153,20 +153,3 @@ def test_damage_is_explained(tmp_path: Path, content: bytes, damage: object, rea
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"missing\.planet"):
         read_episode(tmp_path / "missing.planet")
-
-
-def test_failed_write_keeps_the_old_episode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "episode.planet"
-    write_episode(path, small_episode())
-
-    def full_disk(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full_disk)
-        with pytest.raises(OSError, match="No space left"):
-            write_episode(path, small_episode())
-    assert_equal(read_episode(path), small_episode())
-    assert os.listdir(tmp_path) == ["episode.planet"]

@@ -4,7 +4,7 @@ from planet.replay.sampling import draw_recent, draw_uniform
 
 
 def frequencies(pairs: tuple[np.ndarray, np.ndarray], starts: np.ndarray) -> np.ndarray:
-    """Share of each (episode, start) among the draws, [E, largest number of starts]."""
+    """Counts the share of each (episode, start) among the draws, [E, largest number of starts]."""
     episodes, offsets = pairs
     assert (offsets >= 0).all() and (offsets < starts[episodes]).all()
     table = np.zeros((len(starts), starts.max()))
@@ -13,7 +13,7 @@ def frequencies(pairs: tuple[np.ndarray, np.ndarray], starts: np.ndarray) -> np.
 
 
 def assert_within_noise(share: np.ndarray, expected: np.ndarray, count: int) -> None:
-    """Every share is within five standard errors of its probability."""
+    """Checks that every share is within five standard errors of its probability."""
     assert (np.abs(share - expected) <= 5 * np.sqrt(expected / count)).all()
 
 
