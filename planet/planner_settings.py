@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from planet.config import ImaginationConfig, PlannerConfig, choices
+
 _FLOAT = "a number within float64's range"
 
 
@@ -42,9 +44,9 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     **dict.fromkeys(("initial_stddev", "epsilon", "discount"), (_FLOAT, _number)),
     **dict.fromkeys(("low", "high"), (f"{_FLOAT}, or a list of 1 to 512 of them", _numbers)),
-    "spread": _one_of("population", "mean_absolute"),
+    "spread": _one_of(*choices(PlannerConfig, "spread")),
     "state_noise": ("true or false", lambda value: isinstance(value, bool)),
-    "precision": _one_of("fp32", "int8", "fp16", "bf16"),
+    "precision": _one_of(*choices(ImaginationConfig, "precision")),
     "budget_ms": (f"{_FLOAT}, or null", lambda value: value is None or _number(value)),
 }  # fmt: skip
 
