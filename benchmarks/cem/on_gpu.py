@@ -18,7 +18,6 @@ import torch
 from baselines.torch_cem import TorchCEM
 from cem.cases import Size, UnavailableError, model
 from gpu.device_timing import gpu_state, interleave, product_rates, synchronise
-from planet.ops.variants import cuda_variant
 from torch import Tensor
 
 from planet.graphs import capture
@@ -138,11 +137,10 @@ class Bench:
         stddev = torch.ones_like(mean)
 
         def plan(latent: LatentState, seeds: Tensor) -> Any:
-            with _variant(variant):
-                return fused.cem_plan(
-                    self.on_device, latent, mean, stddev, seed=seeds, precision=precision,
-                    **self.settings,
-                )  # fmt: skip
+            return fused.cem_plan(
+                self.on_device, latent, mean, stddev, seed=seeds, precision=precision,
+                variant=variant or "portable", **self.settings,
+            )  # fmt: skip
 
         try:
             error = self._check(name, rollout, TOLERANCES[precision])
@@ -191,12 +189,6 @@ class Bench:
         if not error <= tolerance:
             raise SystemExit(f"{name}: returns are wrong by {error:.1e}, not timed: {size}")
         return error
-
-
-@contextlib.contextmanager
-def _variant(name: str) -> Iterator[None]:
-    with cuda_variant(name) if name else contextlib.nullcontext():
-        yield
 
 
 def measure_size(

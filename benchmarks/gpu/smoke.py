@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from planet.ops.variants import VARIANTS, cuda_variant
 
 from planet.config import ModelConfig
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import fused, reference
+from planet.ops.checks import VARIANTS
 from planet.random_weights import random_weights
 from planet.weights import RolloutWeights
 
@@ -86,17 +86,17 @@ def plans(
     mean = torch.zeros(horizon, batch, weights.action_size, device=device)
     for variant in VARIANTS:
         means = []
-        with cuda_variant(variant):
-            for _ in range(repeats):
-                try:
-                    plan = fused.cem_plan(
-                        on_device, latent, mean, torch.ones_like(mean), seed=5, iterations=2,
-                        candidates=candidates, topk=max(1, candidates // 10), precision=precision,
-                    )  # fmt: skip
-                except ValueError as refusal:
-                    yield f"{variant} {precision} {shape}: {refusal}"
-                    break
-                means.append(plan.mean)
+        for _ in range(repeats):
+            try:
+                plan = fused.cem_plan(
+                    on_device, latent, mean, torch.ones_like(mean), seed=5, iterations=2,
+                    candidates=candidates, topk=max(1, candidates // 10), precision=precision,
+                    variant=variant,
+                )  # fmt: skip
+            except ValueError as refusal:
+                yield f"{variant} {precision} {shape}: {refusal}"
+                break
+            means.append(plan.mean)
         if not all(torch.isfinite(m).all() and torch.equal(m, means[0]) for m in means):
             raise SystemExit(f"FAILED: {variant} {precision} {shape}: plans differ, or NaN")
         if means:
