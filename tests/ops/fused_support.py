@@ -13,7 +13,7 @@ from planet.ops import fused
 BUILT = fused._C is not None
 ISAS: list[str] = fused._C.build_info()["isas"] if BUILT else []
 
-# Every kernel variant, by instruction set and precision.
+# All CPU kernels, by instruction set and precision.
 KERNELS = [(name, "fp32") for name in ISAS]
 if BUILT and fused._C.has_int8():
     KERNELS.append((fused._C.isa_name(), "int8"))
