@@ -104,7 +104,14 @@ def test_gaussian_head_samples_torch_distributions_normal(stddev: str) -> None:
 @pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 @pytest.mark.parametrize(
     "sizes",
-    [TINY, ONE_HIDDEN, Sizes(1, 1, 1, 1, ()), TINY_SSM, Sizes(0, 9, 4, 24, ()), Sizes(0, 1, 1, 1)],
+    [
+        TINY,
+        ONE_HIDDEN,
+        Sizes(1, 1, 1, 1, ()),
+        TINY_SSM,
+        Sizes(0, 9, 4, 24, ()),
+        Sizes(0, 1, 1, 1, (9,)),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("noisy", [True, False], ids=["sampled", "mean"])
