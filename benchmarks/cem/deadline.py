@@ -25,12 +25,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from planet import CEMPlanner, LatentState, build_info
+from planet import CEMPlanner, Imagination, LatentState, build_info
 from planet.atomic import atomic_write
 from planet.config.presets import PRESETS
 from planet.machine import machine_facts
 from planet.random_weights import random_weights
-from planet.weights import RolloutWeights
 
 BUSY = """
 import os, sys
@@ -57,25 +56,25 @@ def busy_core(busy: bool) -> Iterator[None]:
         process.wait()
 
 
-def milliseconds(planner: CEMPlanner, weights: RolloutWeights, seed: int) -> tuple[float, int]:
+def milliseconds(
+    planner: CEMPlanner, imagination: Imagination, seed: int, budget: float | None = None
+) -> tuple[float, int]:
     """Wall time of one plan as the caller sees it, and its iterations."""
-    latent = LatentState(torch.zeros(1, weights.belief_size), torch.zeros(1, weights.state_size))
     began = time.perf_counter()
-    plan = planner.plan(weights, latent, seed)
+    plan = planner.plan(imagination, seed, budget_ms=budget)
     return 1e3 * (time.perf_counter() - began), plan.iterations
 
 
 def measure(
-    planner: CEMPlanner, weights: RolloutWeights, budgets: list[float], plans: int
+    planner: CEMPlanner, imagination: Imagination, budgets: list[float], plans: int
 ) -> list[dict[str, Any]]:
     """One row per budget; the budgets, and plans of a single iteration, take turns."""
-    unlimited = replace(planner, iterations=1)
-    limited = [replace(planner, iterations=1 << 16, budget_ms=budget) for budget in budgets]
+    one, endless = replace(planner, iterations=1), replace(planner, iterations=1 << 16)
     times: list[list[tuple[float, int]]] = [[] for _ in budgets]
     single: list[float] = []
     for seed in range(-3, plans):  # the first few warm up
-        first = milliseconds(unlimited, weights, abs(seed))
-        later = [milliseconds(each, weights, abs(seed)) for each in limited]
+        first = milliseconds(one, imagination, abs(seed))
+        later = [milliseconds(endless, imagination, abs(seed), budget) for budget in budgets]
         if seed >= 0:
             single.append(first[0])
             for row, pair in zip(times, later, strict=True):
@@ -109,17 +108,17 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for preset in arguments.presets:
         config = PRESETS[preset]("cheetah-run")
-        weights = random_weights(config.model, 6)
+        weights, planner = random_weights(config.model, 6), CEMPlanner.from_config(config.planner)
+        start = LatentState(torch.zeros(1, weights.belief_size), torch.zeros(1, weights.state_size))
         for precision in precisions:
-            imagination = replace(config.imagination, precision=precision)
-            planner = CEMPlanner.from_config(config.planner, imagination)
+            imagination = Imagination(weights, start, precision=precision)
             for threads in arguments.threads:
                 torch.set_num_threads(threads)
                 for busy in (False, True):
                     case = {"preset": preset, "precision": precision, "threads": threads}
                     case |= {"busy_core": busy, "load_before": os.getloadavg()[0]}
                     with busy_core(busy):
-                        found = measure(planner, weights, arguments.budgets, arguments.plans)
+                        found = measure(planner, imagination, arguments.budgets, arguments.plans)
                     rows += [case | row for row in found]
                     print(table(rows[-len(found) :], header=len(rows) == len(found)), flush=True)
     return rows

@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from planet.config.presets import PRESETS
 from planet.machine import machine_facts
 from planet.models import WorldModel
 from planet.noise import row_seeds
-from planet.planning import CEMPlanner
+from planet.planning import make_planner
 from planet.profiling import Stage
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -48,13 +48,13 @@ class Form:
 
     Attributes:
       precision: of the planner.
-      variant: of the planner's kernels; empty: the default.
+      variant: of the planner's kernels.
       capture: in a CUDA graph, or on static buffers on the CPU.
       share: of the steps that are timed, as slow forms need fewer.
     """
 
     precision: str
-    variant: str = ""
+    variant: str = "portable"
     capture: bool = False
     share: float = 1.0
 
@@ -76,9 +76,9 @@ def make_agent(config: Config, form: Form, device: torch.device) -> Agent:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = WorldModel(config.model, ACTIONS, config.environment.image_size).to(device)
-    how: dict[str, Any] = {"variant": form.variant} if form.variant else {}
-    planner = CEMPlanner(**{**vars(config.planner), "precision": form.precision, **how})
-    return Agent(model, planner, capture=form.capture)
+    imagination = replace(config.imagination, precision=form.precision, variant=form.variant)
+    planner = make_planner(config.planner)
+    return Agent(model, planner, imagination=imagination, capture=form.capture)
 
 
 def ready(

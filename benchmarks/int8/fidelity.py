@@ -30,12 +30,12 @@ import torch
 from torch import Tensor
 
 from planet import build_info
+from planet.config import PlannerConfig
 from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.machine import machine_facts
 from planet.noise import STREAM_ACTIONS, Noise, normals, resolve_seeds
 from planet.ops import backend
-from planet.planning import CEMPlanner
 from planet.random_weights import random_weights
 from planet.snapshot_shapes import arguments
 from planet.training.collect import run_episode
@@ -54,7 +54,7 @@ class Model:
     name: str
     weights: RolloutWeights
     starts: LatentState
-    planner: CEMPlanner
+    planner: PlannerConfig
 
 
 def random_model(scale: int, starts: int, preset: str = "paper") -> Model:
@@ -67,9 +67,8 @@ def random_model(scale: int, starts: int, preset: str = "paper") -> Model:
         torch.rand(starts, weights.belief_size, generator=generator) * 1.6 - 0.8,
         torch.randn(starts, weights.state_size, generator=generator),
     )
-    planner = CEMPlanner.from_config(config.planner, config.imagination)
     name = "random weights" + (f" x {scale}" if scale > 1 else "")
-    return Model(name, replace(weights, **arguments(scaled)), latent, planner)
+    return Model(name, replace(weights, **arguments(scaled)), latent, config.planner)
 
 
 def trained_model(directory: Path, starts: int) -> Model:
@@ -89,8 +88,8 @@ def trained_model(directory: Path, starts: int) -> Model:
         torch.cat([one.belief for one in chosen]), torch.cat([one.state for one in chosen])
     )
     name = f"trained: {directory.resolve().name}"
-    planner = run.actions.planner(run.config.planner, run.config.imagination)
-    return Model(name, run.agent.world_model.rollout_weights(), latent, planner)
+    weights = run.agent.world_model.rollout_weights()
+    return Model(name, weights, latent, run.config.planner)
 
 
 def ranks(values: Tensor) -> Tensor:
