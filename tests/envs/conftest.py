@@ -25,6 +25,23 @@ def opengl() -> str:
 
 
 @pytest.fixture
+def open_environment():
+    """Makes environments with small, cheap frames, closed at the end of the test."""
+    from planet.envs import make
+
+    made = []
+
+    def open_environment(task="cheetah-run", **settings):
+        settings = {"image_size": 16, "quality": "fast", **settings}
+        made.append(make(task, **settings))
+        return made[-1]
+
+    yield open_environment
+    for environment in made:
+        environment.close()
+
+
+@pytest.fixture
 def run_script(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Runs a script in a fresh interpreter: `run_script(text, NAME="value" or None)`."""
 
