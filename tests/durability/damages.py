@@ -1,4 +1,4 @@
-"""Damages of every kind to every kind of file in a run's directory, decided by a generator."""
+"""Does damage of every kind to every kind of file in a run's directory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+from planet.atomic import is_temporary
 
 Damage = Callable[[Path, Path, random.Random], None]
 """Damages a file, given the same file of another run (which may be missing)."""
@@ -35,9 +37,10 @@ def damage(directory: Path, other: Path, generator: random.Random) -> str:
 
 
 def _files(directory: Path) -> dict[str, list[Path]]:
-    """The run's files by kind; a file that no rule knows is a kind of its own."""
+    """Sorts the run's files by kind; a file that no rule knows is a kind of its own."""
     kinds: dict[str, list[Path]] = {}
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+    files = (path for path in directory.rglob("*") if path.is_file())
+    for path in sorted(path for path in files if not is_temporary(path.name)):  # those are strays
         name = path.relative_to(directory)
         kind = name.parts[0] if len(name.parts) > 1 else name.stem
         kinds.setdefault(kind, []).append(path)
@@ -136,7 +139,7 @@ def _other_encoding(path: Path, other: Path, generator: random.Random) -> None:
 
 
 def _digit(path: Path, other: Path, generator: random.Random) -> None:
-    """Another number, which no parser can see."""
+    """Writes another number, which no parser can see."""
     content = bytearray(path.read_bytes())
     places = [index for index, byte in enumerate(content) if chr(byte).isdigit()]
     content[generator.choice(places)] = ord(generator.choice("123456789"))
