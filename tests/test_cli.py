@@ -285,7 +285,7 @@ def test_export_writes_the_weights_that_the_agent_plans_with(
     assert torch.equal(written.reward_weights[1], weights.reward_weights[1])
     assert written.min_stddev == weights.min_stddev
     config = open_run(trained).config
-    python_only = dict.fromkeys(("backend", "variant"))
+    python_only = dict.fromkeys(("name", "backend", "variant"))
     settings = {**vars(config.planner), **vars(config.imagination), "action_repeat": 1}
     assert load_settings(file) | python_only == settings | python_only
     assert "horizon " in output and "action_repeat 1" in output

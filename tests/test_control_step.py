@@ -161,7 +161,7 @@ def test_draws_of_a_device_are_those_of_the_specification(monkeypatch: pytest.Mo
     monkeypatch.setitem(fused._KERNELS, "cpu", Kernels(None))
     assert draws.uniforms(seeds, 6, 2, **which).dtype == torch.float32
     draws.normals(seeds, 6, 2, **which)
-    assert Kernels.asked == [("uniforms", 6, 2, 4, 1, 2, 3), ("normals", 6, 2, 4, 1, 2, 3, 0)]
+    assert Kernels.asked == [("uniforms", 6, 2, 4, 1, 2, 3), ("normals", 6, 2, 4, 1, 2, 3, None)]
 
 
 @pytest.mark.parametrize("device", DEVICES)

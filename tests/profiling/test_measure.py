@@ -25,7 +25,7 @@ PLANNER = PlannerConfig(horizon=2, candidates=10, iterations=2, topk=3)
 REFERENCE = ImaginationConfig(backend="reference")
 
 
-def settings(**planner: Any) -> ActingConfig:
+def small(**planner: Any) -> ActingConfig:
     """Settings of a small planner of the reference."""
     return ActingConfig(planner=replace(PLANNER, **planner), imagination=REFERENCE)
 
@@ -46,7 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, LatentState]]:
 
 def test_bare_planner_reports_its_sizes_and_survives_json() -> None:
     weights = random_weights(MODEL, 2)
-    profile = compare_planners({"": settings()}, weights, batch_size=3, steps=4).first
+    profile = compare_planners({"": small()}, weights, batch_size=3, steps=4).first
     content = json.loads(json.dumps(profile.to_dict()))
     assert content["steps"] == 4
     assert list(content["stages"]) == ["plan"]
@@ -59,15 +59,15 @@ def test_bare_planner_reports_its_sizes_and_survives_json() -> None:
 def test_planners_take_turns_and_each_plans_at_every_step(
     calls: list[tuple[int, LatentState]],
 ) -> None:
-    planners = {f"{i}": settings(iterations=i) for i in (1, 2, 3)}
+    planners = {f"{i}": small(iterations=i) for i in (1, 2, 3)}
     comparison = compare_planners(planners, random_weights(MODEL, 2), steps=3)
     assert [i for i, _ in calls] == [1, 2, 3, 2, 3, 1, 3, 1, 2] * 2  # three steps warm up
     assert all(len(profile.iterations) == 3 for profile in comparison.profiles.values())
 
 
 def test_a_budget_is_among_the_sizes_and_cuts_the_iterations() -> None:
-    hurried = settings(iterations=50, budget_ms=1e-6)
-    both = compare_planners({"a": settings(), "b": hurried}, random_weights(MODEL, 2), steps=2)
+    hurried = small(iterations=50, budget_ms=1e-6)
+    both = compare_planners({"a": small(), "b": hurried}, random_weights(MODEL, 2), steps=2)
     assert "budget_ms" not in both.profiles["a"].plan
     assert both.profiles["b"].plan["budget_ms"] == 1e-6
     assert both.profiles["b"].iterations == (1, 1)
@@ -76,13 +76,13 @@ def test_a_budget_is_among_the_sizes_and_cuts_the_iterations() -> None:
 @pytest.mark.parametrize("name", ["batch_size", "steps"])
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: expected a value >= 1, got 0"):
-        compare_planners({"": settings()}, random_weights(MODEL, 2), **{name: 0})
+        compare_planners({"": small()}, random_weights(MODEL, 2), **{name: 0})
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="rate: expected a (value > 0|finite value), got"):
-        compare_planners({"": settings()}, random_weights(MODEL, 2), rate_hz=rate)
+        compare_planners({"": small()}, random_weights(MODEL, 2), rate_hz=rate)
 
 
 def test_compute_facts_name_precision_and_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ class Recorder:
 def test_planners_of_a_run_see_the_same_latents_and_the_first_one_acts(
     run: Run, calls: list[tuple[int, LatentState]]
 ) -> None:
-    planners = {"a": settings(), "b": settings(iterations=1)}
+    planners = {"a": small(), "b": small(iterations=1)}
     environment = Recorder()
     both = compare_run(run, environment, planners, steps=6)
     latents = {i: [latent for who, latent in calls if who == i] for i in (1, 2)}
@@ -165,7 +165,7 @@ def test_planners_of_a_run_see_the_same_latents_and_the_first_one_acts(
 
 
 def test_stages_of_a_run_sum_up_to_the_total(run: Run) -> None:
-    both = compare_run(run, Recorder(), {"a": settings(), "b": settings()}, steps=4, rate_hz=25.0)
+    both = compare_run(run, Recorder(), {"a": small(), "b": small()}, steps=4, rate_hz=25.0)
     for profile in both.profiles.values():
         names = [stage.name for stage in profile.stages]
         assert names == ["render", "filter", "plan", "environment", "total"]

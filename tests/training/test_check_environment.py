@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from planet.config import Config, ImaginationConfig, PlannerConfig
+from planet.config import Config, PlannerConfig
 from planet.systems.planet import build
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
@@ -133,18 +133,16 @@ def test_bounds_in_float32_lie_inside_of_those_in_float64() -> None:
 
 
 def test_the_planner_searches_the_box_and_settings_are_shares_of_it() -> None:
-    config, imagination = PlannerConfig(), ImaginationConfig(backend="reference")
-    planner = ActionBox.unit(3).planner(config, imagination)
-    assert (planner.low, planner.high) == (-1.0, 1.0)
+    config = PlannerConfig()
+    assert ActionBox.unit(3).share(config) == (-1.0, 1.0)
     half = ActionBox(np.zeros(2, np.float32), np.ones(2, np.float32))
-    planner = half.planner(config, imagination)
-    assert (planner.low, planner.high) == (0.0, 1.0)
+    assert half.share(config) == (0.0, 1.0)
     uneven = ActionBox(np.float32([10, -1]), np.float32([20, 3]))
-    planner = uneven.planner(replace(config, low=-0.5, high=0.5), imagination)
-    assert isinstance(planner.low, torch.Tensor) and isinstance(planner.high, torch.Tensor)
-    assert planner.low.tolist() == [12.5, 0.0] and planner.high.tolist() == [17.5, 2.0]
+    low, high = uneven.share(replace(config, low=-0.5, high=0.5))
+    assert isinstance(low, torch.Tensor) and isinstance(high, torch.Tensor)
+    assert low.tolist() == [12.5, 0.0] and high.tolist() == [17.5, 2.0]
     with pytest.raises(ValueError, match=r"planner.high: expected -1 to 1, .*got 2.0"):
-        uneven.planner(replace(config, high=2.0), imagination)
+        uneven.share(replace(config, high=2.0))
     assert ActionBox.from_dict(uneven.to_dict()) == uneven != ActionBox.unit(2)
 
 
