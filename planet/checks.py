@@ -36,9 +36,8 @@ def check_floating(name: str, value: object) -> Tensor:
     return value
 
 
-def check_dims(name: str, value: Tensor, layout: str, *others: str) -> None:
-    """Raises ValueError unless `value` has as many dimensions as a layout such as "[M, S+A]"."""
-    layouts = layout, *others
+def check_dims(name: str, value: Tensor, *layouts: str) -> None:
+    """Raises ValueError unless `value` has the dimensions of a layout such as "[M, S+A]"."""
     if value.dim() not in [text.count(",") + 1 for text in layouts]:
         expected = " or ".join(layouts)
         raise ValueError(f"{name}: expected shape {expected}, got {list(value.shape)}")

@@ -14,6 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from planet.checks import check_device
 from planet.scalars import whole_number
 from planet.short_repr import short_repr
 
@@ -67,8 +68,8 @@ def check_seeds(
         raise ValueError(
             f"{name}: expected an int64 tensor {layout}, got shape {list(seeds.shape)}"
         )
-    if device is not None and seeds.device != torch.device(device):
-        raise ValueError(f"{name}: expected device {device}, got {seeds.device}")
+    if device is not None:
+        check_device(name, seeds, torch.device(device))
 
 
 def mix_seed(seed: int, word: int) -> int:

@@ -6,9 +6,11 @@ from typing import Protocol
 
 from torch import Tensor
 
+from planet.config import ModelConfig, choices
+
 # In the order of weight files.
 TRANSITIONS = ("rssm", "ssm")
-ACTIVATIONS = ("relu", "elu")
+ACTIVATIONS = choices(ModelConfig, "activation")
 STDDEVS = ("add", "clamp")
 
 

@@ -25,11 +25,16 @@ def check_int(name: str, value: object, least: int, most: int | None = None) -> 
       ValueError: it is out of range.
     """
     number = whole_number(name, value)
-    if number < least:
-        raise ValueError(f"{name}: expected a value >= {least}, got {short(number)}")
-    if most is not None and number > most:
-        raise ValueError(f"{name}: expected a value <= {most}, got {short(number)}")
+    check_between(name, number, least, most)
     return number
+
+
+def check_between(name: str, number: float, least: float, most: float | None = None) -> None:
+    """Raises ValueError unless least <= number <= most."""
+    if not number >= least:  # also true of NaN
+        raise ValueError(f"{name}: expected a value >= {least}, got {short(number)}")
+    if most is not None and not number <= most:
+        raise ValueError(f"{name}: expected a value <= {most}, got {short(number)}")
 
 
 def check_float(name: str, value: object, kinds: str = "a float") -> float:

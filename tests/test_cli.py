@@ -92,7 +92,7 @@ def test_options_override_the_preset() -> None:
     [
         (["--preset", "tiny"], "tiny"),
         (["--planner.candidats", "5"], "candidats"),
-        (["--planner.candidates", "5"], "topk: expected K <= J=5"),
+        (["--planner.candidates", "5"], "topk: expected 1 <= K <= J=5"),
         (["--train.seed", "one"], "one"),
     ],
 )

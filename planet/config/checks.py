@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from planet import scalars
 from planet.listing import short
 
 _WHOLE = 1 << 63  # whole numbers stay below
@@ -41,22 +42,19 @@ def check_types(config: Any) -> None:
 def check_positive(config: object, *names: str) -> None:
     """Checks that numbers are above 0, where they are not None."""
     for name in names:
-        value = getattr(config, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"{name}: expected a value > 0, got {value}")
+        if getattr(config, name) is not None:
+            scalars.check_positive(name, getattr(config, name))
 
 
 def check_at_least(config: object, least: float, *names: str) -> None:
     """Checks that numbers are at least `least`."""
     for name in names:
-        if getattr(config, name) < least:
-            raise ValueError(f"{name}: expected a value >= {least}, got {getattr(config, name)}")
+        scalars.check_between(name, getattr(config, name), least)
 
 
 def check_range(config: object, name: str, first: int, last: int) -> None:
     """Checks that a number is from `first` to `last`."""
-    if not first <= getattr(config, name) <= last:
-        raise ValueError(f"{name}: expected {first} to {last}, got {getattr(config, name)}")
+    scalars.check_between(name, getattr(config, name), first, last)
 
 
 def _python(value: object) -> object:

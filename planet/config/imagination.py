@@ -21,7 +21,10 @@ class ImaginationConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_positive(self, "discount")
-        if self.variant != "portable" and self.backend != "fused":
-            raise ValueError(
-                f"variant: expected 'portable' with backend={self.backend!r}, got {self.variant!r}"
-            )
+        check_kernels(self.backend, self.variant)
+
+
+def check_kernels(backend: str, variant: str) -> None:
+    """Raises ValueError unless the backend has variants, or the portable one is asked for."""
+    if backend != "fused" and variant != "portable":
+        raise ValueError(f"variant: expected 'portable' with backend={backend!r}, got {variant!r}")

@@ -30,9 +30,14 @@ class PlannerConfig:
             self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "budget_ms"
         )
         check_at_least(self, 0.0, "epsilon")
-        if self.topk > self.candidates:
-            raise ValueError(f"topk: expected K <= J={self.candidates}, got {self.topk}")
-        if self.spread == "mean_absolute" and self.topk < 2:
-            raise ValueError(f"topk: expected K >= 2 for spread='mean_absolute', got {self.topk}")
+        check_elites(self.topk, self.candidates, self.spread)
         if not self.low <= self.high:
             raise ValueError(f"low: expected a value <= high={self.high}, got {self.low}")
+
+
+def check_elites(topk: int, candidates: int, spread: str) -> None:
+    """Raises ValueError unless K of J candidates can be refitted."""
+    if not 1 <= topk <= candidates:
+        raise ValueError(f"topk: expected 1 <= K <= J={candidates}, got {topk}")
+    if spread == "mean_absolute" and topk < 2:
+        raise ValueError(f"topk: expected K >= 2 for spread='mean_absolute', got {topk}")

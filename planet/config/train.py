@@ -61,8 +61,7 @@ class TrainConfig(ComputeConfig):
         check_range(self, "recent_share", 0, 1)
         if self.episodes < self.seed_episodes:
             raise ValueError(
-                f"episodes: expected at least seed_episodes={self.seed_episodes}, "
+                f"episodes: expected a value >= seed_episodes={self.seed_episodes}, "
                 f"got {self.episodes}"
             )
-        if self.chunk_length < 2:
-            raise ValueError(f"chunk_length: expected at least 2, got {self.chunk_length}")
+        check_at_least(self, 2, "chunk_length")

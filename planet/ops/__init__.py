@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from planet.checks import check_choice
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, reference
 from planet.ops.results import Refit
@@ -23,6 +24,5 @@ def backend(name: str) -> ModuleType:
     Raises:
       ValueError: there is no such backend.
     """
-    if name not in BACKENDS:
-        raise ValueError(f"backend: expected one of {sorted(BACKENDS)}, got {name!r}")
+    check_choice("backend", name, sorted(BACKENDS))
     return BACKENDS[name]

@@ -10,11 +10,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from planet.checks import check_choice, check_device, check_dims, check_shape, check_type
 from planet.config import ImaginationConfig, PlannerConfig, choices
+from planet.config.planner import check_elites
 from planet.latent import LatentState
 from planet.noise import Noise, check_seeds
 from planet.ops.bounds import Bound, expand_bounds
-from planet.scalars import check_bool, check_float, check_int, whole_number
+from planet.scalars import (
+    check_between,
+    check_bool,
+    check_float,
+    check_int,
+    check_positive,
+    whole_number,
+)
 from planet.short_repr import short_repr
 from planet.weights import RolloutWeights
 
@@ -42,19 +51,19 @@ def check_rollout(
     precision: str,
 ) -> float:
     """Checks the arguments of `rollout_returns`, and returns the discount as a float."""
-    _check_type("weights", weights, RolloutWeights)
-    _check_tensor("actions", actions, 4, "[H, B, J, A]")
+    check_type("weights", weights, RolloutWeights)
+    _check_tensor("actions", actions, "[H, B, J, A]")
     horizon, batch, candidates, _ = actions.shape
-    _check_positive("actions", actions, "[H, B, J, A]")
+    _check_sizes("actions", actions, "[H, B, J, A]")
     _check_horizon("actions", horizon)
     expected = (horizon, batch, candidates, weights.action_size)
-    _check_shape("actions", actions, expected, "[H, B, J, A]")
-    _check_device("actions", actions, weights.device)
+    check_shape("actions", actions, expected, "[H, B, J, A]")
+    check_device("actions", actions, weights.device)
     check_latent(weights, latent, batch, candidates)
     if isinstance(noise, Tensor):
-        _check_tensor("noise", noise, 4, "[H, B, J, S]")
-        _check_shape("noise", noise, (*actions.shape[:3], weights.state_size), "[H, B, J, S]")
-        _check_device("noise", noise, weights.device)
+        _check_tensor("noise", noise, "[H, B, J, S]")
+        check_shape("noise", noise, (*actions.shape[:3], weights.state_size), "[H, B, J, S]")
+        check_device("noise", noise, weights.device)
     elif isinstance(noise, Noise):
         if isinstance(noise.seed, Tensor):
             check_seeds(noise.seed, batch, weights.device, "noise.seed")
@@ -70,13 +79,12 @@ def check_refit(
     actions: Tensor, returns: Tensor, topk: int, spread: str, epsilon: float
 ) -> tuple[int, float]:
     """Checks the arguments of `refit`, and returns topk and epsilon in Python's types."""
-    _check_tensor("actions", actions, 4, "[H, B, J, A]")
-    _check_positive("actions", actions, "[H, B, J, A]")
-    _check_tensor("returns", returns, 2, "[B, J]")
-    _check_shape("returns", returns, tuple(actions.shape[1:3]), "[B, J]")
-    _check_device("returns", returns, actions.device)
-    topk = check_topk(topk, actions.shape[2])
-    return topk, check_spread(spread, topk, epsilon)
+    _check_tensor("actions", actions, "[H, B, J, A]")
+    _check_sizes("actions", actions, "[H, B, J, A]")
+    _check_tensor("returns", returns, "[B, J]")
+    check_shape("returns", returns, tuple(actions.shape[1:3]), "[B, J]")
+    check_device("returns", returns, actions.device)
+    return check_fit(topk, actions.shape[2], spread, epsilon)
 
 
 @dataclass(frozen=True)
@@ -117,19 +125,19 @@ def check_cem_plan(
     variant: str,
 ) -> CEMSettings:
     """Checks the arguments of `cem_plan` (its seed is checked where it is resolved)."""
-    _check_type("weights", weights, RolloutWeights)
-    _check_tensor("mean", mean, 3, "[H, B, A]")
-    _check_positive("mean", mean, "[H, B, A]")
+    check_type("weights", weights, RolloutWeights)
+    _check_tensor("mean", mean, "[H, B, A]")
+    _check_sizes("mean", mean, "[H, B, A]")
     horizon, batch, _ = mean.shape
     _check_horizon("mean", horizon)
-    _check_shape("mean", mean, (horizon, batch, weights.action_size), "[H, B, A]")
-    _check_device("mean", mean, weights.device)
-    _check_tensor("stddev", stddev, 3, "[H, B, A]")
-    _check_shape("stddev", stddev, tuple(mean.shape), "[H, B, A]")
-    _check_device("stddev", stddev, weights.device)
+    check_shape("mean", mean, (horizon, batch, weights.action_size), "[H, B, A]")
+    check_device("mean", mean, weights.device)
+    _check_tensor("stddev", stddev, "[H, B, A]")
+    check_shape("stddev", stddev, tuple(mean.shape), "[H, B, A]")
+    check_device("stddev", stddev, weights.device)
     candidates = check_int("candidates", candidates, 1, MAX_CANDIDATES)
     check_latent(weights, latent, batch, candidates)
-    topk = check_topk(topk, candidates)
+    topk, epsilon = check_fit(topk, candidates, spread, epsilon)
     iterations = check_int("iterations", iterations, 1, MAX_ITERATIONS)
     first_iteration = check_int("first_iteration", first_iteration, 0, MAX_ITERATIONS)
     if first_iteration + iterations > MAX_ITERATIONS:
@@ -138,13 +146,12 @@ def check_cem_plan(
             f"got {first_iteration} + {iterations}"
         )
     lower, upper = expand_bounds(low, high, mean)
-    epsilon = check_spread(spread, topk, epsilon)
     state_noise = check_bool("state_noise", state_noise)
     discount = float(check_float("discount", discount))
     check_precision(precision)
     check_variant(variant)
     if budget_ms is not None:
-        budget_ms = check_budget(budget_ms)
+        budget_ms = float(check_positive("budget_ms", budget_ms))
         if mean.device.type != "cpu":
             raise ValueError(f"budget_ms: only available on cpu, got tensors on {mean.device}")
     return CEMSettings(
@@ -153,25 +160,19 @@ def check_cem_plan(
     )  # fmt: skip
 
 
-def check_budget(budget_ms: float) -> float:
-    """Checks a plan's milliseconds."""
-    budget_ms = check_float("budget_ms", budget_ms)
-    if budget_ms <= 0:
-        raise ValueError(f"budget_ms: expected a value > 0 or None, got {budget_ms}")
-    return float(budget_ms)
-
-
 def check_start(weights: RolloutWeights, latent: LatentState) -> int:
     """Checks what a planner reads of its arguments, and returns B; the op checks the rest."""
-    _check_type("weights", weights, RolloutWeights)
-    _check_type("latent", latent, LatentState)
-    layout = "[B, D] or [B, J, D]"
-    _check_tensor("latent.belief", latent.belief, (2, 3), layout)
+    check_type("weights", weights, RolloutWeights)
+    check_type("latent", latent, LatentState)
+    layouts = "[B, D]", "[B, J, D]"
+    _check_tensor("latent.belief", latent.belief, *layouts)
     if weights.belief_size:
-        _check_positive("latent.belief", latent.belief, layout)
+        _check_sizes("latent.belief", latent.belief, *layouts)
     elif 0 in latent.belief.shape[:-1]:  # D = 0 for ssm
         shape = list(latent.belief.shape)
-        raise ValueError(f"latent.belief: expected B >= 1 and J >= 1 in {layout}, got {shape}")
+        raise ValueError(
+            f"latent.belief: expected B >= 1 and J >= 1 in {' or '.join(layouts)}, got {shape}"
+        )
     return latent.belief.shape[0]
 
 
@@ -182,7 +183,7 @@ def check_latent(
 
     Without `candidates` it must be the former.
     """
-    _check_type("latent", latent, LatentState)
+    check_type("latent", latent, LatentState)
     parts = (
         ("latent.belief", latent.belief, weights.belief_size, "D"),
         ("latent.state", latent.state, weights.state_size, "S"),
@@ -191,7 +192,7 @@ def check_latent(
         layouts = {2: f"[B, {letter}]"}
         if candidates is not None:
             layouts[3] = f"[B, J, {letter}]"
-        _check_tensor(name, value, tuple(layouts), " or ".join(layouts.values()))
+        _check_tensor(name, value, *layouts.values())
         layout = layouts[latent.belief.dim()]
         if value.dim() != latent.belief.dim():
             raise ValueError(
@@ -200,40 +201,28 @@ def check_latent(
         shape = (batch, size) if candidates is None or value.dim() == 2 else (
             batch, candidates, size
         )  # fmt: skip
-        _check_shape(name, value, shape, layout)
-        _check_device(name, value, weights.device)
+        check_shape(name, value, shape, layout)
+        check_device(name, value, weights.device)
 
 
 def check_precision(precision: str) -> None:
     """Checks that the arithmetic asked for exists."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision: expected one of {list(PRECISIONS)}, got {precision!r}")
+    check_choice("precision", precision, PRECISIONS)
 
 
 def check_variant(variant: str) -> None:
     """Checks that there is such a variant."""
-    if variant not in VARIANTS:
-        raise ValueError(f"variant: expected one of {list(VARIANTS)}, got {variant!r}")
+    check_choice("variant", variant, VARIANTS)
 
 
-def check_topk(topk: int, candidates: int) -> int:
-    """Checks the number of elites K among J candidates, and returns it as an int."""
+def check_fit(topk: int, candidates: int, spread: str, epsilon: float) -> tuple[int, float]:
+    """Checks the settings of a refit to K of J candidates, and returns topk and epsilon."""
     topk = whole_number("topk", topk)
-    if not 1 <= topk <= candidates:
-        raise ValueError(f"topk: expected 1 <= K <= J={candidates}, got {topk}")
-    return topk
-
-
-def check_spread(spread: str, topk: int, epsilon: float) -> float:
-    """Checks how a refit measures spread, and returns epsilon as a float."""
-    if spread not in SPREADS:
-        raise ValueError(f"spread: expected one of {list(SPREADS)}, got {spread!r}")
-    if spread == "mean_absolute" and topk < 2:
-        raise ValueError(f"topk: expected K >= 2 for spread='mean_absolute', got {topk}")
+    check_choice("spread", spread, SPREADS)
+    check_elites(topk, candidates, spread)
     epsilon = check_float("epsilon", epsilon)
-    if epsilon < 0:
-        raise ValueError(f"epsilon: expected a value >= 0, got {epsilon}")
-    return float(epsilon)
+    check_between("epsilon", epsilon, 0)
+    return topk, float(epsilon)
 
 
 def _check_horizon(name: str, horizon: int) -> None:
@@ -241,34 +230,18 @@ def _check_horizon(name: str, horizon: int) -> None:
         raise ValueError(f"{name}: expected a horizon H <= {MAX_HORIZON}, got {horizon}")
 
 
-def _check_type(name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
-
-
-def _check_tensor(name: str, value: object, dims: int | tuple[int, ...], layout: str) -> None:
+def _check_tensor(name: str, value: object, *layouts: str) -> None:
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: expected a tensor {layout}, got {type(value).__name__}")
-    if value.dim() not in (dims if isinstance(dims, tuple) else (dims,)):
-        raise ValueError(f"{name}: expected shape {layout}, got {list(value.shape)}")
+        expected = " or ".join(layouts)
+        raise TypeError(f"{name}: expected a tensor {expected}, got {type(value).__name__}")
+    check_dims(name, value, *layouts)
     if value.dtype != torch.float32:
         raise TypeError(f"{name}: expected torch.float32, got {value.dtype}")
     if value.layout != torch.strided:
         raise TypeError(f"{name}: expected a dense tensor, got {value.layout}")
 
 
-def _check_positive(name: str, value: Tensor, layout: str) -> None:
+def _check_sizes(name: str, value: Tensor, *layouts: str) -> None:
     if 0 in value.shape:
-        raise ValueError(f"{name}: expected sizes >= 1 in {layout}, got {list(value.shape)}")
-
-
-def _check_shape(name: str, value: Tensor, shape: tuple[int, ...], layout: str) -> None:
-    if tuple(value.shape) != shape:
-        raise ValueError(
-            f"{name}: expected shape {list(shape)} ({layout}), got {list(value.shape)}"
-        )
-
-
-def _check_device(name: str, value: Tensor, device: torch.device) -> None:
-    if value.device != device:
-        raise ValueError(f"{name}: expected device {device}, got {value.device}")
+        expected = " or ".join(layouts)
+        raise ValueError(f"{name}: expected sizes >= 1 in {expected}, got {list(value.shape)}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from planet import ops
+from planet.config.imagination import check_kernels
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops.bounds import Bound, CheckedBound
@@ -70,10 +71,7 @@ class Imagination:
         ops.backend(backend)
         check_precision(precision)
         check_variant(variant)
-        if backend != "fused" and variant != "portable":
-            raise ValueError(
-                f"variant: expected 'portable' with backend={backend!r}, got {variant!r}"
-            )
+        check_kernels(backend, variant)
         batch = check_start(weights, latent)
         candidates = latent.belief.shape[1] if latent.belief.dim() == 3 else None
         check_latent(weights, latent, batch, candidates)

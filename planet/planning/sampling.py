@@ -15,14 +15,12 @@ from planet.ops.checks import (
     MAX_HORIZON,
     MAX_ITERATIONS,
     CEMSettings,
-    check_budget,
-    check_spread,
-    check_topk,
+    check_fit,
 )
 from planet.planning.box import Box
 from planet.planning.imagination import Imagination
 from planet.protocols import Plan, Scorer
-from planet.scalars import check_int, check_not_negative
+from planet.scalars import check_int, check_not_negative, check_positive
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,14 @@ class Sampling:
 
     def __post_init__(self) -> None:
         candidates = check_int("candidates", self.candidates, 1, MAX_CANDIDATES)
-        topk = check_topk(self.topk, candidates)
+        topk, epsilon = check_fit(self.topk, candidates, self.spread, self.epsilon)
         checked = {
             "horizon": check_int("horizon", self.horizon, 1, MAX_HORIZON),
             "candidates": candidates,
             "iterations": check_int("iterations", self.iterations, 1, MAX_ITERATIONS),
             "topk": topk,
             "initial_stddev": check_not_negative("initial_stddev", self.initial_stddev),
-            "epsilon": check_spread(self.spread, topk, self.epsilon),
+            "epsilon": epsilon,
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # frozen
@@ -92,7 +90,7 @@ def search(
     low, high = scorer.low, scorer.high
     if model is None:
         if budget_ms is not None:
-            budget_ms = check_budget(budget_ms)
+            budget_ms = float(check_positive("budget_ms", budget_ms))
         settings = CEMSettings(
             sampling.candidates, sampling.topk, sampling.iterations, 0, low, high,
             sampling.epsilon, True, 1.0, budget_ms,

@@ -26,7 +26,7 @@ from planet.replay.episode_file import (
     write_episode,
 )
 from planet.replay.sampling import draw_recent, draw_uniform
-from planet.scalars import check_int
+from planet.scalars import check_between, check_float, check_int
 
 _LOGGER = logging.getLogger("planet")
 _NAME = re.compile(r"episode-(\d{6,})\.planet")
@@ -102,8 +102,7 @@ class ReplayBuffer:
           ValueError: an argument is out of range, or the episodes differ in image or action size.
         """
         check_int("recent_draws", recent_draws, 1)
-        if not 0.0 <= recent_share <= 1.0:
-            raise ValueError(f"recent_share: expected a value in [0, 1], got {recent_share}")
+        check_between("recent_share", check_float("recent_share", recent_share), 0, 1)
         check_choice("sampling", sampling, SAMPLING)
         self.directory = Path(directory)
         self.sampling = sampling

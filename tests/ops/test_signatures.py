@@ -257,7 +257,7 @@ REFUSED: dict[str, list[Any]] = {
         ({"high": zeros(2, device="meta")}, ValueError, "high: expected device cpu, got meta"),
         ({"state_noise": None}, TypeError, "state_noise: expected bool, got NoneType"),
         ({"state_noise": 1}, TypeError, "state_noise: expected bool, got int"),
-        ({"budget_ms": 0}, ValueError, "budget_ms: expected a value > 0 or None, got 0"),
+        ({"budget_ms": 0}, ValueError, "budget_ms: expected a value > 0, got 0"),
         ({"budget_ms": "5"}, TypeError, "budget_ms: expected a float, got str"),
         ({"budget_ms": float("nan")}, ValueError, "budget_ms: expected a finite value, got nan"),
         ({"variant": "fast"}, ValueError,
