@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from planet.latent import LatentState
+from planet.noise import Noise
+from planet.protocols import Plan
 from planet.random_weights import random_tensors
 from planet.snapshot_shapes import Sizes
 from planet.weights import RolloutWeights
@@ -24,7 +28,7 @@ TINY_SSM = replace(TINY, belief=0)
 
 @dataclass(frozen=True)
 class Problem:
-    """A snapshot and start latents, with makers of actions and noise of fitting shape."""
+    """A snapshot and start latents, with makers of what fits, and calls of the ops with it."""
 
     weights: RolloutWeights
     latent: LatentState
@@ -49,6 +53,23 @@ class Problem:
         """Mean 0 and stddev 1, [H, B, A]."""
         mean = torch.zeros(horizon, self.batch, self.weights.action_size)
         return mean, torch.ones_like(mean)
+
+    def returns(
+        self, ops: ModuleType, actions: Tensor, noise: Noise | Tensor | None, **how: Any
+    ) -> Tensor:
+        """Returns [B, J] of a backend."""
+        returns: Tensor = ops.rollout_returns(self.weights, self.latent, actions, noise, **how)
+        return returns
+
+    def plan(
+        self, ops: ModuleType, horizon: int = 5, start: tuple[Tensor, Tensor] | None = None,
+        **settings: Any,
+    ) -> Plan:  # fmt: skip
+        """A plan of a backend from mean and stddev, else 0 and 1; small unless settings differ."""
+        mean, stddev = start or self.distribution(horizon)
+        settings = {"seed": 1, "candidates": 40, "topk": 6, "iterations": 2} | settings
+        plan: Plan = ops.cem_plan(self.weights, self.latent, mean, stddev, **settings)
+        return plan
 
     def rows(self, rows: slice) -> Problem:
         """Some problems of the batch alone."""

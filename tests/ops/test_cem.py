@@ -11,7 +11,7 @@ import pytest
 import torch
 from linear_model import BENT, best_plan, best_return, linear_latent, linear_weights
 from ops.fused_support import KERNELS, isa
-from ops.tolerances import PLAN_ABSOLUTE, RETURNS, close, gap, returns_error
+from ops.tolerances import PLAN_ABSOLUTE, RETURNS, close, gap, returns_error, same_plan
 from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_problem
 from torch import Tensor
 
@@ -25,25 +25,6 @@ SMALL = PRESET_SIZES["small"]
 EACH_TRANSITION = pytest.mark.parametrize(
     "sizes", [SMALL, replace(SMALL, belief=0)], ids=["rssm", "ssm"]
 )
-
-
-def plan_of(ops: ModuleType, problem: Problem, horizon: int = HORIZON, **change: Any) -> Plan:
-    """A plan from mean 0 and stddev 1 with small settings."""
-    mean, stddev = problem.distribution(horizon)
-    settings = {"seed": 1, "candidates": 40, "topk": 6, "iterations": 2} | change
-    plan: Plan = ops.cem_plan(problem.weights, problem.latent, mean, stddev, **settings)
-    return plan
-
-
-def equal(a: Plan, b: Plan, rows: slice = slice(None)) -> bool:
-    """Bit for bit, b being some rows of a."""
-    return (
-        torch.equal(a.mean[:, rows], b.mean)
-        and torch.equal(a.stddev[:, rows], b.stddev)
-        and torch.equal(a.action[rows], b.action)
-        and torch.equal(a.best_return[rows], b.best_return)
-        and a.iterations == b.iterations
-    )
 
 
 def actions_of(
@@ -131,19 +112,19 @@ def test_cem_finds_the_optimum_inside_narrower_bounds(ops: ModuleType) -> None:
 def test_a_problem_alone_with_its_row_seed_equals_its_row(ops: ModuleType, sizes: Sizes) -> None:
     problem, seeds = make_problem(sizes, 4, seed=2), row_seeds(7, 4)
     for iterations in (1, 2):
-        batch = plan_of(ops, problem, seed=7, iterations=iterations)
-        assert equal(batch, plan_of(ops, problem, seed=seeds, iterations=iterations))
+        batch = problem.plan(ops, seed=7, iterations=iterations)
+        assert same_plan(batch, problem.plan(ops, seed=seeds, iterations=iterations))
         for b in range(4):
             row = slice(b, b + 1)
-            alone = plan_of(ops, problem.rows(row), seed=seeds[b], iterations=iterations)
-            assert equal(alone, plan_of(ops, problem.rows(row), seed=seeds[row],
-                                        iterations=iterations))  # fmt: skip
+            alone = problem.rows(row).plan(ops, seed=seeds[b], iterations=iterations)
+            same = problem.rows(row).plan(ops, seed=seeds[row], iterations=iterations)
+            assert same_plan(alone, same)
             if ops is reference:
                 # Matrix products of another shape may round differently; the elites stay the same.
                 assert close(alone.mean, batch.mean[:, row], PLAN_ABSOLUTE)
                 assert close(alone.stddev, batch.stddev[:, row], PLAN_ABSOLUTE)
             else:
-                assert equal(batch, alone, row)
+                assert same_plan(batch, alone, row)
 
 
 @EACH_TRANSITION
@@ -151,30 +132,30 @@ def test_two_iterations_equal_two_chained_calls_bit_for_bit(ops: ModuleType, siz
     problem = make_problem(sizes, 2, seed=2)
     for noisy in (True, False):
         for first in (0, 3):
-            both = plan_of(ops, problem, iterations=2, first_iteration=first, state_noise=noisy)
-            one = plan_of(ops, problem, iterations=1, first_iteration=first, state_noise=noisy)
-            two = ops.cem_plan(
-                problem.weights, problem.latent, one.mean, one.stddev, seed=1, candidates=40,
-                topk=6, iterations=1, first_iteration=first + 1, state_noise=noisy,
+            both = problem.plan(ops, iterations=2, first_iteration=first, state_noise=noisy)
+            one = problem.plan(ops, iterations=1, first_iteration=first, state_noise=noisy)
+            two = problem.plan(
+                ops, start=(one.mean, one.stddev), iterations=1, first_iteration=first + 1,
+                state_noise=noisy,
             )  # fmt: skip
+            assert torch.equal(both.best_return, two.best_return)
             assert torch.equal(both.mean, two.mean)
             assert torch.equal(both.stddev, two.stddev)
-            assert torch.equal(both.best_return, two.best_return)
             assert not torch.equal(one.mean, two.mean)
 
 
 def test_the_same_seed_gives_the_same_plan_and_another_one_another(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
-    plan = plan_of(ops, problem)
+    plan = problem.plan(ops)
     torch.manual_seed(123)
-    assert equal(plan, plan_of(ops, problem))
-    assert not torch.equal(plan.mean, plan_of(ops, problem, seed=2).mean)
-    assert not torch.equal(plan.mean, plan_of(ops, problem, first_iteration=1).mean)
+    assert same_plan(plan, problem.plan(ops))
+    assert not torch.equal(plan.mean, problem.plan(ops, seed=2).mean)
+    assert not torch.equal(plan.mean, problem.plan(ops, first_iteration=1).mean)
 
 
 def test_negative_and_unsigned_seeds_are_the_same_bits(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
-    assert equal(plan_of(ops, problem, seed=-3), plan_of(ops, problem, seed=2**64 - 3))
+    assert same_plan(problem.plan(ops, seed=-3), problem.plan(ops, seed=2**64 - 3))
 
 
 # --- An iteration, step by step -------------------------------------------------------------------
@@ -191,17 +172,13 @@ def test_an_iteration_is_sampling_clipping_rollout_and_refit(
     generator = torch.Generator().manual_seed(0)
     mean = torch.rand(HORIZON, 3, 2, generator=generator) - 0.5
     stddev = torch.rand(HORIZON, 3, 2, generator=generator) + 0.1
-    plan = ops.cem_plan(
-        problem.weights, problem.latent, mean, stddev, seed=seeds, candidates=30, topk=5,
-        iterations=1, **settings,
-    )  # fmt: skip
+    how = {"seed": seeds, "candidates": 30, "topk": 5, "iterations": 1}
+    plan = problem.plan(ops, start=(mean, stddev), **how, **settings)
     iteration = settings.get("first_iteration", 0)
     actions = actions_of(mean, stddev, seeds, 30, iteration)
     actions = actions.clamp(settings.get("low", -1.0), settings.get("high", 1.0))
     noise = Noise(seeds, iteration) if settings.get("state_noise", True) else None
-    returns = ops.rollout_returns(
-        problem.weights, problem.latent, actions, noise, discount=settings.get("discount", 1.0)
-    )
+    returns = problem.returns(ops, actions, noise, discount=settings.get("discount", 1.0))
     assert gap(returns, 5) > 10 * RETURNS[1.0]
     refit = {k: v for k, v in settings.items() if k in ("spread", "epsilon")}
     fitted = ops.refit(actions, returns, topk=5, **refit)
@@ -215,34 +192,34 @@ def test_an_iteration_is_sampling_clipping_rollout_and_refit(
 def test_actions_are_clipped_before_scoring_and_refit(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
     mean, _ = problem.distribution(HORIZON)
-    plan = ops.cem_plan(
-        problem.weights, problem.latent, mean + 50.0, torch.ones_like(mean),
-        seed=0, candidates=9, topk=9, iterations=1, low=-0.5, high=0.25, epsilon=0.0,
+    plan = problem.plan(
+        ops, start=(mean + 50.0, torch.ones_like(mean)), seed=0, candidates=9, topk=9,
+        iterations=1, low=-0.5, high=0.25, epsilon=0.0,
     )  # fmt: skip
     assert torch.equal(plan.mean, torch.full_like(mean, 0.25))  # all candidates are 0.25 exactly
     assert torch.equal(plan.stddev, torch.zeros_like(mean))
     bound = torch.full((HORIZON, 2, 9, 2), 0.25)
-    returns = ops.rollout_returns(problem.weights, problem.latent, bound, Noise(0))
+    returns = problem.returns(ops, bound, Noise(0))
     assert returns_error(plan.best_return, returns.amax(dim=1)) <= RETURNS[1.0]
 
 
 def test_bounds_may_be_numbers_or_tensors_per_action_or_per_problem(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
-    number = plan_of(ops, problem, low=-0.5, high=0.25)
+    number = problem.plan(ops, low=-0.5, high=0.25)
     for low, high in (
         (torch.tensor([-0.5, -0.5]), torch.tensor([0.25, 0.25])),
         (torch.full((2, 2), -0.5), 0.25),
         (-0.5, torch.full((1, 1), 0.25).expand(2, 2)),
         (torch.full((2, 4), -0.5)[:, ::2], torch.full((2, 2), 0.25).T),
     ):
-        assert equal(plan_of(ops, problem, low=low, high=high), number)
+        assert same_plan(problem.plan(ops, low=low, high=high), number)
     low, high = torch.tensor([-0.5, 0.0]), torch.tensor([[0.0, 0.1], [0.3, 2.0]])
-    plan = plan_of(ops, problem, low=low, high=high)
+    plan = problem.plan(ops, low=low, high=high)
     assert (plan.mean >= low).all()
     assert (plan.mean <= high).all()
     for b in range(2):
         row = slice(b, b + 1)
-        alone = plan_of(ops, problem.rows(row), seed=row_seeds(1, 2)[b], low=low, high=high[row])
+        alone = problem.rows(row).plan(ops, seed=row_seeds(1, 2)[b], low=low, high=high[row])
         assert close(alone.mean, plan.mean[:, row], PLAN_ABSOLUTE)
 
 
@@ -252,20 +229,20 @@ def test_one_start_per_candidate_is_taken(ops: ModuleType) -> None:
         shared.latent.belief[:, None].expand(-1, 40, -1),
         shared.latent.state[:, None].expand(-1, 40, -1),
     )
-    plan = plan_of(ops, shared)
-    copied = plan_of(ops, Problem(shared.weights, spread, shared.generator))
-    assert equal(plan, copied)
+    plan = shared.plan(ops)
+    copied = replace(shared, latent=spread).plan(ops)
+    assert same_plan(plan, copied)
     own = make_problem(TINY, 2, candidates=40)
-    assert not torch.equal(plan_of(ops, own).mean, plan.mean)
+    assert not torch.equal(own.plan(ops).mean, plan.mean)
 
 
 def test_candidates_that_fill_no_whole_tile_and_a_single_one_work(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
     for candidates in (1, 2, 3, 5, 17, 63, 65):
-        plan = plan_of(ops, problem, candidates=candidates, topk=1)
+        plan = problem.plan(ops, candidates=candidates, topk=1)
         assert torch.isfinite(plan.mean).all()
         assert torch.isfinite(plan.best_return).all()
-    one = plan_of(ops, problem, candidates=1, topk=1, iterations=1, epsilon=0.0)
+    one = problem.plan(ops, candidates=1, topk=1, iterations=1, epsilon=0.0)
     mean, stddev = problem.distribution(HORIZON)
     expected = actions_of(mean, stddev, row_seeds(1, 2), 1, 0).clamp(-1, 1)[:, :, 0]
     assert close(one.mean, expected, PLAN_ABSOLUTE)
@@ -276,7 +253,7 @@ def test_nan_returns_give_a_finite_plan_and_a_nan_best(ops: ModuleType) -> None:
     problem = make_problem(TINY, 1)
     state = torch.full_like(problem.latent.state, float("nan"))
     broken = Problem(problem.weights, LatentState(problem.latent.belief, state), problem.generator)
-    plan = plan_of(ops, broken)
+    plan = broken.plan(ops)
     assert math.isnan(plan.best_return.item())
     assert torch.isfinite(plan.mean).all()
     assert torch.isfinite(plan.stddev).all()
@@ -286,14 +263,12 @@ def test_the_arguments_are_left_alone_and_any_strides_are_taken(ops: ModuleType)
     problem = make_problem(TINY, 3)
     mean, stddev = problem.distribution(HORIZON)
     settings = {"seed": row_seeds(1, 3), "candidates": 20, "topk": 4, "iterations": 2}
-    expected = ops.cem_plan(problem.weights, problem.latent, mean, stddev, **settings)
+    expected = problem.plan(ops, start=(mean, stddev), **settings)
     strided = mean.permute(2, 1, 0).contiguous().permute(2, 1, 0)
     scalar = torch.ones(1, 1, 1).expand(HORIZON, 3, 2)
     seeds = torch.stack([row_seeds(1, 3)] * 2, dim=1)[:, 0]
-    got = ops.cem_plan(
-        problem.weights, problem.latent, strided, scalar, **(settings | {"seed": seeds})
-    )
-    assert equal(got, expected)
+    got = problem.plan(ops, start=(strided, scalar), **(settings | {"seed": seeds}))
+    assert same_plan(got, expected)
     assert torch.equal(mean, torch.zeros_like(mean))
     assert torch.equal(stddev, torch.ones_like(mean))
 
@@ -303,22 +278,22 @@ def test_the_arguments_are_left_alone_and_any_strides_are_taken(ops: ModuleType)
 
 def test_a_tiny_budget_still_runs_one_iteration(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
-    plan = plan_of(ops, problem, iterations=1000, budget_ms=1e-6)
+    plan = problem.plan(ops, iterations=1000, budget_ms=1e-6)
     assert plan.iterations == 1
-    assert equal(plan, plan_of(ops, problem, iterations=1))
+    assert same_plan(plan, problem.plan(ops, iterations=1))
 
 
 def test_a_large_budget_runs_all_iterations(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
-    plan = plan_of(ops, problem, iterations=3, budget_ms=1e9)
-    assert equal(plan, plan_of(ops, problem, iterations=3))
+    plan = problem.plan(ops, iterations=3, budget_ms=1e9)
+    assert same_plan(plan, problem.plan(ops, iterations=3))
 
 
 def test_a_plan_with_a_budget_equals_the_plan_of_as_many_iterations(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
-    plan = plan_of(ops, problem, iterations=60_000, budget_ms=10.0)
+    plan = problem.plan(ops, iterations=60_000, budget_ms=10.0)
     assert 1 <= plan.iterations < 60_000  # which take seconds at least
-    assert equal(plan, plan_of(ops, problem, iterations=plan.iterations))
+    assert same_plan(plan, problem.plan(ops, iterations=plan.iterations))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +313,7 @@ def test_no_iteration_is_begun_that_would_not_fit(
 
     monkeypatch.setattr(reference.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(reference, "rollout_returns", rollout)
-    assert plan_of(reference, problem, iterations=4, budget_ms=budget_ms).iterations == iterations
+    assert problem.plan(reference, iterations=4, budget_ms=budget_ms).iterations == iterations
 
 
 # --- Two backends ---------------------------------------------------------------------------------
@@ -352,14 +327,12 @@ def test_backends_agree_on_plans_iteration_by_iteration(
     mean, stddev = problem.distribution(12)
     for iteration in range(2):
         actions = actions_of(mean, stddev, seeds, 60, iteration).clamp(-1, 1)
-        returns = reference.rollout_returns(
-            problem.weights, problem.latent, actions, Noise(seeds, iteration)
-        )
+        returns = problem.returns(reference, actions, Noise(seeds, iteration))
         assert gap(returns, 10) > 10 * RETURNS[1.0]
         a, b = (
-            ops.cem_plan(
-                problem.weights, problem.latent, mean, stddev, seed=seeds, candidates=60,
-                topk=10, iterations=1, first_iteration=iteration,
+            problem.plan(
+                ops, start=(mean, stddev), seed=seeds, candidates=60, topk=10, iterations=1,
+                first_iteration=iteration,
             )
             for ops in both
         )  # fmt: skip
@@ -387,11 +360,11 @@ def test_a_plan_from_a_start_that_is_not_finite_says_so(
     start = replace(problem, latent=LatentState(belief, state))
     expected = [True, False, transition == "ssm"]
     if ops is reference:
-        assert plan_of(ops, start, precision=precision).finite.tolist() == expected
+        assert start.plan(ops, precision=precision).finite.tolist() == expected
         return
     for name in [name for name, served in KERNELS if served == precision]:
         with isa(name):
-            plan = plan_of(ops, start, precision=precision)
+            plan = start.plan(ops, precision=precision)
         assert plan.finite.tolist() == expected
         assert plan.finite.tolist() == plan.best_return.isfinite().tolist()
         assert ((plan.action >= -1) & (plan.action <= 1)).all()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
 from ops.fused_support import ISAS, KERNELS, isa, needs_extension, threads
-from ops.tolerances import RETURNS, returns_error
+from ops.tolerances import RETURNS, returns_error, same_plan
 from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_problem
 
-from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.ops import fused
 from planet.protocols import Plan
@@ -19,20 +19,9 @@ from planet.protocols import Plan
 pytestmark = needs_extension
 
 
-def plan(problem: Problem, **changes: object) -> Plan:
-    mean, stddev = problem.distribution(5)
-    settings: dict[str, object] = {"seed": 3, "candidates": 100, "topk": 9, "iterations": 3}
-    return fused.cem_plan(problem.weights, problem.latent, mean, stddev, **(settings | changes))
-
-
-def equal(a: Plan, b: Plan) -> bool:
-    return (
-        torch.equal(a.mean, b.mean)
-        and torch.equal(a.stddev, b.stddev)
-        and torch.equal(a.best_return, b.best_return)
-        and torch.equal(a.action, b.action)
-        and a.iterations == b.iterations
-    )
+def plan(problem: Problem, **changes: Any) -> Plan:
+    settings = {"candidates": 100, "topk": 9, "iterations": 3} | changes
+    return problem.plan(fused, **settings)
 
 
 @pytest.mark.parametrize(("name", "precision"), KERNELS)
@@ -57,7 +46,7 @@ def test_plans_do_not_depend_on_the_number_of_threads_or_the_run(name: str, prec
             alone = plan(problem, precision=precision)
         for count in (1, 2, 3):
             with threads(count):
-                assert equal(plan(problem, precision=precision), alone)
+                assert same_plan(plan(problem, precision=precision), alone)
 
 
 @pytest.mark.parametrize(("name", "precision"), KERNELS)
@@ -66,12 +55,9 @@ def test_a_problem_alone_equals_its_row_of_a_batch(name: str, precision: str, si
     problem = make_problem(sizes, batch=4)
     with isa(name):
         whole = plan(problem, precision=precision)
-        for b in range(4):
-            seed = row_seeds(3, 4)[b : b + 1]
-            row = plan(problem.rows(slice(b, b + 1)), seed=seed, precision=precision)
-            assert torch.equal(row.mean, whole.mean[:, b : b + 1])
-            assert torch.equal(row.stddev, whole.stddev[:, b : b + 1])
-            assert torch.equal(row.best_return, whole.best_return[b : b + 1])
+        for row in (slice(b, b + 1) for b in range(4)):
+            alone = plan(problem.rows(row), seed=row_seeds(1, 4)[row], precision=precision)
+            assert same_plan(whole, alone, row)
 
 
 @pytest.mark.parametrize(("name", "precision"), KERNELS)
@@ -97,25 +83,11 @@ def test_two_iterations_equal_one_and_one(name: str, precision: str) -> None:
     with isa(name):
         both = plan(problem, iterations=2, precision=precision)
         first = plan(problem, iterations=1, precision=precision)
-        second = fused.cem_plan(
-            problem.weights, problem.latent, first.mean, first.stddev, seed=3, candidates=100,
-            topk=9, iterations=1, first_iteration=1, precision=precision,
-        )  # fmt: skip
+        start = first.mean, first.stddev
+        second = plan(problem, start=start, iterations=1, first_iteration=1, precision=precision)
     assert torch.equal(both.mean, second.mean)
     assert torch.equal(both.stddev, second.stddev)
     assert torch.equal(both.best_return, second.best_return)
-
-
-def test_inputs_are_not_written() -> None:
-    problem = make_problem(TINY, batch=1)
-    mean, stddev = problem.distribution(3)
-    belief = problem.latent.belief.clone()
-    fused.cem_plan(
-        problem.weights, problem.latent, mean, stddev, seed=0, candidates=20, topk=3, iterations=2
-    )
-    assert not mean.any()
-    assert (stddev == 1).all()
-    assert torch.equal(problem.latent.belief, belief)
 
 
 def test_instruction_sets_agree_within_tolerance() -> None:
@@ -124,7 +96,7 @@ def test_instruction_sets_agree_within_tolerance() -> None:
     got = []
     for name in ISAS:
         with isa(name):
-            got.append(fused.rollout_returns(problem.weights, problem.latent, actions, Noise(1)))
+            got.append(problem.returns(fused, actions, Noise(1)))
     for other in got[1:]:
         assert returns_error(other, got[0]) <= RETURNS[1.0]
 
@@ -135,7 +107,7 @@ def test_python_threads_plan_at_the_same_time() -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(plan, problems * 3))
     for i, got in enumerate(together):
-        assert equal(got, alone[i % 8])
+        assert same_plan(got, alone[i % 8])
 
 
 def test_an_unknown_instruction_set_is_refused() -> None:
@@ -152,17 +124,12 @@ def test_avx512vnni_computes_float32_as_avx512_does() -> None:
     for name in ("avx512", "avx512vnni"):
         with isa(name):
             plans.append(plan(problem))
-    assert equal(*plans)
+    assert same_plan(*plans)
 
 
 def test_latents_per_candidate_plan_within_their_rows() -> None:
     problem = make_problem(TINY, batch=2, candidates=30)
-    mean, stddev = problem.distribution(3)
-    settings = {"seed": 4, "candidates": 30, "topk": 5, "iterations": 2}
-    whole = fused.cem_plan(problem.weights, problem.latent, mean, stddev, **settings)
-    latent = LatentState(problem.latent.belief[1:], problem.latent.state[1:])
-    alone = fused.cem_plan(
-        problem.weights, latent, mean[:, 1:], stddev[:, 1:],
-        **(settings | {"seed": row_seeds(4, 2)[1:]}),
-    )  # fmt: skip
-    assert torch.equal(alone.mean, whole.mean[:, 1:])
+    row = slice(1, None)
+    whole = problem.plan(fused, seed=4, candidates=30)
+    alone = problem.rows(row).plan(fused, seed=row_seeds(4, 2)[row], candidates=30)
+    assert same_plan(whole, alone, row)

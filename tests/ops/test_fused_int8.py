@@ -108,9 +108,7 @@ def test_a_candidate_that_is_not_finite_returns_nan_and_spoils_no_other(
 def test_a_start_belief_with_one_nan_makes_its_candidate_nan() -> None:
     problem = make_problem(TINY, batch=1, candidates=20)
     problem.latent.belief[0, 3, 2] = float("nan")
-    got = fused.rollout_returns(
-        problem.weights, problem.latent, problem.actions(4, 20), None, precision="int8"
-    )
+    got = problem.returns(fused, problem.actions(4, 20), None, precision="int8")
     assert got.isnan().nonzero().tolist() == [[0, 3]]
 
 

@@ -35,9 +35,7 @@ def first_gap(sizes: Sizes, seed: int, candidates: int, topk: int) -> bool:
         normals(row_seeds(seed, 2), candidates, sizes.action, stream=STREAM_ACTIONS, time=t)
         for t in range(5)
     ]
-    returns = reference.rollout_returns(
-        problem.weights, problem.latent, torch.stack(draws).clamp(-1, 1), Noise(seed)
-    )
+    returns = problem.returns(reference, torch.stack(draws).clamp(-1, 1), Noise(seed))
     return gap(returns, topk) > 4 * RETURNS[1.0]
 
 

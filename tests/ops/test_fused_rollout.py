@@ -41,9 +41,9 @@ def test_returns_equal_the_reference_for_edge_sizes(
     problem = make_problem(sizes, batch=2, activation=activation, stddev=stddev)
     actions = problem.actions(3, 21)
     for noise in (None, problem.noise(3, 21), Noise(7, iteration=3, particle=1)):
-        expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)
+        expected = problem.returns(reference, actions, noise)
         with isa(name):
-            got = fused.rollout_returns(problem.weights, problem.latent, actions, noise)
+            got = problem.returns(fused, actions, noise)
         assert returns_error(got, expected) <= RETURNS[1.0]
 
 
@@ -52,9 +52,9 @@ def test_returns_equal_the_reference_for_edge_candidates(name: str) -> None:
     for candidates in EDGE_CANDIDATES:
         problem = make_problem(TINY, batch=1)
         actions, noise = problem.actions(4, candidates), Noise(11)
-        expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)
+        expected = problem.returns(reference, actions, noise)
         with isa(name):
-            got = fused.rollout_returns(problem.weights, problem.latent, actions, noise)
+            got = problem.returns(fused, actions, noise)
         assert got.shape == (1, candidates)
         assert returns_error(got, expected) <= RETURNS[1.0], candidates
 
@@ -64,9 +64,9 @@ def test_returns_equal_the_reference_for_edge_candidates(name: str) -> None:
 def test_returns_equal_the_reference_for_presets(name: str, preset: str) -> None:
     problem = make_problem(PRESET_SIZES[preset], batch=1, seed=3)
     actions, noise = problem.actions(12, 70), problem.noise(12, 70)
-    expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)
+    expected = problem.returns(reference, actions, noise)
     with isa(name):
-        got = fused.rollout_returns(problem.weights, problem.latent, actions, noise)
+        got = problem.returns(fused, actions, noise)
     assert returns_error(got, expected) <= RETURNS[1.0]
 
 
@@ -93,9 +93,9 @@ def test_a_start_per_candidate_equals_the_shared_start_bit_for_bit(
 def test_a_start_per_candidate_equals_the_reference(name: str, sizes: Sizes) -> None:
     problem = make_problem(sizes, batch=3, candidates=19)
     actions = problem.actions(4, 19)
-    expected = reference.rollout_returns(problem.weights, problem.latent, actions, Noise(5))
+    expected = problem.returns(reference, actions, Noise(5))
     with isa(name):
-        got = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(5))
+        got = problem.returns(fused, actions, Noise(5))
     assert returns_error(got, expected) <= RETURNS[1.0]
 
 
@@ -103,8 +103,8 @@ def test_saturated_activations_equal_the_reference() -> None:
     for activation in ("relu", "elu"):
         problem = make_problem(TINY, batch=1, scale=60.0, activation=activation)
         actions = problem.actions(1, 50)
-        expected = reference.rollout_returns(problem.weights, problem.latent, actions, Noise(2))
-        got = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(2))
+        expected = problem.returns(reference, actions, Noise(2))
+        got = problem.returns(fused, actions, Noise(2))
         assert returns_error(got, expected) <= RETURNS[3.0]  # gains above one
 
 
@@ -115,9 +115,9 @@ def test_a_bad_candidate_spoils_no_other(name: str, bad: float) -> None:
         problem = make_problem(TINY, batch=1, activation=activation)
         actions = problem.actions(3, 20)
         with isa(name):
-            clean = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(2))
+            clean = problem.returns(fused, actions, Noise(2))
             actions[1, 0, 6] = bad
-            got = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(2))
+            got = problem.returns(fused, actions, Noise(2))
         keep = torch.arange(20) != 6
         assert torch.equal(got[:, keep], clean[:, keep])
         assert bad == bad or got[0, 6].isnan()  # NaN goes through to the return
@@ -132,17 +132,15 @@ def test_strided_arguments_are_read_as_they_are() -> None:
         problem.latent.belief.t().contiguous().t(), problem.latent.state.flip(0).flip(0)
     )
     got = fused.rollout_returns(problem.weights, latent, view, noise)
-    expected = fused.rollout_returns(
-        problem.weights, problem.latent, view.contiguous(), noise.contiguous()
-    )
+    expected = problem.returns(fused, view.contiguous(), noise.contiguous())
     assert torch.equal(got, expected)
 
 
 def test_a_snapshot_keeps_its_packed_weights() -> None:
     problem = make_problem(TINY, batch=1)
     actions = problem.actions(2, 4)
-    fused.rollout_returns(problem.weights, problem.latent, actions, None)
+    problem.returns(fused, actions, None)
     packed = dict(problem.weights._cache)
-    fused.rollout_returns(problem.weights, problem.latent, actions, None)
+    problem.returns(fused, actions, None)
     assert len(packed) == 1
     assert all(problem.weights._cache[key] is value for key, value in packed.items())

@@ -44,9 +44,7 @@ SMALL_MODELS = {
 
 
 def returns(problem: Problem, actions: Tensor, noise: object, precision: str) -> Tensor:
-    return reference.rollout_returns(
-        problem.weights, problem.latent, actions, noise, precision=precision
-    )
+    return problem.returns(reference, actions, noise, precision=precision)
 
 
 # --- Near float64 ---------------------------------------------------------------------------------
@@ -79,9 +77,7 @@ def test_full_size_agrees_with_a_second_writing(
     expected = exact_returns(
         problem.weights, problem.latent, actions, noise, precision=precision, discount=0.9
     )
-    got = reference.rollout_returns(
-        problem.weights, problem.latent, actions, noise, precision=precision, discount=0.9
-    )
+    got = problem.returns(reference, actions, noise, precision=precision, discount=0.9)
     median, rms = half_errors(got, expected)
     assert rms <= HALF_RMS[precision]
     assert median <= HALF_MEDIAN or precision == "fp16"
@@ -252,9 +248,7 @@ def test_fused_refuses_half_precision_on_the_cpu_by_name(precision: str) -> None
         pytest.skip("the compiled core is not built")
     problem = make_problem(TINY, 1)
     with pytest.raises(ValueError) as error:
-        fused.rollout_returns(
-            problem.weights, problem.latent, problem.actions(1, 2), None, precision=precision
-        )
+        problem.returns(fused, problem.actions(1, 2), None, precision=precision)
     assert str(error.value) == (
         f"precision: {precision!r} has no kernels on cpu; use 'fp32' or 'int8', "
         "or use backend='reference'"
@@ -266,11 +260,8 @@ def test_a_plan_is_as_good_as_float64_s(precision: str) -> None:
     # Judged by the float64 model without noise. (100 models of the paper's size: README, Fidelity.)
     sizes, seeds = PRESET_SIZES["small"], row_seeds(4, 2)
     problem = make_problem(sizes, 2, seed=8)
-    mean, stddev = problem.distribution(8)
-    plan = reference.cem_plan(
-        problem.weights, problem.latent, mean, stddev, seed=seeds, candidates=300, topk=30,
-        iterations=5, precision=precision,
-    )  # fmt: skip
+    settings = {"seed": seeds, "candidates": 300, "topk": 30, "iterations": 5}
+    plan = problem.plan(reference, 8, **settings, precision=precision)
     best = exact_plan(problem.weights, problem.latent, seeds, 8, 300, 30, 5)
     values = [
         exact_returns(problem.weights, problem.latent, actions[:, :, None].double(), None)
@@ -285,20 +276,7 @@ def plan_regret(value: Tensor, best: Tensor) -> float:
 
 
 @PRECISIONS
-def test_iterations_are_counted_through(precision: str) -> None:
+def test_returns_are_float32(precision: str) -> None:
     problem = make_problem(TINY, 2)
-    mean, stddev = problem.distribution(4)
-    settings = {"seed": 3, "candidates": 30, "topk": 5, "precision": precision}
-
-    def plan(mean: Tensor, stddev: Tensor, **extra: int) -> object:
-        return reference.cem_plan(
-            problem.weights, problem.latent, mean, stddev, **settings, **extra
-        )
-
-    first = plan(mean, stddev, iterations=1)
-    again = plan(first.mean, first.stddev, iterations=1, first_iteration=1)
-    assert again.mean.equal(plan(mean, stddev, iterations=2).mean)
-    usual = reference.rollout_returns(
-        problem.weights, problem.latent, problem.actions(3, 8), Noise(1), precision=precision
-    )
+    usual = problem.returns(reference, problem.actions(3, 8), Noise(1), precision=precision)
     assert usual.dtype == torch.float32

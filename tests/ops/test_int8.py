@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from types import ModuleType
 
@@ -23,9 +24,7 @@ EACH_TRANSITION = pytest.mark.parametrize("belief", [100, 0], ids=["rssm", "ssm"
 
 
 def returns(ops: ModuleType, problem: Problem, actions: Tensor, noise: object) -> Tensor:
-    found: Tensor = ops.rollout_returns(
-        problem.weights, problem.latent, actions, noise, precision="int8"
-    )
+    found: Tensor = problem.returns(ops, actions, noise, precision="int8")
     return found
 
 
@@ -46,7 +45,7 @@ def test_int8_returns_are_near_those_of_float32(
     problem = make_problem(sizes, 2, seed=1, activation=activation)
     actions = problem.actions(12, 64)
     got = returns(int8_ops, problem, actions, Noise(3))
-    exact = reference.rollout_returns(problem.weights, problem.latent, actions, Noise(3))
+    exact = problem.returns(reference, actions, Noise(3))
     assert not torch.equal(got, exact)
     report_error("rms over stddev", int8_errors(got, exact)[1], INT8_TO_FLOAT32)
 
@@ -59,7 +58,7 @@ def test_int8_finds_the_elites_of_float32(
     problem = make_problem(replace(SMALL, belief=belief), 2, seed=4, activation=activation)
     actions = problem.actions(12, 400)
     got = returns(int8_ops, problem, actions, Noise(3))
-    exact = reference.rollout_returns(problem.weights, problem.latent, actions, Noise(3))
+    exact = problem.returns(reference, actions, Noise(3))
     for b in range(2):
         best, expected = (set(x[b].topk(40).indices.tolist()) for x in (got, exact))
         assert len(best & expected) / len(best | expected) >= 0.85
@@ -171,11 +170,9 @@ def test_a_problem_alone_is_the_row_of_a_batch(int8_ops: ModuleType, belief: int
 def test_float32_is_the_default_and_left_alone(int8_ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
     actions = problem.actions(3, 8)
-    before = int8_ops.rollout_returns(problem.weights, problem.latent, actions, None)
+    before = problem.returns(int8_ops, actions, None)
     got = returns(int8_ops, problem, actions, None)
-    after = int8_ops.rollout_returns(
-        problem.weights, problem.latent, actions, None, precision="fp32"
-    )
+    after = problem.returns(int8_ops, actions, None, precision="fp32")
     assert torch.equal(before, after)
     assert not torch.equal(before, got)
 
@@ -209,22 +206,10 @@ def test_what_is_not_finite_spoils_only_its_own_candidate(
 
 def test_an_iteration_is_sampling_rollout_and_refit() -> None:
     problem = make_problem(TINY, 2)
-    mean, stddev = problem.distribution(4)
-    settings = {"seed": 3, "candidates": 30, "topk": 5}
-    plan = reference.cem_plan(
-        problem.weights, problem.latent, mean, stddev, **settings, iterations=1, precision="int8"
-    )
-    wide = reference.cem_plan(
-        problem.weights, problem.latent, mean, stddev, **settings, iterations=1, precision="fp32"
-    )
-    assert not torch.equal(plan.best_return, wide.best_return)
-    again = reference.cem_plan(
-        problem.weights, problem.latent, plan.mean, plan.stddev, **settings, iterations=1,
-        first_iteration=1, precision="int8",
-    )  # fmt: skip
-    both = reference.cem_plan(
-        problem.weights, problem.latent, mean, stddev, **settings, iterations=2, precision="int8"
-    )
+    int8 = partial(problem.plan, reference, precision="int8")
+    plan, both = int8(iterations=1), int8(iterations=2)
+    assert not torch.equal(plan.best_return, problem.plan(reference, iterations=1).best_return)
+    again = int8(start=(plan.mean, plan.stddev), iterations=1, first_iteration=1)
     assert torch.equal(again.mean, both.mean)
     assert torch.equal(again.best_return, both.best_return)
 
@@ -233,9 +218,7 @@ def test_precisions_are_refused_by_name(ops: ModuleType) -> None:
     problem = make_problem(TINY, 1)
     for wrong in ("int16", "fp8", "INT8", None, 8):
         with pytest.raises(ValueError) as error:
-            ops.rollout_returns(
-                problem.weights, problem.latent, problem.actions(1, 2), None, precision=wrong
-            )
+            problem.returns(ops, problem.actions(1, 2), None, precision=wrong)
         assert str(error.value) == (
             f"precision: expected one of ['fp32', 'int8', 'fp16', 'bf16'], got {wrong!r}"
         )

@@ -120,7 +120,7 @@ def test_returns_equal_torch_modules_one_candidate_at_a_time(
 ) -> None:
     problem = make_problem(sizes, 2, activation=activation, stddev=stddev, scale=2.0)
     actions, noise = problem.actions(4, 5), problem.noise(4, 5) if noisy else None
-    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    got = problem.returns(ops, actions, noise)
     assert got.shape == (2, 5)
     assert got.dtype == torch.float32
     assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[2.0]
@@ -130,7 +130,7 @@ def test_returns_equal_torch_modules_one_candidate_at_a_time(
 def test_returns_of_many_steps_equal_torch_modules(ops: ModuleType, sizes: Sizes) -> None:
     problem = make_problem(sizes, 1)
     actions, noise = problem.actions(60, 2), problem.noise(60, 2)
-    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    got = problem.returns(ops, actions, noise)
     assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[1.0]
 
 
@@ -142,13 +142,13 @@ def test_named_noise_is_the_state_stream_of_each_problem(ops: ModuleType, sizes:
         normals(seeds, 10, 3, stream=STREAM_STATE, time=t, iteration=6, particle=9)
         for t in range(4)
     ]
-    got = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(seeds, 6, 9))
-    expected = ops.rollout_returns(problem.weights, problem.latent, actions, torch.stack(drawn))
+    got = problem.returns(ops, actions, Noise(seeds, 6, 9))
+    expected = problem.returns(ops, actions, torch.stack(drawn))
     assert returns_error(got, expected) <= RETURNS[1.0]
-    by_int = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(8, 6, 9))
+    by_int = problem.returns(ops, actions, Noise(8, 6, 9))
     assert torch.equal(by_int, got)
     for other in (Noise(8, 6, 8), Noise(8, 5, 9), Noise(9, 6, 9)):
-        returns = ops.rollout_returns(problem.weights, problem.latent, actions, other)
+        returns = problem.returns(ops, actions, other)
         assert not torch.isclose(returns, got, rtol=1e-4).any()
 
 
@@ -157,8 +157,8 @@ def test_no_noise_follows_the_prior_mean(ops: ModuleType, sizes: Sizes) -> None:
     problem = make_problem(sizes, 2)
     actions = problem.actions(4, 6)
     zeros = torch.zeros(4, 2, 6, 3)
-    got = ops.rollout_returns(problem.weights, problem.latent, actions, None)
-    expected = ops.rollout_returns(problem.weights, problem.latent, actions, zeros)
+    got = problem.returns(ops, actions, None)
+    expected = problem.returns(ops, actions, zeros)
     assert returns_error(got, expected) <= RETURNS[1.0]
 
 
@@ -205,23 +205,19 @@ def test_discount_weights_reward_t_by_its_power(ops: ModuleType, sizes: Sizes) -
     actions, noise = problem.actions(5, 6), problem.noise(5, 6)
     totals = [torch.zeros(2, 6, dtype=torch.float64)]
     for horizon in range(1, 6):
-        part = ops.rollout_returns(
-            problem.weights, problem.latent, actions[:horizon], noise[:horizon]
-        )
+        part = problem.returns(ops, actions[:horizon], noise[:horizon])
         totals.append(part.double())
     rewards = [after - before for before, after in zip(totals, totals[1:], strict=False)]
     for discount in (0.0, 0.5, 0.99, -0.5, 1.5):
         expected = sum(discount**t * reward for t, reward in enumerate(rewards))
-        got = ops.rollout_returns(
-            problem.weights, problem.latent, actions, noise, discount=discount
-        )
+        got = problem.returns(ops, actions, noise, discount=discount)
         assert close(got, expected, 1e-5), discount
 
 
 def test_the_first_reward_is_read_after_the_first_action(ops: ModuleType) -> None:
     problem = make_problem(TINY, 1)
     actions = problem.actions(1, 3)
-    returns = ops.rollout_returns(problem.weights, problem.latent, actions, None)
+    returns = problem.returns(ops, actions, None)
     assert len(set(returns[0].tolist())) == 3
     shifted = LatentState(problem.latent.belief + 0.5, problem.latent.state)
     assert not torch.equal(ops.rollout_returns(problem.weights, shifted, actions, None), returns)
@@ -233,14 +229,14 @@ def test_one_start_per_candidate_equals_problems_of_their_own(
 ) -> None:
     problem = make_problem(sizes, 2, candidates=7)
     actions, noise = problem.actions(4, 7), problem.noise(4, 7)
-    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    got = problem.returns(ops, actions, noise)
     assert returns_error(got, oracle_returns(problem, actions, noise)) <= RETURNS[1.0]
     shared = make_problem(sizes, 2)
     spread = LatentState(
         shared.latent.belief[:, None].expand(-1, 7, -1),
         shared.latent.state[:, None].expand(-1, 7, -1),
     )
-    a = ops.rollout_returns(shared.weights, shared.latent, actions, noise)
+    a = shared.returns(ops, actions, noise)
     b = ops.rollout_returns(shared.weights, spread, actions, noise)
     assert torch.equal(a, b)
 
@@ -253,15 +249,11 @@ def test_a_problem_alone_equals_its_row_of_a_batch(ops: ModuleType) -> None:
     """
     problem = make_problem(PRESET_SIZES["small"], 4)
     actions, seeds = problem.actions(6, 9), row_seeds(2, 4)
-    batch = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(2))
+    batch = problem.returns(ops, actions, Noise(2))
     for b in range(4):
         row = slice(b, b + 1)
-        alone = ops.rollout_returns(
-            problem.weights, problem.rows(row).latent, actions[:, row], Noise(seeds[row])
-        )
-        scalar = ops.rollout_returns(
-            problem.weights, problem.rows(row).latent, actions[:, row], Noise(seeds[b])
-        )
+        alone = problem.rows(row).returns(ops, actions[:, row], Noise(seeds[row]))
+        scalar = problem.rows(row).returns(ops, actions[:, row], Noise(seeds[b]))
         assert torch.equal(alone, scalar)
         if ops is reference:
             assert returns_error(alone, batch[row]) <= RETURNS[1.0]
@@ -275,7 +267,7 @@ def test_rollouts_take_any_strides_and_leave_their_arguments_alone(
 ) -> None:
     problem = make_problem(sizes, 2)
     actions, noise = problem.actions(4, 6), problem.noise(4, 6)
-    expected = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    expected = problem.returns(ops, actions, noise)
 
     def strided(x: Tensor) -> Tensor:
         order = tuple(reversed(range(x.dim())))
@@ -292,16 +284,16 @@ def test_rollouts_take_any_strides_and_leave_their_arguments_alone(
 def test_rollouts_need_no_gradient_and_give_none(ops: ModuleType) -> None:
     problem = make_problem(TINY, 1)
     actions = problem.actions(2, 3).requires_grad_()
-    assert not ops.rollout_returns(problem.weights, problem.latent, actions, None).requires_grad
+    assert not problem.returns(ops, actions, None).requires_grad
 
 
 @EACH_TRANSITION
 def test_float32_stays_float32_inside_autocast(ops: ModuleType, sizes: Sizes) -> None:
     problem = make_problem(sizes, 2)
     actions = problem.actions(3, 8)
-    expected = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
+    expected = problem.returns(ops, actions, Noise(1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
+        got = problem.returns(ops, actions, Noise(1))
     assert torch.equal(got, expected)
 
 
@@ -309,9 +301,9 @@ def test_float32_stays_float32_inside_autocast(ops: ModuleType, sizes: Sizes) ->
 def test_nan_actions_spoil_only_their_own_candidate(ops: ModuleType, sizes: Sizes) -> None:
     problem = make_problem(sizes, 2)
     actions, noise = problem.actions(3, 20), problem.noise(3, 20)
-    expected = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    expected = problem.returns(ops, actions, noise)
     actions[1, 0, 3, 0] = float("nan")
-    got = ops.rollout_returns(problem.weights, problem.latent, actions, noise)
+    got = problem.returns(ops, actions, noise)
     assert math.isnan(got[0, 3].item())
     keep = torch.ones(2, 20, dtype=torch.bool)
     keep[0, 3] = False
@@ -358,7 +350,5 @@ def test_backends_agree_on_returns(
     problem = make_problem(sizes, 2, seed=5, activation=activation)
     actions = problem.actions(12, 50)
     for noise in (Noise(7, 3), problem.noise(12, 50), None):
-        a, b = (
-            ops.rollout_returns(problem.weights, problem.latent, actions, noise) for ops in both
-        )
+        a, b = (problem.returns(ops, actions, noise) for ops in both)
         assert returns_error(b, a) <= RETURNS[1.0]

@@ -40,7 +40,7 @@ def test_an_ssm_is_an_rssm_whose_belief_is_its_input_layer(
     latent = LatentState(torch.full((2, hidden), 0.5), ssm.latent.state)
     actions, noise = ssm.actions(6, 50), ssm.noise(6, 50)
     got = ops.rollout_returns(weights, latent, actions, noise)
-    expected = ops.rollout_returns(ssm.weights, ssm.latent, actions, noise)
+    expected = ssm.returns(ops, actions, noise)
     assert returns_error(got, expected) <= 1e-5
 
 
@@ -120,7 +120,7 @@ def test_an_empty_start_is_refused(shape: tuple[int, ...]) -> None:
 def test_nan_starts_of_an_ssm_spoil_only_their_own_candidate(ops: ModuleType) -> None:
     problem = make_problem(TINY_SSM, 2, candidates=20)
     actions = problem.actions(3, 20)
-    expected = ops.rollout_returns(problem.weights, problem.latent, actions, Noise(1))
+    expected = problem.returns(ops, actions, Noise(1))
     state = problem.latent.state.clone()
     state[1, 7, 2] = float("nan")
     latent = LatentState(problem.latent.belief, state)

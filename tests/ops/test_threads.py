@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 import torch
 from ops.fused_support import needs_extension, threads
+from ops.tolerances import same_plan
 from random_weights import PRESET_SIZES, TINY, Problem, make_problem
 
 from planet.ops import fused
@@ -30,19 +32,8 @@ GUARD = 1800.0  # seconds; ends what hangs, however busy the machine
 FOLDER = Path(__file__).parents[1]
 
 
-def plan(problem: Problem, candidates: int = 200, iterations: int = 2, **more: object) -> Plan:
-    mean, stddev = problem.distribution(4)
-    return fused.cem_plan(
-        problem.weights, problem.latent, mean, stddev,
-        seed=1, candidates=candidates, topk=20, iterations=iterations, **more,
-    )  # fmt: skip
-
-
-def equal(a: Plan, b: Plan) -> bool:
-    return a.iterations == b.iterations and all(
-        torch.equal(getattr(a, name), getattr(b, name))
-        for name in ("mean", "stddev", "best_return")
-    )
+def plan(problem: Problem, candidates: int = 200, **more: Any) -> Plan:
+    return problem.plan(fused, 4, candidates=candidates, topk=20, **more)
 
 
 def run(body: str, *arguments: str) -> subprocess.Popen[str]:
@@ -172,18 +163,18 @@ def test_first_plans_of_a_snapshot_at_once_have_the_bits_of_one_alone(
 
     with threads(count), ThreadPoolExecutor(together) as pool:
         plans = list(pool.map(first_plan, range(together)))
-    assert all(equal(each, alone) for each in plans)
+    assert all(same_plan(each, alone) for each in plans)
 
 
 @pytest.mark.skipif(not INT8, reason="no int8 kernels")
 def test_one_snapshot_serves_both_precisions_at_once() -> None:
     problem = make_problem(PRESET_SIZES["small"], batch=1)
     alone = {name: plan(problem, precision=name) for name in ("fp32", "int8")}
-    assert not equal(alone["fp32"], alone["int8"])
+    assert not same_plan(alone["fp32"], alone["int8"])
     names = ["fp32", "int8"] * 8
     with threads(2), ThreadPoolExecutor(4) as pool:
         plans = pool.map(lambda name: plan(problem, precision=name), names)
-        assert all(equal(each, alone[name]) for name, each in zip(names, plans, strict=True))
+        assert all(same_plan(each, alone[name]) for name, each in zip(names, plans, strict=True))
 
 
 # ---- torch's threads -----------------------------------------------------------------------------
@@ -222,11 +213,11 @@ torch.set_num_threads(2)
 problem = make_problem(PRESET_SIZES["small"], batch=1)
 expected = plan(problem)  # torch's threads are there before the fork
 def work():
-    same = equal(plan(problem), expected)
-    new = equal(plan(make_problem(PRESET_SIZES["small"], batch=1)), expected)  # packs in the child
+    same = same_plan(plan(problem), expected)
+    new = same_plan(plan(make_problem(PRESET_SIZES["small"], batch=1)), expected)  # packs there
     say(same, new, len(os.listdir("/proc/self/task")))
 forked(work)
-say(equal(plan(problem), expected))
+say(same_plan(plan(problem), expected))
 """
     assert answer(run(body)) == ["True True 1", "True"]
 
@@ -240,11 +231,11 @@ expected = plan(problem)
 done = threading.Event()
 def keep_planning():
     while not done.is_set():
-        assert equal(plan(problem), expected)
+        assert same_plan(plan(problem), expected)
 workers = [threading.Thread(target=keep_planning) for _ in range(2)]
 for worker in workers: worker.start()
 for _ in range(5):
-    forked(lambda: say(equal(plan(problem), expected)))
+    forked(lambda: say(same_plan(plan(problem), expected)))
 done.set()
 for worker in workers: worker.join()
 """
@@ -270,7 +261,7 @@ while not place.endswith(("kernels.py", "_ops.py")):  # those that call the core
     except KeyboardInterrupt as error:
         place = within(error.__traceback__)
 say("interrupted")
-say(equal(plan(problem), expected))
+say(same_plan(plan(problem), expected))
 """)
     lines = answer(process, lambda line: line == "planning" and process.send_signal(signal.SIGINT))
     assert lines[-2:] == ["interrupted", "True"]
@@ -289,7 +280,7 @@ try:
 except KeyboardInterrupt:
     say("interrupted")
 worker.join()
-say(equal(got[0], expected))
+say(same_plan(got[0], expected))
 """)
     lines = answer(process, lambda line: line == "planning" and process.send_signal(signal.SIGINT))
     assert lines == ["planning", "interrupted", "True"]
@@ -305,7 +296,7 @@ def test_what_a_handler_raises_comes_out_of_the_plan() -> None:
     with handler(raise_alarm), pytest.raises(Alarm):
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         plan(problem, iterations=ENDLESS)
-    assert equal(plan(problem), expected)
+    assert same_plan(plan(problem), expected)
 
 
 def test_a_handler_that_returns_does_not_end_the_plan() -> None:
@@ -315,7 +306,7 @@ def test_a_handler_that_returns_does_not_end_the_plan() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.001)
         disturbed = plan(problem, iterations=2000)
     assert rung.is_set()
-    assert equal(disturbed, undisturbed)
+    assert same_plan(disturbed, undisturbed)
 
 
 def test_a_signal_s_error_reaches_the_main_thread_alone() -> None:
@@ -327,7 +318,7 @@ def test_a_signal_s_error_reaches_the_main_thread_alone() -> None:
     def keep_planning(_: int) -> bool:
         fine = True
         while not done.is_set():
-            fine = fine and equal(plan(problem), expected)
+            fine = fine and same_plan(plan(problem), expected)
         return fine
 
     with handler(raise_alarm), ThreadPoolExecutor(8) as pool:
@@ -372,7 +363,7 @@ for _ in range(3):
             names.append(trace.tb_frame.f_code.co_name)
             trace = trace.tb_next
         say(error.args, "interrupted_plan" in names, "ring" in names)
-    say(equal(plan(problem), expected))
+    say(same_plan(plan(problem), expected))
 interrupted_plan()
 """)
     output, errors = process.communicate(timeout=300)

@@ -211,6 +211,6 @@ def test_ops_pass_opcheck(name: str) -> None:
 def test_arguments_that_need_gradients_get_none() -> None:
     problem = make_problem(TINY, batch=1)
     actions = problem.actions(2, 6).requires_grad_()
-    returns = fused.rollout_returns(problem.weights, problem.latent, actions, Noise(0))
+    returns = problem.returns(fused, actions, Noise(0))
     assert not returns.requires_grad
     assert not fused.refit(actions, returns, topk=2).mean.requires_grad

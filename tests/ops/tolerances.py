@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from planet.protocols import Plan
+
 FLOOR = 1e-2  # of the rms return: below it, rewards are too small to rank candidates by
 
 # Largest `returns_error` of float32 against float64, or of two float32 backends, by weight scale
@@ -143,3 +145,14 @@ def gap(returns: Tensor, topk: int) -> float:
 def close(got: Tensor, expected: Tensor, absolute: float, relative: float = 0.0) -> bool:
     """Whether |got - expected| <= absolute + relative * |expected| everywhere."""
     return torch.allclose(got.double(), expected.double(), rtol=relative, atol=absolute)
+
+
+def same_plan(a: Plan, b: Plan, rows: slice = slice(None)) -> bool:
+    """Whether they are equal bit for bit; b may be some rows of a."""
+    return (
+        torch.equal(a.mean[:, rows], b.mean)
+        and torch.equal(a.stddev[:, rows], b.stddev)
+        and torch.equal(a.action[rows], b.action)
+        and torch.equal(a.best_return[rows], b.best_return)
+        and a.iterations == b.iterations
+    )

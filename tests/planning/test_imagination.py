@@ -46,11 +46,9 @@ def test_returns_are_the_op_s(ops: Any, imagine: MakeImagination) -> None:
     problem = make_problem(TINY, 2)
     actions, noise = problem.actions(3, 7), Noise(4, 1)
     for drawn in (noise, problem.noise(3, 7), None):
-        expected = ops.rollout_returns(
-            problem.weights, problem.latent, actions, drawn, discount=0.5
-        )
+        expected = problem.returns(ops, actions, drawn, discount=0.5)
         assert torch.equal(imagine(2, discount=0.5).returns(actions, drawn), expected)
-    mean = ops.rollout_returns(problem.weights, problem.latent, actions, None)
+    mean = problem.returns(ops, actions, None)
     assert torch.equal(imagine(2, state_noise=False).returns(actions, noise), mean)
 
 

@@ -25,7 +25,7 @@ FORMS = [
 
 def rollout_error(problem: Problem, planner: TorchCEM, candidates: int = 30) -> float:
     actions, noise = problem.actions(5, candidates), problem.noise(5, candidates)
-    expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)
+    expected = problem.returns(reference, actions, noise)
     return returns_error(planner.rollout(problem.latent, actions, noise), expected)
 
 
@@ -66,7 +66,7 @@ def test_the_baseline_plans_as_well_as_the_planner() -> None:
     plan = reference.cem_plan(problem.weights, problem.latent, mean, stddev, seed=0, **settings)
 
     def score(mean: torch.Tensor) -> float:
-        returns = reference.rollout_returns(problem.weights, problem.latent, mean[:, :, None], None)
+        returns = problem.returns(reference, mean[:, :, None], None)
         return returns.item()
 
     still = score(torch.zeros_like(mean))

@@ -110,7 +110,7 @@ def test_torchrl_computes_the_same_returns() -> None:
     problem = make_problem(PRESET_SIZES["small"], batch=2, activation="elu")
     actions, noise = problem.actions(4, 20), problem.noise(4, 20)
     planner = TorchRLCEM(problem.weights)
-    expected = reference.rollout_returns(problem.weights, problem.latent, actions, noise)
+    expected = problem.returns(reference, actions, noise)
     torch.testing.assert_close(planner.rollout(problem.latent, actions, noise), expected)
     settings = {"horizon": 4, "candidates": 20, "topk": 5, "iterations": 2}
     assert planner.plan(problem.latent, **settings).shape == (2, 6)
