@@ -24,8 +24,9 @@ ALLOWED = {
     ("durability/toy_run.py", "sleep"): "the moment of a kill is any",
     ("durability/toy_run.py", "perf_counter"): "so that kills fall within the run",
     ("durability/__main__.py", "perf_counter"): "says how long it took",
-    ("ops/test_threads.py", "sleep"): "until a signal comes",
-    ("ops/test_threads.py", "setitimer"): "signals come during a plan that takes far longer",
+    ("ops/test_signals.py", "sleep"): "until a signal comes",
+    ("ops/planning.py", "setitimer"): "takes back the alarm",
+    ("ops/test_signals.py", "setitimer"): "signals come during a plan that takes far longer",
 }  # fmt: skip
 CLOCKS = {"sleep", "_sleep", "perf_counter", "monotonic", "process_time", "setitimer", "alarm"}
 NEED_A_SEED = {"default_rng", "Random", "RandomState", "SystemRandom", "urandom", "token_bytes"}

@@ -1,4 +1,4 @@
-"""CEM: known optimum, batches, chains, bounds, budget; `rollout_returns` and `refit` in turn."""
+"""CEM: batches, chains, bounds, budget; `rollout_returns` and `refit` in turn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from linear_model import BENT, best_plan, best_return, linear_latent, linear_weights
 from ops.fused_support import KERNELS, isa
 from ops.tolerances import PLAN_ABSOLUTE, RETURNS, close, gap, returns_error, same_plan
 from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_problem
@@ -18,7 +17,6 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.noise import STREAM_ACTIONS, Noise, normals, row_seeds
 from planet.ops import reference
-from planet.protocols import Plan
 
 HORIZON = 5
 SMALL = PRESET_SIZES["small"]
@@ -37,72 +35,6 @@ def actions_of(
         for t in range(horizon)
     ]
     return mean[:, :, None] + stddev[:, :, None] * torch.stack(drawn)
-
-
-# --- A known optimum ------------------------------------------------------------------------------
-
-POSITIONS = torch.tensor([[0.0, 0.0], [0.5, -0.5], [-0.3, 0.7], [0.2, 0.2]])
-CLOSE = 0.1  # of ten actions in [-1, 1] after 12 iterations of 500 random candidates
-GOALS = torch.tensor([[0.6, -0.4], [0.5, -0.5], [0.4, 0.0], [-0.35, 0.3]])
-
-
-def linear_plan(
-    ops: ModuleType, rows: slice, stddev: float = 0.0, transition: str = "rssm", **change: Any
-) -> Plan:
-    weights = linear_weights(dims=2, stddev=stddev, transition=transition)
-    start, goal = POSITIONS[rows], GOALS[rows]
-    mean = torch.zeros(HORIZON, len(start), 2)
-    settings = {"seed": 11, "candidates": 500, "topk": 40, "iterations": 12} | change
-    plan: Plan = ops.cem_plan(
-        weights, linear_latent(start, goal, transition), mean, torch.ones_like(mean), **settings
-    )
-    return plan
-
-
-@pytest.mark.parametrize("row", range(4))
-@pytest.mark.parametrize("transition", ["rssm", "ssm"])
-def test_cem_finds_the_known_optimum(ops: ModuleType, row: int, transition: str) -> None:
-    rows = slice(row, row + 1)
-    plan = linear_plan(ops, rows, transition=transition)
-    optimum = best_plan(POSITIONS[rows], GOALS[rows], HORIZON)
-    assert (plan.mean - optimum).abs().max() < CLOSE
-    gap_to_best = best_return(POSITIONS[rows], GOALS[rows], HORIZON) - plan.best_return
-    assert -BENT[transition] < gap_to_best.item() < 0.05
-
-
-@pytest.mark.parametrize("transition", ["rssm", "ssm"])
-@pytest.mark.parametrize("row", range(4))
-def test_cem_finds_the_known_optimum_in_int8(
-    int8_ops: ModuleType, row: int, transition: str
-) -> None:
-    rows = slice(row, row + 1)
-    plan = linear_plan(int8_ops, rows, transition=transition, precision="int8")
-    assert (plan.mean - best_plan(POSITIONS[rows], GOALS[rows], HORIZON)).abs().max() < CLOSE
-
-
-def test_each_problem_of_a_batch_finds_its_own_optimum(ops: ModuleType) -> None:
-    plan = linear_plan(ops, slice(None))
-    optimum = best_plan(POSITIONS, GOALS, HORIZON)
-    assert (plan.mean - optimum).abs().max() < CLOSE
-    assert plan.action.shape == (4, 2)
-    # The problems differ: no row's plan would do for another row.
-    distance = (optimum[:, :, None] - optimum[:, None]).abs().amax(dim=(0, 3))
-    assert distance[~torch.eye(4, dtype=torch.bool)].min() > 0.3
-
-
-@pytest.mark.parametrize("transition", ["rssm", "ssm"])
-def test_cem_finds_the_optimum_under_state_noise(ops: ModuleType, transition: str) -> None:
-    settings = {"candidates": 1000, "topk": 80, "iterations": 8, "transition": transition}
-    plan = linear_plan(ops, slice(0, 1), stddev=0.02, **settings)
-    optimum = best_plan(POSITIONS[:1], GOALS[:1], HORIZON)
-    assert (plan.action - optimum[0]).abs().max() < 0.15
-
-
-def test_cem_finds_the_optimum_inside_narrower_bounds(ops: ModuleType) -> None:
-    plan = linear_plan(ops, slice(0, 1), low=-0.2, high=torch.tensor([0.5, 1.0]))
-    # Within 5 steps of 0.25 * 0.5 and 0.25 * -0.2 neither goal, 0.6 and -0.4, is passed by much.
-    optimum = torch.tensor([[0.5, -0.2]] * 4)
-    assert (plan.mean[:4, 0] - optimum).abs().max() < CLOSE / 4
 
 
 # --- Batches and chains ---------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from types import ModuleType
 import pytest
 import torch
 import torch.nn.functional as F
-from linear_model import BENT, GAIN, linear_latent, linear_weights
 from ops.tolerances import RETURNS, close, returns_error
 from random_weights import (
     PRESET_SIZES,
@@ -308,35 +307,6 @@ def test_nan_actions_spoil_only_their_own_candidate(ops: ModuleType, sizes: Size
     keep = torch.ones(2, 20, dtype=torch.bool)
     keep[0, 3] = False
     assert torch.equal(got[keep], expected[keep])
-
-
-@pytest.mark.parametrize("transition", ["rssm", "ssm"])
-def test_a_linear_gaussian_model_gives_the_closed_form(ops: ModuleType, transition: str) -> None:
-    """Position p' = p + gain * a + stddev * w, reward -|p - goal|."""
-    weights = linear_weights(dims=2, stddev=0.05, transition=transition)
-    start, goal = torch.tensor([[0.0, 0.3], [-0.2, 0.1]]), torch.tensor([[0.6, -0.4], [0.0, 0.2]])
-    generator = torch.Generator().manual_seed(0)
-    actions = torch.rand(6, 2, 40, 2, generator=generator) * 2 - 1
-    noise = torch.randn(6, 2, 40, 4, generator=generator)
-    got = ops.rollout_returns(weights, linear_latent(start, goal, transition), actions, noise)
-    position, expected = start[:, None].double(), torch.zeros(2, 40, dtype=torch.float64)
-    for t in range(6):
-        position = position + GAIN * actions[t].double() + 0.05 * noise[t, ..., :2].double()
-        expected -= (position - goal[:, None]).abs().sum(dim=-1)
-    assert close(got, expected, BENT[transition])
-
-
-def test_sampled_returns_of_a_linear_gaussian_model_have_its_moments(ops: ModuleType) -> None:
-    """Far from the goal |p - goal| is linear, so returns are Gaussian with a known variance."""
-    candidates, horizon, stddev = 4000, 5, 0.05
-    weights = linear_weights(dims=1, stddev=stddev)
-    latent = linear_latent(torch.zeros(1, 1), torch.full((1, 1), -2.0))
-    got = ops.rollout_returns(weights, latent, torch.zeros(horizon, 1, candidates, 1), Noise(3))
-    # sum over t of (2 + stddev * (w_0 + ... + w_t)): w_k is counted horizon - k times.
-    variance = stddev**2 * sum(k**2 for k in range(1, horizon + 1))
-    mean, unit = -2.0 * horizon, math.sqrt(variance / candidates)
-    assert abs(got.mean().item() - mean) < 4.5 * unit + 3e-3
-    assert got.std().item() == pytest.approx(math.sqrt(variance), rel=0.06)
 
 
 @pytest.mark.parametrize("size", list(PRESET_SIZES))

@@ -1,25 +1,19 @@
-"""The compiled core among threads, forks and signals: the GIL, torch's threads, Ctrl-C."""
+"""The compiled core among threads and forks: the GIL, threads of Python and of torch."""
 
 from __future__ import annotations
 
-import gc
-import os
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pytest
 import torch
 from ops.fused_support import needs_extension, threads
+from ops.planning import GUARD, Alarm, answer, handler, plan, run
 from ops.tolerances import same_plan
-from random_weights import PRESET_SIZES, TINY, Problem, make_problem
+from random_weights import PRESET_SIZES, TINY, make_problem
 
 from planet.ops import fused
 from planet.protocols import Plan
@@ -27,85 +21,6 @@ from planet.protocols import Plan
 pytestmark = needs_extension
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
 INT8 = bool(fused._C and fused._C.has_int8())
-ENDLESS = 1 << 16  # iterations; far more than a test has time for
-GUARD = 1800.0  # seconds; ends what hangs, however busy the machine
-FOLDER = Path(__file__).parents[1]
-
-
-def plan(problem: Problem, candidates: int = 200, **more: Any) -> Plan:
-    return problem.plan(fused, 4, candidates=candidates, topk=20, **more)
-
-
-def run(body: str, *arguments: str) -> subprocess.Popen[str]:
-    """Starts `body` in a process of its own, after the imports that every test here needs."""
-    program = "\n".join(
-        [
-            "import os, signal, sys, threading, time, torch",
-            f"sys.path[:0] = {[str(FOLDER), *sys.path]!r}",
-            "from ops.test_threads import *",
-            "signal.signal(signal.SIGINT, signal.default_int_handler)",
-            "say = lambda *what: print(*what, flush=True)",
-            body,
-        ]
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def answer(
-    process: subprocess.Popen[str], told: Callable[[str], object] = lambda line: None
-) -> list[str]:
-    """Its lines, once it has ended well, each told as it comes.
-
-    A hang ends, that of a forked child, too.
-    """
-
-    def end() -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-    assert process.stdout is not None and process.stderr is not None
-    guard, lines = threading.Timer(GUARD, end), []
-    guard.start()
-    try:
-        for line in process.stdout:
-            told(line.strip())
-            lines.append(line.strip())
-        errors = process.stderr.read()
-        process.wait()
-    finally:
-        guard.cancel()
-        end()
-    assert process.returncode == 0, errors
-    return lines
-
-
-# ---- Python's threads ----------------------------------------------------------------------------
-
-
-class Alarm(Exception):
-    """Raised by the handlers of these tests."""
-
-
-@contextmanager
-def handler(ring: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """A handler of SIGALRM; no alarm is left behind.
-
-    Without the garbage collector, in whose callbacks (hypothesis has some) an error would get lost.
-    """
-    before = signal.signal(signal.SIGALRM, ring)
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def test_other_python_threads_run_during_a_plan() -> None:
@@ -240,133 +155,3 @@ done.set()
 for worker in workers: worker.join()
 """
     assert answer(run(body)) == ["True"] * 5
-
-
-# ---- Signals -------------------------------------------------------------------------------------
-
-
-def test_ctrl_c_ends_a_plan_and_the_next_plan_is_whole() -> None:
-    """The whole plan takes hours; the signal is repeated if it comes before the plan begins."""
-    process = run("""
-problem = make_problem(PRESET_SIZES["paper"], batch=1)
-expected = plan(problem)
-def within(trace):
-    while trace.tb_next: trace = trace.tb_next
-    return trace.tb_frame.f_code.co_filename
-place = ""
-while not place.endswith(("kernels.py", "_ops.py")):  # those that call the core
-    try:
-        say("planning")
-        plan(problem, candidates=4000, iterations=ENDLESS)
-    except KeyboardInterrupt as error:
-        place = within(error.__traceback__)
-say("interrupted")
-say(same_plan(plan(problem), expected))
-""")
-    lines = answer(process, lambda line: line == "planning" and process.send_signal(signal.SIGINT))
-    assert lines[-2:] == ["interrupted", "True"]
-
-
-def test_ctrl_c_leaves_a_plan_of_another_thread_alone() -> None:
-    process = run("""
-problem = make_problem(PRESET_SIZES["small"], batch=1)
-expected = plan(problem, iterations=400)
-got = []
-worker = threading.Thread(target=lambda: got.append(plan(problem, iterations=400)))
-worker.start()
-try:
-    say("planning")
-    while True: time.sleep(0.01)
-except KeyboardInterrupt:
-    say("interrupted")
-worker.join()
-say(same_plan(got[0], expected))
-""")
-    lines = answer(process, lambda line: line == "planning" and process.send_signal(signal.SIGINT))
-    assert lines == ["planning", "interrupted", "True"]
-
-
-def raise_alarm(number: int, frame: FrameType | None) -> None:
-    raise Alarm
-
-
-def test_what_a_handler_raises_comes_out_of_the_plan() -> None:
-    problem = make_problem(TINY, batch=1)
-    expected = plan(problem)
-    with handler(raise_alarm), pytest.raises(Alarm):
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        plan(problem, iterations=ENDLESS)
-    assert same_plan(plan(problem), expected)
-
-
-def test_a_handler_that_returns_does_not_end_the_plan() -> None:
-    problem, rung = make_problem(TINY, batch=1), threading.Event()
-    undisturbed = plan(problem, iterations=2000)
-    with handler(lambda number, frame: rung.set()):
-        signal.setitimer(signal.ITIMER_REAL, 0.001)
-        disturbed = plan(problem, iterations=2000)
-    assert rung.is_set()
-    assert same_plan(disturbed, undisturbed)
-
-
-def test_a_signal_s_error_reaches_the_main_thread_alone() -> None:
-    """Other threads end plans all the time, also between the main thread's stop and its raise."""
-    problem = make_problem(TINY, batch=1)
-    expected = plan(problem)
-    done = threading.Event()
-
-    def keep_planning(_: int) -> bool:
-        fine = True
-        while not done.is_set():
-            fine = fine and same_plan(plan(problem), expected)
-        return fine
-
-    with handler(raise_alarm), ThreadPoolExecutor(8) as pool:
-        others = pool.map(keep_planning, range(8))
-        try:
-            for _ in range(25):
-                with pytest.raises(Alarm):
-                    signal.setitimer(signal.ITIMER_REAL, 0.005)
-                    plan(problem, iterations=ENDLESS)
-        finally:
-            done.set()
-        assert list(others) == [True] * 8
-
-
-def test_a_signal_s_error_leaves_an_op_that_is_called_directly_as_it_leaves_python() -> None:
-    """Whole, at the call, and never again: nothing of it is kept in the extension."""
-    process = run("""
-problem = make_problem(TINY, batch=1)
-expected = plan(problem)
-mean, stddev = problem.distribution(4)
-model = fused._KERNELS["cpu"].model(problem.weights, "fp32")
-bounds = torch.full((1, 2), -1.0), torch.full((1, 2), 1.0)
-start = problem.latent.belief, problem.latent.state, mean, stddev, torch.tensor([1])
-settings = 200, 20, ENDLESS, 0, 0, 1e-6, True, 1.0, None, 0
-
-def interrupted_plan():
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-    torch.ops.planet.cem_plan(*model, *start, *bounds, *settings)
-    say("went on")
-
-def ring(number, frame):
-    raise KeyboardInterrupt("rung by", number)
-
-signal.signal(signal.SIGALRM, ring)
-for _ in range(3):
-    try:
-        interrupted_plan()
-    except KeyboardInterrupt as error:
-        names = []
-        trace = error.__traceback__
-        while trace:
-            names.append(trace.tb_frame.f_code.co_name)
-            trace = trace.tb_next
-        say(error.args, "interrupted_plan" in names, "ring" in names)
-    say(same_plan(plan(problem), expected))
-interrupted_plan()
-""")
-    output, errors = process.communicate(timeout=300)
-    assert output.splitlines() == ["('rung by', 14) True True", "True"] * 3
-    assert errors.rstrip().endswith("KeyboardInterrupt: ('rung by', 14)")
-    assert process.returncode == -signal.SIGINT  # as Python itself ends, not by a fault
