@@ -122,8 +122,9 @@ def _trained(options: ProfileOptions, directory: Path) -> Comparison:
 
 def _title(profile: Profile) -> str:
     what = "bare planner" if profile.run is None else profile.run["task"]
-    sizes = ", ".join(f"{name} {profile.plan[name]}" for name in ("candidates", "iterations"))
-    return f"{what}: {sizes}, threads {profile.compute['threads']}"
+    facts = {**profile.plan, **profile.compute}
+    named = [name for name in ("candidates", "iterations", "threads") if name in facts]
+    return f"{what}: " + ", ".join(f"{name} {facts[name]}" for name in named)
 
 
 def _planners(options: ProfileOptions) -> dict[str, ActingConfig]:

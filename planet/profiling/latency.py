@@ -18,7 +18,7 @@ class Stage:
     """Wall times of one part of the control step.
 
     Attributes:
-      name: "render", "filter", "plan", "environment" or "total".
+      name: "render", "filter", "plan" or "act", "environment" or "total".
       milliseconds: one per step.
     """
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from planet.agent import Agent
 from planet.config import ActingConfig
 from planet.latent import LatentState
 from planet.machine import machine_facts
@@ -20,13 +24,16 @@ from planet.planning import Imagination, make_planner
 from planet.profiling.facts import compute_facts, plan_facts, run_facts
 from planet.profiling.latency import Stage
 from planet.profiling.result import Comparison, Profile
-from planet.protocols import Plan
+from planet.protocols import Plan, Policy
 from planet.scalars import check_int, check_positive
-from planet.training.initial_model import make_agent
+from planet.systems.planet import make_agent
 from planet.training.run import Run
 from planet.weights import RolloutWeights
 
 _WARMUP = 5  # steps that are not counted
+_HOST = torch.device("cpu")
+
+Facts = tuple[dict[str, Any], dict[str, Any]]  # of the plan, and of what computes
 
 
 def compare_planners(
@@ -62,8 +69,15 @@ def compare_planners(
             plan = partial(plans[name], abs(step))
             seconds, planned = _timed(weights.device, plan)
             if step >= 0:
-                log.add(name, planned, plan=seconds)
-    return log.comparison(planners, weights, batch_size, rate_hz)
+                log.add(name, planned.iterations, plan=seconds)
+    facts = {
+        name: (
+            plan_facts(settings.planner, weights, batch_size),
+            compute_facts(settings.imagination, weights.device),
+        )
+        for name, settings in planners.items()
+    }
+    return log.comparison(facts, rate_hz)
 
 
 def compare_run(
@@ -73,13 +87,14 @@ def compare_run(
     steps: int = 100,
     rate_hz: float | None = None,
 ) -> Comparison:
-    """Times the control steps of a trained agent in its environment.
+    """Times the control steps of a trained policy in its environment.
 
     Every planner has an agent of its own; all of them filter the same observations and follow the
-    actions of the first one, so that they plan from the same latents.
+    actions of the first one, so that they plan from the same latents. A policy that does not plan
+    has one stage, `act`, and is not compared.
 
     Args:
-      run: the agent.
+      run: the policy.
       environment: of `planet.envs.make`: its `simulate` and `observe` are timed apart.
       planners: settings by name; the first one acts, and the others are compared with it.
       steps: how many control steps are timed, after a few that are not counted.
@@ -90,65 +105,93 @@ def compare_run(
       ImportError: a backend is missing.
     """
     _check(steps, rate_hz)
-    model, device = run.agent.world_model, run.agent.world_model.device
-    agents = {
-        name: make_agent(run.config.with_overrides(settings.overrides()), model, run.actions)
-        for name, settings in planners.items()
-    }
-    for agent in agents.values():
-        agent.imagination.try_out(agent.budget_ms)
-    names = list(planners)
+    policies = _policies(run, planners)
+    names = list(policies)
     log = _Log(names)
     observation: Any = None
     ended = True
     for step in range(-min(_WARMUP, steps), steps):
         if ended:
             observation, _ = environment.reset(seed=0)
-            for agent in agents.values():
-                agent.reset()
-        spent: dict[str, tuple[float, float]] = {}
-        plans: dict[str, Plan] = {}
-        for name in _turns(names, step):
-            filtering, _ = _timed(device, partial(agents[name].filter, observation))
-            planning, plans[name] = _timed(device, agents[name].plan)
-            spent[name] = filtering, planning
-        action = plans[names[0]].action[0].cpu().numpy()
-        for agent in agents.values():
-            agent.executed(action)
-        acting, outcome = _timed(device, partial(environment.simulate, action))
-        rendering, observation = _timed(device, environment.observe)
+            for policy in policies.values():
+                policy.reset()
+        acts = {name: _act(policies[name], observation) for name in _turns(names, step)}
+        action = acts[names[0]].action
+        for policy in policies.values():
+            policy.executed(action)
+        acting, outcome = _timed(_HOST, partial(environment.simulate, action))
+        rendering, observation = _timed(_HOST, environment.observe)
         ended = outcome[1] or outcome[2]
-        for name, (filtering, planning) in spent.items() if step >= 0 else ():
-            log.add(
-                name,
-                plans[name],
-                render=rendering,
-                filter=filtering,
-                plan=planning,
-                environment=acting,
-            )
+        for name, act in acts.items() if step >= 0 else ():
+            seconds = {"render": rendering, **act.seconds, "environment": acting}
+            log.add(name, act.iterations, **seconds)
     facts = run_facts(run, environment.action_repeat)
-    return log.comparison(planners, run.agent.weights, 1, rate_hz, facts)
+    return log.comparison(
+        {name: _facts(policy, planners[name]) for name, policy in policies.items()}, rate_hz, facts
+    )
+
+
+@dataclass(frozen=True)
+class _Act:
+    """Holds how long a policy took, by stage, and what it decided."""
+
+    seconds: dict[str, float]
+    action: npt.NDArray[np.float32]
+    iterations: int | None = None
+
+
+def _policies(run: Run, planners: Mapping[str, ActingConfig]) -> dict[str, Policy]:
+    """Makes an agent for every planner; a policy that plans nothing is timed alone."""
+    if not isinstance(run.policy, Agent):
+        return {next(iter(planners)): run.policy}
+    model = run.agent.world_model
+    agents = {
+        name: make_agent(run.config.with_overrides(settings.overrides()), model, run.actions)
+        for name, settings in planners.items()
+    }
+    for agent in agents.values():
+        agent.imagination.try_out(agent.budget_ms)
+    return dict(agents)
+
+
+def _act(policy: Policy, observation: Any) -> _Act:
+    """Times a policy: an agent in two stages, any other as a whole."""
+    if not isinstance(policy, Agent):
+        seconds, action = _timed(_HOST, partial(policy.act, {"image": observation}))
+        return _Act({"act": seconds}, action)
+    device = policy.world_model.device
+    filtering, _ = _timed(device, partial(policy.filter, observation))
+    planning, plan = _timed(device, policy.plan)
+    action = plan.action[0].cpu().numpy()
+    return _Act({"filter": filtering, "plan": planning}, action, plan.iterations)
+
+
+def _facts(policy: Policy, settings: ActingConfig) -> Facts:
+    """Returns what a policy's times depend on: its plan, and what computes."""
+    if not isinstance(policy, Agent):
+        return {}, {"threads": torch.get_num_threads()}
+    weights = policy.weights
+    computes = compute_facts(settings.imagination, weights.device)
+    return plan_facts(settings.planner, weights, 1), computes
 
 
 class _Log:
-    """What was measured of every planner, step by step."""
+    """Keeps what was measured of every planner, step by step."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
         self._iterations: dict[str, list[int]] = {name: [] for name in names}
 
-    def add(self, name: str, planned: Plan, **seconds: float) -> None:
+    def add(self, name: str, iterations: int | None, **seconds: float) -> None:
         """Adds a step; its stages sum up to the total."""
         row = {stage: 1e3 * value for stage, value in seconds.items()}
         self._rows[name].append(row if len(row) == 1 else {**row, "total": sum(row.values())})
-        self._iterations[name].append(planned.iterations)
+        if iterations is not None:
+            self._iterations[name].append(iterations)
 
     def comparison(
         self,
-        planners: Mapping[str, ActingConfig],
-        weights: RolloutWeights,
-        batch_size: int,
+        facts: Mapping[str, Facts],
         rate_hz: float | None,
         run: dict[str, Any] | None = None,
     ) -> Comparison:
@@ -158,8 +201,7 @@ class _Log:
                 name: Profile(
                     tuple(Stage(stage, tuple(row[stage] for row in rows)) for stage in rows[0]),
                     tuple(self._iterations[name]),
-                    plan_facts(planners[name].planner, weights, batch_size),
-                    compute_facts(planners[name].imagination, weights.device),
+                    *facts[name],
                     machine,
                     run,
                     rate_hz,

@@ -19,7 +19,8 @@ class Profile:
 
     Attributes:
       stages: in the order of a step, the whole step last.
-      iterations: of every plan; fewer than asked for only where there is a budget.
+      iterations: of every plan; fewer than asked for only where there is a budget, and none of a
+        policy that does not plan.
       plan: the plan's sizes.
       compute: device, imagination, instruction set, threads.
       machine: see `planet.machine.machine_facts`.
@@ -51,13 +52,15 @@ class Profile:
 
     def measured(self) -> dict[str, Any]:
         """What was measured, as JSON values."""
-        few, most = min(self.iterations), max(self.iterations)
-        return {
+        measured: dict[str, Any] = {
             "compute": self.compute,
             "stages": {stage.name: stage.summary() for stage in self.stages},
-            "iterations": {"least": few, "median": median(self.iterations), "most": most},
             "missed": self.missed,
         }
+        if done := self.iterations:
+            spread = {"least": min(done), "median": median(done), "most": max(done)}
+            measured["iterations"] = spread
+        return measured
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -149,10 +152,11 @@ class Comparison:
         first = self.first
         facts = {"run": first.run or {}, "plan": first.plan}
         for name, profile in self.profiles.items():
-            few, most = min(profile.iterations), max(profile.iterations)
-            done = f"{few} to {most}, median {median(profile.iterations):g}"
-            cut = {"iterations": done} if few < profile.plan["iterations"] else {}
-            facts[name or "compute"] = {**profile.compute, **cut}
+            facts[name or "compute"] = dict(profile.compute)
+            done = profile.iterations
+            if done and min(done) < profile.plan["iterations"]:
+                spread = f"{min(done)} to {max(done)}, median {median(done):g}"
+                facts[name or "compute"]["iterations"] = spread
         facts["machine"] = first.machine
         width = max(9, *(len(title) + 2 for title in facts))
         return [

@@ -6,29 +6,32 @@ import torch
 from torch import Tensor
 
 from planet.acting.baselines import RandomPolicy
+from planet.agent import Agent
 from planet.config import Config
+from planet.models import WorldModel
+from planet.noise import mix_seed
+from planet.planning import make_planner
 from planet.protocols import Chunk, Policy, Spec
-from planet.training import schedule
+from planet.training import schedule, seeds
 from planet.training.action_box import ActionBox
-from planet.training.initial_model import make_agent, make_world_model
+from planet.training.device import available_device
 from planet.training.learner import GradientLearner
 from planet.training.loss import sequence_loss
 
 
 def build(config: Config, spec: Spec) -> GradientLearner:
-    """Makes the learner of a run, on the device of the settings.
+    """Makes the learner of a run: a world model, and an agent that plans in it.
 
     Args:
       config: of the run; its seed decides the first parameters.
       spec: of the environment.
 
     Raises:
-      ValueError: the device is unknown or not there, or the planner does not serve it.
+      ValueError: the device is unknown or not there, or a setting is out of range for the box.
     """
     train, box = config.train, ActionBox(spec.low, spec.high)
     model = make_world_model(config, box.size)
-    agent = make_agent(config, model, box)
-    random = RandomPolicy(spec)
+    agent, random = make_agent(config, model, box), RandomPolicy(spec)
 
     def loss(chunk: Chunk, generator: torch.Generator) -> dict[str, Tensor]:
         return sequence_loss(model, chunk, train, generator)
@@ -41,3 +44,34 @@ def build(config: Config, spec: Spec) -> GradientLearner:
         return agent
 
     return GradientLearner(model, loss, policy, train)
+
+
+def make_world_model(config: Config, action_size: int) -> WorldModel:
+    """Makes a world model on the device of the settings; the seed decides its parameters.
+
+    Raises:
+      ValueError: the device is unknown or not there.
+    """
+    device = available_device(config)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # not on torch's default device
+        torch.manual_seed(mix_seed(config.train.seed, seeds.INITIAL))
+        model = WorldModel(config.model, action_size, config.environment.image_size)
+    return model.to(device)
+
+
+def make_agent(config: Config, model: WorldModel, actions: ActionBox) -> Agent:
+    """Makes an agent of the settings that acts in a box of actions, without exploration noise.
+
+    Raises:
+      ValueError: a setting is out of range for the box, or there is no planner of that name.
+    """
+    low, high = actions.share(config.planner, model.device)
+    return Agent(
+        model,
+        make_planner(config.planner),
+        low=low,
+        high=high,
+        imagination=config.imagination,
+        budget_ms=config.planner.budget_ms,
+        exploration_stddev=0.0,
+    )

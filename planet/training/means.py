@@ -43,11 +43,11 @@ class Means:
         return means
 
 
-def shown_values(metrics: Mapping[str, Tensor]) -> dict[str, float]:
-    """Returns what a progress bar shows of an update, where looking waits for no device."""
-    shown = {"loss": "total", "kl": "kl"}
+def shown_values(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Returns what a progress bar shows of metrics, where looking waits for no device."""
+    shown = {"loss": metrics.get("total"), "kl": metrics.get("kl")}
     return {
-        label: float(metrics[name])
-        for label, name in shown.items()
-        if name in metrics and metrics[name].device.type == "cpu"
+        label: float(value)
+        for label, value in shown.items()
+        if isinstance(value, float) or (value is not None and value.device.type == "cpu")
     }

@@ -94,14 +94,7 @@ class Trainer:
         )
         self.replay, self.metrics = self._files.replay, self._files.metrics
         if self._files.state:
-            self._restore(self._files.state)
-        if accept_losses:
-            self._saved = None  # the next checkpoint must not count on what is lost
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Path of the newest checkpoint."""
-        return self._files.checkpoints.newest
+            self._restore(self._files.state, accept_losses)
 
     @property
     def saved(self) -> tuple[int, int] | None:
@@ -200,7 +193,7 @@ class Trainer:
             episodes, updates = self.saved or (0, 0)
             _LOGGER.warning(
                 "%s: the run ended in the middle of a step, which is not saved; the checkpoint "
-                "holds %d episodes, %d updates", self.checkpoint_path, episodes, updates,
+                "holds %d episodes, %d updates", self._files.checkpoints.newest, episodes, updates,
             )  # fmt: skip
         self.progress.finish()
         if isinstance(error, Exception):
@@ -250,10 +243,9 @@ class Trainer:
         began = time.perf_counter()
         task = self.config.environment.task
         metadata = {"source": source, "task": task, "action_repeat": self._repeat}
-        name = f"episode {self.episodes + 1}"
         episode = run_episode(
-            self.environment, policy, start,
-            explore=True, metadata=metadata, on_step=on_step, name=name,
+            self.environment, policy, start, explore=True, metadata=metadata, on_step=on_step,
+            name=f"episode {self.episodes + 1}",
         )  # fmt: skip
         with self._switch.changing():
             self.replay.add(episode, self.episodes)
@@ -280,8 +272,10 @@ class Trainer:
                     self._read()
                 if line:
                     seconds = (time.perf_counter() - began) / (self.learner.updates - first)
-                    means = {f"train/{name}": mean for name, mean in self._means.take().items()}
-                    self._write({**means, "train/seconds_per_update": seconds})
+                    means = self._means.take()
+                    shown = shown or shown_values(means)  # on a device that is not waited for
+                    values = {f"train/{name}": mean for name, mean in means.items()}
+                    self._write({**values, "train/seconds_per_update": seconds})
                     began, first = time.perf_counter(), self.learner.updates
             if self.learner.updates % self.config.train.checkpoint_updates == 0:
                 self._checkpoint()
@@ -322,27 +316,20 @@ class Trainer:
         }
         self.metrics.write(counters, values)
 
-    def _restore(self, state: RunState) -> None:
+    def _restore(self, state: RunState, losses: bool) -> None:
         self.episodes, self.environment_steps = state.episodes, state.environment_steps
         self._evaluated, self._lines = state.evaluated, state.lines
         self._means.sums, self._means.count = dict(state.sums), state.count
-        if state.config == self.config:
+        if state.config == self.config and not losses:  # a checkpoint counts on nothing lost
             self._saved = self._counters()
 
     def _state(self) -> RunState:
         return RunState(
-            config=self.config,
-            actions=self.actions,
-            learner=self.learner.state_dict(),
-            episodes=self.episodes,
-            environment_steps=self.environment_steps,
-            evaluated=self._evaluated,
-            lines=self._lines,
-            metrics_checksum=self.metrics.checksum,
-            sums=self._means.sums,
-            count=self._means.count,
-            replay=self.replay.state_dict(),
-        )
+            config=self.config, actions=self.actions, learner=self.learner.state_dict(),
+            episodes=self.episodes, environment_steps=self.environment_steps,
+            evaluated=self._evaluated, lines=self._lines, metrics_checksum=self.metrics.checksum,
+            sums=self._means.sums, count=self._means.count, replay=self.replay.state_dict(),
+        )  # fmt: skip
 
     def _counters(self) -> tuple[int, ...]:
         """What changes with every step; episodes and updates first."""
@@ -354,11 +341,8 @@ class Trainer:
             self.save()
 
     def _check_usable(self) -> None:
-        problem = ""
+        where = f"{self.directory}: this trainer"
         if not self._files.held:
-            problem = "this trainer is closed, or was made by another process; make one here"
-        elif not self._switch.whole:
-            problem = "an exception left this trainer in the middle of a step; close it and make "
-            problem += "another, which goes on from the checkpoint"
-        if problem:
-            raise RuntimeError(f"{self.directory}: {problem}")
+            raise RuntimeError(f"{where} is closed, or was made by another process; make one here")
+        if not self._switch.whole:
+            raise RuntimeError(f"{where} was left in the middle of a step; close it, make another")

@@ -29,9 +29,8 @@ from planet.models import WorldModel
 from planet.planning import PLANNERS, Imagination, make_planner
 from planet.protocols import Chunk
 from planet.replay import Episode
-from planet.systems.planet import build
+from planet.systems.planet import build, make_world_model
 from planet.training import schedule
-from planet.training.initial_model import make_world_model
 from planet.training.loss import sequence_loss
 from planet.training.progress import Silent
 from planet.training.trainer import Trainer

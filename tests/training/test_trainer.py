@@ -24,9 +24,9 @@ from planet.checkpoint import load_checkpoint
 from planet.config import Config
 from planet.protocols import Chunk, NonFiniteError, Policy, Replay
 from planet.replay import ReplayBuffer, read_episode
+from planet.systems.planet import make_world_model
 from planet.training.action_box import ActionBox
 from planet.training.device import available_device
-from planet.training.initial_model import make_world_model
 from planet.training.seeds import environment_seed, evaluation_seeds
 from planet.training.trainer import Trainer
 

@@ -1,0 +1,142 @@
+"""A learner and a planner that nobody knows are trained, evaluated and profiled like any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
+
+from small_run import train
+from toy_runs import timeless, toy
+
+from planet.acting.baselines import RandomPolicy
+from planet.config import ActingConfig, Config
+from planet.planning import PLANNERS
+from planet.profiling import compare_run
+from planet.protocols import Learner, Plan, Policy, Replay, Spec
+from planet.training.progress import Silent
+from planet.training.run import open_run
+from planet.training.score import play, score
+from planet.training.trainer import Trainer
+from planet.training.video import film
+
+
+class Guesser:
+    """Learns nothing, and acts at random."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.updates, self._policy = 0, RandomPolicy(spec)
+
+    def update(self, replay: Replay) -> Mapping[str, torch.Tensor]:
+        chunk = replay.sample(1, 2, np.random.default_rng(self.updates))
+        self.updates += 1
+        return {"total": chunk.reward.mean()}
+
+    def policy(self, episodes: int) -> Policy:
+        return self._policy
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.updates = state["updates"]
+
+
+def guess(config: Config, spec: Spec) -> Learner:
+    return Guesser(spec)
+
+
+class Interrupting(Silent):
+    """Presses Ctrl-C at the ninth step: between two updates."""
+
+    left = 9
+
+    def advance(self, **values: float) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def guessed(tiny: Config, tmp_path: Path) -> Path:
+    """A finished run of the guesser, which was interrupted once."""
+    with (
+        Trainer(tiny, tmp_path / "run", toy(), guess, Interrupting()) as trainer,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        trainer.run()
+    with Trainer(tiny, tmp_path / "run", toy(), guess) as trainer:
+        assert 0 < trainer.learner.updates < 13
+        trainer.run()
+    return tmp_path / "run"
+
+
+def test_a_learner_that_guesses_is_trained_as_without_an_interruption(
+    tiny: Config, guessed: Path, tmp_path: Path
+) -> None:
+    with Trainer(tiny, tmp_path / "whole", toy(), guess) as trainer:
+        trainer.run()
+    lines = timeless(guessed)
+    assert lines == timeless(tmp_path / "whole")
+    assert [line["updates"] for line in lines if "train/total" in line] == [4, 7, 10, 13]
+
+
+def test_a_learner_that_guesses_is_scored_filmed_and_profiled(
+    guessed: Path, tmp_path: Path
+) -> None:
+    imageio = pytest.importorskip("imageio.v3", reason="videos need the train extra")
+    run = open_run(guessed, build=guess)
+    played = play(toy(), run.policy, 2, seed=0)
+    last = [line for line in timeless(guessed) if "evaluate/return" in line][-1]
+    assert score("guesser", played[:1]).mean == last["evaluate/return"]
+    frames = film(run.policy, played[0], tmp_path / "video.mp4", fps=10)
+    video = imageio.imread(tmp_path / "video.mp4", plugin="FFMPEG")
+    assert video.shape[:3] == (frames, 336, 272)  # the camera's frames alone
+    timed = compare_run(run, toy(), {"": ActingConfig.of(run.config)}, steps=3)
+    stages = [stage.name for stage in timed.first.stages]
+    assert stages == ["render", "act", "environment", "total"]
+    assert json.loads(json.dumps(timed.first.to_dict()))["steps"] == 3
+    assert "act  " in timed.first.table()
+    with pytest.raises(TypeError, match="run: expected an agent that plans, got RandomPolicy"):
+        run.agent  # noqa: B018
+
+
+@dataclass(frozen=True)
+class Still:
+    """Plans to do nothing: the middle of the box."""
+
+    horizon: int
+
+    def plan(
+        self, scorer: Any, seed: Any = 0, *, warm: Plan | None = None, budget_ms: Any = None
+    ) -> Plan:
+        middle = (scorer.low + scorer.high) / 2
+        mean = middle.expand(self.horizon, *middle.shape)
+        return Plan(middle, mean, torch.zeros_like(mean), torch.zeros(scorer.batch_size), 1)
+
+
+def test_a_planner_that_does_nothing_needs_one_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tyro", reason="the command line needs the train extra")
+    from planet.cli import main
+
+    monkeypatch.setitem(PLANNERS, "still", lambda config: Still(config.horizon))
+    run = str(tmp_path / "run")
+    assert main(train(tmp_path / "run", "--planner.name", "still")) == 0
+    assert main(["evaluate", run, "--episodes", "1", "--no-video", "--baselines"]) == 0
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())["scores"]
+    means = {score["policy"]: score["mean"] for score in scores}
+    assert means["agent"] == means["zero actions"] != means["random actions"]
+    assert main(["profile", run, "--steps", "2", "--json", str(tmp_path / "profile.json")]) == 0
+    profile = json.loads((tmp_path / "profile.json").read_text())
+    assert list(profile["stages"]) == ["render", "filter", "plan", "environment", "total"]
+    assert isinstance(open_run(run).agent.planner, Still)
