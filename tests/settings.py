@@ -1,12 +1,46 @@
-"""The settings of a run one by one, for tests of all of them."""
+"""Settings of a run that is over within a second, and all settings one by one."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import replace
 
-from planet.config import Config
+from planet.config import (
+    Config,
+    EnvironmentConfig,
+    ImaginationConfig,
+    ModelConfig,
+    PlannerConfig,
+    TrainConfig,
+)
 
+TINY = Config(
+    environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=4),
+    model=ModelConfig(
+        state_size=3,
+        belief_size=5,
+        hidden_size=7,
+        encoder_channels=(4, 6),
+        encoder_kernel=3,
+        decoder="mlp",
+        decoder_hidden=(9,),
+        reward_layers=1,
+        reward_hidden=8,
+    ),
+    planner=PlannerConfig(horizon=2, candidates=8, iterations=1, topk=3),
+    imagination=ImaginationConfig(backend="reference"),
+    train=TrainConfig(
+        episodes=5,
+        seed_episodes=2,
+        initial_updates=4,
+        updates_per_episode=3,
+        batch_size=3,
+        chunk_length=4,
+        free_nats=1.0,
+        evaluation_interval=2,
+        evaluation_episodes=1,
+    ),
+)
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
 
 

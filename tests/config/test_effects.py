@@ -13,17 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import settings
 import torch
 from learners import learner_of, replay
+from settings import changed, fields
 
-from planet.config import (
-    Config,
-    EnvironmentConfig,
-    ImaginationConfig,
-    ModelConfig,
-    PlannerConfig,
-    TrainConfig,
-)
+from planet.config import Config
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.planning import PLANNERS, Imagination, make_planner
@@ -37,34 +32,11 @@ from planet.training.trainer import Trainer
 
 pytest.importorskip("gymnasium")
 
-from settings import changed, fields
-
-TINY = Config(
-    environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=4),
-    model=ModelConfig(
-        state_size=3,
-        belief_size=5,
-        hidden_size=6,
-        encoder_channels=(4,),
-        decoder="mlp",
-        decoder_hidden=(7,),
-        reward_layers=1,
-        reward_hidden=6,
-    ),
-    planner=PlannerConfig(horizon=2, candidates=12, iterations=2, topk=3),
-    imagination=ImaginationConfig(backend="reference"),
-    train=TrainConfig(
-        episodes=3,
-        seed_episodes=2,
-        initial_updates=1,
-        updates_per_episode=1,
-        batch_size=2,
-        chunk_length=4,
-        free_nats=0.0,
-        evaluation_interval=0,
-        evaluation_episodes=1,
-    ),
-)
+TINY = settings.TINY.with_overrides({
+    "planner": {"candidates": 12, "iterations": 2},
+    "train": {"episodes": 3, "initial_updates": 1, "updates_per_episode": 1, "free_nats": 0.0,
+              "evaluation_interval": 0},
+})  # fmt: skip
 # Convolutions that turn one pixel into eight.
 CONV = replace(
     TINY,
@@ -304,14 +276,14 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "environment.control_steps": (episode, 6),
     "model.state_size": (shapes, 4),
     "model.belief_size": (shapes, 6),
-    "model.hidden_size": (shapes, 7),
+    "model.hidden_size": (shapes, 8),
     "model.activation": (model_loss, "elu"),
     "model.min_stddev": (model_loss, 0.3),
     "model.gru_gate_bias": (parameters, 0.5),
     "model.initializer": (parameters, "torch"),
     "model.bit_depth": (model_loss, 3),
     "model.encoder_channels": (shapes, (5,)),
-    "model.encoder_kernel": (shapes, 3),
+    "model.encoder_kernel": (shapes, 2),
     "model.encoder_stride": (shapes, 1),
     "model.decoder": (shapes, "mlp", CONV),
     "model.decoder_input": (shapes, 24, CONV),
@@ -322,7 +294,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     ),
     "model.decoder_hidden": (shapes, (7, 7)),
     "model.reward_layers": (shapes, 2),
-    "model.reward_hidden": (shapes, 8),
+    "model.reward_hidden": (shapes, 9),
     "planner.name": (planner_name, "other"),
     "planner.horizon": (plan, 3),
     "planner.candidates": (plan, 13),
@@ -334,7 +306,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "planner.low": (plan, -0.5),
     "planner.high": (plan, 0.5),
     "imagination.state_noise": (plan, False),
-    "imagination.discount": (plan, 0.5),
+    "imagination.discount": (plan, 9.0),
     "imagination.backend": (arithmetic, "fused"),
     "imagination.precision": (arithmetic, "int8"),
     "planner.budget_ms": (plan, 1e-6),
@@ -346,7 +318,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.seed_episodes": (run, 1),
     "train.initial_updates": (run, 2),
     "train.updates_per_episode": (run, 2),
-    "train.batch_size": (run, 3),
+    "train.batch_size": (run, 2),
     "train.chunk_length": (run, 3),
     "train.sampling": (batches, "recent", changed(TINY, "train.recent_draws", 32)),
     "train.recent_draws": (batches, 32, RECENT),
