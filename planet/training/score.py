@@ -10,6 +10,7 @@ import numpy as np
 
 from planet.protocols import Policy
 from planet.replay import Episode
+from planet.scalars import check_int
 from planet.training.collect import Environment, run_episode
 from planet.training.progress import Progress, guarded
 from planet.training.seeds import evaluation_seeds
@@ -83,8 +84,7 @@ def play(
       ValueError: fewer than one episode.
       EpisodeError: the environment fails or breaks its promises.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes: expected at least 1, got {episodes}")
+    check_int("episodes", episodes, 1)
     report = guarded(progress)
 
     def after(total: float) -> None:

@@ -160,7 +160,7 @@ def test_untrained_planner_is_the_runs_own_start(tiny: Config, tmp_path: Path) -
 
 
 def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:
-    with pytest.raises(ValueError, match="episodes: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="episodes: expected a value >= 1, got 0"):
         play(
             make_environment(tiny.environment),
             baselines(tiny, BOX.spec(8))["zero actions"],
