@@ -5,28 +5,19 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import replace
 
+from small_models import SMALL
+
 from planet.config import (
     Config,
     EnvironmentConfig,
     ImaginationConfig,
-    ModelConfig,
     PlannerConfig,
     TrainConfig,
 )
 
 TINY = Config(
     environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=4),
-    model=ModelConfig(
-        state_size=3,
-        belief_size=5,
-        hidden_size=7,
-        encoder_channels=(4, 6),
-        encoder_kernel=3,
-        decoder="mlp",
-        decoder_hidden=(9,),
-        reward_layers=1,
-        reward_hidden=8,
-    ),
+    model=SMALL,
     planner=PlannerConfig(horizon=2, candidates=8, iterations=1, topk=3),
     imagination=ImaginationConfig(backend="reference"),
     train=TrainConfig(

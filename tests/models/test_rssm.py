@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
+from small_models import make_model
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.models import RSSM, WorldModel
+from planet.models import RSSM
 from planet.ops import reference
 from planet.ops.dynamics import imagine
 
 T, B, S, D, A, E = 6, 3, 3, 5, 2, 6
-MakeModel = Callable[..., WorldModel]
 
 
 @pytest.fixture(params=["relu", "elu"])
-def rssm(request: pytest.FixtureRequest, make_model: MakeModel) -> RSSM:
+def rssm(request: pytest.FixtureRequest) -> RSSM:
     return make_model(activation=request.param).rssm
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from small_models import make_model
 
 from planet.config import ModelConfig
 from planet.latent import LatentState
@@ -18,7 +18,6 @@ from planet.ops.dynamics import imagine
 from planet.planning import CEMPlanner, Imagination
 
 H, B, J, S, D, A = 5, 2, 4, 3, 5, 2
-MakeModel = Callable[..., WorldModel]
 
 
 # ---- Initialisation ----------------------------------------------------------------------------
@@ -70,7 +69,7 @@ def test_torch_initialisation_is_the_modules_own() -> None:
 # ---- Images ------------------------------------------------------------------------------------
 
 
-def test_embed_and_decode_keep_leading_dimensions(make_model: MakeModel) -> None:
+def test_embed_and_decode_keep_leading_dimensions() -> None:
     model = make_model()
     image = torch.randn(4, 3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     embedding = model.embed(image)
@@ -86,13 +85,13 @@ def test_embed_and_decode_keep_leading_dimensions(make_model: MakeModel) -> None
     assert model.reward(latent).shape == (4, 3)
 
 
-def test_images_use_the_bit_depth_of_the_settings(make_model: MakeModel) -> None:
+def test_images_use_the_bit_depth_of_the_settings() -> None:
     observation = torch.full((8, 8, 3), 255, dtype=torch.uint8)
     image = make_model(bit_depth=2).images(observation, torch.zeros(8, 8, 3))
     assert (image == 0.25).all()  # level 3 of 0 to 3, lower edge, minus a half
 
 
-def test_features_are_belief_then_state(make_model: MakeModel) -> None:
+def test_features_are_belief_then_state() -> None:
     model = make_model(reward_layers=0)
     with torch.no_grad():
         model.reward_model.layers[0].weight.copy_(torch.tensor([[1.0] * D + [0.0] * S]))  # type: ignore[union-attr,operator]
@@ -104,8 +103,8 @@ def test_features_are_belief_then_state(make_model: MakeModel) -> None:
 # ---- The planner's snapshot --------------------------------------------------------------------
 
 
-def test_rollout_weights_name_the_right_parameters(make_model: MakeModel) -> None:
-    model = make_model()
+def test_rollout_weights_name_the_right_parameters() -> None:
+    model = make_model(reward_layers=2)
     weights, rssm = model.rollout_weights(), model.rssm
     pairs = {
         "input_weight": rssm.input.weight,
@@ -125,7 +124,7 @@ def test_rollout_weights_name_the_right_parameters(make_model: MakeModel) -> Non
     assert (weights.state_size, weights.belief_size, weights.action_size) == (S, D, A)
 
 
-def test_snapshot_does_not_follow_the_model(make_model: MakeModel) -> None:
+def test_snapshot_does_not_follow_the_model() -> None:
     model = make_model()
     weights = model.rollout_weights()
     planner = CEMPlanner(horizon=3, candidates=8, iterations=2, topk=2)
@@ -144,9 +143,7 @@ def test_snapshot_does_not_follow_the_model(make_model: MakeModel) -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "elu"])
-def test_rollout_with_the_snapshot_equals_imagination(
-    make_model: MakeModel, activation: str
-) -> None:
+def test_rollout_with_the_snapshot_equals_imagination(activation: str) -> None:
     """Same equations on both paths: the planner's returns are sums of the model's own rewards."""
     model = make_model(activation=activation, scale=0.4)
     generator = torch.Generator().manual_seed(4)
@@ -162,9 +159,7 @@ def test_rollout_with_the_snapshot_equals_imagination(
         torch.testing.assert_close(returns[:, j], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_rollout_with_counter_noise_equals_imagination_with_the_same_normals(
-    make_model: MakeModel,
-) -> None:
+def test_rollout_with_counter_noise_equals_imagination_with_the_same_normals() -> None:
     model = make_model(scale=0.4)
     generator = torch.Generator().manual_seed(5)
     actions = torch.rand(H, B, J, A, generator=generator) * 2 - 1

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import fused_is_built
+from small_models import make_model
 from toy_runs import model_of
 
 from planet import envs
@@ -109,7 +110,7 @@ def test_a_run_goes_on_with_other_defaults(
 
 @OTHERS
 def test_agents_and_random_snapshots_have_the_same_bits_with_other_defaults(
-    make_model: Callable[..., WorldModel], defaults: Defaults, tiny: Config
+    defaults: Defaults, tiny: Config
 ) -> None:
     model = make_model()
     expected, snapshot = planned(model), vars(random_weights(tiny.model, 2))

@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from learners import learner_of, replay
+from small_models import make_chunk, make_model
 
 from planet.checkpoint import load_checkpoint, save_checkpoint
 from planet.config import TrainConfig
-from planet.models import WorldModel
 from planet.protocols import Chunk, NonFiniteError
 from planet.training.learner import GradientLearner
 
-MakeModel = Callable[..., WorldModel]
-MakeChunk = Callable[..., Chunk]
 CONFIG = TrainConfig(free_nats=0.0)
 
 
@@ -33,7 +31,7 @@ def equal(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
     return len(left) == len(right) and all(map(torch.equal, left, right))
 
 
-def test_update_learns_and_reports(make_model: MakeModel, make_chunk: MakeChunk) -> None:
+def test_update_learns_and_reports() -> None:
     learner = learner_of(make_model(scale=0.1), replace(CONFIG, learning_rate=1e-2))
     values = [learner.update(replay(make_chunk())) for _ in range(30)]
     assert learner.updates == 30
@@ -44,9 +42,7 @@ def test_update_learns_and_reports(make_model: MakeModel, make_chunk: MakeChunk)
     }  # fmt: skip
 
 
-def test_same_seed_and_batches_give_the_same_parameters(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_same_seed_and_batches_give_the_same_parameters() -> None:
     results = []
     for seed in (0, 0, 1):
         learner = learner_of(make_model(), replace(CONFIG, seed=seed))
@@ -57,9 +53,7 @@ def test_same_seed_and_batches_give_the_same_parameters(
     assert not equal(results[0], results[2])
 
 
-def test_restored_learner_goes_on_to_the_same_parameters(
-    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path
-) -> None:
+def test_restored_learner_goes_on_to_the_same_parameters(tmp_path: Path) -> None:
     config = replace(CONFIG, learning_rate_warmup=5)
     whole = learner_of(make_model(), config)
     for index in range(6):
@@ -77,12 +71,7 @@ def test_restored_learner_goes_on_to_the_same_parameters(
 @pytest.mark.parametrize(
     ("warmup", "expected"), [(0, [1.0] * 6), (1, [1.0] * 6), (4, [0.25, 0.5, 0.75, 1.0, 1.0, 1.0])]
 )
-def test_learning_rate_rises_linearly(
-    make_model: MakeModel,
-    make_chunk: MakeChunk,
-    warmup: int,
-    expected: list[float],
-) -> None:
+def test_learning_rate_rises_linearly(warmup: int, expected: list[float]) -> None:
     config = replace(CONFIG, learning_rate=2e-3, learning_rate_warmup=warmup)
     learner = learner_of(make_model(), config)
     rates = []
@@ -93,9 +82,7 @@ def test_learning_rate_rises_linearly(
     assert rates == pytest.approx([2e-3 * share for share in expected])
 
 
-def test_first_adam_step_moves_by_rate_over_one_plus_epsilon(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_first_adam_step_moves_by_rate_over_one_plus_epsilon() -> None:
     """Adam's first step is rate * g / (|g| + epsilon), in PyTorch's form of epsilon."""
     config = replace(CONFIG, learning_rate=1e-3, adam_epsilon=0.5, gradient_clip_norm=1e9)
     learner = learner_of(make_model(), config)
@@ -108,9 +95,7 @@ def test_first_adam_step_moves_by_rate_over_one_plus_epsilon(
 
 
 @pytest.mark.parametrize("limit", [1e9, 0.01])
-def test_gradient_is_clipped_to_the_global_norm(
-    make_model: MakeModel, make_chunk: MakeChunk, tmp_path: Path, limit: float
-) -> None:
+def test_gradient_is_clipped_to_the_global_norm(tmp_path: Path, limit: float) -> None:
     learner = learner_of(make_model(), replace(CONFIG, gradient_clip_norm=limit))
     values = learner.update(replay(make_chunk()))
     gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
@@ -156,9 +141,7 @@ POISONS = {
 
 
 @pytest.mark.parametrize("case", POISONS)
-def test_what_is_not_finite_is_named_and_changes_nothing(
-    make_model: MakeModel, make_chunk: MakeChunk, case: str
-) -> None:
+def test_what_is_not_finite_is_named_and_changes_nothing(case: str) -> None:
     """Neither does any update after it, until somebody looks."""
     poison, term = POISONS[case]
     learner = learner_of(make_model(), CONFIG)
@@ -183,9 +166,7 @@ def test_what_is_not_finite_is_named_and_changes_nothing(
 
 
 @pytest.mark.parametrize("good", [0, 2])
-def test_learner_goes_on_after_a_bad_batch(
-    make_model: MakeModel, make_chunk: MakeChunk, good: int
-) -> None:
+def test_learner_goes_on_after_a_bad_batch(good: int) -> None:
     """The caller may catch the error: a bad batch leaves no trace in later steps."""
     learners = [learner_of(make_model(), CONFIG) for _ in range(2)]
     bad = make_chunk(seed=9)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from small_models import make_chunk, make_model
 from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as oracle_kl
@@ -19,8 +19,6 @@ from planet.ops import reference
 from planet.protocols import Chunk
 from planet.training.loss import sequence_loss
 
-MakeModel = Callable[..., WorldModel]
-MakeChunk = Callable[..., Chunk]
 HALF_LOG_2_PI = 0.5 * float(np.log(2 * np.pi))
 S = 3
 
@@ -157,9 +155,7 @@ def test_kl_gradient_is_that_of_torch_distributions() -> None:
 
 
 @pytest.mark.parametrize("distance", [0, 1, 2, 3, 4, 9])
-def test_loss_equals_a_loop_over_elements(
-    make_model: MakeModel, make_chunk: MakeChunk, distance: int
-) -> None:
+def test_loss_equals_a_loop_over_elements(distance: int) -> None:
     model, chunk = make_model(), make_chunk(steps=5)
     config = replace(EVERYTHING, overshooting_distance=distance)
     expected = brute_force(model, chunk, config)
@@ -169,9 +165,7 @@ def test_loss_equals_a_loop_over_elements(
     assert (terms["overshooting"] > 0) == (distance > 1)
 
 
-def test_gradients_equal_those_of_a_loop_over_elements(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_gradients_equal_those_of_a_loop_over_elements() -> None:
     """This includes where gradients stop: at the overshooting's posteriors."""
     model, chunk = make_model(), make_chunk(steps=5)
     brute_force(model, chunk, EVERYTHING)["total"].backward()
@@ -184,7 +178,7 @@ def test_gradients_equal_those_of_a_loop_over_elements(
         )
 
 
-def test_gradients_reach_every_parameter(make_model: MakeModel, make_chunk: MakeChunk) -> None:
+def test_gradients_reach_every_parameter() -> None:
     model = make_model()
     sequence_loss(model, make_chunk(), TrainConfig(free_nats=0.0), generator())["total"].backward()
     for name, parameter in model.named_parameters():
@@ -192,9 +186,7 @@ def test_gradients_reach_every_parameter(make_model: MakeModel, make_chunk: Make
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_free_nats_above_the_kl_cost_nothing_and_push_nowhere(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_free_nats_above_the_kl_cost_nothing_and_push_nowhere() -> None:
     model = make_model()
     terms = sequence_loss(model, make_chunk(), TrainConfig(free_nats=1e6), generator())
     assert terms["divergence"].item() == 1e6
@@ -203,16 +195,12 @@ def test_free_nats_above_the_kl_cost_nothing_and_push_nowhere(
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
 
 
-def test_free_nats_below_the_kl_change_nothing(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_free_nats_below_the_kl_change_nothing() -> None:
     terms = sequence_loss(make_model(), make_chunk(), TrainConfig(free_nats=0.0), generator())
     assert torch.equal(terms["divergence"], terms["kl"])
 
 
-def test_free_nats_count_per_element_and_not_for_the_mean(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_free_nats_count_per_element_and_not_for_the_mean() -> None:
     """Elements lie on both sides of the limit: their mean of maxima is above the maximum."""
     model, chunk = make_model(), make_chunk()
     kl = sequence_loss(model, chunk, TrainConfig(), generator())["kl"].item()
@@ -231,9 +219,7 @@ def test_free_nats_count_per_element_and_not_for_the_mean(
         ("overshooting_reward_weight", "overshooting_reward"),
     ],
 )
-def test_a_weight_scales_its_own_term(
-    make_model: MakeModel, make_chunk: MakeChunk, weight: str, term: str
-) -> None:
+def test_a_weight_scales_its_own_term(weight: str, term: str) -> None:
     """Only the total changes, by the term."""
     model, chunk = make_model(scale=0.1), make_chunk()
     before = sequence_loss(model, chunk, EVERYTHING, generator())
@@ -247,17 +233,13 @@ def test_a_weight_scales_its_own_term(
     ]
 
 
-def test_default_weights_are_image_1_reward_10_divergence_1(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_default_weights_are_image_1_reward_10_divergence_1() -> None:
     terms = sequence_loss(make_model(), make_chunk(), TrainConfig(), generator())
     expected = terms["image"] + 10 * terms["reward"] + terms["divergence"]
     torch.testing.assert_close(terms["total"], expected)
 
 
-def test_terms_do_not_depend_on_the_batch_size(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_terms_do_not_depend_on_the_batch_size() -> None:
     """They are means: the same row twice costs what it costs once, but for the random numbers."""
     model, chunk = make_model(), make_chunk(batch=1)
     image, *rest = (
@@ -270,9 +252,7 @@ def test_terms_do_not_depend_on_the_batch_size(
     assert abs(torch.stack(losses).mean() / many["total"] - 1) < 0.1
 
 
-def test_random_numbers_come_from_the_generator_alone(
-    make_model: MakeModel, make_chunk: MakeChunk
-) -> None:
+def test_random_numbers_come_from_the_generator_alone() -> None:
     model, chunk = make_model(), make_chunk()
     state = torch.random.get_rng_state()
     first = sequence_loss(model, chunk, EVERYTHING, generator(3))["total"]
@@ -284,9 +264,7 @@ def test_random_numbers_come_from_the_generator_alone(
 
 
 @pytest.mark.parametrize("t", range(4))
-def test_reward_t_belongs_to_observation_t(
-    make_model: MakeModel, make_chunk: MakeChunk, t: int
-) -> None:
+def test_reward_t_belongs_to_observation_t(t: int) -> None:
     """Reward t is predicted from the latent that actions 0 to t led to; later ones have no part."""
     model, chunk = make_model(), make_chunk(batch=1)
     action = chunk.action.clone().requires_grad_()
