@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
+
+import torch
+from small_models import frame, make_model
+from torch import Tensor
 
 from planet.agent import Agent
 from planet.config import ImaginationConfig
 from planet.models import WorldModel
+from planet.ops.reference import next_belief
 from planet.planning import CEMPlanner
 from planet.planning.sampling import Sampling
+
+MakeAgent = Callable[..., Agent]
 
 
 def make_agent(model: WorldModel, capture: bool | None = None, **how: Any) -> Agent:
@@ -18,3 +26,21 @@ def make_agent(model: WorldModel, capture: bool | None = None, **how: Any) -> Ag
     planner, rollouts = ({name: how.pop(name) for name in set(how) & names} for names in kinds)
     imagination = ImaginationConfig(**rollouts)
     return Agent(model, CEMPlanner(**planner), imagination=imagination, capture=capture, **how)
+
+
+def small_agent(capture: bool | None = True, model: WorldModel | None = None, **how: Any) -> Agent:
+    """Makes an agent of a small model that plans on the reference, unless named otherwise."""
+    small = {"horizon": 2, "candidates": 8, "iterations": 2, "topk": 3, "backend": "reference"}
+    return make_agent(model or make_model(), capture, **small | how)
+
+
+def play(agent: Agent, steps: int = 4, explore: bool = False) -> list[list[float]]:
+    """The actions of some steps."""
+    return [agent.act(frame(t), explore).tolist() for t in range(steps)]
+
+
+def belief_after(agent: Agent, action: Tensor) -> Tensor:
+    """The belief at the next step if `action` [B, A] is executed now."""
+    assert agent.latent is not None
+    with torch.no_grad():
+        return next_belief(agent.world_model.rssm, agent.latent, action)

@@ -129,12 +129,14 @@ def fused_is_built() -> bool:
     return importlib.util.find_spec("planet._C") is not None or extension.module is not None
 
 
-@pytest.fixture(
-    params=[
-        "reference",
-        pytest.param("fused", marks=pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)),
-    ]
-)
+BACKENDS = [
+    "reference",
+    pytest.param("fused", marks=pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)),
+]
+EACH_BACKEND = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@pytest.fixture(params=BACKENDS)
 def ops(request: pytest.FixtureRequest) -> ModuleType:
     """The ops of each backend in turn."""
     return backend(request.param)

@@ -103,7 +103,7 @@ assert info[\"extension\"] and info[\"cuda\"][\"compiled\"]'"
 stage smoke 30 gpu "$BENCH/gpu/smoke.py"
 stage tests 90 gpu "cd ${REPO@Q}/tests && export OMP_NUM_THREADS=2 PYTHONPATH=${WORK@Q}/site &&
   ${PYTHON@Q} -m pytest -q $WORKERS -p no:cacheprovider -rfEs -k 'cuda and not emulated' \
-    ops test_control_step.py test_noise.py | tee ${WORK@Q}/pytest.txt &&
+    acting ops test_noise.py | tee ${WORK@Q}/pytest.txt &&
   grep -q '[1-9][0-9]* passed' ${WORK@Q}/pytest.txt"
 [ -z "${JITTER:-}" ] || wait "$JITTER" || true
 stage first_run 45 gpu "$BENCH/gpu/first_run.py --architecture '${PLANET_CUDA_ARCHS%-real}' \

@@ -1,0 +1,94 @@
+"""A step that is not finite is an error at the agent, which stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from agents import MakeAgent
+from conftest import EACH_BACKEND
+from small_models import frame
+
+from planet.agent import Agent
+from planet.latent import LatentState
+from planet.noise import row_seeds
+
+
+def spoil(agent: Agent, what: str) -> None:
+    """Makes one number NaN or infinite, where nobody checks."""
+    assert agent.latent is not None
+    if what in ("belief", "state"):
+        spoilt = getattr(agent.latent, what).clone()
+        spoilt[1, 0] = float("nan")
+        agent._latent = replace(agent.latent, **{what: spoilt})
+    elif what == "parameter":
+        with torch.no_grad():
+            agent.world_model.encoder.layers[0].bias[0] = float("inf")
+    elif what == "weights":  # finite, but their returns are not
+        huge = [weight / weight.abs().max() * 3e38 for weight in agent.weights.reward_weights]
+        agent._weights, agent._imagination = replace(agent.weights, reward_weights=huge), None
+
+
+NOT_FINITE = {
+    "belief": r"^latent: expected a finite belief, got NaN or infinite in rows \[1\]; reset\(\)",
+    "state": r"^latent: expected a finite state, got NaN or infinite in rows \[1\]; reset\(\)",
+    "parameter": r"^world_model: expected finite parameters, got NaN or infinite in encoder\.",
+    "weights": r"^plan: expected finite returns and actions, got NaN or infinite in rows \[0, 1\]",
+}
+
+
+@pytest.mark.parametrize("what", NOT_FINITE)
+@EACH_BACKEND
+def test_a_step_that_is_not_finite_is_an_error_and_not_an_action(
+    make_agent: MakeAgent, what: str, backend: str
+) -> None:
+    agent = make_agent(backend=backend)
+    agent.reset(row_seeds(0, 2))
+    agent.act(frame(0, 2))
+    spoil(agent, what)
+    latent, planned, steps = agent.latent, agent.planned, list(agent._steps)
+    calls = {
+        "act": lambda: agent.act(frame(1, 2)), "explore": lambda: agent.act(frame(1, 2), True),
+        "filter": lambda: agent.filter(frame(1, 2)), "plan": agent.plan,
+    }  # fmt: skip
+    silent = {"weights": "filter", "parameter": "plan"}.get(what)  # have no part in it
+    for name, call in calls.items():
+        if name != silent:
+            with pytest.raises(ValueError, match=NOT_FINITE[what]):
+                call()
+            assert agent.latent is latent
+            assert agent.planned is planned
+            assert agent._steps == steps
+
+
+def test_a_row_that_is_not_finite_can_be_restarted(make_agent: MakeAgent) -> None:
+    agent = make_agent()
+    agent.reset(row_seeds(0, 2))
+    agent.act(frame(0, 2))
+    spoil(agent, "belief")
+    with pytest.raises(ValueError, match="latent"):
+        agent.act(frame(1, 2))
+    agent.reset(rows=[1])
+    assert np.isfinite(agent.act(frame(1, 2))).all()
+
+
+def test_an_assigned_latent_is_checked(make_agent: MakeAgent) -> None:
+    agent = make_agent()
+    good = agent.world_model.initial(2)
+    with pytest.raises(RuntimeError, match="call reset"):
+        agent.latent = good
+    agent.reset(row_seeds(0, 2))
+    agent.latent = good
+    for bad, message in (
+        (None, "latent: expected LatentState, got NoneType"),
+        (LatentState(good.belief[:1], good.state), r"latent.belief: expected shape \[2, 5\]"),
+        (LatentState(good.belief.double(), good.state), "latent.belief: expected torch.float32"),
+        (LatentState(good.belief, good.state + float("inf")), "latent: expected a finite state"),
+        (LatentState(good.belief[:, None], good.state[:, None]),
+         r"latent.belief: expected shape \[B, D\], got \[2, 1, 5\]"),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, ValueError), match=message):
+            agent.latent = bad  # type: ignore[assignment]
+        assert agent.latent is good
