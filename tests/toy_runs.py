@@ -1,4 +1,4 @@
-"""Runs of the toy task for tests: a trainer, and what two runs have in common."""
+"""Runs of the toy task for tests: a trainer, what two runs have in common, who watches them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from planet.config import Config
@@ -16,6 +17,8 @@ from planet.systems.planet import build
 from planet.training.learner import GradientLearner
 from planet.training.metrics import read_metrics
 from planet.training.trainer import Trainer
+
+NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
 
 def make_trainer(
@@ -50,8 +53,8 @@ def outcome(directory: Path) -> tuple[Any, ...]:
     """Metrics without times, episodes and parameters of a run's newest checkpoint."""
     from planet.checkpoint import load_checkpoint
 
-    paths = sorted((directory / "episodes").glob("*.planet"))
-    episodes = [read_episode(path).action.tolist() for path in paths]
+    read = map(read_episode, sorted((directory / "episodes").glob("*.planet")))
+    episodes = [(episode.action.tolist(), episode.reward.tolist()) for episode in read]
     state = load_checkpoint(directory / "checkpoint.pt")
     learner = state["learner"]
     moments = [m for s in learner["optimizer"]["state"].values() for m in s.values()]
@@ -68,3 +71,47 @@ def finished(config: Config, directory: Path) -> tuple[Any, ...]:
         trainer.run()
     assert all(torch.isfinite(p).all() for p in model_of(trainer).parameters())
     return outcome(directory)
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(p.relative_to(directory)): p.read_bytes() for p in files if p.name != "run.lock"}
+
+
+def refused(config: Config, directory: Path, match: str, error: Any = ValueError) -> None:
+    """The trainer refuses the directory and leaves every file as it was."""
+    before = content(directory)
+    with pytest.raises(error, match=match):
+        make_trainer(config, directory)
+    assert content(directory) == before
+
+
+class Recorder:
+    """Counts every call and raises at chosen ones."""
+
+    def __init__(
+        self, raise_at: int | None = None, error: type[BaseException] | None = None
+    ) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.messages: list[str] = []
+        self.stage = ""
+        self.raise_at, self.error = raise_at, error or KeyboardInterrupt
+
+    def _called(self, what: str) -> None:
+        self.calls.append((self.stage, what))
+        if len(self.calls) - 1 == self.raise_at:
+            raise self.error
+
+    def start(self, stage: str, total: int) -> None:
+        self.stage = stage
+        self._called("start")
+
+    def advance(self, **values: float) -> None:
+        self._called("advance")
+
+    def finish(self) -> None:
+        self._called("finish")
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+        self._called("message")
