@@ -12,10 +12,10 @@ import torch
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
 from conftest import FUSED_MISSING, fused_is_built
-from planet.systems.planet import make_world_model
 from toy_runs import make_trainer
 
 from planet.config import Config
+from planet.systems.planet import make_world_model
 from planet.training.device import available_device
 
 
