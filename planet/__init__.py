@@ -6,7 +6,7 @@ try:
 except Exception as error:  # a broken one raises anything
     import sys
 
-    from planet import advice
+    from planet.errors import advice
 
     needed = "torch>=2.11" if sys.modules.get("numpy") else "numpy"
     anew = [] if isinstance(error, ModuleNotFoundError) else ["--force-reinstall"]

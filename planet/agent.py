@@ -13,6 +13,7 @@ from torch import Tensor
 from planet.captured_step import CapturedStep
 from planet.config import ImaginationConfig
 from planet.control_step import ControlStep, EagerStep, StepInputs
+from planet.errors.scalars import check_not_negative, whole_number
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import check_seed, mix_seed, row_seeds
@@ -20,7 +21,6 @@ from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
 from planet.planning import Imagination
 from planet.protocols import Observation, Plan, Planner
-from planet.scalars import check_not_negative, whole_number
 from planet.weights import RolloutWeights
 
 Array = npt.NDArray[np.float32]

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import STREAM_DITHER, STREAM_EXPLORATION, STREAM_POSTERIOR
 from planet.ops import draws
 from planet.planning import Imagination
 from planet.protocols import Plan, Planner
-from planet.short_repr import short_repr
 
 
 @dataclass(frozen=True)

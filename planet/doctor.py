@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from planet import advice
 from planet.build import __version__, build_info
 from planet.config import ModelConfig
+from planet.errors import advice
 from planet.machine import machine_facts
 from planet.packages import (
     EXTRA,

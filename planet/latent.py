@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from planet.short_repr import short_repr
+from planet.errors.short_repr import short_repr
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from planet.checks import check_device
-from planet.scalars import whole_number
-from planet.short_repr import short_repr
+from planet.errors.checks import check_device
+from planet.errors.scalars import whole_number
+from planet.errors.short_repr import short_repr
 
 STREAM_ACTIONS: Final = 0
 STREAM_STATE: Final = 1

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from planet.errors.short_repr import short_repr
 from planet.latent import Gaussian, LatentState
 from planet.noise import Noise
-from planet.short_repr import short_repr
 
 # ---- Values --------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from planet.config import ModelConfig
-from planet.scalars import check_int
+from planet.errors.scalars import check_int
 from planet.snapshot_shapes import GRU_TENSORS, Sizes, arguments, shapes
 from planet.weights import RolloutWeights
 

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from planet.checks import check_floating, check_shape
+from planet.errors.checks import check_floating, check_shape
+from planet.errors.scalars import check_int, check_positive
 from planet.noise import check_seed
 from planet.parameters import ACTIVATIONS, STDDEVS
-from planet.scalars import check_int, check_positive
 
 Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 """(belief [N, D], state [N, S], action [N, A]) -> (belief [N, D], prior mean [N, S], prior stddev

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from planet.atomic import read_file
-from planet.checks import check_type
+from planet.errors.checks import check_type
 from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
 from planet.planner_settings import plain_settings, read_settings
 from planet.snapshot_shapes import MAX_REWARD_LAYERS, MAX_SIZE, Sizes, arguments, shapes

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from planet import verification
-from planet.checks import check_choice, check_device, check_dims, check_floating, check_shape
+from planet.errors.checks import check_choice, check_device, check_dims, check_floating, check_shape
+from planet.errors.scalars import check_not_negative
 from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
-from planet.scalars import check_not_negative
 from planet.snapshot_modules import gru_tensors, linear_tensors, reward_tensors
 from planet.snapshot_shapes import (
     GRU_TENSORS,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from planet import advice
+from planet.errors import advice
 
 EXTRA = "Provides-Extra: train\nRequires-Dist: tyro; extra == 'train'\n"
 METADATA = f"Metadata-Version: 2.1\nName: planet-rl\nVersion: 0.1.0\n{EXTRA}"

@@ -11,9 +11,10 @@ import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
 
-from planet import advice, build_info, doctor, self_test
+from planet import build_info, doctor, self_test
 from planet.cli import main
 from planet.doctor import Problem, Report, examine, render_test
+from planet.errors import advice
 from planet.ops import fused
 from planet.ops.extension import Missing
 from planet.packages import Broken, broken_packages

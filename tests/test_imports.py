@@ -19,7 +19,7 @@ LIGHT = (
     "planet", "planet.ops", "planet.models", "planet.planning", "planet.agent",
     "planet.config.presets", "planet.replay", "planet.checkpoint", "planet.training.trainer",
     "planet.profiling", "planet.doctor", "planet.build", "planet.machine",
-    "planet.random_weights", "planet.advice", "planet.packages",
+    "planet.random_weights", "planet.errors.advice", "planet.packages",
 )  # fmt: skip
 # torch and numpy with what they themselves need.
 ALLOWED = (

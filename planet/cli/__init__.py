@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import torch
 
-from planet import advice
 from planet.build import __version__
 from planet.cli.output import ClosedStream, complain, prepare_streams, say, settle_streams
 from planet.envs import RenderingUnavailable
+from planet.errors import advice
 from planet.packages import EXTRA, is_installed
 from planet.protocols import NonFiniteError
 from planet.training.collect import EpisodeError

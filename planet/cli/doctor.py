@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planet import advice
 from planet.cli.output import complain, say
 from planet.doctor import examine
+from planet.errors import advice
 
 HELP = """\
 usage: planet doctor

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from planet import advice
 from planet.atomic import replaceable
 from planet.cli.output import say
+from planet.errors import advice
 from planet.replay import episode_name, read_info
 from planet.training.run import Run, open_run
 from planet.weight_file import save_weights

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 
 import tyro
 
-from planet import advice
 from planet.config import Config
+from planet.errors import advice
 
 
 class _Options(Protocol):

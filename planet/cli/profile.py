@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from planet import advice
 from planet.atomic import atomic_write, replaceable
 from planet.cli.options import parse_options
 from planet.cli.output import say
 from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
+from planet.errors import advice
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
 from planet.profiling.plot import picture_format
 from planet.random_weights import random_weights

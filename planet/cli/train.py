@@ -13,7 +13,6 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from planet import advice
 from planet.build import __version__
 from planet.cli.options import told
 from planet.cli.output import complain
@@ -21,6 +20,7 @@ from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
 from planet.config import Config
 from planet.config.presets import PRESETS
+from planet.errors import advice
 from planet.systems.planet import build
 from planet.training.learner import GradientLearner
 from planet.training.progress import Guarded, guarded

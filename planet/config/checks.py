@@ -12,8 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from planet import scalars
-from planet.listing import short
+from planet.errors import scalars
+from planet.errors.listing import short
 
 _WHOLE = 1 << 63  # whole numbers stay below
 

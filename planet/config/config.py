@@ -16,7 +16,7 @@ from planet.config.model import ModelConfig
 from planet.config.planner import PlannerConfig
 from planet.config.settings_file import parse_settings
 from planet.config.train import TrainConfig
-from planet.listing import listed
+from planet.errors.listing import listed
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from planet.listing import listed
+from planet.errors.listing import listed
 
 _LONGEST_INT = 20  # characters of 2^63 with its sign
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from planet import advice
+from planet.errors import advice
 
 BACKENDS = ("egl", "osmesa")
 APT_LINE = advice.system_packages("libegl1", "libgl1")

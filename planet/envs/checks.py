@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from planet.scalars import check_int
+from planet.errors.scalars import check_int
 
 
 def check_action(action: ArrayLike, size: int) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from planet.checks import check_choice
 from planet.envs import _gl
 from planet.envs._library import RenderingUnavailable, explained, prepare_import
 from planet.envs.checks import check_action, check_seed
@@ -19,7 +18,8 @@ from planet.envs.pixel_env import Observation, PixelEnv
 from planet.envs.rendering import MAX_FRAME, Renderer, quality_of
 from planet.envs.seeding import task_seed
 from planet.envs.tasks import split_task
-from planet.scalars import check_int
+from planet.errors.checks import check_choice
+from planet.errors.scalars import check_int
 
 _log = logging.getLogger("planet")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from planet import advice
 from planet.envs._library import is_from_library
+from planet.errors import advice
 
 
 def import_extra(module: str) -> Any:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planet.checks import check_choice
 from planet.envs import _gl
 from planet.envs._library import explained
-from planet.scalars import check_int
+from planet.errors.checks import check_choice
+from planet.errors.scalars import check_int
 
 MAX_FRAME = 16384
 """Pixels per side of the largest frame, as Mesa and the drivers of graphics cards have it."""

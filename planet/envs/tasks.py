@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from planet.listing import short
+from planet.errors.listing import short
 
 TOY_TASK = "toy-reach"
 

@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from planet.checks import check_choice
 from planet.envs.checks import check_action, check_seed
 from planet.envs.pixel_env import Observation, PixelEnv
-from planet.scalars import check_int
+from planet.errors.checks import check_choice
+from planet.errors.scalars import check_int
 
 _SPEED = 0.1  # of the picture's side, per control step at full action
 _MARGIN = 0.12  # the points stay this far from the picture's edge

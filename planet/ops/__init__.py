@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from planet.checks import check_choice
+from planet.errors.checks import check_choice
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, reference
 from planet.ops.results import Refit

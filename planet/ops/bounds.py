@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from planet.errors.scalars import check_float32
+from planet.errors.short_repr import short_repr
 from planet.ops.tracing import has_values
-from planet.scalars import check_float32
-from planet.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from planet.checks import check_choice, check_device, check_dims, check_shape, check_type
 from planet.config import ImaginationConfig, PlannerConfig, choices
 from planet.config.planner import check_elites
-from planet.latent import LatentState
-from planet.noise import Noise, check_seeds
-from planet.ops.bounds import Bound, expand_bounds
-from planet.scalars import (
+from planet.errors.checks import check_choice, check_device, check_dims, check_shape, check_type
+from planet.errors.scalars import (
     check_between,
     check_bool,
     check_float,
@@ -24,7 +21,10 @@ from planet.scalars import (
     check_positive,
     whole_number,
 )
-from planet.short_repr import short_repr
+from planet.errors.short_repr import short_repr
+from planet.latent import LatentState
+from planet.noise import Noise, check_seeds
+from planet.ops.bounds import Bound, expand_bounds
 from planet.weights import RolloutWeights
 
 MAX_HORIZON = (1 << 16) - 1

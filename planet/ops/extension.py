@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from planet import advice
+from planet.errors import advice
 from planet.ops.fingerprint import compiled_fingerprint, fingerprint
 
 NAME = "planet._C"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planet import advice
+from planet.errors import advice
 from planet.noise import resolve_seeds
 from planet.ops.checks import PRECISIONS, VARIANTS
 from planet.ops.tracing import constant, may_be_kept

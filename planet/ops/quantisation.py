@@ -39,7 +39,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from planet.short_repr import short_repr
+from planet.errors.short_repr import short_repr
 
 SMALLEST_RANGE = 2.0**-100
 UNSIGNED = 255

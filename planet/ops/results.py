@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from planet.short_repr import short_repr
+from planet.errors.short_repr import short_repr
 
 
 @dataclass(frozen=True)

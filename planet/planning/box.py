@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from planet.errors.scalars import LARGEST_FLOAT32
+from planet.errors.short_repr import short_repr
 from planet.ops.bounds import Bound, check_bound_shape, check_bounds
-from planet.scalars import LARGEST_FLOAT32
-from planet.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)

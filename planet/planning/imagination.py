@@ -10,13 +10,13 @@ from torch import Tensor
 
 from planet import ops
 from planet.config.imagination import check_kernels
+from planet.errors.scalars import check_bool, check_float
+from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops.bounds import Bound, CheckedBound
 from planet.ops.checks import check_latent, check_precision, check_start, check_variant
 from planet.planning.box import Box
-from planet.scalars import check_bool, check_float
-from planet.short_repr import short_repr
 from planet.weights import RolloutWeights
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from planet import ops
+from planet.errors.scalars import check_int, check_not_negative, check_positive
 from planet.noise import resolve_seeds
 from planet.ops import reference
 from planet.ops.bounds import CheckedBound
@@ -20,7 +21,6 @@ from planet.ops.checks import (
 from planet.planning.box import Box
 from planet.planning.imagination import Imagination
 from planet.protocols import Plan, Scorer
-from planet.scalars import check_int, check_not_negative, check_positive
 
 
 @dataclass(frozen=True)

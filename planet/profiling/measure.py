@@ -18,6 +18,7 @@ import torch
 
 from planet.agent import Agent
 from planet.config import ActingConfig
+from planet.errors.scalars import check_int, check_positive
 from planet.latent import LatentState
 from planet.machine import machine_facts
 from planet.planning import Imagination, make_planner
@@ -25,7 +26,6 @@ from planet.profiling.facts import compute_facts, plan_facts, run_facts
 from planet.profiling.latency import Stage
 from planet.profiling.result import Comparison, Profile
 from planet.protocols import Plan, Policy
-from planet.scalars import check_int, check_positive
 from planet.systems.planet import make_agent
 from planet.training.run import Run
 from planet.weights import RolloutWeights

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from planet.atomic import make_directory
-from planet.checks import check_choice
 from planet.config import TrainConfig, choices
-from planet.listing import listed
+from planet.errors.checks import check_choice
+from planet.errors.listing import listed
+from planet.errors.scalars import check_between, check_float, check_int
 from planet.protocols import Chunk
 from planet.replay.episode import Episode
 from planet.replay.episode_file import (
@@ -26,7 +27,6 @@ from planet.replay.episode_file import (
     write_episode,
 )
 from planet.replay.sampling import draw_recent, draw_uniform
-from planet.scalars import check_between, check_float, check_int
 
 _LOGGER = logging.getLogger("planet")
 _NAME = re.compile(r"episode-(\d{6,})\.planet")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from planet.checks import check_type
-from planet.short_repr import short_repr
+from planet.errors.checks import check_type
+from planet.errors.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)

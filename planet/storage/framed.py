@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planet.atomic import atomic_write, named_errors
-from planet.listing import short
+from planet.errors.listing import short
 
 CHECKSUM = struct.Struct("<I")
 _LENGTH = struct.Struct("<16xQ")

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from planet.listing import short
+from planet.errors.listing import short
 
 Frame = npt.NDArray[np.uint8]
 Outcome = tuple[Frame, float, bool, bool, Mapping[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from planet.config import Config
-from planet.listing import short
+from planet.errors.listing import short
 
 
 def available_device(config: Config) -> torch.device:

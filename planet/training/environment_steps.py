@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planet.config import EnvironmentConfig
-from planet.scalars import check_int
+from planet.errors.scalars import check_int
 
 
 def action_repeat(config: EnvironmentConfig, environment: Any) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from planet.config import TrainConfig
-from planet.listing import listed
+from planet.errors.listing import listed
 from planet.noise import mix_seed
 from planet.protocols import Chunk, NonFiniteError, Policy, Replay
 from planet.training import seeds

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from planet.listing import listed
+from planet.errors.listing import listed
 
 
 def check_learner_state(learner: Mapping[str, Any], model: nn.Module) -> None:

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from planet.atomic import read_file
-from planet.listing import listed
+from planet.errors.listing import listed
 
 _LOGGER = logging.getLogger("planet")
 METRICS_NAME = "metrics.jsonl"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planet.config import ActingConfig, Config
-from planet.listing import listed
+from planet.errors.listing import listed
 
 # Settings that do not decide what is learned.
 _MAY_DIFFER = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from planet.atomic import make_directory, remove_temporaries, replaceable
 from planet.checkpoint import save_checkpoint
 from planet.config import Config
-from planet.listing import listed
+from planet.errors.listing import listed
 from planet.protocols import Learner, NonFiniteError
 from planet.replay import ReplayBuffer, episode_name
 from planet.training.action_box import ActionBox

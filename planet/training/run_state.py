@@ -12,9 +12,9 @@ import numpy as np
 
 from planet.checkpoint import CheckpointError
 from planet.config import Config
+from planet.errors.scalars import check_int
 from planet.protocols import Learner
 from planet.replay import episode_index
-from planet.scalars import check_int
 from planet.snapshot_shapes import MAX_SIZE
 from planet.training.action_box import ActionBox
 from planet.training.learner_state import same_names, table

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from planet.errors.scalars import check_int
 from planet.protocols import Policy
 from planet.replay import Episode
-from planet.scalars import check_int
 from planet.training.collect import Environment, run_episode
 from planet.training.progress import Progress, guarded
 from planet.training.seeds import evaluation_seeds

@@ -24,13 +24,13 @@ import torch
 
 from planet.agent import Agent
 from planet.atomic import atomic_write
+from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.models.pixels import postprocess
 from planet.ops.dynamics import imagine
 from planet.protocols import Policy
 from planet.replay import Episode
-from planet.short_repr import short_repr
 
 Frames = npt.NDArray[np.uint8]
 

@@ -13,9 +13,10 @@ from conftest import FUSED_MISSING, fused_is_built
 
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 
-from planet import advice, build_info
+from planet import build_info
 from planet.cli import main
 from planet.cli.profile import ProfileOptions
+from planet.errors import advice
 
 SIZES = [
     "--planner.horizon=2", "--planner.candidates=20", "--planner.iterations=3", "--planner.topk=2",

@@ -8,9 +8,9 @@ import types
 
 import pytest
 
-from planet import advice
 from planet.envs import RenderingUnavailable, _library
 from planet.envs._library import choose_backend, explained, prepare_import
+from planet.errors import advice
 
 EGL_LINE = advice.system_packages("libegl1", "libgl1")
 OSMESA_LINE = advice.system_packages("libosmesa6")

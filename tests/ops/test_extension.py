@@ -14,7 +14,8 @@ from conftest import FUSED_MISSING, fused_is_built
 from processes import python
 
 import planet
-from planet import advice, build_info
+from planet import build_info
+from planet.errors import advice
 from planet.ops import extension
 from planet.ops.fingerprint import MARK, compiled_fingerprint, fingerprint, source_files
 

@@ -11,7 +11,7 @@ import torch
 from ops.cuda.support import Device, needs_gpu, plan
 from random_weights import TINY, Sizes, make_problem
 
-from planet import advice
+from planet.errors import advice
 from planet.noise import Noise, row_seeds
 from planet.ops import backend, fused
 from planet.ops.kernels import CudaKernels, sizes, tensors

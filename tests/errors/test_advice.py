@@ -19,7 +19,7 @@ import pytest
 from place import METADATA, Place
 from processes import python, run, variables
 
-from planet import advice
+from planet.errors import advice
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_dm_control_comes_without_labmaze_where_that_cannot_be_installed(place: 
     assert place.run(advice.repair("dm_control"))[0][2:] == [
         "install", "--force-reinstall", "--no-deps", advice.DM_CONTROL
     ]  # fmt: skip
-    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
     assert not pyproject.exists() or f'"{advice.DM_CONTROL}' in pyproject.read_text()
 
 
@@ -326,7 +326,7 @@ def strings(path: Path) -> list[str]:
 
 
 def test_commands_that_install_are_written_in_one_module() -> None:
-    package = Path(advice.__file__).parent
+    package = advice.PACKAGE
     wrong = [
         f"{path.relative_to(package)}: {text}"
         for path in package.rglob("*.py")

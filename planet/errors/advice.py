@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 PROJECT = "planet-rl"
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 """The folder of the planet that runs."""
 
 DM_CONTROL = "dm_control>=1.0.50"

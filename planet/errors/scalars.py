@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import torch
 
-from planet.listing import short
+from planet.errors.listing import short
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _ROUNDS_TO_INFINITY = 2.0**128 - 2.0**103  # the first number that is infinite as a float32

@@ -15,11 +15,11 @@ import torch
 from random_weights import TINY, TINY_SSM, make_problem, make_weights
 
 import planet
+from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.planning import CEMPlanner, Imagination
 from planet.protocols import Chunk, Plan
-from planet.short_repr import short_repr
 
 ARRAYS = re.compile(r"\b(Tensor|NDArray|Frames|Bound)\b")
 MODEL_S_OWN = {"RolloutWeights"}  # prints the sizes that its shapes follow from

@@ -1,6 +1,6 @@
 import pytest
 
-from planet.listing import listed, short
+from planet.errors.listing import listed, short
 
 
 @pytest.mark.parametrize(
