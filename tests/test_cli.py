@@ -18,7 +18,6 @@ pytest.importorskip("gymnasium", reason="the command line needs the train extra"
 from toy_runs import timeless
 
 from planet import __version__
-from planet.checkpoint import load_checkpoint
 from planet.cli import COMMANDS, main
 from planet.cli.progress import Bars, Lines, duration, make_progress
 from planet.cli.train import PresetName, TrainOptions, parse
@@ -26,6 +25,7 @@ from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.envs.toy import ToyReachEnv
 from planet.errors.advice import install_extra, repair
+from planet.storage.checkpoint import load_checkpoint
 from planet.systems.planet import build
 from planet.training.run import open_run
 from planet.training.trainer import Trainer

@@ -17,7 +17,8 @@ import planet
 ROOT = Path(planet.__file__).parent
 LIGHT = (
     "planet", "planet.ops", "planet.models", "planet.planning", "planet.agent",
-    "planet.config.presets", "planet.replay", "planet.checkpoint", "planet.training.trainer",
+    "planet.config.presets", "planet.replay", "planet.storage.checkpoint",
+    "planet.training.trainer",
     "planet.profiling", "planet.doctor", "planet.build", "planet.machine",
     "planet.random_weights", "planet.errors.advice", "planet.packages",
 )  # fmt: skip

@@ -18,7 +18,7 @@ LEAST_GUARD = 300  # seconds; a time-out ends what hangs, it does not judge how 
 # What may look at a clock, wait for a time or end early, by file and function, and why.
 ALLOWED = {
     ("ops/cuda/test_determinism.py", "_sleep"): "keeps a GPU busy, on its own clock",
-    ("test_atomic.py", "sleep"): "the moment of a kill is any",
+    ("storage/test_atomic.py", "sleep"): "the moment of a kill is any",
     ("cli/test_output.py", "sleep"): "between two looks; a step that hangs",
     ("durability/toy_run.py", "alarm"): "a guard",
     ("durability/toy_run.py", "sleep"): "the moment of a kill is any",

@@ -51,7 +51,7 @@ def timeless(directory: Path) -> list[dict[str, float]]:
 
 def outcome(directory: Path) -> tuple[Any, ...]:
     """Metrics without times, episodes and parameters of a run's newest checkpoint."""
-    from planet.checkpoint import load_checkpoint
+    from planet.storage.checkpoint import load_checkpoint
 
     read = map(read_episode, sorted((directory / "episodes").glob("*.planet")))
     episodes = [(episode.action.tolist(), episode.reward.tolist()) for episode in read]

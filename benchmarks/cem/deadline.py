@@ -26,10 +26,10 @@ import numpy as np
 import torch
 
 from planet import CEMPlanner, Imagination, LatentState, build_info
-from planet.atomic import atomic_write
 from planet.config.presets import PRESETS
 from planet.machine import machine_facts
 from planet.random_weights import random_weights
+from planet.storage.atomic import atomic_write
 
 BUSY = """
 import os, sys

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import tyro
 
-from planet.atomic import replaceable
 from planet.cli.options import parse_options, told
 from planet.cli.progress import make_progress
 from planet.config import ActingConfig, Config
 from planet.replay import Episode
+from planet.storage.atomic import replaceable
 from planet.training.collect import Environment, try_out
 from planet.training.evaluate import baselines, score_table, write_scores
 from planet.training.plots import plot_learning_curve

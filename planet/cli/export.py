@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from planet.atomic import replaceable
 from planet.cli.output import say
 from planet.errors import advice
 from planet.replay import episode_name, read_info
+from planet.storage.atomic import replaceable
 from planet.training.run import Run, open_run
 from planet.weight_file import save_weights
 from planet.weights import RolloutWeights

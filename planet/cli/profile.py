@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import tyro
 
-from planet.atomic import atomic_write, replaceable
 from planet.cli.options import parse_options
 from planet.cli.output import say
 from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
@@ -19,6 +18,7 @@ from planet.errors import advice
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
 from planet.profiling.plot import picture_format
 from planet.random_weights import random_weights
+from planet.storage.atomic import atomic_write, replaceable
 from planet.training.device import available_device
 from planet.training.run import open_environment, open_run
 from planet.training.threads import cpu_threads

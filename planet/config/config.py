@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from planet.atomic import atomic_write, read_file
 from planet.config.environment import EnvironmentConfig
 from planet.config.imagination import ImaginationConfig
 from planet.config.model import ModelConfig
@@ -17,6 +16,7 @@ from planet.config.planner import PlannerConfig
 from planet.config.settings_file import parse_settings
 from planet.config.train import TrainConfig
 from planet.errors.listing import listed
+from planet.storage.atomic import atomic_write, read_file
 
 T = TypeVar("T")
 

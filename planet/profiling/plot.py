@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from planet.atomic import atomic_write
 from planet.profiling.result import Comparison, Profile
+from planet.storage.atomic import atomic_write
 
 _BARS, _MEDIAN, _TAIL, _DEADLINE = "#2f6fb3", "#1c2733", "#7a8794", "#d9541e"
 

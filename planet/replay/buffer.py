@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from planet.atomic import make_directory
 from planet.config import TrainConfig, choices
 from planet.errors.checks import check_choice
 from planet.errors.listing import listed
@@ -27,6 +26,7 @@ from planet.replay.episode_file import (
     write_episode,
 )
 from planet.replay.sampling import draw_recent, draw_uniform
+from planet.storage.atomic import make_directory
 
 _LOGGER = logging.getLogger("planet")
 _NAME = re.compile(r"episode-(\d{6,})\.planet")

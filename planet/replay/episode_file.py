@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from planet.atomic import atomic_write, named_errors, open_regular
 from planet.replay.episode import Episode
 from planet.storage import framed
+from planet.storage.atomic import atomic_write, named_errors, open_regular
 
 _PREFIX = struct.Struct("<8sII")  # magic, version, bytes of the header text
 _FORMAT = framed.Format("episode file", b"PLANETEP", _PREFIX.size, oldest=1, newest=1)

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from planet.atomic import atomic_write, named_errors
 from planet.errors.listing import short
+from planet.storage.atomic import atomic_write, named_errors
 
 CHECKSUM = struct.Struct("<I")
 _LENGTH = struct.Struct("<16xQ")

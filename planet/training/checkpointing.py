@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from planet.atomic import atomic_write, named_errors, replaceable, temporary_beside
-from planet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from planet.storage.atomic import atomic_write, named_errors, replaceable, temporary_beside
+from planet.storage.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from planet.training.run_state import RunState
 
 _LOGGER = logging.getLogger("planet")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from planet.acting.baselines import RandomPolicy, ZeroPolicy
-from planet.atomic import atomic_write
 from planet.config import Config
 from planet.protocols import Policy, Spec
+from planet.storage.atomic import atomic_write
 from planet.systems.planet import build
 from planet.training.run import Run
 from planet.training.score import Score

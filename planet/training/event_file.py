@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from planet.atomic import atomic_write, remove_temporaries
+from planet.storage.atomic import atomic_write, remove_temporaries
 
 # A point over a counter: the counter's value, then values by the curve's name.
 Points = tuple[int, Mapping[str, float]]

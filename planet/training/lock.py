@@ -12,7 +12,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-from planet.atomic import UNSUPPORTED, named_errors
+from planet.storage.atomic import UNSUPPORTED, named_errors
 
 _LOGGER = logging.getLogger("planet")
 _IRREGULAR = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # of a link, a directory, a socket

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from planet.atomic import atomic_write, make_directory, named_errors, read_file, replaceable
 from planet.errors.listing import listed, short
 from planet.errors.scalars import whole_number
+from planet.storage.atomic import atomic_write, make_directory, named_errors, read_file, replaceable
 from planet.training.event_file import EventFile, Points
 from planet.training.metrics_file import (
     METRICS_NAME,

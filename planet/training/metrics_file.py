@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from planet.atomic import read_file
 from planet.errors.listing import listed
+from planet.storage.atomic import read_file
 
 _LOGGER = logging.getLogger("planet")
 METRICS_NAME = "metrics.jsonl"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from planet.atomic import atomic_write
+from planet.storage.atomic import atomic_write
 from planet.training.metrics import read_metrics
 
 _RANDOM, _PLANNED, _EVALUATED = "#9aa5b1", "#2f6fb3", "#d9541e"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from planet.atomic import make_directory, remove_temporaries, replaceable
-from planet.checkpoint import save_checkpoint
 from planet.config import Config
 from planet.errors.listing import listed
 from planet.protocols import Learner, NonFiniteError
 from planet.replay import ReplayBuffer, episode_name
+from planet.storage.atomic import make_directory, remove_temporaries, replaceable
+from planet.storage.checkpoint import save_checkpoint
 from planet.training.action_box import ActionBox
 from planet.training.checkpointing import Checkpoints
 from planet.training.lock import RunLock

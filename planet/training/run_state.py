@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from planet.checkpoint import CheckpointError
 from planet.config import Config
 from planet.errors.scalars import check_int
 from planet.protocols import Learner
 from planet.replay import episode_index
 from planet.snapshot_shapes import MAX_SIZE
+from planet.storage.checkpoint import CheckpointError
 from planet.training.action_box import ActionBox
 from planet.training.learner_state import same_names, table
 from planet.training.schedule import updates_due

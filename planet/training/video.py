@@ -23,7 +23,6 @@ import numpy.typing as npt
 import torch
 
 from planet.agent import Agent
-from planet.atomic import atomic_write
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.models import WorldModel
@@ -31,6 +30,7 @@ from planet.models.pixels import postprocess
 from planet.ops.dynamics import imagine
 from planet.protocols import Policy
 from planet.replay import Episode
+from planet.storage.atomic import atomic_write
 
 Frames = npt.NDArray[np.uint8]
 

@@ -19,10 +19,10 @@ from small_run import train
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 pytest.importorskip("gymnasium", reason="the command line needs the train extra")
 
-from planet.checkpoint import load_checkpoint
 from planet.cli import main, output
 from planet.cli.progress import make_progress
 from planet.cli.signals import ending_signals
+from planet.storage.checkpoint import load_checkpoint
 from planet.training.progress import guarded
 
 # An environment that acts in its tenth step, within the first evaluation or before.

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from settings import changed, fields
 
-from planet.checkpoint import save_checkpoint
 from planet.config import (
     Config,
     EnvironmentConfig,
@@ -20,6 +19,7 @@ from planet.config import (
     PlannerConfig,
     TrainConfig,
 )
+from planet.storage.checkpoint import save_checkpoint
 
 NAN, INFINITY = float("nan"), float("inf")
 WRONG: dict[Any, tuple[object, ...]] = {

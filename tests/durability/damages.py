@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from planet.atomic import is_temporary
+from planet.storage.atomic import is_temporary
 
 Damage = Callable[[Path, Path, random.Random], None]
 """Damages a file, given the same file of another run (which may be missing)."""

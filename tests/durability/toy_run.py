@@ -27,8 +27,8 @@ import torch
 from durability.crash_points import KILLED, CrashPoints
 from durability.damages import damage
 
-from planet.checkpoint import load_checkpoint
 from planet.cli import main
+from planet.storage.checkpoint import load_checkpoint
 from planet.training.metrics import read_metrics
 
 RUN = shlex.split("""

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from planet.checkpoint import load_checkpoint
 from planet.config import Config, EnvironmentConfig
 from planet.replay import read_episode
+from planet.storage.checkpoint import load_checkpoint
 from planet.systems.planet import build
 from planet.training.environment_steps import action_repeat, simulated_steps
 from planet.training.metrics import read_metrics

@@ -12,9 +12,9 @@ import pytest
 import torch
 from toy_runs import model_of
 
-from planet.checkpoint import CheckpointError
 from planet.config import Config
 from planet.replay import Episode
+from planet.storage.checkpoint import CheckpointError
 from planet.systems.planet import build
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")

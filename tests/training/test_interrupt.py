@@ -15,9 +15,9 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
 from toy_runs import changed, finished, make_trainer, outcome
 
-from planet.checkpoint import load_checkpoint
 from planet.config import Config
 from planet.envs.toy import ToyReachEnv
+from planet.storage.checkpoint import load_checkpoint
 from planet.training.collect import EpisodeError
 from planet.training.interrupt import Interrupted, deferred_signals
 

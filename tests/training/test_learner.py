@@ -11,9 +11,9 @@ import torch
 from learners import learner_of, replay
 from small_models import make_chunk, make_model
 
-from planet.checkpoint import load_checkpoint, save_checkpoint
 from planet.config import TrainConfig
 from planet.protocols import Chunk, NonFiniteError
+from planet.storage.checkpoint import load_checkpoint, save_checkpoint
 from planet.training.learner import GradientLearner
 
 CONFIG = TrainConfig(free_nats=0.0)

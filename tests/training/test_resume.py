@@ -17,8 +17,8 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
 from toy_runs import Recorder, changed, finished, make_trainer, model_of, outcome, timeless
 
-from planet.checkpoint import load_checkpoint
 from planet.config import Config
+from planet.storage.checkpoint import load_checkpoint
 from planet.training.action_box import ActionBox
 
 Whole = Callable[[Config], tuple[Any, ...]]

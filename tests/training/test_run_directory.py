@@ -16,8 +16,8 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
 from toy_runs import NEWEST, PREVIOUS, changed, finished, make_trainer, outcome, refused
 
-from planet.checkpoint import load_checkpoint
 from planet.config import Config
+from planet.storage.checkpoint import load_checkpoint
 from planet.training.checkpointing import Checkpoints
 from planet.training.run import open_run
 
@@ -88,7 +88,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_former_two_and_nothing_e
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch, pytest.raises(OSError, match=NEWEST):
-            patch.setattr("planet.atomic.os.fsync", full)
+            patch.setattr("planet.storage.atomic.os.fsync", full)
             Checkpoints.save(trainer._files.checkpoints, trainer._state())
         assert {name: (run / name).read_bytes() for name in before} == before
         assert sorted(os.listdir(run)) == names

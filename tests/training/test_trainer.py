@@ -15,10 +15,10 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from toy_runs import Recorder, changed, finished, make_trainer, model_of, timeless, toy
 
 from planet.agent import Agent
-from planet.checkpoint import load_checkpoint
 from planet.config import Config
 from planet.protocols import Chunk, NonFiniteError, Policy, Replay
 from planet.replay import ReplayBuffer, read_episode
+from planet.storage.checkpoint import load_checkpoint
 from planet.training.seeds import environment_seed, evaluation_seeds
 from planet.training.trainer import Trainer
 

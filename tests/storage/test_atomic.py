@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from processes import python, variables
 
-from planet import atomic
-from planet.atomic import (
+from planet.storage import atomic
+from planet.storage.atomic import (
     atomic_write,
     is_temporary,
     open_regular,
@@ -28,7 +28,7 @@ PROGRAM = """
 import json, os, random, signal, sys, time
 import numpy as np
 import torch
-from planet.checkpoint import load_checkpoint, save_checkpoint
+from planet.storage.checkpoint import load_checkpoint, save_checkpoint
 from planet.replay import Episode, ReplayBuffer, read_episode
 from planet.training.metrics import MetricsWriter, read_metrics
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from planet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from planet.storage.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 DTYPES = (
     torch.float64, torch.float32, torch.float16, torch.bfloat16,

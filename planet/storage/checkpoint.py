@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planet.atomic import read_file
 from planet.storage import framed
+from planet.storage.atomic import read_file
 
 _HEADER = struct.Struct("<8sIIQ")  # magic, version, bytes of the text, bytes of the file
 _FORMAT = framed.Format("checkpoint", b"PLANETCK", _HEADER.size, oldest=2, newest=2)
