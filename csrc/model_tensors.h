@@ -1,5 +1,5 @@
 // The tensors of a model as a table: names, shapes and members of ModelWeights, in the order of
-// weight files and of the op `pack_weights`. planet/snapshot_shapes.py is the same for Python.
+// weight files and of the op `pack_weights`. planet/weights/shapes.py is the same for Python.
 #pragma once
 
 #include "model.h"

@@ -1,4 +1,4 @@
-// Reads the weight files that `planet export` (Python: planet.weight_file.save_weights) writes.
+// Reads the weight files that `planet export` (Python: planet.weights.file.save_weights) writes.
 //
 // Format 2. Numbers are little-endian; float32 and float64 are IEEE 754.
 //

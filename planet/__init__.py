@@ -23,7 +23,7 @@ from planet.noise import Noise, row_seeds
 from planet.ops.results import Refit
 from planet.planning import CEMPlanner, Imagination
 from planet.protocols import Plan
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 __all__ = [
     "Agent",

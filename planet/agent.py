@@ -21,7 +21,7 @@ from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
 from planet.planning import Imagination
 from planet.protocols import Observation, Plan, Planner
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 Array = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.uint8]

@@ -26,8 +26,8 @@ from planet.packages import (
     python_environment,
     version,
 )
-from planet.random_weights import random_weights
 from planet.self_test import Agreement, compare, served_variants
+from planet.weights.random import random_weights
 
 _RENDER_SECONDS = 120.0
 _IMPORT_SECONDS = 120.0

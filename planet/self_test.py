@@ -12,8 +12,8 @@ from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import fused, reference
 from planet.ops.checks import VARIANTS
-from planet.random_weights import random_weights
-from planet.weights import RolloutWeights
+from planet.weights.random import random_weights
+from planet.weights.rollout_weights import RolloutWeights
 
 TOLERANCES = {"fp32": 1e-5, "int8": 1e-5, "fp16": 4e-3, "bf16": 3e-2}
 """Of the relative errors; right builds stay well below, and mistakes show as errors near 1."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 GAIN = 0.25  # positions per action
 SMALL = 1e-2  # of the belief, so that tanh is linear to 3e-5

@@ -12,9 +12,9 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.protocols import Plan
-from planet.random_weights import random_tensors
-from planet.snapshot_shapes import Sizes
-from planet.weights import RolloutWeights
+from planet.weights.random import random_tensors
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import Sizes
 
 PAPER = Sizes(belief=200, state=30, action=6, hidden=200, reward=(200, 200))
 PRESET_SIZES = {

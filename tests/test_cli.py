@@ -29,7 +29,7 @@ from planet.storage.checkpoint import load_checkpoint
 from planet.systems.planet import build
 from planet.training.run import open_run
 from planet.training.trainer import Trainer
-from planet.weight_file import load_settings, load_weights
+from planet.weights.file import load_settings, load_weights
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
 
 from planet.noise import row_seeds
 from planet.ops import fused
-from planet.weight_file import save_weights
+from planet.weights.file import save_weights
 
 CMAKE = shutil.which("cmake", path=PATH)
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)

@@ -20,7 +20,7 @@ LIGHT = (
     "planet.config.presets", "planet.replay", "planet.storage.checkpoint",
     "planet.training.trainer",
     "planet.profiling", "planet.doctor", "planet.build", "planet.machine",
-    "planet.random_weights", "planet.errors.advice", "planet.packages",
+    "planet.weights.random", "planet.errors.advice", "planet.packages",
 )  # fmt: skip
 # torch and numpy with what they themselves need.
 ALLOWED = (

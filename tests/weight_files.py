@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from random_weights import Sizes, make_weights
 
-from planet.weight_file import WeightFileError, load_weights, save_weights
-from planet.weights import RolloutWeights
+from planet.weights.file import WeightFileError, load_weights, save_weights
+from planet.weights.rollout_weights import RolloutWeights
 
 ROOT = Path(__file__).parents[1]
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)

@@ -24,7 +24,7 @@ from baselines.torch_step import CellStep, InPlaceStep, PureStep
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 BASELINES = ("eager", "packed", "jit")
 FORMS = (*BASELINES, "cell", "compile")

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 
 def _buffer(value: Tensor, dtype: torch.dtype = torch.float32) -> nn.Parameter:

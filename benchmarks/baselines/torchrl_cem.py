@@ -25,7 +25,7 @@ with warnings.catch_warnings():
 
 from planet.latent import LatentState
 from planet.ops import reference
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 
 class _Model(ModelBasedEnvBase):  # type: ignore[misc]

@@ -18,8 +18,8 @@ from torch import Tensor
 from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.ops import fused, reference
-from planet.random_weights import random_weights
-from planet.weights import RolloutWeights
+from planet.weights.random import random_weights
+from planet.weights.rollout_weights import RolloutWeights
 
 TOLERANCE, INT8_TOLERANCE = 2e-6, 1e-2
 """Of returns, as in tests/ops/tolerances.py: largest error over the rms; for int8, where a sum that

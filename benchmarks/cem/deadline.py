@@ -28,8 +28,8 @@ import torch
 from planet import CEMPlanner, Imagination, LatentState, build_info
 from planet.config.presets import PRESETS
 from planet.machine import machine_facts
-from planet.random_weights import random_weights
 from planet.storage.atomic import atomic_write
+from planet.weights.random import random_weights
 
 BUSY = """
 import os, sys

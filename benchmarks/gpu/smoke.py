@@ -20,8 +20,8 @@ from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import fused, reference
 from planet.ops.checks import VARIANTS
-from planet.random_weights import random_weights
-from planet.weights import RolloutWeights
+from planet.weights.random import random_weights
+from planet.weights.rollout_weights import RolloutWeights
 
 TOLERANCES = {"fp32": 1e-5, "fp16": 4e-3, "bf16": 3e-2}
 """Relative L2 error of returns; twice the tests' for the halves, as these models are small."""

@@ -36,11 +36,11 @@ from planet.latent import LatentState
 from planet.machine import machine_facts
 from planet.noise import STREAM_ACTIONS, Noise, normals, resolve_seeds
 from planet.ops import backend
-from planet.random_weights import random_weights
-from planet.snapshot_shapes import arguments
 from planet.training.collect import run_episode
 from planet.training.run import open_environment, open_run
-from planet.weights import RolloutWeights
+from planet.weights.random import random_weights
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import arguments
 
 RESULTS = Path(__file__).parents[1] / "results" / "int8_fidelity.json"
 ITERATIONS = (0, 2, 4)

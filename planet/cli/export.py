@@ -14,8 +14,8 @@ from planet.errors import advice
 from planet.replay import episode_name, read_info
 from planet.storage.atomic import replaceable
 from planet.training.run import Run, open_run
-from planet.weight_file import save_weights
-from planet.weights import RolloutWeights
+from planet.weights.file import save_weights
+from planet.weights.rollout_weights import RolloutWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class ExportOptions:
     """Writes the transition and reward model of a run's checkpoint into one file.
 
     The run's planner settings and action repeat go with it. C++ programs plan from it without
-    Python and torch (csrc/weight_file.h, examples/cpp); in Python planet.weight_file reads it. An
+    Python and torch (csrc/weight_file.h, examples/cpp); in Python planet.weights.file reads it. An
     existing file is replaced. Nothing in the run's directory is changed.
     """
 

@@ -13,7 +13,7 @@ from planet.models.pixels import preprocess
 from planet.models.reward import RewardModel
 from planet.models.rssm import RSSM
 from planet.protocols import Filtered
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 
 class WorldModel(nn.Module):

@@ -25,7 +25,7 @@ from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.noise import Noise, check_seeds
 from planet.ops.bounds import Bound, expand_bounds
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 MAX_HORIZON = (1 << 16) - 1
 MAX_ITERATIONS = 1 << 16

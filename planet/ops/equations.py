@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
-from planet.parameters import RecurrentParameters, TransitionParameters
+from planet.weights.parameters import RecurrentParameters, TransitionParameters
 
 
 def activate(x: Tensor, activation: str) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
 from planet.ops.equations import input_layer, next_belief, prior, reward
-from planet.parameters import RecurrentParameters
-from planet.weights import RolloutWeights
+from planet.weights.parameters import RecurrentParameters
+from planet.weights.rollout_weights import RolloutWeights
 
 
 @dataclass(frozen=True)

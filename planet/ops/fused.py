@@ -32,7 +32,7 @@ from planet.ops.checks import SPREADS, check_cem_plan, check_refit, check_rollou
 from planet.ops.kernels import SERVED, CpuKernels, CudaKernels
 from planet.ops.results import Refit
 from planet.protocols import Plan
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 _C: Any = extension.module
 

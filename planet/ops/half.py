@@ -29,8 +29,8 @@ from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
 from planet.ops.equations import activate, gaussian, gru_blend
-from planet.parameters import RecurrentParameters
-from planet.weights import RolloutWeights
+from planet.weights.parameters import RecurrentParameters
+from planet.weights.rollout_weights import RolloutWeights
 
 FORMATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """Of the operands, by precision."""

@@ -16,8 +16,8 @@ from planet.ops.quantisation import (
     quantise_signed,
     quantise_weight,
 )
-from planet.parameters import RecurrentParameters
-from planet.weights import RolloutWeights
+from planet.weights.parameters import RecurrentParameters
+from planet.weights.rollout_weights import RolloutWeights
 
 
 class Int8Model:

@@ -17,7 +17,7 @@ from planet.errors import advice
 from planet.noise import resolve_seeds
 from planet.ops.checks import PRECISIONS, VARIANTS
 from planet.ops.tracing import constant, may_be_kept
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 Model = tuple[Tensor, list[int], float, int | None, int]
 """The ops' first arguments: packed weights, sizes, min_stddev, isa, precision.

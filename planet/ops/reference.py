@@ -31,7 +31,7 @@ from planet.ops.half import HalfModel
 from planet.ops.int8 import Int8Model
 from planet.ops.results import Refit
 from planet.protocols import Dynamics, Plan
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 __all__ = [
     "activate", "cem_plan", "gaussian_head", "gru_cell", "next_belief", "prior", "refit", "reward",

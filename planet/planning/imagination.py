@@ -17,7 +17,7 @@ from planet.noise import Noise
 from planet.ops.bounds import Bound, CheckedBound
 from planet.ops.checks import check_latent, check_precision, check_start, check_variant
 from planet.planning.box import Box
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 
 @dataclass(frozen=True, eq=False, init=False)

@@ -9,7 +9,7 @@ import torch
 from planet.build import build_info
 from planet.config import ImaginationConfig, PlannerConfig
 from planet.training.run import Run
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 
 def plan_facts(planner: PlannerConfig, weights: RolloutWeights, batch_size: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from planet.profiling.result import Comparison, Profile
 from planet.protocols import Plan, Policy
 from planet.systems.planet import make_agent
 from planet.training.run import Run
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 _WARMUP = 5  # steps that are not counted
 _HOST = torch.device("cpu")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from planet.snapshot_shapes import MAX_SIZE
 from planet.training.action_box import ActionBox
+from planet.weights.shapes import MAX_SIZE
 
 _WRAPPERS = "gymnasium.wrappers"
 

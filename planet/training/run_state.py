@@ -14,11 +14,11 @@ from planet.config import Config
 from planet.errors.scalars import check_int
 from planet.protocols import Learner
 from planet.replay import episode_index
-from planet.snapshot_shapes import MAX_SIZE
 from planet.storage.checkpoint import CheckpointError
 from planet.training.action_box import ActionBox
 from planet.training.learner_state import same_names, table
 from planet.training.schedule import updates_due
+from planet.weights.shapes import MAX_SIZE
 
 _SECTIONS = {
     "config", "actions", "learner", "episodes", "environment_steps", "evaluated", "lines",

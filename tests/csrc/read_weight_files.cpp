@@ -1,4 +1,4 @@
-// Lets tests/test_weight_file.py compare this reader with Python's: reads weight files from
+// Lets tests/weights/test_file.py compare this reader with Python's: reads weight files from
 // standard input, each a length (uint64, native order) and its bytes, and prints a line for each:
 // why it was refused, or "ok", the sizes and a checksum of the tensors. With arguments: reads those
 // files.

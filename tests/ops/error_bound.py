@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 UNIT = 2.0**-24  # of one rounding to nearest
 FUNCTION = 8  # roundings that an exponential function's float32 form may be off by

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, normals
-from planet.snapshot_shapes import layouts
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import layouts
 
 Array = np.ndarray
 LARGEST = {"fp16": 65504.0, "bf16": float.fromhex("0x1.fep127")}

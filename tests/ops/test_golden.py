@@ -30,8 +30,8 @@ from random_weights import PRESET_SIZES
 from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.noise import Noise, mix_seed, normals, words
-from planet.snapshot_shapes import arguments, layouts
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import arguments, layouts
 
 FOLDER = Path(make_golden.__file__).parent
 FLOAT32 = [name for name, case in CASES.items() if case.precision == "fp32"]

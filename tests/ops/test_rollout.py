@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from planet.latent import LatentState
 from planet.noise import STREAM_STATE, Noise, normals, row_seeds
 from planet.ops import reference
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 ONE_HIDDEN = Sizes(belief=16, state=9, action=4, hidden=24, reward=(20,))
 EACH_TRANSITION = pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])

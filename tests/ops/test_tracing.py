@@ -17,7 +17,7 @@ from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, kernels
 from planet.planning import CEMPlanner, Imagination
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 H, J, PLAN = 1, 9, {"candidates": 9, "topk": 3, "iterations": 1}
 Outputs = tuple[Tensor, ...]

@@ -19,7 +19,7 @@ from planet.ops import backend
 from planet.planning import CEMPlanner, Imagination
 from planet.planning.box import Box
 from planet.protocols import Plan
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 PLANNER = CEMPlanner(horizon=4, candidates=30, topk=5, iterations=2)
 MakeImagination = Callable[..., Imagination]

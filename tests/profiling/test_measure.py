@@ -17,8 +17,8 @@ from planet.latent import LatentState
 from planet.planning import CEMPlanner, Imagination
 from planet.profiling import compare_planners, compare_run, compute_facts
 from planet.protocols import Plan
-from planet.random_weights import random_weights
 from planet.training.run import Run, open_run
+from planet.weights.random import random_weights
 
 MODEL = ModelConfig(state_size=3, belief_size=5, hidden_size=7, reward_layers=1, reward_hidden=4)
 PLANNER = PlannerConfig(horizon=2, candidates=10, iterations=2, topk=3)

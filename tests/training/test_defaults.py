@@ -22,12 +22,12 @@ from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import row_seeds
 from planet.planning import CEMPlanner, Imagination
-from planet.random_weights import random_weights
 from planet.replay import read_episode
 from planet.systems.planet import build
 from planet.training.run import open_run
 from planet.training.trainer import Trainer
 from planet.training.video import imagine_episode
+from planet.weights.random import random_weights
 
 Defaults = Callable[[], AbstractContextManager[Any]]
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from planet.latent import LatentState
 from planet.ops import reference
 from planet.ops.float32 import Float32Model
-from planet.snapshot_modules import gru_tensors
-from planet.snapshot_shapes import GRU_TENSORS
-from planet.verification import OUTPUTS, Step
-from planet.weights import RolloutWeights
+from planet.weights.modules import gru_tensors
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import GRU_TENSORS
+from planet.weights.verification import OUTPUTS, Step
 
 MATRICES = tuple[Tensor, Tensor, Tensor, Tensor]
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from planet import verification
 from planet.errors.checks import check_choice, check_device, check_dims, check_floating, check_shape
 from planet.errors.scalars import check_not_negative
-from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
-from planet.snapshot_modules import gru_tensors, linear_tensors, reward_tensors
-from planet.snapshot_shapes import (
+from planet.weights import verification
+from planet.weights.modules import gru_tensors, linear_tensors, reward_tensors
+from planet.weights.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
+from planet.weights.shapes import (
     GRU_TENSORS,
     MAX_REWARD_LAYERS,
     MAX_SIZE,

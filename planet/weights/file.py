@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from planet.errors.checks import check_type
-from planet.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
-from planet.planner_settings import plain_settings, read_settings
-from planet.snapshot_shapes import MAX_REWARD_LAYERS, MAX_SIZE, Sizes, arguments, shapes
 from planet.storage import framed
 from planet.storage.atomic import read_file
-from planet.weights import RolloutWeights
+from planet.weights.parameters import ACTIVATIONS, STDDEVS, TRANSITIONS
+from planet.weights.planner_settings import plain_settings, read_settings
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import MAX_REWARD_LAYERS, MAX_SIZE, Sizes, arguments, shapes
 
 # Magic, version, transition, length, min_stddev, activation, D, S, A, M, reward layers and widths,
 # stddev, delta, bytes of the settings.

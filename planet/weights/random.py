@@ -9,8 +9,8 @@ import torch
 
 from planet.config import ModelConfig
 from planet.errors.scalars import check_int
-from planet.snapshot_shapes import GRU_TENSORS, Sizes, arguments, shapes
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import GRU_TENSORS, Sizes, arguments, shapes
 
 
 def random_weights(config: ModelConfig, action_size: int, seed: int = 0) -> RolloutWeights:

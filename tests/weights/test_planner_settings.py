@@ -13,7 +13,7 @@ import pytest
 import torch
 from weight_files import SETTINGS, SMALLEST, Reader, changed, content_of
 
-from planet.weight_file import save_weights
+from planet.weights.file import save_weights
 
 
 def with_text(text: bytes, content: bytes) -> bytes:

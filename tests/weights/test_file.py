@@ -19,7 +19,7 @@ from weight_files import HEADER, NAMES, SETTINGS, SMALLEST, Reader, changed, con
 from planet.config import ImaginationConfig, PlannerConfig
 from planet.ops.kernels import tensors
 from planet.planning import CEMPlanner
-from planet.weight_file import WeightFileError, load_settings, load_weights, save_weights
+from planet.weights.file import WeightFileError, load_settings, load_weights, save_weights
 
 MODELS = {
     "tiny": make_weights(TINY, min_stddev=0.3),

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from random_weights import Sizes
 from torch import Tensor
 
-from planet.random_weights import random_tensors
-from planet.snapshot_shapes import GRU_TENSORS, shapes
-from planet.weights import RolloutWeights
+from planet.weights.random import random_tensors
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import GRU_TENSORS, shapes
 
 LISTS = ("reward_weights", "reward_biases")
 

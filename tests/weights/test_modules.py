@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from planet.weights import RolloutWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 BELIEF, STATE, ACTION, HIDDEN = 5, 3, 2, 7
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from planet.config import ModelConfig
-from planet.random_weights import random_weights
+from planet.weights.random import random_weights
 
 MODEL = ModelConfig(state_size=3, belief_size=5, hidden_size=7, reward_layers=1, reward_hidden=4)
 

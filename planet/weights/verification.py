@@ -20,11 +20,11 @@ from torch import Tensor
 from planet.errors.checks import check_floating, check_shape
 from planet.errors.scalars import check_int, check_positive
 from planet.noise import check_seed
-from planet.parameters import ACTIVATIONS, STDDEVS
+from planet.weights.parameters import ACTIVATIONS, STDDEVS
 
 Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 """(belief [N, D], state [N, S], action [N, A]) -> (belief [N, D], prior mean [N, S], prior stddev
-[N, S], reward [N]); see `planet.weights.RolloutWeights.verify`."""
+[N, S], reward [N]); see `RolloutWeights.verify`."""
 
 OUTPUTS = ("belief", "prior mean", "prior stddev", "reward")
 _LAYOUTS = ("[N, D]", "[N, S]", "[N, S]", "[N]")
@@ -113,7 +113,7 @@ class _Model:
 
 
 def verify(weights: Any, step: Step, samples: int, tolerance: float, seed: int) -> None:
-    """Raises at the first difference; see `planet.weights.RolloutWeights.verify`."""
+    """Raises at the first difference; see `RolloutWeights.verify`."""
     if not callable(step):
         raise TypeError(
             "step: expected a function of belief [N, D], state [N, S] and action [N, A], got "

@@ -12,10 +12,10 @@ import torch
 from random_weights import TINY, TINY_SSM, Sizes, make_problem, make_weights
 from torch import Tensor, nn
 
-from planet.parameters import RecurrentParameters
-from planet.random_weights import random_tensors
-from planet.snapshot_shapes import layouts
-from planet.weights import RolloutWeights
+from planet.weights.parameters import RecurrentParameters
+from planet.weights.random import random_tensors
+from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import layouts
 
 LAYERS = ("reward_weights", "reward_biases")
 
