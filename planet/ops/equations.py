@@ -2,7 +2,7 @@
 
 `planet.ops.reference` rolls them out; the modules in `planet.models` call them in every training
 step. What follows the products has functions of its own (`gru_update`, `gaussian`), because
-`planet.ops.int8` replaces the products alone.
+`planet.ops.arithmetic.int8` replaces the products alone.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 This file is the specification: the compiled kernels are tested against it. It is made of the
 equations that training uses too (`planet.ops.equations`); other precisions replace the products
-(`planet.ops.int8`, `planet.ops.half`).
+(`planet.ops.arithmetic.int8`, `planet.ops.arithmetic.half`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, normals, resolve_seeds
+from planet.ops.arithmetic.float32 import Float32Model
+from planet.ops.arithmetic.half import HalfModel
+from planet.ops.arithmetic.int8 import Int8Model
 from planet.ops.bounds import Bound
 from planet.ops.checks import CEMSettings, check_cem_plan, check_refit, check_rollout
 from planet.ops.equations import (
@@ -26,9 +29,6 @@ from planet.ops.equations import (
     prior,
     reward,
 )
-from planet.ops.float32 import Float32Model
-from planet.ops.half import HalfModel
-from planet.ops.int8 import Int8Model
 from planet.ops.results import Refit
 from planet.protocols import Dynamics, Plan
 from planet.weights.rollout_weights import RolloutWeights
@@ -67,8 +67,8 @@ def rollout_returns(
       actions: [H, B, J, A], one per model step (= R environment steps), used as they are.
       noise: `Noise`, or standard normals [H, B, J, S], or None to follow the prior mean.
       discount: factor per model step; return = sum over t of discount**t * reward_t.
-      precision: of the products: "fp32"; "int8" (`planet.ops.quantisation`); "fp16" or "bf16"
-        (`planet.ops.half`).
+      precision: of the products: "fp32"; "int8", "fp16" or "bf16", which
+        `planet.ops.arithmetic` specifies.
 
     Returns:
       [B, J], in environment reward units.

@@ -1,6 +1,7 @@
 """Rollouts and plans in float64 NumPy, without `planet.ops`: exact, or rounded to half precision.
 
-A second writing of `planet.ops.half` in plain loops, for tests that measure how far float32 and
+A second writing of `planet.ops.arithmetic.half` in plain loops, for tests that measure how far
+float32 and
 half precision are from exact returns, and whether half precision is rounded where it is said to be.
 Numbers that stay float32 in the specification are float64 here.
 """

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from planet.latent import LatentState
 from planet.ops import reference
-from planet.ops.float32 import Float32Model
+from planet.ops.arithmetic.float32 import Float32Model
 from planet.weights.modules import gru_tensors
 from planet.weights.rollout_weights import RolloutWeights
 from planet.weights.shapes import GRU_TENSORS

@@ -10,7 +10,7 @@ import torch
 from ops.tolerances import close
 from torch import Tensor
 
-from planet.ops.quantisation import (
+from planet.ops.arithmetic.quantisation import (
     SMALLEST_RANGE,
     QuantisedVector,
     QuantisedWeight,

@@ -8,20 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
-from planet.ops.equations import activate, gaussian, gru_update
-from planet.ops.quantisation import (
+from planet.ops.arithmetic.quantisation import (
     QuantisedVector,
     product,
     quantise_activation,
     quantise_signed,
     quantise_weight,
 )
+from planet.ops.equations import activate, gaussian, gru_update
 from planet.weights.parameters import RecurrentParameters
 from planet.weights.rollout_weights import RolloutWeights
 
 
 class Int8Model:
-    """A model; its products are those of `planet.ops.quantisation`.
+    """A model; its products are those of `planet.ops.arithmetic.quantisation`.
 
     The equations are those of `planet.ops.equations`, with these products in place of float32 ones:
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, reference
-from planet.ops.half import HalfModel
+from planet.ops.arithmetic.half import HalfModel
 
 PRECISIONS = pytest.mark.parametrize("precision", ["fp16", "bf16"])
 ACTIVATIONS = pytest.mark.parametrize("activation", ["relu", "elu"])

@@ -1,7 +1,7 @@
 """The int8 number formats: what a weight, an activation, a belief and a state are in a product.
 
-With `planet.ops.int8` this is the specification of `precision="int8"`. Only products of weights and
-activations are quantised; everything between them is float32.
+With `planet.ops.arithmetic.int8` this is the specification of `precision="int8"`. Only products of
+weights and activations are quantised; everything between them is float32.
 
 A number is an integer times a float32 step; a product is an exact integer sum times two steps:
 

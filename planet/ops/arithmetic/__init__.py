@@ -1,0 +1,1 @@
+"""Computes one imagined step in each precision."""
