@@ -15,7 +15,7 @@ except Exception as error:  # a broken one raises anything
         f"install it with: {advice.install(*anew, needed)}"
     ) from None
 
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.build import __version__, build_info
 from planet.latent import Gaussian, LatentState
 from planet.models import WorldModel

@@ -10,7 +10,7 @@ import torch
 from small_models import frame, make_model
 from torch import Tensor
 
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.config import ImaginationConfig
 from planet.models import WorldModel
 from planet.ops.reference import next_belief

@@ -16,7 +16,7 @@ import planet
 
 ROOT = Path(planet.__file__).parent
 LIGHT = (
-    "planet", "planet.ops", "planet.models", "planet.planning", "planet.agent",
+    "planet", "planet.ops", "planet.models", "planet.planning", "planet.acting.agent",
     "planet.config.presets", "planet.replay", "planet.storage.checkpoint",
     "planet.training.trainer",
     "planet.profiling", "planet.doctor", "planet.build", "planet.machine",

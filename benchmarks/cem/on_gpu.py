@@ -20,7 +20,7 @@ from cem.cases import Size, UnavailableError, model
 from gpu.device_timing import gpu_state, interleave, product_rates, synchronise
 from torch import Tensor
 
-from planet.graphs import capture
+from planet.acting.cuda_graph import capture
 from planet.latent import LatentState
 from planet.ops import fused, reference
 

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from gpu.device_timing import gpu_state
 
 from planet import build_info
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.machine import machine_facts

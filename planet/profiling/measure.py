@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.config import ActingConfig
 from planet.errors.scalars import check_int, check_positive
 from planet.latent import LatentState

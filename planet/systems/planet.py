@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from planet.acting.agent import Agent
 from planet.acting.baselines import RandomPolicy
-from planet.agent import Agent
 from planet.config import Config
 from planet.models import WorldModel
 from planet.noise import mix_seed

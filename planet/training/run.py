@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from planet import envs
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.config import Config, EnvironmentConfig
 from planet.protocols import Learner, Policy, Spec
 from planet.systems.planet import build

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.models import WorldModel

@@ -9,9 +9,9 @@ import torch
 from small_models import frame
 from torch import Tensor
 
-from planet import captured_step
-from planet.agent import Agent
-from planet.graphs import Graph
+from planet.acting import captured_step
+from planet.acting.agent import Agent
+from planet.acting.cuda_graph import Graph
 from planet.noise import row_seeds
 
 

@@ -8,8 +8,8 @@ import agents
 import pytest
 from acting.captures import Captures
 
-from planet import captured_step
-from planet.agent import Agent
+from planet.acting import captured_step
+from planet.acting.agent import Agent
 from planet.models import WorldModel
 
 

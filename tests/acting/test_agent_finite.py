@@ -11,7 +11,7 @@ from agents import MakeAgent
 from conftest import EACH_BACKEND
 from small_models import frame
 
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.latent import LatentState
 from planet.noise import row_seeds
 

@@ -18,8 +18,8 @@ from small_models import frame
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from planet.agent import Agent
-from planet.graphs import Graph
+from planet.acting.agent import Agent
+from planet.acting.cuda_graph import Graph
 from planet.models import WorldModel
 from planet.noise import row_seeds
 from planet.ops import draws, fused

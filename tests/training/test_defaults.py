@@ -16,7 +16,7 @@ from small_models import make_model
 from toy_runs import model_of
 
 from planet import envs
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.config import Config, ImaginationConfig
 from planet.latent import LatentState
 from planet.models import WorldModel

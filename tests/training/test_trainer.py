@@ -14,7 +14,7 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
 from toy_runs import Recorder, changed, finished, make_trainer, model_of, timeless, toy
 
-from planet.agent import Agent
+from planet.acting.agent import Agent
 from planet.config import Config
 from planet.protocols import Chunk, NonFiniteError, Policy, Replay
 from planet.replay import ReplayBuffer, read_episode

@@ -12,7 +12,7 @@ from control_step import bench
 from control_step.bench import Form
 from ops.fused_support import needs_extension
 
-from planet.captured_step import CapturedStep
+from planet.acting.captured_step import CapturedStep
 from planet.config.presets import PRESETS
 
 CPU = torch.device("cpu")

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from planet.captured_step import CapturedStep
+from planet.acting.captured_step import CapturedStep
+from planet.acting.control_step import ControlStep, EagerStep, StepInputs
 from planet.config import ImaginationConfig
-from planet.control_step import ControlStep, EagerStep, StepInputs
 from planet.errors.scalars import check_not_negative, whole_number
 from planet.latent import LatentState
 from planet.models import WorldModel

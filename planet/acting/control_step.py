@@ -2,7 +2,8 @@
 
 `ControlStep` holds functions of tensors on one device, without Python numbers that change from step
 to step and without a look at any result, so that a CUDA graph can capture them. `EagerStep` runs
-them operator by operator, `planet.captured_step.CapturedStep` as a graph, with the same results.
+them operator by operator, `planet.acting.captured_step.CapturedStep` as a graph, with the same
+results.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from planet.control_step import ControlStep, StepInputs, StepOutcome, read_report
-from planet.graphs import Graph, capture, on_device
+from planet.acting.control_step import ControlStep, StepInputs, StepOutcome, read_report
+from planet.acting.cuda_graph import Graph, capture, on_device
 from planet.latent import LatentState
 from planet.protocols import Plan
 
