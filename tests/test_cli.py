@@ -25,9 +25,9 @@ from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.envs.toy import ToyReachEnv
 from planet.errors.advice import install_extra, repair
+from planet.experiments.run import open_run
 from planet.storage.checkpoint import load_checkpoint
 from planet.systems.planet import build
-from planet.training.run import open_run
 from planet.training.trainer import Trainer
 from planet.weights.file import load_settings, load_weights
 

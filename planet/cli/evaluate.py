@@ -12,16 +12,16 @@ import tyro
 from planet.cli.options import parse_options, told
 from planet.cli.progress import make_progress
 from planet.config import ActingConfig, Config
+from planet.experiments.evaluate import baselines, score_table, write_scores
+from planet.experiments.plots import plot_learning_curve
+from planet.experiments.run import Run, open_environment, open_run
+from planet.experiments.video import check_pieces, film
 from planet.replay import Episode
 from planet.storage.atomic import replaceable
 from planet.training.collect import Environment, try_out
-from planet.training.evaluate import baselines, score_table, write_scores
-from planet.training.plots import plot_learning_curve
 from planet.training.progress import Progress, guarded
-from planet.training.run import Run, open_environment, open_run
 from planet.training.score import Score, play, score
 from planet.training.threads import cpu_threads
-from planet.training.video import check_pieces, film
 
 
 @dataclass(frozen=True, kw_only=True)

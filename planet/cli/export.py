@@ -11,9 +11,9 @@ import tyro
 
 from planet.cli.output import say
 from planet.errors import advice
+from planet.experiments.run import Run, open_run
 from planet.replay import episode_name, read_info
 from planet.storage.atomic import replaceable
-from planet.training.run import Run, open_run
 from planet.weights.file import save_weights
 from planet.weights.rollout_weights import RolloutWeights
 

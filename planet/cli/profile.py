@@ -15,11 +15,11 @@ from planet.cli.options import parse_options
 from planet.cli.output import say
 from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
 from planet.errors import advice
+from planet.experiments.run import open_environment, open_run
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
 from planet.profiling.plot import picture_format
 from planet.storage.atomic import atomic_write, replaceable
 from planet.training.device import available_device
-from planet.training.run import open_environment, open_run
 from planet.training.threads import cpu_threads
 from planet.weights.random import random_weights
 

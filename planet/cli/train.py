@@ -21,10 +21,10 @@ from planet.cli.signals import ending_signals
 from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.errors import advice
+from planet.experiments.run import make_environment
 from planet.systems.planet import build
 from planet.training.learner import GradientLearner
 from planet.training.progress import Guarded, guarded
-from planet.training.run import make_environment
 from planet.training.trainer import Trainer
 
 PresetName = Literal["paper", "official", "small"]

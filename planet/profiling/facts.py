@@ -8,7 +8,7 @@ import torch
 
 from planet.build import build_info
 from planet.config import ImaginationConfig, PlannerConfig
-from planet.training.run import Run
+from planet.experiments.run import Run
 from planet.weights.rollout_weights import RolloutWeights
 
 

@@ -19,6 +19,7 @@ import torch
 from planet.acting.agent import Agent
 from planet.config import ActingConfig
 from planet.errors.scalars import check_int, check_positive
+from planet.experiments.run import Run
 from planet.latent import LatentState
 from planet.machine import machine_facts
 from planet.planning import Imagination, make_planner
@@ -27,7 +28,6 @@ from planet.profiling.latency import Stage
 from planet.profiling.result import Comparison, Profile
 from planet.protocols import Plan, Policy
 from planet.systems.planet import make_agent
-from planet.training.run import Run
 from planet.weights.rollout_weights import RolloutWeights
 
 _WARMUP = 5  # steps that are not counted

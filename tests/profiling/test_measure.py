@@ -13,11 +13,11 @@ import torch
 from small_run import train
 
 from planet.config import ActingConfig, ImaginationConfig, ModelConfig, PlannerConfig
+from planet.experiments.run import Run, open_run
 from planet.latent import LatentState
 from planet.planning import CEMPlanner, Imagination
 from planet.profiling import compare_planners, compare_run, compute_facts
 from planet.protocols import Plan
-from planet.training.run import Run, open_run
 from planet.weights.random import random_weights
 
 MODEL = ModelConfig(state_size=3, belief_size=5, hidden_size=7, reward_layers=1, reward_hidden=4)

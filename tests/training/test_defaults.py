@@ -18,15 +18,15 @@ from toy_runs import model_of
 from planet import envs
 from planet.acting.agent import Agent
 from planet.config import Config, ImaginationConfig
+from planet.experiments.run import open_run
+from planet.experiments.video import imagine_episode
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import row_seeds
 from planet.planning import CEMPlanner, Imagination
 from planet.replay import read_episode
 from planet.systems.planet import build
-from planet.training.run import open_run
 from planet.training.trainer import Trainer
-from planet.training.video import imagine_episode
 from planet.weights.random import random_weights
 
 Defaults = Callable[[], AbstractContextManager[Any]]

@@ -21,7 +21,7 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from gymnasium.wrappers import TimeLimit
 
 from planet.envs.toy import ToyReachEnv
-from planet.training.run import open_run
+from planet.experiments.run import open_run
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,14 @@ from toy_runs import timeless, toy
 
 from planet.acting.baselines import RandomPolicy
 from planet.config import ActingConfig, Config
+from planet.experiments.run import open_run
+from planet.experiments.video import film
 from planet.planning import PLANNERS
 from planet.profiling import compare_run
 from planet.protocols import Learner, Plan, Policy, Replay, Spec
 from planet.training.progress import Silent
-from planet.training.run import open_run
 from planet.training.score import play, score
 from planet.training.trainer import Trainer
-from planet.training.video import film
 
 
 class Guesser:

@@ -15,8 +15,8 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from toy_runs import NEWEST, make_trainer, refused
 
 from planet.config import Config
+from planet.experiments.run import open_run
 from planet.storage.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from planet.training.run import open_run
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from toy_runs import changed, make_trainer
 
 from planet.config import Config
+from planet.experiments.run import open_run
 from planet.training.lock import DirectoryInUseError, RunLock
-from planet.training.run import open_run
 
 HOLDER = """
 import sys

@@ -17,9 +17,9 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from toy_runs import NEWEST, PREVIOUS, changed, finished, make_trainer, outcome, refused
 
 from planet.config import Config
+from planet.experiments.run import open_run
 from planet.storage.checkpoint import load_checkpoint
 from planet.training.checkpointing import Checkpoints
-from planet.training.run import open_run
 
 # ---- The previous checkpoint -------------------------------------------------------------------
 

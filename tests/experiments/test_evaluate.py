@@ -18,13 +18,13 @@ from planet.storage.checkpoint import CheckpointError
 from planet.systems.planet import build
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
+from planet.experiments.evaluate import baselines, score_table, write_scores
+from planet.experiments.plots import plot_learning_curve
+from planet.experiments.run import make_environment, open_environment, open_run
+from planet.experiments.video import imagine_episode, write_video
 from planet.training.action_box import ActionBox
-from planet.training.evaluate import baselines, score_table, write_scores
-from planet.training.plots import plot_learning_curve
-from planet.training.run import make_environment, open_environment, open_run
 from planet.training.score import Score, play, score
 from planet.training.trainer import Trainer
-from planet.training.video import imagine_episode, write_video
 
 BOX = ActionBox.unit(2)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from planet.acting.baselines import RandomPolicy, ZeroPolicy
 from planet.config import Config
+from planet.experiments.run import Run
 from planet.protocols import Policy, Spec
 from planet.storage.atomic import atomic_write
 from planet.systems.planet import build
-from planet.training.run import Run
 from planet.training.score import Score
 
 

@@ -1,0 +1,1 @@
+"""Reads runs: opens, scores, plots and films them."""
