@@ -16,7 +16,7 @@ except Exception as error:  # a broken one raises anything
     ) from None
 
 from planet.acting.agent import Agent
-from planet.build import __version__, build_info
+from planet.diagnostics.build import __version__, build_info
 from planet.latent import Gaussian, LatentState
 from planet.models import WorldModel
 from planet.noise import Noise, row_seeds

@@ -19,8 +19,9 @@ LIGHT = (
     "planet", "planet.ops", "planet.models", "planet.planning", "planet.acting.agent",
     "planet.config.presets", "planet.replay", "planet.storage.checkpoint",
     "planet.training.trainer",
-    "planet.profiling", "planet.doctor", "planet.build", "planet.machine",
-    "planet.weights.random", "planet.errors.advice", "planet.packages",
+    "planet.profiling", "planet.diagnostics.doctor", "planet.diagnostics.build",
+    "planet.diagnostics.machine",
+    "planet.weights.random", "planet.errors.advice", "planet.diagnostics.packages",
 )  # fmt: skip
 # torch and numpy with what they themselves need.
 ALLOWED = (
@@ -75,7 +76,7 @@ def test_the_blocker_blocks(name: str) -> None:
 def test_everything_but_fused_works_without_the_extension() -> None:
     code = """
 import torch
-import planet, planet.ops, planet.training.trainer, planet.doctor, planet.profiling
+import planet, planet.ops, planet.training.trainer, planet.diagnostics.doctor, planet.profiling
 from planet.config import ModelConfig
 from planet.models import WorldModel
 model = WorldModel(ModelConfig(encoder_channels=(4,), decoder="mlp"), 2, 8)

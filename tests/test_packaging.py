@@ -15,7 +15,7 @@ from conftest import PATH
 from ops.fused_support import needs_extension
 
 import planet
-from planet.build import build_info, extension_path
+from planet.diagnostics.build import build_info, extension_path
 
 try:
     DISTRIBUTION = metadata.distribution("planet-rl")

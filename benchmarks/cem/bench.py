@@ -65,7 +65,7 @@ from cem import on_gpu, sweep, table
 from cem.cases import Size
 
 from planet import build_info
-from planet.machine import machine_facts
+from planet.diagnostics.machine import machine_facts
 
 RESULTS = Path(__file__).parents[1] / "results"
 STARTED = time.perf_counter()

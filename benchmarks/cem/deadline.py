@@ -27,7 +27,7 @@ import torch
 
 from planet import CEMPlanner, Imagination, LatentState, build_info
 from planet.config.presets import PRESETS
-from planet.machine import machine_facts
+from planet.diagnostics.machine import machine_facts
 from planet.storage.atomic import atomic_write
 from planet.weights.random import random_weights
 

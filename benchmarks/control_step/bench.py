@@ -31,7 +31,7 @@ from planet import build_info
 from planet.acting.agent import Agent
 from planet.config import Config
 from planet.config.presets import PRESETS
-from planet.machine import machine_facts
+from planet.diagnostics.machine import machine_facts
 from planet.models import WorldModel
 from planet.noise import row_seeds
 from planet.planning import make_planner

@@ -32,9 +32,9 @@ from torch import Tensor
 from planet import build_info
 from planet.config import PlannerConfig
 from planet.config.presets import PRESETS
+from planet.diagnostics.machine import machine_facts
 from planet.experiments.run import open_environment, open_run
 from planet.latent import LatentState
-from planet.machine import machine_facts
 from planet.noise import STREAM_ACTIONS, Noise, normals, resolve_seeds
 from planet.ops import backend
 from planet.training.collect import run_episode

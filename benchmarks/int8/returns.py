@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from planet import build_info
+from planet.diagnostics.machine import machine_facts
 from planet.experiments.run import open_environment, open_run
-from planet.machine import machine_facts
 from planet.training.score import Score, play, score
 
 RESULTS = Path(__file__).parents[1] / "results" / "int8_returns.json"

@@ -112,7 +112,7 @@ def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str,
 
 def judge(rehearse: bool) -> int:
     """Runs all arms, two at a time, and writes and prints the verdict."""
-    from planet.machine import machine_facts
+    from planet.diagnostics.machine import machine_facts
 
     waiting = [(seed, shuffled) for shuffled in (False, True) for seed in SEEDS]
     running: list[tuple[subprocess.Popen[str], tuple[int, bool]]] = []

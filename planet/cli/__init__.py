@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import torch
 
-from planet.build import __version__
 from planet.cli.output import ClosedStream, complain, prepare_streams, say, settle_streams
+from planet.diagnostics.build import __version__
+from planet.diagnostics.packages import EXTRA, is_installed
 from planet.envs import RenderingUnavailable
 from planet.errors import advice
-from planet.packages import EXTRA, is_installed
 from planet.protocols import NonFiniteError
 from planet.training.collect import EpisodeError
 from planet.training.interrupt import Interrupted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planet.cli.output import complain, say
-from planet.doctor import examine
+from planet.diagnostics.doctor import examine
 from planet.errors import advice
 
 HELP = """\

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from planet.build import __version__
 from planet.cli.options import told
 from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
 from planet.config import Config
 from planet.config.presets import PRESETS
+from planet.diagnostics.build import __version__
 from planet.errors import advice
 from planet.experiments.run import make_environment
 from planet.systems.planet import build

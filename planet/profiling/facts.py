@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from planet.build import build_info
 from planet.config import ImaginationConfig, PlannerConfig
+from planet.diagnostics.build import build_info
 from planet.experiments.run import Run
 from planet.weights.rollout_weights import RolloutWeights
 

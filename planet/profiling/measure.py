@@ -18,10 +18,10 @@ import torch
 
 from planet.acting.agent import Agent
 from planet.config import ActingConfig
+from planet.diagnostics.machine import machine_facts
 from planet.errors.scalars import check_int, check_positive
 from planet.experiments.run import Run
 from planet.latent import LatentState
-from planet.machine import machine_facts
 from planet.planning import Imagination, make_planner
 from planet.profiling.facts import compute_facts, plan_facts, run_facts
 from planet.profiling.latency import Stage

@@ -23,7 +23,7 @@ class Profile:
         policy that does not plan.
       plan: the plan's sizes.
       compute: device, imagination, instruction set, threads.
-      machine: see `planet.machine.machine_facts`.
+      machine: see `planet.diagnostics.machine.machine_facts`.
       run: task, episodes and updates of the agent; None for a bare planner with random weights.
       rate_hz: control steps per second that are asked for; None: no deadline.
     """

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from planet.machine import machine_facts
+from planet.diagnostics.machine import machine_facts
 
 
 def test_machine_facts_name_processor_cores_and_versions() -> None:

@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 
-from planet.build import __version__, build_info
 from planet.config import ModelConfig
-from planet.errors import advice
-from planet.machine import machine_facts
-from planet.packages import (
+from planet.diagnostics.build import __version__, build_info
+from planet.diagnostics.machine import machine_facts
+from planet.diagnostics.packages import (
     EXTRA,
     OPTIONAL,
     broken_packages,
@@ -26,7 +25,8 @@ from planet.packages import (
     python_environment,
     version,
 )
-from planet.self_test import Agreement, compare, served_variants
+from planet.diagnostics.self_test import Agreement, compare, served_variants
+from planet.errors import advice
 from planet.weights.random import random_weights
 
 _RENDER_SECONDS = 120.0

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import planet
-from planet.build import build_info
+from planet.diagnostics.build import build_info
 
 X86 = ["baseline", "avx2", "avx512", "avx512vnni"]
 
@@ -19,7 +19,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Stands for the extension's own facts; the test changes them."""
     facts: dict[str, Any] = {"isa": "avx512vnni", "isas": X86, "int8": True}
     monkeypatch.setattr("planet.ops.fused._C", SimpleNamespace(build_info=lambda: dict(facts)))
-    monkeypatch.setattr("planet.build.extension", SimpleNamespace(path=str))
+    monkeypatch.setattr("planet.diagnostics.build.extension", SimpleNamespace(path=str))
     monkeypatch.delenv("PLANET_CPU_ISA", raising=False)
     return facts
 

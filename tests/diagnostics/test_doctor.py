@@ -11,13 +11,14 @@ import pytest
 import torch
 from conftest import FUSED_MISSING, fused_is_built
 
-from planet import build_info, doctor, self_test
+from planet import build_info
 from planet.cli import main
-from planet.doctor import Problem, Report, examine, render_test
+from planet.diagnostics import doctor, self_test
+from planet.diagnostics.doctor import Problem, Report, examine, render_test
+from planet.diagnostics.packages import Broken, broken_packages
 from planet.errors import advice
 from planet.ops import fused
 from planet.ops.extension import Missing
-from planet.packages import Broken, broken_packages
 
 needs_fused = pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)
 RENDERED = {
@@ -220,7 +221,7 @@ def test_packages_that_cannot_be_imported_are_named_whatever_they_raise(
     (tmp_path / "tqdm.py").write_text("sound = True")
     monkeypatch.syspath_prepend(tmp_path)
     statements = {"tensorboard": "import tensorboard"}  # without torch, which takes its time
-    monkeypatch.setattr("planet.packages._USED", statements)
+    monkeypatch.setattr("planet.diagnostics.packages._USED", statements)
     found = {b.module: str(b) for b in broken_packages([*BROKEN, "tqdm"], 300)}
     assert set(found) == set(BROKEN)
     for module, (_, error) in BROKEN.items():
@@ -233,7 +234,7 @@ def test_a_user_s_script_is_not_taken_for_a_package(
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('the user started this')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("planet.packages._USED", {"imageio": "import json"})
+    monkeypatch.setattr("planet.diagnostics.packages._USED", {"imageio": "import json"})
     assert broken_packages(["imageio"], 300) == []
     monkeypatch.setattr(doctor, "_RENDER_TEST", "import json; print(json.dumps({'error': 'x'}))")
     assert render_test() == {"error": "x"}
@@ -365,4 +366,4 @@ def test_doctor_takes_no_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--verbose" in capsys.readouterr().err
     assert main(["doctor", "--help"]) == 0
     assert "planet doctor" in capsys.readouterr().out
-    assert "planet.doctor" in sys.modules
+    assert "planet.diagnostics.doctor" in sys.modules

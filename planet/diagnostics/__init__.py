@@ -1,0 +1,1 @@
+"""Says what is installed, what it runs on and whether it works."""
