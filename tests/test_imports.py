@@ -1,4 +1,4 @@
-"""Imports: light ones for users of the planner, and the directions of the architecture."""
+"""Imports: light ones for users of the planner, and the rooms of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from draw_architecture import PAGE, imports, module_paths, room_of, rooms
 
 import planet
 
 ROOT = Path(planet.__file__).parent
-LIGHT = (
-    "planet", "planet.ops", "planet.models", "planet.planning", "planet.acting.agent",
-    "planet.config.presets", "planet.replay", "planet.storage.checkpoint",
-    "planet.training.trainer",
-    "planet.profiling", "planet.diagnostics.doctor", "planet.diagnostics.build",
-    "planet.diagnostics.machine",
-    "planet.weights.random", "planet.errors.advice", "planet.diagnostics.packages",
-)  # fmt: skip
+TABLE = {room.name: room for room in rooms(PAGE.read_text(encoding="utf-8"))}
+MODULES = module_paths(ROOT)
+GRAPH = imports(ROOT)
+# Modules that need more than torch and numpy, and what they miss first; no other does.
+NEED_MORE = {
+    "planet.cli.evaluate": "tyro",
+    "planet.cli.export": "tyro",
+    "planet.cli.options": "tyro",
+    "planet.cli.profile": "tyro",
+    "planet.cli.train": "tyro",
+    "planet.envs.dmc": "gymnasium",
+    "planet.envs.measure": "gymnasium",
+    "planet.envs.pixel_env": "gymnasium",
+    "planet.envs.toy": "gymnasium",
+}
 # torch and numpy with what they themselves need.
 ALLOWED = (
     "planet", "torch", "numpy", "torchgen", "functorch", "typing_extensions", "sympy", "mpmath",
@@ -61,8 +69,18 @@ def run_blocked(code: str, without_extension: bool = False) -> str:
     return done.stdout.strip()
 
 
-def test_the_planner_s_modules_need_torch_and_numpy_alone() -> None:
-    run_blocked("\n".join(f"import {name}" for name in LIGHT))
+def test_modules_need_torch_and_numpy_alone() -> None:
+    code = f"""
+import importlib
+missing = {{}}
+for name in {sorted(set(MODULES) - {"planet.__main__"})}:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing[name] = error.name
+print(missing)
+"""
+    assert ast.literal_eval(run_blocked(code)) == NEED_MORE
 
 
 @pytest.mark.parametrize("name", ["gymnasium", "dm_control", "mujoco", "tyro", "tensorboard"])
@@ -76,7 +94,7 @@ def test_the_blocker_blocks(name: str) -> None:
 def test_everything_but_fused_works_without_the_extension() -> None:
     code = """
 import torch
-import planet, planet.ops, planet.training.trainer, planet.diagnostics.doctor, planet.profiling
+import planet, planet.training.trainer, planet.diagnostics.doctor, planet.profiling
 from planet.config import ModelConfig
 from planet.models import WorldModel
 model = WorldModel(ModelConfig(encoder_channels=(4,), decoder="mlp"), 2, 8)
@@ -97,92 +115,53 @@ print(planet.build_info())
     assert "backend='reference'" in message
 
 
-# --- Directions -----------------------------------------------------------------------------------
+# --- Rooms ----------------------------------------------------------------------------------------
 
 
-def module_name(path: Path) -> str:
-    parts = ["planet", *path.relative_to(ROOT).with_suffix("").parts]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def test_every_room_is_in_the_table_and_every_row_is_a_room() -> None:
+    assert {room_of(module) for module in MODULES} == set(TABLE)
 
 
-MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
-
-
-def imports_of(module: str) -> set[str]:
-    """Modules of planet that a module names in import statements anywhere, functions included."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: imports are absolute"
-            base = node.module or ""
-            for alias in node.names:
-                name = f"{base}.{alias.name}"
-                found.add(name if name in MODULES else base)
-    return {name for name in found if name == "planet" or name.startswith("planet.")} - {module}
-
-
-GRAPH = {module: imports_of(module) for module in MODULES}
-
-
-def inside(module: str, *packages: str) -> bool:
-    return any(module == f"planet.{p}" or module.startswith(f"planet.{p}.") for p in packages)
-
-
-# Modules in the first column never import those in the second.
-NEVER = [
-    (("models",), ("planning", "agent", "training", "envs", "replay", "cli")),
-    (("planning",), ("models", "agent", "training", "envs", "replay", "cli")),
-    (("ops",), ("models", "planning", "agent", "training", "envs", "replay", "cli")),
-    (("ops.reference",), ("ops.fused",)),
-    (("ops.fused",), ("ops.reference",)),
-    (("envs", "replay"), ("models", "ops", "agent", "planning", "training", "cli")),
-    (("envs",), ("replay",)),
-    (("replay",), ("envs",)),
-    (("agent",), ("training", "envs", "replay", "cli")),
-    (("training",), ("cli", "profiling", "doctor")),
-    (("training.trainer",), ("models", "ops", "planning", "agent", "acting", "systems")),
-    (("protocols",), ("config", "weights", "models", "planning", "replay", "training", "envs")),
-    (("acting", "systems"), ("cli", "profiling", "envs", "replay")),
-    (("doctor",), ("models", "planning", "agent", "training", "profiling", "replay", "cli")),
-    (("advice", "ops.fingerprint"), ("latent", "config", "weights", "noise", "machine")),
-    (("build",), ("models", "planning", "agent", "training", "profiling", "envs", "replay", "cli")),
-    (
-        ("config", "latent", "weights", "noise", "machine", "random_weights", "advice", "packages"),
-        (
-            "ops",
-            "models",
-            "planning",
-            "agent",
-            "training",
-            "profiling",
-            "envs",
-            "replay",
-            "build",
-            "cli",
-        ),
-    ),
-]
-
-
-@pytest.mark.parametrize(("above", "below"), NEVER, ids=[f"{a} -> {b}" for a, b in NEVER])
-def test_dependencies_have_the_directions_of_the_architecture(
-    above: tuple[str, ...], below: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("name", TABLE)
+def test_a_room_imports_what_the_table_allows(name: str) -> None:
+    room = TABLE[name]
     wrong = [
-        f"{module} imports {name}"
-        for module, names in GRAPH.items()
-        for name in names
-        if inside(module, *above) and inside(name, *below)
+        f"{module} imports {imported}"
+        for module in MODULES
+        if room_of(module) == name
+        for imported in sorted(GRAPH[module])
+        if room_of(imported)
+        not in {name, "_C"}
+        | room.may_import
+        | room.only.get(module.rpartition(".")[2], frozenset())
     ]
     assert wrong == []
 
 
+def test_the_table_allows_no_arrow_up() -> None:
+    order = list(TABLE)
+    for i, room in enumerate(TABLE.values()):
+        for allowed in (room.may_import, *room.only.values()):
+            assert allowed <= set(order[i + 1 :]), room.name
+
+
+def test_what_the_table_allows_single_files_is_used() -> None:
+    used = {(module, room_of(name)) for module in MODULES for name in GRAPH[module]}
+    for room in TABLE.values():
+        for file, allowed in room.only.items():
+            assert {(f"planet.{room.name}.{file}", name) for name in allowed} <= used
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("reference", "fused"), ("fused", "reference")], ids=["reference", "fused"]
+)
+def test_no_backend_imports_the_other(one: str, other: str) -> None:
+    assert f"planet.ops.{other}" not in GRAPH[f"planet.ops.{one}"]
+
+
 def test_only_one_module_loads_the_extension() -> None:
-    named = [
-        m for m, path in MODULES.items() if re.search(r"[\"']planet\._C[\"']", path.read_text())
-    ]
+    loads = re.compile(r"[\"']planet\._C[\"']|\bimport _C\b|planet\._C import")
+    named = [m for m, path in MODULES.items() if loads.search(path.read_text(encoding="utf-8"))]
     assert named == ["planet.ops.extension"]
 
 
@@ -200,14 +179,3 @@ def test_there_are_no_import_cycles() -> None:
 
     for module in MODULES:
         visit(module, ())
-
-
-def test_only_the_command_line_prints() -> None:
-    wrong = []
-    for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            called = node.func.id if isinstance(node, ast.Call) and isinstance(
-                node.func, ast.Name) else ""  # fmt: skip
-            if called == "print" and not inside(module, "cli"):
-                wrong.append(module)
-    assert wrong == []
