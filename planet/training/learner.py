@@ -23,8 +23,9 @@ Loss = Callable[[Chunk, torch.Generator], dict[str, Tensor]]
 class GradientLearner:
     """Trains a model by gradient steps; a `planet.protocols.Learner`.
 
-    Whether a step was finite is decided on the device, where it masks the step, and looked at in
-    `state_dict` alone: so the host never waits for a single update.
+    Whether a step is finite is decided on the device. It masks the step there, and is looked at in
+    `state_dict` alone, so that the host waits for no single update. On the CPU looking is free, so
+    the step is left out.
 
     Args:
       model: what is trained, in place.
@@ -126,6 +127,10 @@ class GradientLearner:
         torch.nn.utils.clip_grads_with_norm_(self._parameters, self.config.gradient_clip_norm, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        if looks_at_once(self._device):
+            if finite:
+                self.optimizer.step()
+            return
         before = [tensor.clone() for tensor in self._changing()]
         self.optimizer.step()
         after = self._changing()
@@ -141,7 +146,10 @@ class GradientLearner:
         return [*(parameter.detach() for parameter in self._parameters), *moments]
 
     def _remember(self, chunk: Chunk, replace: Tensor) -> None:
-        """Copies a chunk for the case that it is not finite, where `replace` is True."""
+        """Keeps a chunk for the case that it is not finite, where `replace` is True."""
+        if looks_at_once(self._device):
+            self._batch = chunk if replace else self._batch
+            return
         if self._batch is None:
             observation = {name: array.clone() for name, array in chunk.observation.items()}
             self._batch = Chunk(observation, chunk.action.clone(), chunk.reward.clone())
@@ -169,6 +177,11 @@ class GradientLearner:
             )
             named = [listed(gradients)]
         raise NonFiniteError(", ".join(named) or "gradient norm", updates, batch.to("cpu"))
+
+
+def looks_at_once(device: torch.device) -> bool:
+    """Whether to look at a tensor on the device costs no waiting."""
+    return device.type == "cpu"
 
 
 def _tensors(chunk: Chunk) -> list[Tensor]:

@@ -140,6 +140,14 @@ POISONS = {
 }
 
 
+@pytest.fixture(params=["looks at once", "masks"])
+def looks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps as on the CPU, or as on devices that are not waited for."""
+    if request.param == "masks":
+        monkeypatch.setattr("planet.training.learner.looks_at_once", lambda device: False)
+
+
+@pytest.mark.usefixtures("looks")
 @pytest.mark.parametrize("case", POISONS)
 def test_what_is_not_finite_is_named_and_changes_nothing(case: str) -> None:
     """Neither does any update after it, until somebody looks."""
@@ -165,6 +173,7 @@ def test_what_is_not_finite_is_named_and_changes_nothing(case: str) -> None:
     torch.testing.assert_close(batch.reward, chunk.reward, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.usefixtures("looks")
 @pytest.mark.parametrize("good", [0, 2])
 def test_learner_goes_on_after_a_bad_batch(good: int) -> None:
     """The caller may catch the error: a bad batch leaves no trace in later steps."""
@@ -182,3 +191,16 @@ def test_learner_goes_on_after_a_bad_batch(good: int) -> None:
         learner.update(replay(make_chunk(seed=5)))
         assert learner.state_dict()["updates"] == good + 1
     assert equal(snapshot(learners[0]), snapshot(learners[1]))
+
+
+def test_masked_steps_are_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshots = []
+    for at_once in (True, False):
+        monkeypatch.setattr(
+            "planet.training.learner.looks_at_once", lambda device, at_once=at_once: at_once
+        )
+        learner = learner_of(make_model(), CONFIG)
+        for index in range(3):
+            learner.update(replay(make_chunk(seed=index)))
+        snapshots.append(snapshot(learner))
+    assert equal(*snapshots)
