@@ -69,7 +69,7 @@ class ZeroPolicy:
 
 
 def is_batch(observation: Observation, spec: Spec) -> bool:
-    """Whether arrays have an axis of rows before those of the environment's."""
+    """Tells whether arrays have an axis of rows before those of the environment's."""
     name, array = next(iter(observation.items()))
     shape: tuple[Any, ...] = spec.observation[name][1]
     return np.ndim(array) > len(shape)

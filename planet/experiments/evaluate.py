@@ -31,7 +31,7 @@ def baselines(config: Config, spec: Spec) -> dict[str, Policy]:
 
 
 def score_table(scores: Sequence[Score]) -> str:
-    """One line per policy: environment steps, name, mean, standard error, every return."""
+    """Writes a line per policy: environment steps, name, mean, standard error, every return."""
     width = max(len("policy"), *(len(score.policy) for score in scores))
     lines = [f"environment steps  {'policy':{width}}     mean  +- s.e.  returns"]
     for row in scores:

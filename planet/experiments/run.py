@@ -98,7 +98,7 @@ def open_run(
 
 
 def make_environment(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:
-    """The environment that the settings describe; raises what `planet.envs.make` raises."""
+    """Makes the environment of the settings; raises what `planet.envs.make` raises."""
     return envs.make(**vars(config))
 
 

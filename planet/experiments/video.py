@@ -1,4 +1,4 @@
-"""What the world model sees and foresees: a video beside the real frames.
+"""Films what a world model sees and foresees beside the real frames.
 
     t            0 ... C-1         C ... L-1            L ... L+C-1     L+C ...
     real         o[t]              o[t]                 o[t]
@@ -41,7 +41,7 @@ _SEEING, _PREDICTED = (90, 170, 110), (225, 120, 60)
 
 @dataclass(frozen=True)
 class Imagined:
-    """What the model makes of an episode of N + 1 frames.
+    """Holds what the model makes of an episode of N + 1 frames.
 
     Attributes:
       reconstruction: uint8 [N+1, h, w, 3], decoded posterior at every frame.

@@ -57,7 +57,7 @@ class LostEpisodesError(ValueError):
 
 
 class ReplayBuffer:
-    """Episodes as files of one directory; memory holds their headers only.
+    """Keeps episodes as files of one directory; memory holds their headers only.
 
     Sampling draws the starts of B chunks of T entries with replacement; a chunk never leaves its
     episode.
@@ -140,7 +140,7 @@ class ReplayBuffer:
 
     @property
     def next_index(self) -> int:
-        """The index `add` takes by default: one more than any known file's."""
+        """Returns the index `add` takes by default: one more than any known file's."""
         indices = map(episode_index, (*self.episodes, *self.skipped))
         return max((index for index in indices if index is not None), default=-1) + 1
 

@@ -16,7 +16,7 @@ __all__ = ["Environment", "EpisodeError", "run_episode", "try_out"]
 
 
 class Environment(Protocol):
-    """The part of `gymnasium.Env` that training uses; observations are uint8 [h, w, 3]."""
+    """Names the part of `gymnasium.Env` that is used; observations are uint8 [h, w, 3]."""
 
     @property
     def action_space(self) -> Any:

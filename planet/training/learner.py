@@ -140,7 +140,7 @@ class GradientLearner:
             torch.where(finite, new, old, out=new)
 
     def _changing(self) -> list[Tensor]:
-        """Everything that a step changes, but for its number."""
+        """Lists the tensors that a step changes."""
         states = self.optimizer.state.values()
         moments = [state[name] for state in states for name in ("exp_avg", "exp_avg_sq")]
         return [*(parameter.detach() for parameter in self._parameters), *moments]
@@ -180,7 +180,7 @@ class GradientLearner:
 
 
 def looks_at_once(device: torch.device) -> bool:
-    """Whether to look at a tensor on the device costs no waiting."""
+    """Tells whether looking at a tensor on the device costs no waiting."""
     return device.type == "cpu"
 
 

@@ -1,4 +1,4 @@
-"""The loss: the variational bound of the sequence, and latent overshooting."""
+"""Scores sequences by the variational bound and latent overshooting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from planet.training.overshooting import overshooting
 def sequence_loss(
     model: WorldModel, chunk: Chunk, config: TrainConfig, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """The negative variational bound on chunks of experience.
+    """Computes the negative variational bound on chunks of experience.
 
     Hafner et al. (ICML 2019), Equation 3 (arXiv v5) with the reward as a further observation, free
     nats per time step, and optionally Equation 7, latent overshooting.

@@ -34,7 +34,7 @@ def exploration_stddev(train: TrainConfig, episodes: int) -> float:
 
 
 def evaluation_due(train: TrainConfig, episodes: int, evaluated: int) -> bool:
-    """Whether to evaluate after so many episodes; `evaluated` were there at the last time."""
+    """Tells whether to evaluate now; `evaluated` episodes were there at the last time."""
     interval = train.evaluation_interval
     if not interval or evaluated == episodes:
         return False
@@ -42,16 +42,16 @@ def evaluation_due(train: TrainConfig, episodes: int, evaluated: int) -> bool:
 
 
 def checkpoint_due(train: TrainConfig, episodes: int) -> bool:
-    """Whether to save once so many episodes are learned from."""
+    """Tells whether to save once so many episodes are learned from."""
     planned = planned_episodes(train, episodes)
     return finished(train, episodes) or planned % train.checkpoint_interval == 0
 
 
 def line_due(train: TrainConfig, episodes: int, updates: int) -> bool:
-    """Whether to write the metrics of the last updates after so many of them."""
+    """Tells whether to write the metrics of the last updates after so many of them."""
     return updates % LINE_UPDATES == 0 or updates == updates_due(train, episodes)
 
 
 def finished(train: TrainConfig, episodes: int) -> bool:
-    """Whether so many episodes are enough."""
+    """Tells whether so many episodes are enough."""
     return episodes >= train.episodes

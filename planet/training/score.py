@@ -18,7 +18,7 @@ from planet.training.seeds import evaluation_seeds
 
 @dataclass(frozen=True)
 class Score:
-    """Returns of one policy, in environment reward units.
+    """Holds the returns of one policy, in environment reward units.
 
     Attributes:
       policy: name for tables.
@@ -32,17 +32,17 @@ class Score:
 
     @property
     def mean(self) -> float:
-        """Mean return."""
+        """Averages the returns."""
         return float(np.mean(self.returns))
 
     @property
     def standard_error(self) -> float:
-        """Of the mean, from the sample's spread (n - 1); 0 for a single episode."""
+        """Tells how uncertain the mean is, by the sample's spread (n - 1); 0 for one episode."""
         count = len(self.returns)
         return float(np.std(self.returns, ddof=1) / count**0.5) if count > 1 else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """Returns JSON values."""
         return {
             "environment_steps": self.environment_steps,
             "policy": self.policy,

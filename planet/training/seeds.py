@@ -16,7 +16,7 @@ BATCH: Final = 5  # of the chunks of a gradient step
 
 
 def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
-    """The seed of an environment's reset: even while collecting, odd in evaluations.
+    """Derives the seed of an environment's reset: even while collecting, odd in evaluations.
 
     So no evaluation ever starts from a state that training has seen by its seed.
 
@@ -34,7 +34,7 @@ def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
 
 
 def policy_seed(seed: int, episode: int, planned: bool) -> int:
-    """The seed of a policy that collects an episode; random actions have words of their own."""
+    """Derives the seed of a policy that collects an episode; random actions have their own."""
     return mix_seed(mix_seed(seed, AGENT if planned else RANDOM), episode)
 
 

@@ -1,4 +1,4 @@
-"""The trainer: Algorithm 1 of the paper on a fixed schedule, resumable at any point."""
+"""Trains by Algorithm 1 of the paper, on a fixed schedule, resumable at any point."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Trainer:
 
     @property
     def saved(self) -> tuple[int, int] | None:
-        """Episodes and updates of the newest checkpoint; None: there is none."""
+        """Returns episodes and updates of the newest checkpoint; None without one."""
         return (self._saved[0], self._saved[1]) if self._saved else None
 
     def run(self) -> None:
@@ -332,7 +332,7 @@ class Trainer:
         )  # fmt: skip
 
     def _counters(self) -> tuple[int, ...]:
-        """What changes with every step; episodes and updates first."""
+        """Lists what changes with every step; episodes and updates first."""
         return self.episodes, self.learner.updates, self._evaluated, self._lines
 
     def _checkpoint(self) -> None:
