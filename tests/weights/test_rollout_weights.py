@@ -18,10 +18,13 @@ from planet.weights.rollout_weights import RolloutWeights
 from planet.weights.shapes import layouts
 
 LAYERS = ("reward_weights", "reward_biases")
+EACH_TRANSITION = pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
 
 
 def tensors(sizes: Sizes = TINY) -> dict[str, object]:
-    return dict(random_tensors(sizes, torch.Generator().manual_seed(0)))
+    """Arguments of `RolloutWeights`."""
+    made = random_tensors(sizes, torch.Generator().manual_seed(0))
+    return {"transition": "rssm" if sizes.belief else "ssm", **made}
 
 
 def all_tensors(weights: RolloutWeights) -> list[Tensor]:
@@ -69,11 +72,11 @@ def test_later_changes_of_the_sources_have_no_effect(ops: ModuleType) -> None:
     problem = dataclasses.replace(make_problem(), weights=weights)
     actions = problem.actions(3, 4)
     first = ops.rollout_returns(weights, problem.latent, actions, None)
-    for value in source.values():
-        for tensor in value if isinstance(value, list) else [value]:
+    for name, value in source.items():
+        for tensor in value if name in LAYERS else [value] if name != "transition" else []:
             tensor.mul_(2.0)
-    for name in LAYERS:
-        source[name].append(torch.zeros(1))
+        if name in LAYERS:
+            value.append(torch.zeros(1))
     assert all(map(torch.equal, all_tensors(weights), before))
     assert torch.equal(ops.rollout_returns(weights, problem.latent, actions, None), first)
 
@@ -101,13 +104,15 @@ def test_to_the_same_device_returns_the_snapshot_itself() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_to_another_device_and_back_keeps_every_value() -> None:
-    weights = make_weights(activation="elu", stddev="clamp", min_stddev=0.25)
+@EACH_TRANSITION
+def test_to_another_device_and_back_keeps_every_value(sizes: Sizes) -> None:
+    weights = make_weights(sizes, activation="elu", stddev="clamp", min_stddev=0.25)
     there = weights.to("cuda")
     assert there.device.type == "cuda"
     assert there.to("cuda") is there
     back = there.to("cpu")
     assert (back.activation, back.stddev, back.min_stddev) == ("elu", "clamp", 0.25)
+    assert back.transition == weights.transition
     assert all(map(torch.equal, all_tensors(weights), all_tensors(back)))
 
 
@@ -130,12 +135,14 @@ def test_one_to_four_reward_layers_of_any_width_are_taken(layers: tuple[int, ...
 
 @pytest.mark.parametrize("letter", ["belief", "state", "action", "hidden"])
 @pytest.mark.parametrize("size", [1, 512])
-def test_sizes_from_1_to_512_are_taken(letter: str, size: int) -> None:
-    RolloutWeights(**tensors(dataclasses.replace(TINY, **{letter: size})))
+@EACH_TRANSITION
+def test_sizes_from_1_to_512_are_taken(sizes: Sizes, letter: str, size: int) -> None:
+    if getattr(sizes, letter):  # an ssm has no belief
+        RolloutWeights(**tensors(dataclasses.replace(sizes, **{letter: size})))
 
 
 def test_an_ssm_has_no_belief_and_no_gru() -> None:
-    weights = RolloutWeights(transition="ssm", **tensors(TINY_SSM))
+    weights = RolloutWeights(**tensors(TINY_SSM))
     sizes = (weights.belief_size, weights.state_size, weights.action_size, weights.hidden_size)
     assert sizes == (0, 3, 2, 7)
     assert weights.prior_hidden_weight.shape == (7, 7)
@@ -148,7 +155,7 @@ def test_an_ssm_has_no_belief_and_no_gru() -> None:
 
 def test_an_ssm_is_copied_replaced_and_pickled_like_an_rssm() -> None:
     source = tensors(TINY_SSM)
-    weights = RolloutWeights(transition="ssm", **source)
+    weights = RolloutWeights(**source)
     before = [value.clone() for value in all_tensors(weights)]
     source["prior_hidden_weight"].mul_(2.0)
     elu = dataclasses.replace(weights, activation="elu")
@@ -157,35 +164,14 @@ def test_an_ssm_is_copied_replaced_and_pickled_like_an_rssm() -> None:
         assert all(map(torch.equal, all_tensors(twin), before))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_an_ssm_moves_to_another_device_and_back() -> None:
-    weights = make_weights(TINY_SSM)
-    back = weights.to("cuda").to("cpu")
-    assert back.transition == "ssm"
-    assert all(map(torch.equal, all_tensors(weights), all_tensors(back)))
-
-
-@pytest.mark.parametrize("letter", ["state", "action", "hidden"])
-@pytest.mark.parametrize("size", [1, 512])
-def test_sizes_of_an_ssm_from_1_to_512_are_taken(letter: str, size: int) -> None:
-    sizes = dataclasses.replace(TINY_SSM, **{letter: size})
-    RolloutWeights(transition="ssm", **tensors(sizes))
-
-
 D, S, A, M = TINY.belief, TINY.state, TINY.action, TINY.hidden
 INFINITE = torch.full((M,), 1.0).index_fill(0, torch.tensor([2]), float("inf"))
 REFUSED = [
     ({"transition": "rnn"}, ValueError, "transition: expected one of ['rssm', 'ssm'], got 'rnn'"),
     ({"transition": "ssm"}, ValueError,
      "gru_weight_ih: expected None for transition='ssm', got a value"),
-    ({"gru_weight_ih": None}, TypeError,
-     "gru_weight_ih: expected a tensor for transition='rssm', got None"),
-    ({"gru_weight_hh": None}, TypeError,
-     "gru_weight_hh: expected a tensor for transition='rssm', got None"),
-    ({"gru_bias_ih": None}, TypeError,
-     "gru_bias_ih: expected a tensor for transition='rssm', got None"),
-    ({"gru_bias_hh": None}, TypeError,
-     "gru_bias_hh: expected a tensor for transition='rssm', got None"),
+    *(({name: None}, TypeError, f"{name}: expected a tensor for transition='rssm', got None")
+      for name in ("gru_weight_ih", "gru_weight_hh", "gru_bias_ih", "gru_bias_hh")),
     ({"gru_bias_hh": 0.0}, TypeError, "gru_bias_hh: expected a tensor, got float"),
     ({"gru_reset": "before"}, ValueError,
      "gru_reset: 'before' is not available yet; expected 'after'"),
@@ -275,17 +261,6 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("change", "kind", "message"), REFUSED, ids=[message for *_, message in REFUSED]
-)
-def test_a_bad_snapshot_is_refused_with_argument_expected_and_received(
-    change: dict[str, object], kind: type[Exception], message: str
-) -> None:
-    with pytest.raises(kind) as error:
-        RolloutWeights(**(tensors() | change))
-    assert str(error.value) == message
-
-
 REFUSED_SSM = [
     ({"transition": "rssm"}, TypeError,
      "gru_weight_ih: expected a tensor for transition='rssm', got None"),
@@ -315,14 +290,17 @@ REFUSED_SSM = [
 ]  # fmt: skip
 
 
+CASES = [(TINY, *case) for case in REFUSED] + [(TINY_SSM, *case) for case in REFUSED_SSM]
+
+
 @pytest.mark.parametrize(
-    ("change", "kind", "message"), REFUSED_SSM, ids=[message for *_, message in REFUSED_SSM]
+    ("sizes", "change", "kind", "message"), CASES, ids=[message for *_, message in CASES]
 )
-def test_a_bad_snapshot_of_an_ssm_is_refused_with_argument_expected_and_received(
-    change: dict[str, object], kind: type[Exception], message: str
+def test_a_bad_snapshot_is_refused_with_argument_expected_and_received(
+    sizes: Sizes, change: dict[str, object], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind) as error:
-        RolloutWeights(**({"transition": "ssm"} | tensors(TINY_SSM) | change))
+        RolloutWeights(**(tensors(sizes) | change))
     assert str(error.value) == message
 
 
@@ -333,7 +311,7 @@ def twins(weights: RolloutWeights) -> list[RolloutWeights]:
     return [copy.copy(weights), copy.deepcopy(weights), pickle.loads(pickle.dumps(weights))]
 
 
-@pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
+@EACH_TRANSITION
 def test_what_a_backend_packed_stays_with_its_snapshot(sizes: Sizes) -> None:
     weights = make_weights(sizes)
     weights._cache["packed"] = torch.zeros(3)
