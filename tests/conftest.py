@@ -7,7 +7,6 @@ import importlib.util
 import os
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import ModuleType
 
 import hypothesis
 import numpy as np
+import processes
 import pytest
 import torch
 
@@ -110,13 +110,23 @@ def built_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (shared / "planet-core-done").exists():
             for words in (["-S", ROOT, "-B", build, "-DPLANET_PYTHON=OFF"],
                           ["--build", build, "--parallel", "2"]):  # fmt: skip
-                done = subprocess.run(
-                    [cmake, *map(str, words)],
-                    capture_output=True, text=True, env=os.environ | {"PATH": PATH},
-                )  # fmt: skip
-                assert done.returncode == 0, done.stdout + done.stderr
+                processes.run(cmake, *words, env=os.environ | {"PATH": PATH})
             (shared / "planet-core-done").touch()
     return build
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; tests must not change it, except for the scores, curve and video in it."""
+    pytest.importorskip("tyro", reason="the command line needs the train extra")
+    pytest.importorskip("gymnasium", reason="the command line needs the train extra")
+    from small_run import train
+
+    from planet.cli import main
+
+    directory = tmp_path_factory.mktemp("runs") / "trained"
+    assert main(train(directory)) == 0
+    return directory
 
 
 # ---- Backends ------------------------------------------------------------------------------------

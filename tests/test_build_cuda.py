@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from processes import run
 
 CMAKE = shutil.which("cmake")
 MODULE = Path(__file__).resolve().parents[1] / "cmake" / "cuda.cmake"
@@ -68,12 +68,8 @@ def choose(
     work = tmp_path / "build"
     work.mkdir(exist_ok=True)
     assert CMAKE is not None
-    done = subprocess.run(
-        [CMAKE, "-P", script],
-        cwd=work,
-        env={"PATH": f"{path}:/usr/bin:/bin", "LANG": "C", **environment},
-        capture_output=True, encoding="utf-8", timeout=300, check=False,
-    )  # fmt: skip
+    variables = {"PATH": f"{path}:/usr/bin:/bin", "LANG": "C", **environment}
+    done = run(CMAKE, "-P", script, status=None, cwd=work, env=variables)
     if done.returncode:
         return "", "", " ".join(done.stderr.split())
     lines = dict(line[3:].split("=", 1) for line in done.stdout.splitlines())
@@ -162,6 +158,5 @@ def test_the_probe_holds_what_the_kernels_need() -> None:
     assert '#include "cuda/intrinsics.cuh"' in probe
     assert '#include "cuda/launch.h"' in probe
     if nvcc := shutil.which("nvcc"):
-        command = [nvcc, "-std=c++17", "-arch=sm_90a", "-c", "-o", os.devnull]
-        command += ["-I", "csrc", "cmake/cuda_probe.cu"]
-        subprocess.run(command, check=True, timeout=300, cwd=MODULE.parents[1])
+        flags = ["-std=c++17", "-arch=sm_90a", "-c", "-o", os.devnull, "-I", "csrc"]
+        run(nvcc, *flags, "cmake/cuda_probe.cu", cwd=MODULE.parents[1])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 import torch
 from conftest import PATH
 from ops.fused_support import needs_extension
+from processes import python, run
 
 import planet
 from planet.diagnostics.build import build_info, extension_path
@@ -63,24 +62,16 @@ def test_build_info_states_the_facts() -> None:
 def test_the_instruction_set_can_be_capped_from_outside() -> None:
     code = "import planet; print(planet.build_info()['isa'])"
 
-    def run(cap: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", code],
-            env={"PLANET_CPU_ISA": cap, "PATH": "/usr/bin:/bin"},
-            capture_output=True, text=True, timeout=1800,
-        )  # fmt: skip
-
-    first = build_info()["isas"][0]
-    assert run(first).stdout.strip() == first
-    assert run("").stdout.strip() == build_info()["isas"][-1]
+    isas = build_info()["isas"]
+    for cap, used in ((isas[0], isas[0]), ("", isas[-1])):
+        done = python("-c", code, env={"PLANET_CPU_ISA": cap, "PATH": "/usr/bin:/bin"})
+        assert done.stdout.strip() == used
 
 
 @needs_extension
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="no readelf")
 def test_the_extension_links_torch_by_name_and_cuda_not_at_all() -> None:
-    text = subprocess.run(
-        ["readelf", "--dynamic", extension_path()], check=True, capture_output=True, text=True
-    ).stdout
+    text = run("readelf", "--dynamic", extension_path()).stdout
     needed = {line.split("[")[1].rstrip("]") for line in text.splitlines() if "(NEEDED)" in line}
     assert {"libtorch.so", "libtorch_cpu.so"} <= needed
     assert not [name for name in needed if "cuda" in name or "c10" in name or "gomp" in name]
@@ -91,11 +82,8 @@ def test_the_extension_links_torch_by_name_and_cuda_not_at_all() -> None:
 @needs_extension
 @pytest.mark.skipif(shutil.which("nm") is None, reason="no nm")
 def test_the_extension_exports_its_entry_alone() -> None:
-    listing = subprocess.run(
-        ["nm", "--dynamic", "--defined-only", "--extern-only", extension_path()],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    symbols = [line.split()[-1] for line in listing.splitlines()]
+    listing = run("nm", "--dynamic", "--defined-only", "--extern-only", extension_path())
+    symbols = [line.split()[-1] for line in listing.stdout.splitlines()]
     assert [s for s in symbols if "planet" in s or s.startswith("PyInit")] == ["PyInit__C"]
 
 
@@ -106,9 +94,7 @@ def test_the_extension_exports_its_entry_alone() -> None:
 def test_the_extension_uses_the_stable_abi_of_torch_2_11() -> None:
     tool = shutil.which("torch-abi-audit", path=PATH)
     assert tool is not None, "pip installs it beside the interpreter, or on PATH"
-    text = subprocess.run(
-        [tool, extension_path()], check=True, capture_output=True, text=True
-    ).stdout
+    text = run(tool, extension_path()).stdout
     assert "STABLE" in text
     assert "unstable=0" in text
     assert "2.11" in text

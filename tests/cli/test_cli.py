@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import typing
 from pathlib import Path
 
 import pytest
 import torch
+from processes import python
 from small_run import train
 
 pytest.importorskip("tyro", reason="the command line needs the train extra")
@@ -30,14 +30,6 @@ from planet.storage.checkpoint import load_checkpoint
 from planet.systems.planet import build
 from planet.training.trainer import Trainer
 from planet.weights.file import load_settings, load_weights
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run; tests must not change it."""
-    directory = tmp_path_factory.mktemp("runs") / "trained"
-    assert main(train(directory)) == 0
-    return directory
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,10 +175,7 @@ sys.exit(main(sys.argv[1:]))
 def test_interrupted_run_continues_to_the_metrics_of_an_uninterrupted_one(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, *train(tmp_path)], capture_output=True, text=True
-    )
-    assert done.returncode == 130, done.stderr
+    done = python("-c", INTERRUPTED, *train(tmp_path), status=130)
     assert "Traceback" not in done.stderr
     assert f"planet train --directory {tmp_path}" in done.stdout
     assert load_checkpoint(tmp_path / "checkpoint.pt")["episodes"] < 5
@@ -260,10 +249,7 @@ sys.stdout.flush()
 assert [main([name]) for name in ("train", "evaluate", "profile")] == [1, 1, 1]
 raise SystemExit(10 + main(["doctor"]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 11, done.stderr
+    done = python("-c", program, status=11)
     for name in ("train", "evaluate", "profile"):
         assert f"planet {name}: needs tyro" in done.stderr
     assert "training needs packages that are missing: gymnasium, dm_control" in done.stdout

@@ -26,7 +26,7 @@ def test_help_shows_the_run_s_own_settings(
 @pytest.mark.parametrize(
     ("options", "status", "complaint"),
     [
-        (["--planner.topk", "11"], 2, "topk: expected K <= J=10, got 11"),
+        (["--planner.topk", "11"], 2, "topk: expected 1 <= K <= J=10, got 11"),
         (["--model.belief-size", "9"], 2, "--model.belief-size"),
         (["--imagination.precison", "int8"], 2, "--imagination.precison"),
     ],

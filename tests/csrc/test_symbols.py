@@ -10,11 +10,11 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import run
 
 ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("c++") or shutil.which("g++")
@@ -51,9 +51,7 @@ FORBIDDEN = {
 
 
 def output(*command: object) -> str:
-    return subprocess.run(
-        [str(word) for word in command], check=True, capture_output=True, text=True, timeout=1800
-    ).stdout
+    return run(*command).stdout
 
 
 def instructions(path: Path) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_run import train
 
 from planet.config import ActingConfig, ImaginationConfig, ModelConfig, PlannerConfig
 from planet.experiments.run import Run, open_run
@@ -111,15 +110,9 @@ def test_compute_facts_of_a_gpu_name_it_and_the_clock(monkeypatch: pytest.Monkey
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(trained: Path) -> Run:
     """The toy task's agent after a few updates."""
-    pytest.importorskip("tyro", reason="the command line needs the train extra")
-    pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
-    from planet.cli import main
-
-    directory: Path = tmp_path_factory.mktemp("runs") / "trained"
-    assert main(train(directory, "--train.episodes", "3")) == 0
-    return open_run(directory)
+    return open_run(trained)
 
 
 class Recorder:

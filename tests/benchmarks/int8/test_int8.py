@@ -19,20 +19,6 @@ FIGURES = {
 }
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of the toy task."""
-    pytest.importorskip("tyro", reason="the command line needs the train extra")
-    pytest.importorskip("gymnasium", reason="the command line needs the train extra")
-    from small_run import train
-
-    from planet.cli import main
-
-    directory = tmp_path_factory.mktemp("runs") / "toy"
-    assert main(train(directory)) == 0
-    return directory
-
-
 def test_equal_returns_are_alike() -> None:
     values = torch.randn(50)
     same = likeness(values, values, 5)
