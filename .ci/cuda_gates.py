@@ -142,7 +142,7 @@ def demangle(symbol: str) -> str:
 
 
 def violations(kernel: Kernel, limits: Limits) -> list[str]:
-    """What the kernel breaks, in words."""
+    """Says in words what the kernel breaks."""
     found = []
     if kernel.registers > limits.registers:
         found.append(f"{kernel.registers} registers, limit {limits.registers}")

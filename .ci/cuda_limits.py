@@ -1,4 +1,4 @@
-"""What each compiled CUDA kernel is held to by .ci/cuda_gates.py."""
+"""Lists what .ci/cuda_gates.py holds each compiled CUDA kernel to."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Limits:
-    """Of the kernels whose qualified name contains the regular expression `kernel`.
+    """Limits the kernels whose qualified name contains the regular expression `kernel`.
 
     Instructions are named by operation and modifiers, as in "HMMA" or "LDG.128".
     """

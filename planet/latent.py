@@ -12,7 +12,7 @@ from planet.errors.short_repr import short_repr
 
 @dataclass(frozen=True)
 class LatentState:
-    """Where an imagined rollout starts, or where a filter stands.
+    """Holds where an imagined rollout starts, or where a filter stands.
 
     Attributes:
       belief: deterministic state h, [..., D].

@@ -46,7 +46,7 @@ printf '%s\\n' "$(basename "$0")" "PLANET_CUDA=$PLANET_CUDA" "$@" -- >> "$CALLS"
 
 
 class Place:
-    """Where a user stands: a Python, what is on the PATH, how planet was installed."""
+    """Stands for a user's place: a Python, what is on the PATH, how planet was installed."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.patch = folder, monkeypatch

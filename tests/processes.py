@@ -26,6 +26,6 @@ python = partial(run, sys.executable)
 
 
 def variables(**changed: str) -> dict[str, str]:
-    """Those of this process, its module path among them, and what differs."""
+    """Returns those of this process, its module path among them, and what differs."""
     path = os.pathsep.join(entry or "." for entry in sys.path)
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | changed

@@ -1,4 +1,4 @@
-"""Which nvcc builds the CUDA kernels, and for what; scripts stand for the nvccs of this world."""
+"""The choice of nvcc, and what it builds for; scripts stand for the nvccs of this world."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Linear(nn.Module):
 
 
 def _added(weights: RolloutWeights) -> float:
-    """What is added to the stddev; these steps have no other form."""
+    """Returns what is added to the stddev; these steps have no other form."""
     if weights.stddev != "add":
         raise ValueError(f"weights: expected stddev='add', got {weights.stddev!r}")
     return weights.min_stddev
@@ -113,7 +113,7 @@ class InPlaceStep(nn.Module):
 
 
 class CellStep(nn.Module):
-    """The same with as few kernels as plain operators allow, for GPUs and their CUDA graphs.
+    """Steps with as few kernels as plain operators allow, for GPUs and their CUDA graphs.
 
     Args:
       weights: the snapshot.
@@ -163,7 +163,7 @@ class CellStep(nn.Module):
 
 
 class PureStep(CellStep):
-    """The same with a cell of plain operators, for `torch.compile`, which fuses and packs them."""
+    """Steps with a cell of plain operators, for `torch.compile`, which fuses and packs them."""
 
     def cell(self, x: Tensor, belief: Tensor) -> Tensor:
         """Next belief [N, D]."""

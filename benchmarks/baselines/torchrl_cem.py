@@ -62,7 +62,7 @@ class _Model(ModelBasedEnvBase):  # type: ignore[misc]
 
 
 class TorchRLCEM:
-    """The same interface as `torch_cem.TorchCEM`."""
+    """Has the interface of `torch_cem.TorchCEM`."""
 
     def __init__(self, weights: RolloutWeights) -> None:
         self._env = _Model(weights)

@@ -1,4 +1,4 @@
-"""What the planner's benchmarks plan, and with what: sizes, random models, variants by name."""
+"""Lists what the planner's benchmarks plan: sizes, random models, variants by name."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Size:
         )
 
     def with_candidates(self, candidates: int) -> Size:
-        """The same share of elites."""
+        """Keeps the share of elites."""
         topk = max(1, self.topk * candidates // self.candidates)
         return replace(self, candidates=candidates, topk=topk)
 
@@ -82,7 +82,7 @@ class Size:
 
     @property
     def multiply_adds(self) -> int:
-        """Of one plan."""
+        """Counts those of one plan."""
         return self.weights * self.horizon * self.iterations * self.candidates * self.batch
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def model(size: Size) -> RolloutWeights:
 
 @functools.cache
 def torch_planner(size: Size, form: str, threads: int) -> TorchCEM:
-    """Of that model; compiled code belongs to one number of threads."""
+    """Makes the planner of that model; compiled code belongs to one number of threads."""
     if form == "packed" and not torch.backends.mkldnn.is_available():
         raise UnavailableError("this torch has no oneDNN")
     if form == "compile" and not (shutil.which("c++") or shutil.which("g++")):

@@ -1,4 +1,4 @@
-"""What the machine can do at most, measured by `ceilings.cpp` in the same run as the planners."""
+"""Reads what the machine can do at most, measured by `ceilings.cpp` in the planners' run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well plans keep a budget: overshoot of `plan(budget_ms=...)`, the wall time minus the budget.
+"""Measures how plans keep a budget: wall time of `plan(budget_ms=...)` minus the budget.
 
     python benchmarks/cem/deadline.py --json benchmarks/results/deadline.json
 

@@ -38,7 +38,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where a plan starts: latents [sets, B, ...] and seeds [sets, B]."""
+    """Holds where plans start: latents [sets, B, ...] and seeds [sets, B]."""
 
     belief: Tensor
     state: Tensor

@@ -100,7 +100,7 @@ def draw_threads(axes: Axes, table: dict[str, Any]) -> None:
 
 
 def first_times(table: dict[str, Any]) -> dict[str, Any]:
-    """Of the first number of threads."""
+    """Takes those of the first number of threads."""
     return next(iter(table["paper"].values()))["times"]
 
 

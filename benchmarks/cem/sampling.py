@@ -19,7 +19,7 @@ class Samples:
 
     @property
     def rounds(self) -> int:
-        """How many."""
+        """Counts them."""
         return len(next(iter(self.wall.values())))
 
     def summary(self, name: str) -> dict[str, float]:
@@ -32,7 +32,7 @@ class Samples:
         }
 
     def ratio(self, slow: str, fast: str) -> dict[str, float]:
-        """How many times as long `slow` takes as `fast`."""
+        """Says how many times as long `slow` takes as `fast`."""
         pairs = zip(self.wall[slow], self.wall[fast], strict=True)
         return {"median_of_paired_ratios": statistics.median(a / b for a, b in pairs)}
 

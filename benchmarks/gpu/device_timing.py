@@ -43,7 +43,7 @@ class DeviceSamples:
         }
 
     def ratio(self, slow: str, fast: str) -> float:
-        """How many times as long `slow` takes as `fast`: the median over the rounds."""
+        """Says how many times as long `slow` takes as `fast`: the median over the rounds."""
         pairs = zip(self.milliseconds[slow], self.milliseconds[fast], strict=True)
         return statistics.median(a / b for a, b in pairs)
 

@@ -76,7 +76,7 @@ def plans(
     weights: RolloutWeights, device: torch.device, precision: str, shape: tuple[int, int, int],
     repeats: int,
 ) -> Iterator[str]:  # fmt: skip
-    """The same plan `repeats` times in every variant that serves it; yields what was run."""
+    """Plans `repeats` times in every variant that serves it; yields what was run."""
     horizon, batch, candidates = shape
     on_device = weights.to(device)
     latent = LatentState(

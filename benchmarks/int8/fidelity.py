@@ -1,4 +1,4 @@
-"""How far int8 plans are from fp32 plans, measured against the planner's own sampling noise.
+"""Measures how far int8 plans are from fp32 plans, against the planner's sampling noise.
 
     python benchmarks/int8/fidelity.py [RUN_DIR...]
 
@@ -98,7 +98,7 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def likeness(got: Tensor, expected: Tensor, topk: int) -> dict[str, float]:
-    """Of two vectors [J] of returns for the same candidates."""
+    """Compares two vectors [J] of returns for the same candidates."""
     best = [set(values.topk(topk).indices.tolist()) for values in (got, expected)]
     error = (got - expected).double()
     return {

@@ -96,7 +96,7 @@ class Agent:
 
     @property
     def exploration_stddev(self) -> float:
-        """Of the noise on actions, in units of half the width of the box of actions."""
+        """Scales the noise on actions, in units of half the width of the box."""
         return self._exploration_stddev
 
     @exploration_stddev.setter
@@ -264,7 +264,7 @@ class Agent:
         self._action = values
 
     def _step(self) -> EagerStep | CapturedStep:
-        """What runs the tensors' part: the captured one is kept as long as it serves."""
+        """Returns what runs the tensors' part; a captured step is kept as long as it serves."""
         step = ControlStep(self.world_model, self.imagination, self.planner, self.budget_ms)
         captured, self._captured = self._captured, None
         if captured is None or self.capture is False or not captured.step.same(step):

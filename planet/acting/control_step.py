@@ -25,7 +25,7 @@ from planet.protocols import Plan, Planner
 
 @dataclass(frozen=True)
 class StepInputs:
-    """What a control step starts from, beside the latent.
+    """Holds what a control step starts from, beside the latent.
 
     Attributes:
       observation: the newest arrays by name; `image` is uint8 [B, h, w, 3].
@@ -51,7 +51,7 @@ class StepInputs:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a control step leads to.
+    """Holds what a control step leads to.
 
     Attributes:
       latent: after the observation, on the model's device.

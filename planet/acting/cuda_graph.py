@@ -31,7 +31,7 @@ def capture(body: Callable[[], None], device: torch.device) -> Graph:
 
 
 class _CudaGraph:
-    """What `body` enqueues on the current device, captured after runs of it on a side stream."""
+    """Replays what `body` enqueues, captured after runs of it on a side stream."""
 
     def __init__(self, body: Callable[[], None], device: torch.device) -> None:
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def planner_settings(trained: Run) -> dict[str, Any]:
-    """What a program plans with as the run did: the planner's settings and the action repeat."""
+    """Returns what a program plans with as the run did: planner's settings and action repeat."""
     settings = {**vars(trained.config.planner), **vars(trained.config.imagination)}
     for name in ("name", "backend", "variant"):  # of Python, and of CUDA
         del settings[name]

@@ -1,4 +1,4 @@
-"""How the commands report progress: bars on a terminal, one line per finished stage elsewhere."""
+"""Reports progress: bars on a terminal, one line per finished stage elsewhere."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def make_progress() -> Progress:
 
 
 def unit_of(stage: str) -> str:
-    """What the steps of a stage are."""
+    """Names the steps of a stage."""
     return _UNITS.get(stage.partition(" ")[0], "steps")
 
 

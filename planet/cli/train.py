@@ -93,7 +93,7 @@ def _report(progress: Guarded, text: str) -> None:
 
 
 def _stopped(trainer: Trainer, arguments: Sequence[str]) -> str:
-    """What is saved of a run that was interrupted, and how it goes on."""
+    """Says what is saved of an interrupted run, and how it goes on."""
     now = (trainer.episodes, trainer.learner.updates)
     episodes, updates = trainer.saved or (0, 0)
     lost = "" if now == (episodes, updates) else f"; lost are the steps up to {_counters(trainer)}"
@@ -139,7 +139,7 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
 
 
 def _summary(config: Config, trainer: Trainer) -> str:
-    """What was chosen, as a few lines."""
+    """Sums up in a few lines what was chosen."""
     environment, train = config.environment, config.train
     assert isinstance(trainer.learner, GradientLearner)
     parameters = sum(p.numel() for p in trainer.learner.model.parameters())

@@ -9,7 +9,7 @@ from planet.config.checks import check_at_least, check_types
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """Where and how widely a run computes; part of the section `train`."""
+    """Says where and how widely a run computes; part of the section `train`."""
 
     device: str = "cpu"  # of the model, its training and the planner
     threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]

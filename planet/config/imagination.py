@@ -10,7 +10,7 @@ from planet.config.checks import check_positive, check_types
 
 @dataclass(frozen=True)
 class ImaginationConfig:
-    """How the model is rolled out while planning, whatever the planner."""
+    """Says how the model is rolled out while planning, whatever the planner."""
 
     backend: Literal["fused", "reference"] = "fused"  # who computes it [O]
     precision: Literal["fp32", "int8", "fp16", "bf16"] = "fp32"  # of the rollouts' products [O]

@@ -12,7 +12,7 @@ import torch
 
 
 def machine_facts() -> dict[str, Any]:
-    """What every measurement must be read with: processor, cores, load, versions."""
+    """Collects what a measurement must be read with: processor, cores, load, versions."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count()

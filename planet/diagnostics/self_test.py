@@ -24,7 +24,7 @@ _ACTIONS, _TOPK = 3, 5
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the comparison found.
+    """Holds what the comparison found.
 
     Attributes:
       errors: of returns, relative, by precision.

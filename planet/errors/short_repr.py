@@ -1,4 +1,4 @@
-"""How objects that hold tensors are printed: by sizes, never by values."""
+"""Prints objects that hold tensors: by sizes, never by values."""
 
 from __future__ import annotations
 

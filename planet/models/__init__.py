@@ -1,4 +1,4 @@
-"""What is learned: RSSM, encoder, decoder, reward model, and the world model that joins them."""
+"""Holds what is learned: RSSM, encoder, decoder, reward model, the world model of them."""
 
 from planet.models.decoder import ConvDecoder, MLPDecoder, make_decoder
 from planet.models.encoder import Encoder

@@ -40,7 +40,7 @@ class WorldModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters live."""
+        """Tells where the parameters live."""
         return self.rssm.input.weight.device
 
     def images(self, observation: Tensor, dither: Tensor) -> Tensor:

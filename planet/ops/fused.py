@@ -191,7 +191,7 @@ def _require_extension() -> None:
 
 
 def _kernels(name: str, op: str, device: torch.device) -> CpuKernels | CudaKernels:
-    """Those for the device of the argument `name`."""
+    """Returns the kernels for the device of the argument `name`."""
     if op == "refit" and device.type == "meta":
         return _KERNELS["cpu"]  # shapes alone; without a model no kernel has to be known
     if device.type not in _KERNELS:

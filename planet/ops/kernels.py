@@ -35,10 +35,10 @@ _OTHER_BACKEND = "or use backend='reference'"
 
 
 class CpuKernels:
-    """Those for CPU tensors: one set per instruction set."""
+    """Calls the kernels for CPU tensors: one set per instruction set."""
 
     def __init__(self, extension: Any) -> None:
-        """Of `planet._C`."""
+        """Takes those of `planet._C`."""
         self._extension = extension
         self._memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -82,7 +82,7 @@ class CpuKernels:
 
 
 class CudaKernels:
-    """Those for CUDA tensors.
+    """Calls the kernels for CUDA tensors.
 
     Ops are enqueued on the current stream of the tensors' device, whatever the current device, and
     can be captured into a CUDA graph. What the graph needs of a snapshot lives as long as the
@@ -92,7 +92,7 @@ class CudaKernels:
     ops: Any = torch.ops.planet
 
     def __init__(self, extension: Any) -> None:
-        """Of `planet._C`."""
+        """Takes those of `planet._C`."""
         self._extension = extension
         self._checked = False
 

@@ -1,4 +1,4 @@
-"""What `refit` returns."""
+"""Holds what `refit` returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What torch.compile and torch.export are told when they trace the ops."""
+"""Tells torch.compile and torch.export what they need when they trace the ops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time of a control step goes, for one planner or for several side by side."""
+"""Shows where the time of a control step goes, for one planner or several side by side."""
 
 from planet.profiling.facts import compute_facts, plan_facts
 from planet.profiling.latency import Stage

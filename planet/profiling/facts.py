@@ -1,4 +1,4 @@
-"""What a latency depends on."""
+"""Collects what a latency depends on."""
 
 from __future__ import annotations
 

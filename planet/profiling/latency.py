@@ -40,7 +40,7 @@ class Stage:
         return float(np.mean(np.asarray(self.milliseconds) > 1e3 / rate_hz))
 
     def speedup(self, other: Stage) -> float:
-        """How many times faster than `other`: the median of the ratios, step by step."""
+        """Says how many times faster than `other`: the median of the ratios, step by step."""
         return float(np.median(np.asarray(other.milliseconds) / np.asarray(self.milliseconds)))
 
     def cells(self) -> str:

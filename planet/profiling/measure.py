@@ -224,7 +224,7 @@ def _search(
 
 
 def _turns(names: Sequence[str], step: int) -> Sequence[str]:
-    """Who plans when: at every step another one is the first."""
+    """Says who plans when: at every step another one is the first."""
     start = step % len(names)
     return [*names[start:], *names[:start]]
 

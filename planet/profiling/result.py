@@ -51,7 +51,7 @@ class Profile:
         return next(stage for stage in self.stages if stage.name == name)
 
     def measured(self) -> dict[str, Any]:
-        """What was measured, as JSON values."""
+        """Returns what was measured, as JSON values."""
         measured: dict[str, Any] = {
             "compute": self.compute,
             "stages": {stage.name: stage.summary() for stage in self.stages},
@@ -90,7 +90,7 @@ class Comparison:
 
     @property
     def first(self) -> Profile:
-        """What the others are compared with."""
+        """Names what the others are compared with."""
         return next(iter(self.profiles.values()))
 
     def to_dict(self) -> dict[str, Any]:

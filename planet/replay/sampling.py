@@ -1,4 +1,4 @@
-"""Which chunks a batch is made of."""
+"""Draws the chunks that a batch is made of."""
 
 from __future__ import annotations
 

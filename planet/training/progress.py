@@ -1,4 +1,4 @@
-"""How a long task says where it stands; the command line draws bars, a library stays quiet."""
+"""Lets a long task say where it stands; the command line draws bars, a library is quiet."""
 
 from __future__ import annotations
 

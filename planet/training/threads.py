@@ -1,4 +1,4 @@
-"""How many CPU threads a run computes on."""
+"""Chooses how many CPU threads a run computes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transition model must have, whether it is being trained or is a frozen snapshot."""
+"""Names what a transition model must have, in training or as a frozen snapshot."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class TransitionParameters(Protocol):
 
     @property
     def activation(self) -> str:
-        """Of the hidden layers: "relu" or "elu"."""
+        """Names that of the hidden layers: "relu" or "elu"."""
 
     @property
     def stddev(self) -> str:
-        """How the smallest stddev enters: "add" or "clamp"."""
+        """Says how the smallest stddev enters: "add" or "clamp"."""
 
     @property
     def min_stddev(self) -> float:

@@ -195,7 +195,7 @@ class RolloutWeights:
 
     @property
     def device(self) -> torch.device:
-        """Where all the tensors live."""
+        """Tells where all the tensors live."""
         return self.input_weight.device
 
     def to(self, device: torch.device | str) -> RolloutWeights:

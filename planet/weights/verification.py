@@ -166,7 +166,7 @@ def _exact(value: Tensor) -> Tensor:
 
 
 def _wrong(expected: Tensor, received: Tensor, tolerance: float) -> Tensor:
-    """Where the difference is beyond `tolerance` times the largest number, or 1; NaN always is."""
+    """Marks differences beyond `tolerance` times the largest number, or 1; NaN always is."""
     scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
     return ~((received - expected).abs() <= tolerance * scale)
 

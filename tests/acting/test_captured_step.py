@@ -1,4 +1,4 @@
-"""When a control step is captured, what interrupts it, and what a CUDA graph cannot hold."""
+"""Captured control steps: their occasions, interruptions, and what a CUDA graph cannot hold."""
 
 from __future__ import annotations
 

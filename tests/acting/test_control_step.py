@@ -61,7 +61,7 @@ def test_captured_and_eager_agree_on_emulated_kernels(
 
 
 def test_draws_of_a_device_are_those_of_the_specification(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where kernels are had they are asked; their own test compares them (ops/cuda)."""
+    """Asks kernels where they are had; their own test compares them (ops/cuda)."""
     seeds = torch.tensor([3, -5])
     which = {"stream": 4, "time": 1, "iteration": 2, "particle": 3}
     uniforms = draws.uniforms(seeds, 6, 2, **which)

@@ -74,7 +74,7 @@ def wait_for(stream: Any, text: str) -> str:
 
 
 def reported(pid: int | str, name: str) -> str:
-    """What the kernel says about a process, under a name."""
+    """Returns what the kernel says about a process, under a name."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
 

@@ -1,4 +1,4 @@
-"""Where a setting shows: small works whose result is compared."""
+"""Shows where a setting counts: small works whose result is compared."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def saves(config: Config, tmp_path: Path) -> list[int]:
 
 
 def device(config: Config, tmp_path: Path) -> str:
-    """Where the model is made; "meta" needs no hardware."""
+    """Says where the model is made; "meta" needs no hardware."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("planet.training.device._require_numbers", lambda device: None)
         return str(make_world_model(config, action_size=2).device)

@@ -1,4 +1,4 @@
-"""What settings refuse."""
+"""Settings: what they refuse."""
 
 from __future__ import annotations
 

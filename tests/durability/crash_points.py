@@ -29,7 +29,7 @@ class CrashPoints:
 
     @property
     def passed(self) -> int:
-        """How many operations there were."""
+        """Counts the operations."""
         return int.from_bytes(self._shared[:8], "little")
 
     def install(self) -> None:

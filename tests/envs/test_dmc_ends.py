@@ -1,4 +1,4 @@
-"""How episodes begin and end: start states, lengths, terminations, divergence."""
+"""Episodes' beginnings and ends: start states, lengths, terminations, divergence."""
 
 # ruff: noqa: E402 - what the extra brings is imported after the check that it is there
 import numpy as np

@@ -1,4 +1,4 @@
-"""Which episode comes: seeds, generators, copies, and the suite's own beside it."""
+"""Seeds, generators and copies decide which episode comes; the suite's own beside it."""
 
 # ruff: noqa: E402 - what the extra brings is imported after the check that it is there
 import copy

@@ -1,4 +1,4 @@
-"""How far float32 returns may be from exact ones, whatever the inputs.
+"""Bounds how far float32 returns may be from exact ones, whatever the inputs.
 
 A float32 sum of n terms is off by at most n roundings of the terms' magnitudes, in any order, with
 or without fused multiply-adds (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). What

@@ -1,4 +1,4 @@
-"""How the compiled extension is found, and what is said where it is not."""
+"""The compiled extension: how it is found, and what is said where it is not."""
 
 from __future__ import annotations
 

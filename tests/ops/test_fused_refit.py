@@ -1,4 +1,4 @@
-"""How the compiled core ranks returns, and its plans on every instruction set."""
+"""The compiled core's order of returns, and its plans on every instruction set."""
 
 from __future__ import annotations
 

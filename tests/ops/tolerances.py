@@ -127,7 +127,7 @@ def half_errors(got: Tensor, expected: Tensor) -> tuple[float, float]:
 
 
 def common_elites(got: Tensor, expected: Tensor, topk: int = 100) -> int:
-    """How many of the K best candidates are so in both; the fewest over the problems."""
+    """Counts the K best candidates that are so in both; the fewest over the problems."""
     best = [x.double().topk(topk, dim=-1).indices.tolist() for x in (got, expected)]
     return min(len(set(a) & set(b)) for a, b in zip(*best, strict=True))
 

@@ -31,7 +31,7 @@ def small(**planner: Any) -> ActingConfig:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, LatentState]]:
-    """Who planned, told by its iterations, and from which latent."""
+    """Records who planned, told by its iterations, and from which latent."""
     noted: list[tuple[int, LatentState]] = []
     original = CEMPlanner.plan
 

@@ -27,7 +27,7 @@ ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
 
 
 def numbers(directory: Path) -> dict[str, Any]:
-    """Of the run, in a process of its own: what computes is chosen when PyTorch is loaded."""
+    """Takes those of a run in a process of its own, since PyTorch chooses what computes once."""
     path = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, sys.path)])
     done = subprocess.run(
         [sys.executable, str(HERE / "same_numbers.py"), str(directory / "run")],

@@ -33,7 +33,7 @@ needs_gpu = pytest.mark.skipif(NO_GPU is not None, reason=str(NO_GPU))
 
 @dataclass(frozen=True)
 class Device:
-    """Where a test runs the kernels.
+    """Says where a test runs the kernels.
 
     Attributes:
       name: "emulated" or "cuda".
