@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from planet.acting.captured_step import CapturedStep
 from planet.acting.control_step import ControlStep, EagerStep, StepInputs
+from planet.acting.finite import check_finite_latent, finite_rows, refuse_step
+from planet.acting.starts import check_rows, check_starts
 from planet.config import ImaginationConfig
-from planet.errors.scalars import check_not_negative, whole_number
+from planet.errors.scalars import check_not_negative
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.noise import check_seed, mix_seed, row_seeds
+from planet.noise import mix_seed
 from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
 from planet.planning import Imagination
@@ -115,7 +117,7 @@ class Agent:
     def latent(self, latent: LatentState) -> None:
         self._require_reset()
         check_latent(self._weights, latent, self.batch_size, None)
-        _check_finite_latent("latent", latent)
+        check_finite_latent("latent", latent)
         self._latent = latent
 
     @property
@@ -156,7 +158,7 @@ class Agent:
           TypeError, ValueError: a seed is none, a row does not exist, or their numbers differ.
         """
         if rows is None:
-            starts = _check_starts(seeds, None)
+            starts = check_starts(seeds, None)
             if self._captured is not None and self._captured.moved():
                 self._captured = None
             rows, model = range(len(starts)), self.world_model
@@ -165,8 +167,8 @@ class Agent:
             self._action = _zeros(len(starts), model.action_size)
             self._episode_seeds, self._steps = [0] * len(starts), [0] * len(starts)
         else:
-            latent, rows = self._require_reset(), self._check_rows(rows)
-            starts = _check_starts(seeds, len(rows))
+            latent, rows = self._require_reset(), check_rows(rows, self.batch_size)
+            starts = check_starts(seeds, len(rows))
             belief, state, action = (
                 latent.belief.clone(),
                 latent.state.clone(),
@@ -204,7 +206,7 @@ class Agent:
         inputs, before = self._inputs(image), self._require_reset()
         outcome = self._step().act(before, inputs, explore)
         if not outcome.finite.all():
-            self._explain(before, outcome.latent, outcome.plan)
+            refuse_step(self.world_model, before, outcome.latent, outcome.plan)
         self._latent, self.planned, self._action = outcome.latent, outcome.plan, outcome.action
         self._steps = [step + 1 for step in self._steps]
         out: Array = outcome.action.numpy().copy()
@@ -225,8 +227,8 @@ class Agent:
         inputs = self._inputs(self._check_image(observation))
         before = self._require_reset()
         latent = self._step().filter(before, inputs)
-        if not _finite_rows(latent).all():
-            self._explain(before, latent, None)
+        if not finite_rows(latent).all():
+            refuse_step(self.world_model, before, latent, None)
         self._latent = latent
         return latent
 
@@ -239,8 +241,8 @@ class Agent:
         """
         latent = self._require_reset()
         plan = self._step().plan(latent, self._step_seeds())
-        if not (_finite_rows(latent) & plan.finite).all():
-            self._explain(latent, latent, plan)
+        if not (finite_rows(latent) & plan.finite).all():
+            refuse_step(self.world_model, latent, latent, plan)
         self.planned = plan
         return plan
 
@@ -299,35 +301,6 @@ class Agent:
         ]
         return torch.from_numpy(np.array(seeds, np.int64))
 
-    def _check_rows(self, rows: Sequence[int]) -> list[int]:
-        if not isinstance(rows, (Sequence, np.ndarray)):
-            raise TypeError(f"rows: expected a sequence of ints, got {type(rows).__name__}")
-        rows = [whole_number("rows", row) for row in rows]
-        bad = [row for row in rows if not 0 <= row < self.batch_size]
-        if bad:
-            raise ValueError(f"rows: expected values in [0, {self.batch_size}), got {bad}")
-        if len(set(rows)) < len(rows):
-            raise ValueError(f"rows: expected each row once, got {rows}")
-        return rows
-
-    def _explain(self, before: LatentState, after: LatentState, plan: Plan | None) -> NoReturn:
-        """Raises for a step that is not finite, and says where that began."""
-        _check_finite_latent("latent", before)
-        named = self.world_model.named_parameters()
-        bad = [name for name, value in named if not value.isfinite().all()]
-        if bad:
-            raise ValueError(
-                f"world_model: expected finite parameters, got NaN or infinite in {bad[0]}"
-                + (f" and {len(bad) - 1} more" if bad[1:] else "")
-                + "; load a checkpoint from before"
-            )
-        _check_finite_latent("latent after the observation", after)
-        rows = [] if plan is None else (~plan.finite).nonzero().flatten().tolist()
-        raise ValueError(
-            f"plan: expected finite returns and actions, got NaN or infinite in rows {rows} from a "
-            "finite latent; the planner's weights overflow there"
-        )
-
     def _require_reset(self) -> LatentState:
         if self._latent is None:
             raise RuntimeError("agent: call reset() before the first observation")
@@ -356,39 +329,9 @@ class Agent:
         return array
 
 
-def _check_starts(seeds: Sequence[int] | Tensor | int, rows: int | None) -> list[int]:
-    """Returns a seed per episode that starts."""
-    if isinstance(seeds, Tensor):
-        seeds = seeds.tolist()
-    if not isinstance(seeds, (Sequence, np.ndarray)):
-        starts: list[int] = row_seeds(seeds, 1 if rows is None else rows).tolist()
-        return starts
-    starts = [check_seed(seed) for seed in seeds]
-    if rows is None and not starts:
-        raise ValueError("seeds: expected at least one, got none")
-    if rows is not None and len(starts) != rows:
-        raise ValueError(f"seeds: expected one for each of {rows} rows, got {len(starts)}")
-    return starts
-
-
 def _own(bound: float | Tensor) -> float | Tensor:
     return bound.clone() if isinstance(bound, Tensor) else bound
 
 
 def _zeros(batch: int, size: int) -> Tensor:
     return torch.zeros(batch, size, dtype=torch.float32, device="cpu")
-
-
-def _finite_rows(latent: LatentState) -> Tensor:
-    """Whether belief and state of a row are finite, bool [B]."""
-    return latent.belief.isfinite().all(dim=-1) & latent.state.isfinite().all(dim=-1)
-
-
-def _check_finite_latent(name: str, latent: LatentState) -> None:
-    for part, value in (("belief", latent.belief), ("state", latent.state)):
-        rows = (~value.isfinite().all(dim=-1)).nonzero().flatten().tolist()
-        if rows:
-            raise ValueError(
-                f"{name}: expected a finite {part}, got NaN or infinite in rows {rows}; reset() "
-                "the agent, or assign another latent"
-            )

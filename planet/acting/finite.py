@@ -1,0 +1,61 @@
+"""Refuses what is not finite, and says where it began."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from torch import Tensor
+
+from planet.latent import LatentState
+from planet.models import WorldModel
+from planet.protocols import Plan
+
+
+def finite_rows(latent: LatentState) -> Tensor:
+    """Tells which rows have a finite belief and state, bool [B]."""
+    return latent.belief.isfinite().all(dim=-1) & latent.state.isfinite().all(dim=-1)
+
+
+def check_finite_latent(name: str, latent: LatentState) -> None:
+    """Checks belief and state.
+
+    Raises:
+      ValueError: one of them is not finite; the message names it and the rows.
+    """
+    for part, value in (("belief", latent.belief), ("state", latent.state)):
+        rows = (~value.isfinite().all(dim=-1)).nonzero().flatten().tolist()
+        if rows:
+            raise ValueError(
+                f"{name}: expected a finite {part}, got NaN or infinite in rows {rows}; reset() "
+                "the agent, or assign another latent"
+            )
+
+
+def refuse_step(
+    model: WorldModel, before: LatentState, after: LatentState, plan: Plan | None
+) -> NoReturn:
+    """Raises for a step that is not finite, and says where that began.
+
+    Args:
+      model: that made the step.
+      before: latent at its start.
+      after: latent after the observation.
+      plan: from there; None where nothing was planned.
+
+    Raises:
+      ValueError: always.
+    """
+    check_finite_latent("latent", before)
+    bad = [name for name, value in model.named_parameters() if not value.isfinite().all()]
+    if bad:
+        raise ValueError(
+            f"world_model: expected finite parameters, got NaN or infinite in {bad[0]}"
+            + (f" and {len(bad) - 1} more" if bad[1:] else "")
+            + "; load a checkpoint from before"
+        )
+    check_finite_latent("latent after the observation", after)
+    rows = [] if plan is None else (~plan.finite).nonzero().flatten().tolist()
+    raise ValueError(
+        f"plan: expected finite returns and actions, got NaN or infinite in rows {rows} from a "
+        "finite latent; the planner's weights overflow there"
+    )
