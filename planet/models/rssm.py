@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -50,63 +51,25 @@ class RSSM(nn.Module):
         self.posterior_hidden = nn.Linear(belief + embedding_size, hidden, **float32)
         self.posterior_head = nn.Linear(hidden, 2 * state, **float32)
 
-    @property
-    def input_weight(self) -> Tensor:
-        """[M, S+A], state columns first."""
-        return self.input.weight
-
-    @property
-    def input_bias(self) -> Tensor:
-        """[M]."""
-        return self.input.bias
-
-    @property
-    def gru_weight_ih(self) -> Tensor:
-        """[3D, M], gate order reset, update, new."""
-        return self.gru.weight_ih
-
-    @property
-    def gru_weight_hh(self) -> Tensor:
-        """[3D, D]."""
-        return self.gru.weight_hh
-
-    @property
-    def gru_bias_ih(self) -> Tensor:
-        """[3D]."""
-        return self.gru.bias_ih
-
-    @property
-    def gru_bias_hh(self) -> Tensor:
-        """[3D]."""
-        return self.gru.bias_hh
-
-    @property
-    def prior_hidden_weight(self) -> Tensor:
-        """[M, D]."""
-        return self.prior_hidden.weight
-
-    @property
-    def prior_hidden_bias(self) -> Tensor:
-        """[M]."""
-        return self.prior_hidden.bias
-
-    @property
-    def prior_weight(self) -> Tensor:
-        """[2S, M], rows of the mean first, then of the raw stddev."""
-        return self.prior_head.weight
-
-    @property
-    def prior_bias(self) -> Tensor:
-        """[2S]."""
-        return self.prior_head.bias
+    # The names that `planet.ops.equations` knows the parameters by.
+    input_weight = property(attrgetter("input.weight"))
+    input_bias = property(attrgetter("input.bias"))
+    gru_weight_ih = property(attrgetter("gru.weight_ih"))
+    gru_weight_hh = property(attrgetter("gru.weight_hh"))
+    gru_bias_ih = property(attrgetter("gru.bias_ih"))
+    gru_bias_hh = property(attrgetter("gru.bias_hh"))
+    prior_hidden_weight = property(attrgetter("prior_hidden.weight"))
+    prior_hidden_bias = property(attrgetter("prior_hidden.bias"))
+    prior_weight = property(attrgetter("prior_head.weight"))
+    prior_bias = property(attrgetter("prior_head.bias"))
 
     def initial(self, batch: int) -> LatentState:
-        """The zero latent before an episode: belief [B, D], state [B, S]."""
+        """Returns the zero latent before an episode: belief [B, D], state [B, S]."""
         zeros = self.input.weight.new_zeros
         return LatentState(zeros(batch, self.belief_size), zeros(batch, self.state_size))
 
     def posterior(self, belief: Tensor, embedding: Tensor) -> Gaussian:
-        """q(s_t | h_t, o_t): a hidden layer on belief and embedding, then a Gaussian head.
+        """Computes q(s_t | h_t, o_t) by a hidden layer on belief and embedding and a Gaussian head.
 
         Args:
           belief: [..., D] at t.
@@ -147,8 +110,9 @@ class RSSM(nn.Module):
     def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
         """Filters a whole chunk from the zero latent.
 
-        The same steps as `filter`; what does not depend on the recurrence (the embedding's share
-        of the posterior's hidden layer, and all priors) is computed for all time steps at once.
+        It makes the steps of `filter`, but computes for all time steps at once whatever does not
+        depend on the recurrence: the embedding's share of the posterior's hidden layer, and all
+        priors.
 
         Args:
           embedding: [T, B, E].
