@@ -15,14 +15,13 @@ from planet.config import ImaginationConfig
 from planet.models import WorldModel
 from planet.ops.reference import next_belief
 from planet.planning import CEMPlanner
-from planet.planning.sampling import Sampling
 
 MakeAgent = Callable[..., Agent]
 
 
 def make_agent(model: WorldModel, capture: bool | None = None, **how: Any) -> Agent:
     """Makes an agent; `how` are settings of planner, imagination and agent."""
-    kinds = [{field.name for field in fields(kind)} for kind in (Sampling, ImaginationConfig)]
+    kinds = [{field.name for field in fields(kind)} for kind in (CEMPlanner, ImaginationConfig)]
     planner, rollouts = ({name: how.pop(name) for name in set(how) & names} for names in kinds)
     imagination = ImaginationConfig(**rollouts)
     return Agent(model, CEMPlanner(**planner), imagination=imagination, capture=capture, **how)

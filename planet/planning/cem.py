@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from planet.config import PlannerConfig
-from planet.planning.sampling import Sampling, search
+from planet.errors.scalars import check_int, check_not_negative
+from planet.ops.checks import MAX_CANDIDATES, MAX_HORIZON, MAX_ITERATIONS, check_fit
+from planet.planning.sampling import search
 from planet.protocols import Plan, Scorer
 
 
@@ -39,17 +41,21 @@ class CEMPlanner:
     initial_stddev: float | None = None
     spread: str = "population"
     epsilon: float = 1e-6
-    sampling: Sampling = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        sampling = Sampling(
-            self.horizon, self.candidates, self.iterations, self.topk,
-            1.0 if self.initial_stddev is None else self.initial_stddev,
-            self.spread, self.epsilon,
-        )  # fmt: skip
-        # Frozen, so what was checked is set as dataclasses themselves do it.
-        for name, value in {**vars(sampling), "sampling": sampling}.items():
-            object.__setattr__(self, name, value)
+        candidates = check_int("candidates", self.candidates, 1, MAX_CANDIDATES)
+        topk, epsilon = check_fit(self.topk, candidates, self.spread, self.epsilon)
+        stddev = 1.0 if self.initial_stddev is None else self.initial_stddev
+        checked = {
+            "horizon": check_int("horizon", self.horizon, 1, MAX_HORIZON),
+            "candidates": candidates,
+            "iterations": check_int("iterations", self.iterations, 1, MAX_ITERATIONS),
+            "topk": topk,
+            "initial_stddev": check_not_negative("initial_stddev", stddev),
+            "epsilon": epsilon,
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # frozen
 
     @staticmethod
     def from_config(config: PlannerConfig) -> CEMPlanner:
@@ -82,4 +88,4 @@ class CEMPlanner:
         Raises:
           TypeError, ValueError: see `planet.ops.reference.cem_plan`.
         """
-        return search(self.sampling, imagination, seed, warm, budget_ms)
+        return search(imagination, seed, warm, budget_ms, **vars(self))

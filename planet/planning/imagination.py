@@ -120,13 +120,9 @@ class Imagination:
           [B, J], in environment reward units.
         """
         returns: Tensor = ops.backend(self.backend).rollout_returns(
-            self.weights,
-            self.latent,
-            actions,
-            noise if self.state_noise else None,
-            discount=self.discount,
-            precision=self.precision,
-        )
+            self.weights, self.latent, actions, noise if self.state_noise else None,
+            discount=self.discount, precision=self.precision,
+        )  # fmt: skip
         return returns
 
     def try_out(self, budget_ms: float | None = None) -> None:
