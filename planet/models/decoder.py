@@ -10,7 +10,7 @@ from planet.models.activation import activation_module
 
 
 def make_decoder(config: ModelConfig, image_size: int) -> nn.Module:
-    """The decoder that `config.decoder` names: features [N, D+S] to images [N, 3, h, w]."""
+    """Makes the decoder that `config.decoder` names: features [N, D+S] to images [N, 3, h, w]."""
     kind = ConvDecoder if config.decoder == "conv" else MLPDecoder
     return kind(config, image_size)
 
@@ -37,17 +37,12 @@ class ConvDecoder(nn.Module):
                 f"image_size={image_size}"
             )
         self.width = config.decoder_input
-        self.input = nn.Linear(
-            config.belief_size + config.state_size, self.width, dtype=torch.float32
-        )
+        features, stride = config.belief_size + config.state_size, config.decoder_stride
+        self.input = nn.Linear(features, self.width, dtype=torch.float32)
         layers: list[nn.Module] = []
         channels = self.width
         for out, kernel in zip((*config.decoder_channels, 3), config.decoder_kernels, strict=True):
-            layers.append(
-                nn.ConvTranspose2d(
-                    channels, out, kernel, config.decoder_stride, dtype=torch.float32
-                )
-            )
+            layers.append(nn.ConvTranspose2d(channels, out, kernel, stride, dtype=torch.float32))
             layers.append(activation_module(config.activation))
             channels = out
         self.layers = nn.Sequential(*layers[:-1])
@@ -67,14 +62,11 @@ class MLPDecoder(nn.Module):
         width = config.belief_size + config.state_size
         layers: list[nn.Module] = []
         for hidden in config.decoder_hidden:
-            layers += [
-                nn.Linear(width, hidden, dtype=torch.float32),
-                activation_module(config.activation),
-            ]
+            layers.append(nn.Linear(width, hidden, dtype=torch.float32))
+            layers.append(activation_module(config.activation))
             width = hidden
-        self.layers = nn.Sequential(
-            *layers, nn.Linear(width, 3 * image_size**2, dtype=torch.float32)
-        )
+        layers.append(nn.Linear(width, 3 * image_size**2, dtype=torch.float32))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
         """Decodes [N, D+S] as [N, 3, h, w], nominally in [-0.5, 0.5]."""

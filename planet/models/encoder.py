@@ -26,21 +26,17 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig, image_size: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
+        kernel, stride = config.encoder_kernel, config.encoder_stride
         channels, size = 3, image_size
         for out in config.encoder_channels:
-            size = (size - config.encoder_kernel) // config.encoder_stride + 1
+            size = (size - kernel) // stride + 1
             if size < 1:
                 raise ValueError(
                     f"encoder_channels: expected fewer than {len(config.encoder_channels)} layers "
-                    f"of {config.encoder_kernel}x{config.encoder_kernel} for "
-                    f"image_size={image_size}"
+                    f"of {kernel}x{kernel} for image_size={image_size}"
                 )
-            layers += [
-                nn.Conv2d(
-                    channels, out, config.encoder_kernel, config.encoder_stride, dtype=torch.float32
-                ),
-                activation_module(config.activation),
-            ]
+            layers.append(nn.Conv2d(channels, out, kernel, stride, dtype=torch.float32))
+            layers.append(activation_module(config.activation))
             channels = out
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.embedding_size = channels * size * size

@@ -44,7 +44,7 @@ class WorldModel(nn.Module):
         return self.rssm.input.weight.device
 
     def images(self, observation: Tensor, dither: Tensor) -> Tensor:
-        """Network inputs of observations; see `planet.models.pixels.preprocess`."""
+        """Makes network inputs of observations; see `planet.models.pixels.preprocess`."""
         return preprocess(observation, self.config.bit_depth, dither)
 
     def embed(self, image: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class WorldModel(nn.Module):
         return embedding
 
     def decode(self, latent: LatentState) -> Tensor:
-        """Mean images [..., 3, h, w] of latents [..., D], [..., S]."""
+        """Predicts mean images [..., 3, h, w] of latents [..., D], [..., S]."""
         features = latent.features
         flat = self.decoder(features.reshape(-1, features.shape[-1]))
         image: Tensor = flat.reshape(*features.shape[:-1], *flat.shape[1:])
@@ -84,7 +84,7 @@ class WorldModel(nn.Module):
         return self.rssm.filter_chunk(embedding, action, noise)
 
     def rollout_weights(self) -> RolloutWeights:
-        """A frozen copy of what the planner needs; later training does not change it."""
+        """Returns a frozen copy of what the planner needs; later training does not change it."""
         rssm = self.rssm
         return RolloutWeights.from_modules(
             input=rssm.input,

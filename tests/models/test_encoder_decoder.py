@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from planet.config import ModelConfig
-from planet.models import ConvDecoder, Encoder, MLPDecoder, RewardModel, make_decoder
+from planet.models.decoder import ConvDecoder, MLPDecoder, make_decoder
+from planet.models.encoder import Encoder
+from planet.models.reward import RewardModel
 
 PAPER = ModelConfig()
 

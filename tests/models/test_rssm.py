@@ -8,7 +8,7 @@ from small_models import make_model
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.models import RSSM
+from planet.models.rssm import RSSM
 from planet.ops import reference
 from planet.ops.dynamics import imagine
 
