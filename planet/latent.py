@@ -33,6 +33,11 @@ class LatentState:
         """Belief and state side by side, belief first: [..., D+S]; what the heads read."""
         return torch.cat([self.belief, self.state], dim=-1)
 
+    @property
+    def finite(self) -> Tensor:
+        """Whether all numbers are finite: bool [...], on the latent's device."""
+        return self.features.isfinite().all(dim=-1)
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -49,12 +54,12 @@ class Gaussian:
     __repr__ = short_repr
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Reparametrised sample `mean + stddev * noise` from standard normal `noise` [..., S]."""
+        """Returns `mean + stddev * noise` for standard normal `noise` [..., S]."""
         return self.mean + self.stddev * noise
 
 
 def kl_divergence(left: Gaussian, right: Gaussian) -> Tensor:
-    """KL(left || right) of diagonal Gaussians, summed over the last dimension, in nats.
+    """Computes KL(left || right), summed over the last dimension, in nats.
 
     sum_i ln(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from planet.acting.captured_step import CapturedStep
-from planet.acting.control_step import ControlStep, EagerStep, StepInputs
-from planet.acting.finite import check_finite_latent, finite_rows, refuse_step
+from planet.acting.control_step import ControlStep, StepInputs
+from planet.acting.finite import check_finite_latent, refuse_step
 from planet.acting.starts import check_rows, check_starts
 from planet.config import ImaginationConfig
 from planet.errors.scalars import check_not_negative
@@ -73,7 +74,7 @@ class Agent:
         self.world_model = world_model
         self.planner = planner
         self.budget_ms = budget_ms
-        self._low, self._high = (CheckedBound(_own(bound)) for bound in check_bounds(low, high))
+        self._low, self._high = map(CheckedBound, copy.deepcopy(check_bounds(low, high)))
         self._settings = imagination or ImaginationConfig()
         self._imagination: Imagination | None = None
         self.exploration_stddev = exploration_stddev
@@ -84,7 +85,7 @@ class Agent:
         self.planned: Plan | None = None
         self._episode_seeds: list[int] = []
         self._steps: list[int] = []
-        self._action = _zeros(0, 0)
+        self._action = torch.empty(0)
         self.update_weights()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,7 +99,7 @@ class Agent:
 
     @property
     def exploration_stddev(self) -> float:
-        """Scales the noise on actions, in units of half the width of the box."""
+        """Stddev of the noise on actions, in units of half the width of the box."""
         return self._exploration_stddev
 
     @exploration_stddev.setter
@@ -161,22 +162,18 @@ class Agent:
             starts = check_starts(seeds, None)
             if self._captured is not None and self._captured.moved():
                 self._captured = None
-            rows, model = range(len(starts)), self.world_model
+            rows, shape = range(len(starts)), (len(starts), self.world_model.action_size)
             with torch.no_grad():
-                self._latent = model.initial(len(starts))
-            self._action = _zeros(len(starts), model.action_size)
+                self._latent = self.world_model.initial(len(starts))
+            self._action = torch.zeros(shape, dtype=torch.float32, device="cpu")
             self._episode_seeds, self._steps = [0] * len(starts), [0] * len(starts)
         else:
             latent, rows = self._require_reset(), check_rows(rows, self.batch_size)
             starts = check_starts(seeds, len(rows))
-            belief, state, action = (
-                latent.belief.clone(),
-                latent.state.clone(),
-                self._action.clone(),
-            )
-            for row in rows:
-                belief[row], state[row], action[row] = 0.0, 0.0, 0.0
-            self._latent, self._action = LatentState(belief, state), action
+            parts = [part.clone() for part in (latent.belief, latent.state, self._action)]
+            for part in parts:
+                part[rows] = 0.0
+            self._latent, self._action = LatentState(*parts[:2]), parts[2]
         for row, seed in zip(rows, starts, strict=True):
             self._episode_seeds[row], self._steps[row] = mix_seed(seed, 0), 0
 
@@ -202,9 +199,8 @@ class Agent:
           ValueError: the belief, or the plan from it, is NaN or infinite; the message says which
             rows, and what was not finite before.
         """
-        image = self._check_image(observation)
-        inputs, before = self._inputs(image), self._require_reset()
-        outcome = self._step().act(before, inputs, explore)
+        before, image = self._require_reset(), self._check_image(observation)
+        outcome = self._step().act(before, self._inputs(image), explore)
         if not outcome.finite.all():
             refuse_step(self.world_model, before, outcome.latent, outcome.plan)
         self._latent, self.planned, self._action = outcome.latent, outcome.plan, outcome.action
@@ -213,7 +209,7 @@ class Agent:
         return out if image.ndim == 4 else out[0]
 
     def filter(self, observation: Observation | Frames) -> LatentState:
-        """The first half of `act`: advances the latent by the executed action and an observation.
+        """Makes the first half of `act`: advances the latent by action and observation.
 
         Args:
           observation: as in `act`.
@@ -224,16 +220,15 @@ class Agent:
         Raises:
           RuntimeError, TypeError, ValueError: as `act`.
         """
-        inputs = self._inputs(self._check_image(observation))
-        before = self._require_reset()
-        latent = self._step().filter(before, inputs)
-        if not finite_rows(latent).all():
+        before, image = self._require_reset(), self._check_image(observation)
+        latent = self._step().filter(before, self._inputs(image))
+        if not latent.finite.all():
             refuse_step(self.world_model, before, latent, None)
         self._latent = latent
         return latent
 
     def plan(self) -> Plan:
-        """The second half of `act`: plans from the present latent, without exploration.
+        """Makes the second half of `act`: plans from the present latent, without exploration.
 
         Raises:
           RuntimeError: `reset` was not called.
@@ -241,7 +236,7 @@ class Agent:
         """
         latent = self._require_reset()
         plan = self._step().plan(latent, self._step_seeds())
-        if not (finite_rows(latent) & plan.finite).all():
+        if not (latent.finite & plan.finite).all():
             refuse_step(self.world_model, latent, latent, plan)
         self.planned = plan
         return plan
@@ -256,23 +251,23 @@ class Agent:
         """
         self._require_reset()
         values = float32_values("action", action).to("cpu", copy=True)
-        expected = list(self._action.shape)
         if values.dim() == 1 and self.batch_size == 1:
             values = values[None]
-        if list(values.shape) != expected:
-            raise ValueError(f"action: expected shape {expected}, got {list(values.shape)}")
+        if values.shape != self._action.shape:
+            expected, got = list(self._action.shape), list(values.shape)
+            raise ValueError(f"action: expected shape {expected}, got {got}")
         if not torch.isfinite(values).all():
             raise ValueError("action: expected finite values, got NaN or infinite")
         self._action = values
 
-    def _step(self) -> EagerStep | CapturedStep:
-        """Returns what runs the tensors' part; a captured step is kept as long as it serves."""
+    def _step(self) -> ControlStep | CapturedStep:
+        """Returns the step's runner: the captured one is kept as long as it serves."""
         step = ControlStep(self.world_model, self.imagination, self.planner, self.budget_ms)
         captured, self._captured = self._captured, None
         if captured is None or self.capture is False or not captured.step.same(step):
             captured = None  # gives its memory back before there is a new one
             if not self._captures():
-                return EagerStep(step)
+                return step
             captured = CapturedStep(step)
         self._captured = captured
         return captured
@@ -295,11 +290,8 @@ class Agent:
         return StepInputs(observation, self._step_seeds(), self._action, stddev)
 
     def _step_seeds(self) -> Tensor:
-        seeds = [
-            mix_seed(seed, step)
-            for seed, step in zip(self._episode_seeds, self._steps, strict=True)
-        ]
-        return torch.from_numpy(np.array(seeds, np.int64))
+        seeds = map(mix_seed, self._episode_seeds, self._steps)
+        return torch.from_numpy(np.array([*seeds], np.int64))
 
     def _require_reset(self) -> LatentState:
         if self._latent is None:
@@ -307,7 +299,6 @@ class Agent:
         return self._latent
 
     def _check_image(self, observation: Observation | Frames) -> Frames:
-        self._require_reset()
         if isinstance(observation, Mapping):
             if "image" not in observation:
                 raise ValueError(f"observation: expected an array 'image', got {[*observation]}")
@@ -327,11 +318,3 @@ class Agent:
                 "call reset() with a seed per row to change it"
             )
         return array
-
-
-def _own(bound: float | Tensor) -> float | Tensor:
-    return bound.clone() if isinstance(bound, Tensor) else bound
-
-
-def _zeros(batch: int, size: int) -> Tensor:
-    return torch.zeros(batch, size, dtype=torch.float32, device="cpu")

@@ -44,17 +44,15 @@ class CapturedStep:
 
     def __init__(self, step: ControlStep) -> None:
         self.step, batch_size = step, step.imagination.batch_size
-        self._device = step.model.device
+        self._device = device = step.model.device
         inputs, results = _inputs_layout(step, batch_size), _results_layout(step, batch_size)
-        cuda = self._device.type == "cuda"
+        cuda = device.type == "cuda"
         with torch.inference_mode(False):  # such tensors could not be written outside of it
             host = torch.zeros(_size(inputs), dtype=torch.uint8, device="cpu", pin_memory=cuda)
-            self._host_bytes, self._device_bytes = host, torch.zeros_like(host, device=self._device)
+            self._host_bytes, self._device_bytes = host, torch.zeros_like(host, device=device)
             self._staged = _split_inputs(self._host_bytes, inputs)
             self._inputs = _split_inputs(self._device_bytes, inputs)
-            self._buffer = torch.zeros(
-                _size(results) // 4, dtype=torch.float32, device=self._device
-            )
+            self._buffer = torch.zeros(_size(results) // 4, dtype=torch.float32, device=device)
             self._layout, self._results = results, _split(self._buffer, results)
             shape = batch_size, step.model.action_size + 1
             report = torch.zeros(shape, dtype=torch.float32, device="cpu")
@@ -68,9 +66,8 @@ class CapturedStep:
 
     def moved(self) -> bool:
         """Whether the model's parameters lie elsewhere than when this was captured."""
-        now = list(self.step.model.parameters())
-        kept = self._parameters
-        return [p.data_ptr() for p in now] != [p.data_ptr() for p in kept]
+        now = self.step.model.parameters()
+        return [p.data_ptr() for p in now] != [p.data_ptr() for p in self._parameters]
 
     def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
         """See `ControlStep.filter`; `inputs` are on the host."""
@@ -88,7 +85,7 @@ class CapturedStep:
         return plan
 
     def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
-        """The whole step: from the observation on the host to an action on the host."""
+        """Makes the whole step: from the observation on the host to an action on the host."""
         self._stage(latent, inputs)
         self._replay("explore" if explore else "act", partial(self._act, explore))
         action, finite = read_report(self._report)
@@ -107,11 +104,8 @@ class CapturedStep:
 
     def _act(self, explore: bool) -> None:
         self._upload()
-        step, inputs = self.step, self._inputs
-        latent = step.filter(self._latent, inputs)
-        plan = step.plan(latent, inputs.seeds)
-        action = step.explore(plan.action, inputs) if explore else plan.action
-        self._report.copy_(step.report(latent, plan, action), non_blocking=True)
+        latent, plan, report = self.step.run(self._latent, self._inputs, explore)
+        self._report.copy_(report, non_blocking=True)
         self._iterations = plan.iterations
         self._keep(belief=latent.belief, state=latent.state, **_planned(plan))
 

@@ -1,9 +1,8 @@
 """The tensors' part of a control step: filter the belief, plan, explore.
 
-`ControlStep` holds functions of tensors on one device, without Python numbers that change from step
-to step and without a look at any result, so that a CUDA graph can capture them. `EagerStep` runs
-them operator by operator, `planet.acting.captured_step.CapturedStep` as a graph, with the same
-results.
+`ControlStep.run` and what it calls have no Python numbers that change from step to step and look at
+no result, so that a CUDA graph can capture them. `ControlStep.act` runs them operator by operator,
+`planet.acting.captured_step.CapturedStep` as a graph, with the same results.
 """
 
 from __future__ import annotations
@@ -94,12 +93,13 @@ class ControlStep:
 
         Args:
           latent: belief [B, D], state [B, S] after the previous observation.
-          inputs: of this step.
+          inputs: of this step, on any device.
 
         Returns:
           The latent after the observation.
         """
-        model, seeds = self.model, inputs.seeds
+        model, inputs = self.model, inputs.to(self.model.device)
+        seeds = inputs.seeds
         image = inputs.observation["image"]
         shape = image.shape
         dither = draws.uniforms(seeds, shape[1:].numel(), 1, stream=STREAM_DITHER).reshape(shape)
@@ -109,8 +109,8 @@ class ControlStep:
 
     @torch.no_grad()
     def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
-        """Plans from a latent; `seeds` int64 [B] are the step's."""
-        imagination = self.imagination.at(latent)
+        """Plans from a latent; `seeds` int64 [B] are the step's, on any device."""
+        imagination, seeds = self.imagination.at(latent), seeds.to(self.model.device)
         return self.planner.plan(imagination, seeds, budget_ms=self.budget_ms)
 
     @torch.no_grad()
@@ -123,6 +123,20 @@ class ControlStep:
         noise = draws.normals(inputs.seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
         return box.clip(action + inputs.exploration_stddev * noise * box.half_width)
 
+    def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
+        """Makes the whole step: from the observation on the host to an action on the host."""
+        latent, plan, report = self.run(latent, inputs.to(self.model.device), explore)
+        return StepOutcome(latent, plan, *read_report(report.cpu()))
+
+    def run(
+        self, latent: LatentState, inputs: StepInputs, explore: bool
+    ) -> tuple[LatentState, Plan, Tensor]:
+        """Filters, plans and, if asked to, explores; returns latent, plan and `report`."""
+        latent = self.filter(latent, inputs)
+        plan = self.plan(latent, inputs.seeds)
+        action = self.explore(plan.action, inputs) if explore else plan.action
+        return latent, plan, self.report(latent, plan, action)
+
     @torch.no_grad()
     def report(self, latent: LatentState, plan: Plan, action: Tensor) -> Tensor:
         """Joins what the host needs of a step in one tensor, so that one copy brings it there.
@@ -133,35 +147,6 @@ class ControlStep:
         parts = latent.belief, latent.state, plan.best_return[:, None], action
         seen = torch.cat([*parts, *plan.mean], dim=1)
         return torch.cat([action, (seen * 0.0).sum(dim=1, keepdim=True)], dim=1)
-
-
-class EagerStep:
-    """Runs a control step operator by operator; inputs come from the host.
-
-    Args:
-      step: what to run.
-    """
-
-    def __init__(self, step: ControlStep) -> None:
-        self._step = step
-        self._device = step.model.device
-
-    def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
-        """See `ControlStep.filter`; `inputs` are on the host."""
-        return self._step.filter(latent, inputs.to(self._device))
-
-    def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
-        """See `ControlStep.plan`; `seeds` are on the host."""
-        return self._step.plan(latent, seeds.to(self._device))
-
-    def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
-        """The whole step: from the observation on the host to an action on the host."""
-        inputs = inputs.to(self._device)
-        latent = self._step.filter(latent, inputs)
-        plan = self._step.plan(latent, inputs.seeds)
-        action = self._step.explore(plan.action, inputs) if explore else plan.action
-        report = self._step.report(latent, plan, action).cpu()
-        return StepOutcome(latent, plan, *read_report(report))
 
 
 def read_report(report: Tensor) -> tuple[Tensor, Tensor]:

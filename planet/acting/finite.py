@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from torch import Tensor
-
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.protocols import Plan
 
 
-def finite_rows(latent: LatentState) -> Tensor:
-    """Tells which rows have a finite belief and state, bool [B]."""
-    return latent.belief.isfinite().all(dim=-1) & latent.state.isfinite().all(dim=-1)
-
-
 def check_finite_latent(name: str, latent: LatentState) -> None:
-    """Checks belief and state.
-
-    Raises:
-      ValueError: one of them is not finite; the message names it and the rows.
-    """
-    for part, value in (("belief", latent.belief), ("state", latent.state)):
+    """Raises ValueError that names what is not finite, belief or state, and in which rows."""
+    for part, value in vars(latent).items():
         rows = (~value.isfinite().all(dim=-1)).nonzero().flatten().tolist()
         if rows:
             raise ValueError(
@@ -34,16 +23,13 @@ def check_finite_latent(name: str, latent: LatentState) -> None:
 def refuse_step(
     model: WorldModel, before: LatentState, after: LatentState, plan: Plan | None
 ) -> NoReturn:
-    """Raises for a step that is not finite, and says where that began.
+    """Raises ValueError for a step that is not finite, and says where that began.
 
     Args:
       model: that made the step.
       before: latent at its start.
       after: latent after the observation.
       plan: from there; None where nothing was planned.
-
-    Raises:
-      ValueError: always.
     """
     check_finite_latent("latent", before)
     bad = [name for name, value in model.named_parameters() if not value.isfinite().all()]
