@@ -33,11 +33,7 @@ _ROUNDS: Final = 10
 
 
 def check_seed(seed: int, kinds: str = "an int") -> int:
-    """Returns `seed` as an unsigned 64-bit integer; refuses what does not fit.
-
-    Args:
-      seed: what was passed.
-      kinds: what the caller takes, for the message.
+    """Returns `seed` as an unsigned 64-bit integer; `kinds` says what the caller takes.
 
     Raises:
       TypeError: `seed` is neither an int nor a numpy integer.
@@ -97,7 +93,7 @@ def mix_seed(seed: int, word: int) -> int:
 
 
 def row_seeds(seed: int, rows: int, device: torch.device | str = "cpu") -> Tensor:
-    """One seed per problem of a batch: the first `rows` outputs of SplitMix64 started at `seed`.
+    """Derives a seed per problem: the first `rows` outputs of SplitMix64 started at `seed`.
 
     Problem b of a batch planned with `seed` is therefore the same as problem b planned alone
     with `seed=row_seeds(seed, B)[b]`.
@@ -139,7 +135,7 @@ class Noise:
             object.__setattr__(self, name, _check_range(name, getattr(self, name), bits))
 
     def seeds(self, rows: int, device: torch.device | str) -> Tensor:
-        """The seed of every problem, int64 [rows]."""
+        """Returns the seed of every problem, int64 [rows]."""
         return resolve_seeds(self.seed, rows, device)
 
 
@@ -158,7 +154,7 @@ def resolve_seeds(seed: int | Tensor, rows: int, device: torch.device | str) -> 
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> Tensor:
-    """Philox4x32-10 on broadcastable int64 tensors that hold 32-bit words.
+    """Computes Philox4x32-10 on broadcastable int64 tensors that hold 32-bit words.
 
     Salmon et al. 2011, Section 3.3.
 
@@ -195,7 +191,7 @@ def words(
     iteration: int = 0,
     particle: int = 0,
 ) -> Tensor:
-    """Philox words for every problem, candidate and dimension.
+    """Computes Philox words for every problem, candidate and dimension.
 
     key = (low, high word of the seed); counter = (candidate >> 2, dim | stream << 16,
     time | iteration << 16, particle); word i of a block serves candidate 4q + i.
@@ -227,7 +223,7 @@ def words(
 
 
 def uniforms(word: Tensor) -> Tensor:
-    """u(w) = ((w >> 8) + 0.5) * 2**-24, exact, in (0, 1); float64 of the same shape."""
+    """Returns u(w) = ((w >> 8) + 0.5) * 2**-24, exact, in (0, 1), in float64 of the same shape."""
     return ((word >> 8).double() + 0.5) * 2.0**-24
 
 
@@ -241,7 +237,7 @@ def normals(
     iteration: int = 0,
     particle: int = 0,
 ) -> Tensor:
-    """Standard normals by Box and Muller (1958), one pair of words for two candidates.
+    """Computes normals by Box and Muller (1958), a pair of words for two candidates.
 
     Words (w0, w1) of a block give radius sqrt(-2 ln u(w0)) and angle 2 pi u(w1): the cosine serves
     candidate 4q, the sine 4q + 1; (w2, w3) likewise serve 4q + 2 and 4q + 3.
