@@ -12,11 +12,13 @@ from torch import Tensor
 
 from planet.acting.agent import Agent
 from planet.config import ImaginationConfig
+from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.ops.reference import next_belief
-from planet.planning import CEMPlanner
+from planet.planning import CEMPlanner, Imagination
 
 MakeAgent = Callable[..., Agent]
+MakeImagination = Callable[..., Imagination]
 
 
 def make_agent(model: WorldModel, capture: bool | None = None, **how: Any) -> Agent:
@@ -40,6 +42,11 @@ def play(agent: Agent, steps: int = 4, explore: bool = False) -> list[list[float
 
 def belief_after(agent: Agent, action: Tensor) -> Tensor:
     """The belief at the next step if `action` [B, A] is executed now."""
-    assert agent.latent is not None
     with torch.no_grad():
-        return next_belief(agent.world_model.rssm, agent.latent, action)
+        return next_belief(agent.world_model.rssm, latent_of(agent), action)
+
+
+def latent_of(agent: Agent) -> LatentState:
+    """The latent of an agent that was reset."""
+    assert agent.latent is not None
+    return agent.latent

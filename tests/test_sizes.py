@@ -27,7 +27,6 @@ LONGEST_FILE, LONGEST_FUNCTION = 350, 50
 LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS = {
     "csrc/cuda/select.cuh:for_each_elite": 51,
-    "tests/acting/test_agent_filter.py:test_acting_and_training_filter_alike": 52,
     "tests/ops/test_fused_errors.py:raw_calls": 70,  # a table
     "benchmarks/cem/bench.py:lines": 66,  # with functions within
     "benchmarks/learning/gate.py:work": 70,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agents import MakeAgent, play
+from agents import MakeAgent, latent_of, play
 from conftest import EACH_BACKEND
 from learners import learner_of, replay
 from small_models import frame, make_model
@@ -59,11 +59,10 @@ def test_steps_and_episodes_draw_their_own_noise(make_agent: MakeAgent) -> None:
     agent = make_agent()
     agent.reset()
     agent.act(frame(0))
-    assert agent.latent is not None
-    first = agent.latent.state.clone()
+    first = latent_of(agent).state.clone()
     agent.reset(1)  # same start, same picture, another episode
     agent.act(frame(0))
-    assert not torch.equal(agent.latent.state, first)
+    assert not torch.equal(latent_of(agent).state, first)
 
 
 def test_all_63_bit_seeds_are_taken_and_others_refused(make_agent: MakeAgent) -> None:
@@ -134,24 +133,6 @@ def test_pictures_with_other_strides_are_taken(make_agent: MakeAgent) -> None:
     assert actions[0] == actions[1]
 
 
-def test_agent_plans_with_new_weights_only_after_a_snapshot(make_agent: MakeAgent) -> None:
-    """The reward head is changed, which the filter does not read."""
-    model = make_model()
-    agent = make_agent(model=model)
-
-    def first_action() -> list[float]:
-        agent.reset()
-        return agent.act(frame(0)).tolist()
-
-    before = first_action()
-    with torch.no_grad():
-        for weight in (*model.reward_model.weights, *model.reward_model.biases):
-            weight.mul_(-3.0)
-    assert first_action() == before
-    agent.update_weights()
-    assert first_action() != before
-
-
 @EACH_BACKEND
 def test_agent_plans_with_the_weights_of_the_newest_training_phase(
     make_agent: MakeAgent, backend: str
@@ -165,8 +146,7 @@ def test_agent_plans_with_the_weights_of_the_newest_training_phase(
     )
     agent.reset()
     agent.filter(frame(0))
-    latent, seeds = agent.latent, agent._step_seeds()
-    assert latent is not None
+    latent, seeds = latent_of(agent), agent._step_seeds()
     means = [agent.plan().mean]
     for _ in range(2):
         learner.update(replay(chunk))
@@ -223,9 +203,7 @@ def test_acting_leaves_no_gradients(make_agent: MakeAgent) -> None:
     agent = make_agent()
     agent.reset()
     agent.act(frame(0), explore=True)
-    assert agent.latent is not None
-    assert not agent.latent.belief.requires_grad
-    assert not agent.latent.state.requires_grad
+    assert not latent_of(agent).features.requires_grad
     assert all(parameter.grad is None for parameter in agent.world_model.parameters())
 
 
@@ -236,7 +214,5 @@ def test_filter_and_plan_are_the_halves_of_act(make_agent: MakeAgent) -> None:
     action = whole.act(frame(0, 2))
     latent = halves.filter(frame(0, 2))
     assert halves.latent is latent
-    assert whole.latent is not None
-    assert torch.equal(latent.belief, whole.latent.belief)
-    assert torch.equal(latent.state, whole.latent.state)
+    assert torch.equal(latent.features, latent_of(whole).features)
     assert np.array_equal(halves.plan().action.numpy(), action)

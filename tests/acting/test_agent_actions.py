@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agents import MakeAgent, belief_after, play
+from agents import MakeAgent, belief_after, latent_of, play
 from small_models import frame, make_model
 
 from planet.noise import row_seeds
@@ -27,11 +27,10 @@ def test_act_keeps_the_action_after_noise_and_clipping(
         assert set(np.abs(action)) == {1.0}
     expected = belief_after(agent, torch.from_numpy(action)[None])
     agent.act(frame(1))
-    assert agent.latent is not None
-    assert torch.equal(agent.latent.belief, expected)
+    assert torch.equal(latent_of(agent).belief, expected)
 
 
-def test_executed_overrides_the_action(make_agent: MakeAgent) -> None:
+def test_executed_overrides_the_action_of_one_step(make_agent: MakeAgent) -> None:
     agent = make_agent()
     agent.reset()
     agent.act(frame(0))
@@ -39,21 +38,11 @@ def test_executed_overrides_the_action(make_agent: MakeAgent) -> None:
     expected = belief_after(agent, torch.tensor([[0.25, -0.75]]))
     agent.executed(other)
     other[:] = 9  # a copy was kept
-    agent.act(frame(1))
-    assert agent.latent is not None
-    assert torch.equal(agent.latent.belief, expected)
-
-
-def test_executed_counts_for_one_step_only(make_agent: MakeAgent) -> None:
-    agent = make_agent()
-    agent.reset()
-    agent.act(frame(0))
-    agent.executed([0.5, 0.5])
     action = agent.act(frame(1))
+    assert torch.equal(latent_of(agent).belief, expected)
     expected = belief_after(agent, torch.from_numpy(action)[None])
     agent.act(frame(2))
-    assert agent.latent is not None
-    assert torch.equal(agent.latent.belief, expected)
+    assert torch.equal(latent_of(agent).belief, expected)
 
 
 def test_returned_action_is_a_copy(make_agent: MakeAgent) -> None:
@@ -73,8 +62,7 @@ def test_first_observation_follows_the_zero_action_from_the_zero_latent(
     agent.reset(row_seeds(0, 2))
     expected = belief_after(agent, torch.zeros(2, A))
     agent.act(frame(0, 2))
-    assert agent.latent is not None
-    assert torch.equal(agent.latent.belief, expected)
+    assert torch.equal(latent_of(agent).belief, expected)
 
 
 @pytest.mark.parametrize(
@@ -178,18 +166,10 @@ def test_actions_stay_within_the_planners_bounds(make_agent: MakeAgent, explore:
         assert (actions <= high.numpy()).all()
 
 
-def test_no_exploration_without_asking(make_agent: MakeAgent) -> None:
-    actions = []
-    for stddev in (0.0, 9.0):
+def test_nothing_is_explored_without_asking_or_with_a_stddev_of_zero(make_agent: MakeAgent) -> None:
+    plays = []
+    for stddev, explore in ((0.0, False), (9.0, False), (0.0, True)):
         agent = make_agent(stddev)
         agent.reset()
-        actions.append(play(agent))
-    assert actions[0] == actions[1]
-
-
-def test_zero_stddev_explores_nothing(make_agent: MakeAgent) -> None:
-    agent = make_agent(0.0)
-    agent.reset()
-    plain = play(agent)
-    agent.reset()
-    assert play(agent, explore=True) == plain
+        plays.append(play(agent, explore=explore))
+    assert plays[0] == plays[1] == plays[2]

@@ -7,17 +7,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agents import MakeAgent
+from agents import MakeAgent, latent_of
 from small_models import frame, make_model
-from torch import Tensor
 
 from planet.config import TrainConfig
-from planet.models.pixels import preprocess
 from planet.noise import row_seeds
 from planet.protocols import Chunk
 from planet.training.loss import sequence_loss
 
 SIZE, A = 8, 2
+
+
+def calls_of(owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Calls of a method from now on, each with its arguments and its result."""
+    calls, method = [], getattr(owner, name)
+
+    def call(*arguments: Any) -> Any:
+        calls.append((*arguments, method(*arguments)))
+        return calls[-1][-1]
+
+    monkeypatch.setattr(owner, name, call)
+    return calls
 
 
 def test_acting_and_training_filter_alike(
@@ -32,28 +42,8 @@ def test_acting_and_training_filter_alike(
     agent = make_agent(model=model)
     steps = 4
     pictures = [frame(t) for t in range(steps)]
-    seen: dict[str, list[Tensor]] = {"dither": [], "noise": [], "embedding": [], "belief": []}
-
-    def images(observation: Tensor, dither: Tensor) -> Tensor:
-        seen["dither"].append(dither)
-        return preprocess(observation, 5, dither)
-
-    filter_step, embed = model.rssm.filter, model.embed
-
-    def keep_noise(latent: Any, action: Tensor, embedding: Tensor, noise: Tensor) -> Any:
-        seen["noise"].append(noise)
-        after = filter_step(latent, action, embedding, noise)
-        seen["belief"].append(after.belief)
-        return after
-
-    def keep_embedding(image: Tensor) -> Tensor:
-        embedding = embed(image)
-        seen["embedding"].append(embedding.detach())
-        return embedding
-
-    monkeypatch.setattr(model, "images", images)
-    monkeypatch.setattr(model, "embed", keep_embedding)
-    monkeypatch.setattr(model.rssm, "filter", keep_noise)
+    images, embedded = (calls_of(model, name, monkeypatch) for name in ("images", "embed"))
+    filtered = calls_of(model.rssm, "filter", monkeypatch)
     agent.reset(3)
     actions = [np.zeros(A, np.float32)]
     actions += [agent.act(picture, explore=True) for picture in pictures]
@@ -62,40 +52,28 @@ def test_acting_and_training_filter_alike(
         torch.from_numpy(np.stack(actions[:-1]))[:, None],
         torch.zeros(steps, 1),
     )
-    dither, noise = torch.stack(seen["dither"]), torch.stack(seen["noise"])
-    acted = torch.stack(seen["embedding"])
+    dither = torch.stack([dither for _, dither, _ in images])
+    noise = torch.stack([noise for *_, noise, _ in filtered])
     monkeypatch.setattr(torch, "rand", lambda *shape, **kwargs: dither.reshape(shape))
     monkeypatch.setattr(torch, "randn", lambda *shape, **kwargs: noise.reshape(shape))
-    seen["embedding"].clear()
-    filtered: list[Any] = []
-    filter_chunk = model.rssm.filter_chunk
-
-    def keep_filtered(*arguments: Tensor) -> Any:
-        filtered.append(filter_chunk(*arguments))
-        return filtered[0]
-
-    monkeypatch.setattr(model.rssm, "filter_chunk", keep_filtered)
+    chunks = calls_of(model.rssm, "filter_chunk", monkeypatch)
     sequence_loss(model, chunk, TrainConfig(), torch.Generator())
-    torch.testing.assert_close(seen["embedding"][0], acted)
-    torch.testing.assert_close(filtered[0].latent.belief, torch.stack(seen["belief"]))
-    assert agent.latent is not None
-    torch.testing.assert_close(filtered[0].latent.state[-1], agent.latent.state)
+    *acted, learned = [embedding for _, embedding in embedded]
+    torch.testing.assert_close(learned, torch.stack(acted))
+    latent = chunks[0][-1].latent
+    torch.testing.assert_close(latent.belief, torch.stack([call[-1].belief for call in filtered]))
+    torch.testing.assert_close(latent.state[-1], latent_of(agent).state)
 
 
 def test_dither_is_uniform_and_new_at_every_step(
     make_agent: MakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = make_agent()
-    seen: list[Tensor] = []
-
-    def images(observation: Tensor, dither: Tensor) -> Tensor:
-        seen.append(dither)
-        return preprocess(observation, 5, dither)
-
-    monkeypatch.setattr(agent.world_model, "images", images)
+    images = calls_of(agent.world_model, "images", monkeypatch)
     agent.reset(row_seeds(0, 16))
     for _ in range(2):
         agent.act(frame(0, 16))
+    seen = [dither for _, dither, _ in images]
     assert seen[0].shape == (16, SIZE, SIZE, 3)
     assert not torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0][0], seen[0][1])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from agents import MakeAgent
+from agents import MakeAgent, latent_of
 from conftest import EACH_BACKEND
 from small_models import frame
 
@@ -18,11 +18,10 @@ from planet.noise import row_seeds
 
 def spoil(agent: Agent, what: str) -> None:
     """Makes one number NaN or infinite, where nobody checks."""
-    assert agent.latent is not None
     if what in ("belief", "state"):
         spoilt = getattr(agent.latent, what).clone()
         spoilt[1, 0] = float("nan")
-        agent._latent = replace(agent.latent, **{what: spoilt})
+        agent._latent = replace(latent_of(agent), **{what: spoilt})
     elif what == "parameter":
         with torch.no_grad():
             agent.world_model.encoder.layers[0].bias[0] = float("inf")

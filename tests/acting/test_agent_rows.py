@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agents import MakeAgent, belief_after
+from agents import MakeAgent, belief_after, latent_of
 from small_models import frame
 
 from planet.noise import row_seeds
@@ -57,10 +57,9 @@ def test_rows_of_a_batch_act_by_themselves(make_agent: MakeAgent) -> None:
         left = first.act(pictures, explore=True)
         right = second.act(others, explore=True)
         assert np.array_equal(left[1], right[1])
-        assert first.latent is not None
-        assert second.latent is not None
-        assert torch.equal(first.latent.state[1], second.latent.state[1])
-        assert not torch.equal(first.latent.state[0], second.latent.state[0])
+        states = [latent_of(agent).state for agent in (first, second)]
+        assert torch.equal(states[0][1], states[1][1])
+        assert not torch.equal(states[0][0], states[1][0])
 
 
 def test_row_zero_of_a_batch_is_the_batch_of_one(make_agent: MakeAgent) -> None:
@@ -90,16 +89,13 @@ def test_reset_of_rows_restarts_them_and_leaves_the_others_alone(make_agent: Mak
         for t in range(2):
             each.act(frame(t, 3), explore=True)
     agent.reset(rows=[1])
-    assert agent.latent is not None
-    assert not agent.latent.belief[1].any()
-    assert not agent.latent.state[1].any()
+    assert not latent_of(agent).features[1].any()
     expected = belief_after(agent, agent._action * torch.tensor([[1.0], [0.0], [1.0]]))
     left, right = agent.act(frame(2, 3), explore=True), undisturbed.act(frame(2, 3), explore=True)
-    assert torch.equal(agent.latent.belief, expected)
+    assert torch.equal(latent_of(agent).belief, expected)
     for row in (0, 2):  # bit for bit
         assert np.array_equal(left[row], right[row])
-        assert undisturbed.latent is not None
-        assert torch.equal(agent.latent.state[row], undisturbed.latent.state[row])
+        assert torch.equal(latent_of(agent).state[row], latent_of(undisturbed).state[row])
     assert not np.array_equal(left[1], right[1])
     assert agent.batch_size == 3
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from acting.captures import Captures, InterruptedGraph, trace
-from agents import small_agent
+from agents import latent_of, small_agent
 from conftest import FUSED_MISSING, fused_is_built
 from ops.cuda import emulated
 from small_models import frame
@@ -97,9 +97,7 @@ def test_the_reference_cannot_be_captured_on_a_gpu(monkeypatch: pytest.MonkeyPat
 
 def step(agent: Agent, t: int) -> list[Any]:
     """The action of a step, and the belief that it was planned from."""
-    action = agent.act(frame(t))
-    assert agent.latent is not None
-    return [action.tolist(), agent.latent.belief.tolist()]
+    return [agent.act(frame(t)).tolist(), latent_of(agent).belief.tolist()]
 
 
 def test_an_interrupted_step_is_taken_again(captures: Captures) -> None:

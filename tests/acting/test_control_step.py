@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from acting.captures import trace
-from agents import small_agent
+from agents import latent_of, small_agent
 from conftest import EACH_BACKEND, FUSED_MISSING, fused_is_built
 from ops.cuda import emulated
 from small_models import frame, make_model
@@ -55,8 +55,7 @@ def test_captured_and_eager_agree_on_emulated_kernels(
         agent = small_agent(capture, backend="fused", precision=precision)
         agent.reset(row_seeds(7, 2))
         actions = [agent.act(frame(t, 2), explore=t == 1).tolist() for t in range(3)]
-        assert agent.latent is not None
-        traces.append([actions, agent.latent.belief.tolist()])
+        traces.append([actions, latent_of(agent).belief.tolist()])
     assert traces[0] == traces[1]
 
 
@@ -137,7 +136,7 @@ def test_another_latent_can_be_assigned() -> None:
     for agent in agents:
         agent.reset(3)
         agent.act(frame(0))
-        assert agent.latent is not None
-        agent.latent = LatentState(agent.latent.belief * 0.5, agent.latent.state + 1.0)
+        latent = latent_of(agent)
+        agent.latent = LatentState(latent.belief * 0.5, latent.state + 1.0)
         actions.append(agent.act(frame(1)))
     assert np.array_equal(*actions)

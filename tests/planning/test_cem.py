@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from agents import MakeImagination
 from linear_model import best_plan, linear_latent, linear_weights
 from ops.tolerances import PLAN_ABSOLUTE, RETURNS, close, gap, same_plan
 from random_weights import TINY, make_problem
@@ -22,19 +22,6 @@ from planet.planning import CEMPlanner, Imagination, make_planner
 from planet.protocols import Planner, Scorer
 
 SETTINGS: dict[str, Any] = {"horizon": 4, "candidates": 30, "topk": 5, "iterations": 2}
-MakeImagination = Callable[..., Imagination]
-
-
-@pytest.fixture
-def imagine(ops: Any) -> MakeImagination:
-    """A small model's imagination of B problems, by each backend."""
-    name = ops.__name__.rpartition(".")[2]
-
-    def make(batch: int, **how: Any) -> Imagination:
-        problem = make_problem(TINY, batch)
-        return Imagination(problem.weights, problem.latent, **{"backend": name, **how})
-
-    return make
 
 
 def test_defaults_are_the_paper_s_and_those_of_the_contract() -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from agents import MakeImagination
 from linear_model import GAIN, linear_latent, linear_weights
+from ops.tolerances import same_plan
 from random_weights import TINY, make_problem
 
 from planet.latent import LatentState
@@ -18,28 +20,9 @@ from planet.noise import Noise
 from planet.ops import backend
 from planet.planning import CEMPlanner, Imagination
 from planet.planning.box import Box
-from planet.protocols import Plan
 from planet.weights.rollout_weights import RolloutWeights
 
 PLANNER = CEMPlanner(horizon=4, candidates=30, topk=5, iterations=2)
-MakeImagination = Callable[..., Imagination]
-
-
-@pytest.fixture
-def imagine(ops: Any) -> MakeImagination:
-    """A small model's imagination of B problems, by each backend."""
-    name = ops.__name__.rpartition(".")[2]
-
-    def make(batch: int, **how: Any) -> Imagination:
-        problem = make_problem(TINY, batch)
-        return Imagination(problem.weights, problem.latent, **{"backend": name, **how})
-
-    return make
-
-
-def equal(a: Plan, b: Plan) -> bool:
-    names = ("action", "mean", "stddev", "best_return")
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
 
 
 def test_returns_are_the_op_s(ops: Any, imagine: MakeImagination) -> None:
@@ -58,13 +41,13 @@ def test_the_same_is_rolled_out_from_other_starts(imagine: MakeImagination) -> N
     assert (there.batch_size, first.batch_size) == (5, 2)
     assert there.low.shape == there.high.shape == (5, 2)
     made = imagine(5, discount=0.9, high=[0.5, 1.0])
-    assert equal(PLANNER.plan(there, seed=3), PLANNER.plan(made.at(other), seed=3))
+    assert same_plan(PLANNER.plan(there, seed=3), PLANNER.plan(made.at(other), seed=3))
 
 
 def test_copies_and_pickles_plan_alike(imagine: MakeImagination) -> None:
     imagination = imagine(2, low=[-1.0, -0.5])
     again = pickle.loads(pickle.dumps(imagination))
-    assert equal(PLANNER.plan(again), PLANNER.plan(imagination))
+    assert same_plan(PLANNER.plan(again), PLANNER.plan(imagination))
 
 
 # ---- The box of actions --------------------------------------------------------------------------
@@ -138,7 +121,7 @@ def test_bounds_are_copied(imagine: MakeImagination) -> None:
         imagination = imagine(1, high=bound)
         before = PLANNER.plan(imagination)
         bound[:] = float("nan")
-        assert equal(PLANNER.plan(imagination), before)
+        assert same_plan(PLANNER.plan(imagination), before)
 
 
 def test_a_box_is_where_the_weights_are() -> None:
