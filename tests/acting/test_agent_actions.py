@@ -86,12 +86,7 @@ def test_executed_refuses_other_shapes_and_values(
     agent.act(frame(0))
     with pytest.raises(ValueError, match=message):
         agent.executed(action)
-
-
-def test_executed_of_a_batch_needs_one_action_per_row(make_agent: MakeAgent) -> None:
-    agent = make_agent()
     agent.reset(row_seeds(0, 2))
-    agent.act(frame(0, 2))
     agent.executed(np.zeros((2, A)))
     with pytest.raises(ValueError, match=r"action: expected shape \[2, 2\], got \[2\]"):
         agent.executed(np.zeros(A))
