@@ -1,3 +1,3 @@
 """The tiny settings for runs."""
 
-from tiny_config import tiny_settings  # noqa: F401  (a fixture)
+from training.conftest import tiny  # noqa: F401  (a fixture)
