@@ -1,12 +1,6 @@
 """Episodes on disk, and sampling from them."""
 
-from planet.replay.buffer import (
-    SAMPLING,
-    LostEpisodesError,
-    ReplayBuffer,
-    episode_index,
-    episode_name,
-)
+from planet.replay.buffer import LostEpisodesError, ReplayBuffer, episode_index, episode_name
 from planet.replay.episode import Episode
 from planet.replay.episode_file import (
     CorruptEpisodeError,
@@ -19,17 +13,7 @@ from planet.replay.episode_file import (
 )
 
 __all__ = [
-    "SAMPLING",
-    "CorruptEpisodeError",
-    "Episode",
-    "EpisodeInfo",
-    "LostEpisodesError",
-    "ReplayBuffer",
-    "episode_index",
-    "episode_name",
-    "read_chunk",
-    "read_episode",
-    "read_info",
-    "verify_episode",
+    "CorruptEpisodeError", "Episode", "EpisodeInfo", "LostEpisodesError", "ReplayBuffer",
+    "episode_index", "episode_name", "read_chunk", "read_episode", "read_info", "verify_episode",
     "write_episode",
-]
+]  # fmt: skip

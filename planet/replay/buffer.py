@@ -1,4 +1,4 @@
-"""All episodes of a run on disk, and the training chunks drawn from them."""
+"""Keeps all episodes of a run on disk, and draws training chunks from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from planet.storage.atomic import make_directory
 
 _LOGGER = logging.getLogger("planet")
 _NAME = re.compile(r"episode-(\d{6,})\.planet")
-SAMPLING = choices(TrainConfig, "sampling")
 
 
 def episode_name(index: int) -> str:
@@ -74,7 +73,7 @@ class ReplayBuffer:
 
     Attributes:
       directory: where the episode files are.
-      sampling: "uniform" or "recent".
+      sampling: as it was given.
       episodes: headers by file name, in order of the episode's index.
       skipped: why a file was left out, by file name.
     """
@@ -103,20 +102,22 @@ class ReplayBuffer:
         """
         check_int("recent_draws", recent_draws, 1)
         check_between("recent_share", check_float("recent_share", recent_share), 0, 1)
-        check_choice("sampling", sampling, SAMPLING)
-        self.directory = Path(directory)
-        self.sampling = sampling
+        check_choice("sampling", sampling, choices(TrainConfig, "sampling"))
+        self.directory, self.sampling = Path(directory), sampling
         self.episodes: dict[str, EpisodeInfo] = {}
         self.skipped: dict[str, str] = {}
-        self._recent_draws = recent_draws
-        self._recent_share = recent_share
+        self._recent_draws, self._recent_share = recent_draws, recent_share
         self._recent: set[str] = set()
         self._draws = 0  # since the last addition
         self._too_short: set[tuple[str, int]] = set()  # names, for chunks of a length; reported
         make_directory(self.directory)
-        self._scan(self._listing() if names is None else names)
-        if names is None:  # lost names are load_state_dict's to report
-            self._report_skipped()
+        found = (name for name in os.listdir(self.directory) if name.endswith(".planet"))
+        self._scan(sorted(found) if names is None else names)
+        if self.skipped and names is None:  # lost names are load_state_dict's to report
+            _LOGGER.warning(
+                "%d files in %s are left out: %s",
+                len(self.skipped), self.directory, _reasons(self.skipped),
+            )  # fmt: skip
 
     @property
     def total_frames(self) -> int:
@@ -132,11 +133,6 @@ class ReplayBuffer:
     def total_bytes(self) -> int:
         """Size of all episode files."""
         return sum(info.file_bytes for info in self.episodes.values())
-
-    @property
-    def returns(self) -> dict[str, float]:
-        """Sum of rewards by file name."""
-        return {name: info.total_reward for name, info in self.episodes.items()}
 
     @property
     def next_index(self) -> int:
@@ -163,9 +159,8 @@ class ReplayBuffer:
         path = self.directory / name
         height, width = episode.observation.shape[1:3]
         self._check_sizes(name, (height, width), episode.action.shape[1])
-        info = write_episode(path, episode)
+        self.episodes[name] = write_episode(path, episode)
         self.skipped.pop(name, None)
-        self.episodes[name] = info
         self._sort()
         self._recent.add(name)
         self._draws = 0
@@ -217,8 +212,7 @@ class ReplayBuffer:
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint must keep: which episodes there are, and the recent draws.
 
-        Resume with `ReplayBuffer(directory, names=state["names"])` and `load_state_dict(state)`:
-        sampling then continues exactly.
+        `ReplayBuffer(directory, names=state["names"])` and `load_state_dict` go on from it exactly.
         """
         return {
             "names": list(self.episodes),
@@ -252,9 +246,6 @@ class ReplayBuffer:
         self._recent = set(state["recent"]) & set(self.episodes)
         self._draws = int(state["draws"])
 
-    def _listing(self) -> list[str]:
-        return sorted(name for name in os.listdir(self.directory) if name.endswith(".planet"))
-
     def _scan(self, names: Iterable[str]) -> None:
         for name in names:
             if episode_index(name) is None:
@@ -270,13 +261,6 @@ class ReplayBuffer:
                 self._check_sizes(name, info.image_size, info.action_size)
                 self.episodes[name] = info
         self._sort()
-
-    def _report_skipped(self) -> None:
-        if self.skipped:
-            _LOGGER.warning(
-                "%d files in %s are left out: %s",
-                len(self.skipped), self.directory, _reasons(self.skipped),
-            )  # fmt: skip
 
     def _report_short(self, length: int, short: Iterable[str]) -> None:
         new = [name for name in short if (name, length) not in self._too_short]
@@ -316,21 +300,15 @@ class ReplayBuffer:
         }
 
     def _check_sizes(self, name: str, image_size: tuple[int, int], action_size: int) -> None:
-        others = (other for other in self.episodes if other != name)
-        other = next(others, None)
+        other = next((info for key, info in self.episodes.items() if key != name), None)
         if other is None:
             return
-        info = self.episodes[other]
-        if info.image_size != image_size:
-            raise ValueError(
-                f"observation: expected image size {info.image_size} as in {info.path}, "
-                f"got {image_size} in {name}"
-            )
-        if info.action_size != action_size:
-            raise ValueError(
-                f"action: expected action size {info.action_size} as in {info.path}, "
-                f"got {action_size} in {name}"
-            )
+        for what, expected, got in (
+            ("observation: expected image", other.image_size, image_size),
+            ("action: expected action", other.action_size, action_size),
+        ):
+            if got != expected:
+                raise ValueError(f"{what} size {expected} as in {other.path}, got {got} in {name}")
 
 
 def _reasons(reasons: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""One interaction with an environment, from reset to the last step."""
+"""Holds one interaction with an environment, from reset to the last step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from planet.errors.short_repr import short_repr
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """An episode of N control steps: N + 1 entries, index 0 is the reset frame.
+    """Holds N control steps as N + 1 entries; index 0 is the reset frame.
 
     Index t holds the observation, the action that led to it and the reward on arrival:
 
@@ -46,11 +46,10 @@ class Episode:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        _check_array("observation", self.observation, np.dtype(np.uint8))
-        _check_array("action", self.action, np.dtype(np.float32))
-        _check_array("reward", self.reward, np.dtype(np.float32))
+        for name, dtype in (("observation", "uint8"), ("action", "float32"), ("reward", "float32")):
+            _check_array(name, getattr(self, name), np.dtype(dtype))
         _check_shapes(self)
-        _check_reset_frame(self)
+        _check_reset_frame(self.action, self.reward)
         check_type("terminated", self.terminated, bool)
         _check_metadata(self.metadata)
 
@@ -89,13 +88,12 @@ def _check_shapes(episode: Episode) -> None:
         raise ValueError(f"reward: expected shape [N+1={length}], got {list(reward.shape)}")
 
 
-def _check_reset_frame(episode: Episode) -> None:
-    if episode.action[0].any():
-        raise ValueError(
-            f"action: expected zeros at index 0 (reset frame), got {episode.action[0].tolist()}"
-        )
-    if episode.reward[0] != 0:
-        raise ValueError(f"reward: expected 0 at index 0 (reset frame), got {episode.reward[0]}")
+def _check_reset_frame(action: npt.NDArray[Any], reward: npt.NDArray[Any]) -> None:
+    if action[0].any():
+        got = action[0].tolist()
+        raise ValueError(f"action: expected zeros at index 0 (reset frame), got {got}")
+    if reward[0] != 0:
+        raise ValueError(f"reward: expected 0 at index 0 (reset frame), got {reward[0]}")
 
 
 def _check_metadata(metadata: object) -> None:

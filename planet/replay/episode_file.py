@@ -42,7 +42,7 @@ _BLOCK_BYTES = 1 << 20  # verification reads this much at a time, to stay small 
 
 
 class CorruptEpisodeError(framed.FileError):
-    """An episode file is damaged, cut short, newer than this release, or no episode at all."""
+    """Says that an episode file is damaged, cut short, newer than this release, or none at all."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class EpisodeInfo:
       metadata: JSON values stored with the episode.
       data_offset: bytes before the first array.
       checksums: CRC-32 of each array by name.
-      checksum: CRC-32 of the header, which holds the arrays' own: two episodes that differ in
-        anything differ in it.
+      checksum: CRC-32 of the header; episodes that differ in anything differ in it.
     """
 
     path: Path
@@ -86,12 +85,8 @@ class EpisodeInfo:
 
     def array_offset(self, name: str) -> int:
         """Returns where in the file array `name` starts."""
-        offset = self.data_offset
-        for earlier in _DTYPES:
-            if earlier == name:
-                break
-            offset += self.length * self.entry_bytes(earlier)
-        return offset
+        earlier = list(_DTYPES)[: list(_DTYPES).index(name)]
+        return self.data_offset + self.length * sum(map(self.entry_bytes, earlier))
 
     @property
     def file_bytes(self) -> int:
@@ -139,12 +134,6 @@ def write_episode(path: Path | str, episode: Episode) -> EpisodeInfo:
 def read_info(path: Path | str) -> EpisodeInfo:
     """Reads and checks the header of an episode file, and the file's size.
 
-    Args:
-      path: episode file.
-
-    Returns:
-      The header's content.
-
     Raises:
       CorruptEpisodeError: the file is no intact episode of a format this release reads.
       OSError: the file cannot be opened.
@@ -166,13 +155,7 @@ def read_info(path: Path | str) -> EpisodeInfo:
 
 
 def verify_episode(path: Path | str) -> EpisodeInfo:
-    """Reads the whole file in small blocks and compares every checksum.
-
-    Args:
-      path: episode file.
-
-    Returns:
-      The header's content.
+    """Reads the whole file in small blocks and compares every checksum; returns its header.
 
     Raises:
       CorruptEpisodeError: the file is damaged; the message names the file and what does not match.
@@ -190,24 +173,13 @@ def verify_episode(path: Path | str) -> EpisodeInfo:
 
 
 def read_episode(path: Path | str) -> Episode:
-    """Reads a whole episode and compares every checksum.
-
-    Args:
-      path: episode file.
-
-    Returns:
-      The episode that was written.
-
-    Raises:
-      CorruptEpisodeError: the file is damaged; the message names the file and what does not match.
-      OSError: the file cannot be opened.
-    """
+    """Reads a whole episode and compares every checksum; raises as `verify_episode` does."""
     info = read_info(path)
     observation, action, reward = read_chunk(info, 0, info.length)
     with framed.refused_as(CorruptEpisodeError, info.path):
         for name, array in (("reward", reward), ("action", action), ("observation", observation)):
-            stored, computed = info.checksums[name], zlib.crc32(array.data)
-            framed.check_checksum(f"checksum of {name}", stored, computed)
+            computed = zlib.crc32(array.data)
+            framed.check_checksum(f"checksum of {name}", info.checksums[name], computed)
         with framed.understood("episode"):
             return Episode(observation, action, reward, info.terminated, info.metadata)
 

@@ -40,14 +40,11 @@ def draw_recent(
     episode is uniform, then its start. If one side is empty, all draws come from the other.
 
     Args:
-      starts: [E] number of valid chunk starts per episode; some are above 0.
+      starts: see `draw_uniform`, as for `count`, `generator` and what is returned.
       recent: [E] whether the episode is recent.
       share: probability of a recent episode, 0 to 1.
       count: number of draws.
       generator: source of randomness.
-
-    Returns:
-      [count] index of the episode and [count] start within it.
     """
     sides = [np.flatnonzero(recent & (starts > 0)), np.flatnonzero(~recent & (starts > 0))]
     share = share if len(sides[0]) and len(sides[1]) else float(len(sides[0]) > 0)

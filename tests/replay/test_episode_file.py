@@ -54,12 +54,8 @@ def test_episode_comes_back_as_written(tmp_path: Path) -> None:
 
 def test_strided_arrays_are_written_by_value(tmp_path: Path) -> None:
     episode = small_episode()
-    flipped = Episode(
-        episode.observation[:, ::-1, ::-1],
-        np.asfortranarray(episode.action),
-        np.repeat(episode.reward, 2)[::2],
-        False,
-    )
+    action, reward = np.asfortranarray(episode.action), np.repeat(episode.reward, 2)[::2]
+    flipped = Episode(episode.observation[:, ::-1, ::-1], action, reward, False)
     write_episode(tmp_path / "episode.planet", flipped)
     assert_equal(read_episode(tmp_path / "episode.planet"), flipped)
 
@@ -132,10 +128,7 @@ def test_any_other_content_is_refused(
     [
         (lambda c: b"PK\x03\x04" + c[4:], "magic: expected PLANETEP, got no episode file ("),
         (lambda c: c + b"\0", "length: expected "),
-        (
-            lambda c: c[:8] + b"\2" + c[9:],
-            "version: written by a newer planet (format 2, this ",
-        ),
+        (lambda c: c[:8] + b"\2" + c[9:], "version: written by a newer planet (format 2, this "),
         (lambda c: c[:8] + b"\0" + c[9:], "version: expected 1, got 0"),
         (lambda c: c[:16] + b"\0\0\0\0" + c[20:], "checksum of the header: expected 00000000, "),
         (lambda c: c[:-1] + b"\0", "checksum of observation: expected "),
