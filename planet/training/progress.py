@@ -10,35 +10,19 @@ _LOGGER = logging.getLogger("planet")
 
 
 class Progress(Protocol):
-    """A reporter of stages, each with a number of equal steps."""
+    """Reports stages, each with a number of equal steps; a subclass without methods is silent."""
 
     def start(self, stage: str, total: int) -> None:
-        """A stage of `total` steps begins."""
+        """Says that a stage of `total` steps begins."""
 
     def advance(self, **values: float) -> None:
-        """One step is done; `values` are worth showing."""
+        """Says that one step is done; `values` are worth showing."""
 
     def finish(self) -> None:
-        """The stage ended, completed or not."""
+        """Says that the stage ended, completed or not."""
 
     def message(self, text: str) -> None:
-        """One line for the reader."""
-
-
-class Silent:
-    """Reports nothing."""
-
-    def start(self, stage: str, total: int) -> None:
-        """Does nothing."""
-
-    def advance(self, **values: float) -> None:
-        """Does nothing."""
-
-    def finish(self) -> None:
-        """Does nothing."""
-
-    def message(self, text: str) -> None:
-        """Does nothing."""
+        """Says one line to the reader."""
 
 
 class Guarded:
@@ -51,28 +35,28 @@ class Guarded:
       broken: whether a report failed.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self.broken = False
 
     def start(self, stage: str, total: int) -> None:
-        """A stage of `total` steps begins."""
+        """See `Progress`."""
         self._report("start", stage, total)
 
     def advance(self, **values: float) -> None:
-        """One step is done."""
+        """See `Progress`."""
         self._report("advance", **values)
 
     def finish(self) -> None:
-        """The stage ended."""
+        """See `Progress`."""
         self._report("finish")
 
     def message(self, text: str) -> None:
-        """One line for the reader."""
+        """See `Progress`."""
         self._report("message", text)
 
     def _report(self, what: str, /, *arguments: Any, **values: float) -> None:
-        if self.broken:
+        if self.broken or self._progress is None:
             return
         try:
             getattr(self._progress, what)(*arguments, **values)
@@ -87,4 +71,4 @@ class Guarded:
 
 def guarded(progress: Progress | None) -> Guarded:
     """Makes a reporter harmless; None reports nothing."""
-    return progress if isinstance(progress, Guarded) else Guarded(progress or Silent())
+    return progress if isinstance(progress, Guarded) else Guarded(progress)

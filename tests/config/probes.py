@@ -25,7 +25,7 @@ from planet.replay import Episode
 from planet.systems.planet import build, make_world_model
 from planet.training import schedule
 from planet.training.loss import sequence_loss
-from planet.training.progress import Silent
+from planet.training.progress import Progress
 from planet.training.trainer import Trainer
 
 pytest.importorskip("gymnasium")
@@ -244,7 +244,7 @@ def threads(config: Config, tmp_path: Path) -> set[int]:
     """On how many threads a run computes; torch's own number is 1 in tests."""
     seen: set[int] = set()
 
-    class Watch(Silent):
+    class Watch(Progress):
         def advance(self, **values: float) -> None:
             seen.add(torch.get_num_threads())
 

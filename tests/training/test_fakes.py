@@ -24,7 +24,7 @@ from planet.experiments.video import film
 from planet.planning import PLANNERS
 from planet.profiling import compare_run
 from planet.protocols import Learner, Plan, Policy, Replay, Spec
-from planet.training.progress import Silent
+from planet.training.progress import Progress
 from planet.training.score import play, score
 from planet.training.trainer import Trainer
 
@@ -54,7 +54,7 @@ def guess(config: Config, spec: Spec) -> Learner:
     return Guesser(spec)
 
 
-class Interrupting(Silent):
+class Interrupting(Progress):
     """Presses Ctrl-C at the ninth step: between two updates."""
 
     left = 9
