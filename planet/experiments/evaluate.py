@@ -18,16 +18,11 @@ from planet.training.score import Score
 def baselines(config: Config, spec: Spec) -> dict[str, Policy]:
     """Makes what a trained agent must beat: random actions, none, and planning without learning.
 
-    Args:
-      config: of the run; the untrained planner starts from the run's own initial world model.
-      spec: of the environment.
+    The untrained planner has the initial world model of the run of these settings.
     """
     untrained = build(config, spec).policy(config.train.seed_episodes)
-    return {
-        "random actions": RandomPolicy(spec),
-        "zero actions": ZeroPolicy(spec),
-        "untrained planner": untrained,
-    }
+    policies: dict[str, Policy] = {"random actions": RandomPolicy(spec)}
+    return policies | {"zero actions": ZeroPolicy(spec), "untrained planner": untrained}
 
 
 def score_table(scores: Sequence[Score]) -> str:
@@ -43,15 +38,10 @@ def score_table(scores: Sequence[Score]) -> str:
 
 def write_scores(path: Path, run: Run, seed: int, scores: Sequence[Score]) -> None:
     """Writes the scores with what is needed to repeat them, as JSON, atomically."""
-    config = run.config
     content = {
-        "environment_steps": run.environment_steps,
-        "task": config.environment.task,
-        "episodes_collected": run.episodes,
-        "updates": run.updates,
-        "evaluation_seed": seed,
-        "scores": [score.to_dict() for score in scores],
-        "config": config.to_dict(),
-    }
+        "environment_steps": run.environment_steps, "task": run.config.environment.task,
+        "episodes_collected": run.episodes, "updates": run.updates, "evaluation_seed": seed,
+        "scores": [score.to_dict() for score in scores], "config": run.config.to_dict(),
+    }  # fmt: skip
     with atomic_write(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())

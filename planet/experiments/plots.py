@@ -1,4 +1,4 @@
-"""The learning curve of a run as a picture."""
+"""Draws the learning curve of a run."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
 
     lines = [defaultdict(lambda: math.nan, line) for line in read_metrics(directory)]
     collected = [line for line in lines if "collect/return" in line]
-    series = {
-        "random actions": [line for line in collected if not line["collect/planned"]],
-        "planner, with exploration noise": [line for line in collected if line["collect/planned"]],
-    }
     evaluated = [line for line in lines if "evaluate/return" in line]
+    random = [line for line in collected if not line["collect/planned"]]
+    planned = [line for line in collected if line["collect/planned"]]
+    names = ("collect/return", "evaluate/return")
+    returns = [line.get(name, 0.0) for line in collected + evaluated for name in names]
     figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, counter, label in (
         (left, "environment_steps", "environment steps"),
         (right, "updates", "gradient steps"),
     ):
-        for (name, points), colour in zip(series.items(), (_RANDOM, _PLANNED), strict=True):
-            _scatter(axes, points, counter, name, colour)
+        _scatter(axes, random, counter, "random actions", _RANDOM)
+        _scatter(axes, planned, counter, "planner, with exploration noise", _PLANNED)
         _errorbars(axes, evaluated, counter)
         axes.set_xlabel(label)
-        axes.set_ylim(bottom=0 if _smallest(collected + evaluated) >= 0 else None)
+        axes.set_ylim(bottom=0 if min(returns, default=0.0) >= 0 else None)
         axes.set_xlim(left=0)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
@@ -58,28 +58,17 @@ def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
         figure.savefig(file, format="png")
 
 
-def _scatter(
-    axes: Any, points: Sequence[dict[str, float]], counter: str, name: str, colour: str
-) -> None:
+def _scatter(axes: Any, points: Sequence[dict[str, float]], x: str, name: str, colour: str) -> None:
     if points:
-        x = [point[counter] for point in points]
-        y = [point["collect/return"] for point in points]
-        axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.8, label=name, clip_on=False)
+        xs, ys = ([point[key] for point in points] for key in (x, "collect/return"))
+        axes.plot(xs, ys, "o", color=colour, markersize=4, alpha=0.8, label=name, clip_on=False)
 
 
-def _errorbars(axes: Any, points: Sequence[dict[str, float]], counter: str) -> None:
+def _errorbars(axes: Any, points: Sequence[dict[str, float]], x: str) -> None:
     if points:
+        keys = (x, "evaluate/return", "evaluate/standard_error")
+        xs, means, errors = ([point[key] for point in points] for key in keys)
         axes.errorbar(
-            [point[counter] for point in points],
-            [point["evaluate/return"] for point in points],
-            yerr=[point["evaluate/standard_error"] for point in points],
-            fmt="-o", color=_EVALUATED, linewidth=1.8, markersize=5, capsize=3,
-            label="evaluation without noise (mean, standard error)",
+            xs, means, yerr=errors, fmt="-o", color=_EVALUATED, linewidth=1.8, markersize=5,
+            capsize=3, label="evaluation without noise (mean, standard error)",
         )  # fmt: skip
-
-
-def _smallest(points: Sequence[dict[str, float]]) -> float:
-    values = [
-        point.get(name, 0.0) for point in points for name in ("collect/return", "evaluate/return")
-    ]
-    return min(values, default=0.0)

@@ -88,13 +88,12 @@ def open_run(
         raise FileNotFoundError(f"{directory} holds no checkpoint yet: checkpoint.pt is missing")
     path, state = loaded
     check_config(path, state.config, kept)
-    actions = state.actions
-    learner = build(config, actions.spec(config.environment.image_size))
+    learner = build(config, state.actions.spec(config.environment.image_size))
     load_learner(path, learner, state)
-    policy = learner.policy(max(state.episodes, config.train.seed_episodes))
     return Run(
-        directory, config, policy, state.episodes, state.updates, state.environment_steps, actions
-    )
+        directory, config, learner.policy(max(state.episodes, config.train.seed_episodes)),
+        state.episodes, state.updates, state.environment_steps, state.actions,
+    )  # fmt: skip
 
 
 def make_environment(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:

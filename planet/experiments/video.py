@@ -144,13 +144,9 @@ def write_video(path: Path, episode: Episode, imagined: Imagined | None, fps: fl
 
 def _decode(model: WorldModel, latent: LatentState) -> Frames:
     """Decodes latents [T, 1, ...] to uint8 [T, h, w, 3], a few at a time."""
-    pieces = [
-        postprocess(model.decode(LatentState(belief, state)))[:, 0].cpu().numpy()
-        for belief, state in zip(
-            torch.split(latent.belief, 64), torch.split(latent.state, 64), strict=True
-        )
-    ]
-    frames: Frames = np.concatenate(pieces)
+    split = zip(torch.split(latent.belief, 64), torch.split(latent.state, 64), strict=True)
+    pieces = [model.decode(LatentState(*parts)) for parts in split]
+    frames: Frames = np.concatenate([postprocess(piece)[:, 0].cpu().numpy() for piece in pieces])
     return frames
 
 
@@ -166,8 +162,7 @@ def _compose(episode: Episode, imagined: Imagined | None, t: int, total: float) 
             ("reconstruction", imagined.reconstruction[t], _SEEING),
             ("open-loop prediction", imagined.prediction[t], colour),
         ]
-    columns = len(panels)
-    width, height = columns * _PANEL + (columns + 1) * _GAP, _TOP + _PANEL + _BOTTOM
+    width, height = len(panels) * (_PANEL + _GAP) + _GAP, _TOP + _PANEL + _BOTTOM
     picture = Image.new("RGB", (width, height), _BACKGROUND)
     draw = ImageDraw.Draw(picture)
     title, small = ImageFont.load_default(18), ImageFont.load_default(15)
@@ -184,8 +179,7 @@ def _compose(episode: Episode, imagined: Imagined | None, t: int, total: float) 
     if imagined is None:
         return np.asarray(picture)
     draw.rectangle((right - _PANEL - 3, _TOP - 3, right + 2, bottom + 2), outline=colour, width=3)
-    sight = (
-        f"{ahead} {'step' if ahead == 1 else 'steps'} without a frame" if ahead else "sees frames"
-    )
+    steps = "step" if ahead == 1 else "steps"
+    sight = f"{ahead} {steps} without a frame" if ahead else "sees frames"
     draw.text((right, middle), sight, fill=colour, font=small, anchor="rm")
     return np.asarray(picture)

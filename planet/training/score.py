@@ -44,12 +44,9 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """Returns JSON values."""
         return {
-            "environment_steps": self.environment_steps,
-            "policy": self.policy,
-            "mean": self.mean,
-            "standard_error": self.standard_error,
-            "returns": list(self.returns),
-        }
+            "environment_steps": self.environment_steps, "policy": self.policy, "mean": self.mean,
+            "standard_error": self.standard_error, "returns": list(self.returns),
+        }  # fmt: skip
 
 
 def play(
@@ -76,9 +73,6 @@ def play(
       name: of the policy, for progress and errors.
       steps: that an episode is expected to have, for progress.
       on_step: called after every step.
-
-    Returns:
-      The episodes, in order.
 
     Raises:
       ValueError: fewer than one episode.

@@ -1,4 +1,4 @@
-"""Every seed of a run, derived from the run's own; see `planet.noise.mix_seed`."""
+"""Derives every seed of a run from its own; see `planet.noise.mix_seed`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,10 @@ BATCH: Final = 5  # of the chunks of a gradient step
 
 
 def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
-    """Derives the seed of an environment's reset: even while collecting, odd in evaluations.
+    """Derives the seed of an environment's reset, in [0, 2**31), from the run's own.
 
-    So no evaluation ever starts from a state that training has seen by its seed.
-
-    Args:
-      seed: of the run.
-      episode: number of the collected or evaluated episode.
-      evaluation: which of the two.
-
-    Returns:
-      A seed in [0, 2**31).
+    It is even while collecting and odd in evaluations, so no evaluation ever starts from a state
+    that training has seen by its seed.
     """
     word = EVALUATE if evaluation else COLLECT
     mixed = mix_seed(mix_seed(seed, word), episode) & 0x7FFFFFFE
@@ -39,6 +32,6 @@ def policy_seed(seed: int, episode: int, planned: bool) -> int:
 
 
 def evaluation_seeds(seed: int, index: int) -> tuple[int, int]:
-    """Seeds of an evaluation's episode: of the environment's reset, and of the policy."""
+    """Derives the seeds of an evaluation's episode: of the environment's reset, of the policy."""
     policy = mix_seed(mix_seed(seed, EVALUATE), index)
     return environment_seed(seed, index, evaluation=True), policy
