@@ -1,1 +1,1 @@
-"""Learning: loss, collection of episodes, the trainer and its metrics."""
+"""Trains: loss, collection of episodes, the trainer and its metrics."""

@@ -1,4 +1,4 @@
-"""The box that an environment's actions lie in."""
+"""Describes the box that an environment's actions lie in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Bounds = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class ActionBox:
-    """Bounds of every action, in float32, within those of the environment.
+    """Bounds every action, in float32, within the environment's own box.
 
     Attributes:
       low: smallest actions [A].
@@ -29,9 +29,8 @@ class ActionBox:
 
     @staticmethod
     def unit(size: int) -> ActionBox:
-        """[-1, 1] in every one of `size` dimensions."""
-        ones = np.ones(size, np.float32)
-        return ActionBox(-ones, ones)
+        """Returns [-1, 1] in every one of `size` dimensions."""
+        return ActionBox(-np.ones(size, np.float32), np.ones(size, np.float32))
 
     @property
     def size(self) -> int:
@@ -57,20 +56,18 @@ class ActionBox:
     ) -> tuple[float | torch.Tensor, float | torch.Tensor]:
         """Returns bounds of planned actions: the share of the box that the settings allow.
 
-        `low` and `high` of the settings are shares of the box: -1 and 1 are its own bounds.
-
         Args:
-          config: settings of the planner.
+          config: its `low` and `high` are shares of the box: -1 and 1 are its own bounds.
           device: where bounds that differ between dimensions are put, as tensors [A].
 
         Raises:
           ValueError: `low` or `high` of the settings is outside [-1, 1].
         """
-        for name in ("low", "high"):
-            if not -1.0 <= getattr(config, name) <= 1.0:
+        for name, share in (("low", config.low), ("high", config.high)):
+            if not -1.0 <= share <= 1.0:
                 raise ValueError(
                     f"planner.{name}: expected -1 to 1, a share of the environment's box of "
-                    f"actions {self}, got {getattr(config, name)}"
+                    f"actions {self}, got {share}"
                 )
         return self._bound(config.low, device), self._bound(config.high, device)
 
@@ -79,16 +76,16 @@ class ActionBox:
         return Spec({"image": (np.uint8, (image_size, image_size, 3))}, self.low, self.high)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, as a checkpoint keeps them."""
+        """Returns plain lists, as a checkpoint keeps them."""
         return {"low": self.low.tolist(), "high": self.high.tolist()}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> ActionBox:
-        """Inverse of `to_dict`."""
+        """Inverts `to_dict`."""
         return ActionBox(*(np.array(values[name], np.float32) for name in ("low", "high")))
 
     def _bound(self, share: float, device: torch.device | str) -> float | torch.Tensor:
-        """The number of a cube; else a tensor [A]."""
+        """Returns the number of a cube; else a tensor [A]."""
         low, high = self.low.astype(np.float64), self.high.astype(np.float64)
         values = np.clip((low + high) / 2 + share * (high - low) / 2, low, high)
         if (values == values[0]).all():
@@ -97,6 +94,6 @@ class ActionBox:
 
 
 def _shown(bound: np.floating[Any]) -> str:
-    """As few digits as tell it from its neighbours."""
+    """Writes as few digits as tell it from its neighbours."""
     short = f"{bound:g}"
     return short if type(bound)(short) == bound else str(bound)

@@ -1,4 +1,4 @@
-"""An environment whose answers are checked at every step, where a fault can still be named."""
+"""Checks an environment's answers at every step, where a fault can still be named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST = float(np.finfo(np.float32).max)  # rewards are kept in float32
 
 
 class EpisodeError(RuntimeError):
-    """An environment failed or broke its promises; names episode, seed and step."""
+    """Says that an environment failed or broke its promises; names episode, seed and step."""
 
 
 class CheckedEnvironment:
@@ -29,9 +29,7 @@ class CheckedEnvironment:
     """
 
     def __init__(self, environment: Any, name: str) -> None:
-        self._environment = environment
-        self._name = name
-        self._steps = 0
+        self._environment, self._name, self._steps = environment, name, 0
         self._shape = tuple(environment.observation_space.shape)
         self._dtype = np.dtype(environment.observation_space.dtype)
         self._action_dtype = np.dtype(environment.action_space.dtype)
@@ -44,7 +42,7 @@ class CheckedEnvironment:
         """
         answer = self._call(lambda: self._environment.reset(seed=seed))
         if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-            self._refuse("answer", "(observation, info), as Gymnasium has it", answer)
+            self._refuse("answer", "(observation, info), as Gymnasium has it", _shown(answer))
         return self._frame(answer[0])
 
     def step(self, action: npt.NDArray[np.float32]) -> Outcome:
@@ -61,10 +59,10 @@ class CheckedEnvironment:
         answer = self._call(lambda: self._environment.step(given))
         if not isinstance(answer, (tuple, list)) or len(answer) != 5:
             expected = "(observation, reward, terminated, truncated, info), as Gymnasium has it"
-            self._refuse("answer", expected, answer)
+            self._refuse("answer", expected, _shown(answer))
         observation, reward, terminated, truncated, info = answer
         if not isinstance(info, Mapping):
-            self._refuse("info", "a dict", info)
+            self._refuse("info", "a dict", _shown(info))
         return (
             self._frame(observation),
             self._reward(reward),
@@ -77,9 +75,8 @@ class CheckedEnvironment:
         try:
             return call()
         except Exception as error:
-            raise EpisodeError(
-                f"{self._where()}: the environment raised {type(error).__name__}: {error}"
-            ) from error
+            text = f"{self._where()}: the environment raised {type(error).__name__}: {error}"
+            raise EpisodeError(text) from error
 
     def _frame(self, observation: Any) -> Frame:
         try:
@@ -87,43 +84,40 @@ class CheckedEnvironment:
         except Exception:  # of ragged lists, of tensors on a device
             frame = np.empty(0, object)
         if frame.dtype != self._dtype or frame.shape != self._shape:
-            got = f"{frame.dtype} {list(frame.shape)}"
-            if frame.dtype == object:
-                got = type(observation).__name__
-            raise EpisodeError(
-                f"{self._where()}: observation: expected {self._dtype} {list(self._shape)}, as the "
-                f"observation space says, got {got}"
-            )
+            kind = type(observation).__name__
+            got = kind if frame.dtype == object else f"{frame.dtype} {list(frame.shape)}"
+            expected = f"{self._dtype} {list(self._shape)}, as the observation space says"
+            self._refuse("observation", expected, got)
         return frame
 
     def _reward(self, reward: Any) -> float:
         value = _scalar(reward)
         if not isinstance(value, (int, float, np.floating)) or not -_LARGEST <= value <= _LARGEST:
-            self._refuse("reward", "a finite number, within float32", reward)
+            self._refuse("reward", "a finite number, within float32", _shown(reward))
         return float(value)
 
     def _flag(self, name: str, flag: Any) -> bool:
         value = _scalar(flag)
         if not isinstance(value, int) or value not in (False, True):
-            self._refuse(name, "True or False", flag)
+            self._refuse(name, "True or False", _shown(flag))
         return bool(value)
 
-    def _refuse(self, what: str, expected: str, got: Any) -> NoReturn:
-        raise EpisodeError(f"{self._where()}: {what}: expected {expected}, got {_shown(got)}")
+    def _refuse(self, what: str, expected: str, got: str) -> NoReturn:
+        raise EpisodeError(f"{self._where()}: {what}: expected {expected}, got {got}")
 
     def _where(self) -> str:
         return f"{self._name}, {f'step {self._steps}' if self._steps else 'reset'}"
 
 
 def _scalar(value: Any) -> Any:
-    """The Python number of an array or tensor without axes; anything else as it is."""
+    """Returns the Python number of an array or tensor without axes; anything else as it is."""
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         return value.item()
     return value
 
 
 def _shown(got: Any) -> str:
-    """Numbers and texts as they are; the kind of what may raise when it is written."""
+    """Shows numbers and texts as they are, and the kind of what may raise when it is written."""
     value, kind = _scalar(got), type(got).__name__
     if isinstance(got, (tuple, list)):
         return f"a {kind} of {len(got)}"

@@ -35,11 +35,8 @@ class Checkpoints:
         A checkpoint whose bytes are those that were written is never passed over, be it of another
         release or not of a run at all: what it holds might be worth more than what is older.
 
-        Args:
-          device: where the tensors go.
-
         Returns:
-          The file and its content; None where there is neither.
+          The file and its content, tensors on `device`; None where there is neither.
 
         Raises:
           CheckpointError: there is no checkpoint that can be used; the message names the files.
@@ -59,11 +56,9 @@ class Checkpoints:
         return self.newest, state
 
     def save(self, state: RunState) -> None:
-        """Replaces the newest checkpoint, which becomes the previous one.
+        """Replaces the newest checkpoint, which becomes the previous one unless it is damaged.
 
-        Wherever the process is killed, `checkpoint.pt` is complete, old or new, and so is
-        `checkpoint.previous.pt`. A newest checkpoint that was found damaged does not replace the
-        previous one.
+        Wherever the process is killed, both files are complete, old or new.
 
         Raises:
           OSError: the checkpoint cannot be written; the former ones stay.
@@ -85,9 +80,8 @@ class Checkpoints:
         try:
             state = _read(self.previous, device)
         except CheckpointError as error:
-            raise CheckpointError(
-                self.newest, f"{reason}, and {self.previous}: {error.reason}"
-            ) from error
+            both = f"{reason}, and {self.previous}: {error.reason}"
+            raise CheckpointError(self.newest, both) from error
         _LOGGER.warning(
             "%s: %s; %s is used instead: %d episodes, %d updates",
             self.newest, reason, self.previous, state.episodes, state.updates,

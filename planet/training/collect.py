@@ -93,10 +93,6 @@ def run_episode(
 
 
 def try_out(policy: Policy, spec: Spec) -> None:
-    """Acts once on a blank observation, so that what a policy lacks here is missed before any work.
-
-    Raises:
-      ValueError, ImportError: as the policy does.
-    """
+    """Acts once on a blank observation, so that what is missing here fails early."""
     policy.reset()
     policy.act({name: np.zeros(shape, dtype) for name, (dtype, shape) in spec.observation.items()})

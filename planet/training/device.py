@@ -1,4 +1,4 @@
-"""The device that a run computes on."""
+"""Finds the device that a run computes on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from planet.errors.listing import short
 
 
 def available_device(config: Config) -> torch.device:
-    """The device of the settings.
+    """Returns the device of the settings.
 
     Raises:
       ValueError: it is unknown or not there; the message says in a sentence what is missing.
@@ -31,26 +31,20 @@ def _require_numbers(device: torch.device) -> None:
     try:
         torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device: '{device}' cannot be computed on here ({short(error)}); expected 'cpu' or "
-            "'cuda'"
-        ) from error
+        why = f"cannot be computed on here ({short(error)}); expected 'cpu' or 'cuda'"
+        raise ValueError(f"device: '{device}' {why}") from error
 
 
 def _require_cuda(device: torch.device) -> None:
-    if torch.version.cuda is None:
-        raise ValueError(
-            f"device: '{device}' is not available, torch {torch.__version__} was built without "
-            "CUDA; install a torch with CUDA (https://pytorch.org), or use device 'cpu'"
-        )
-    if not torch.cuda.is_available():
-        raise ValueError(
-            f"device: '{device}' is not available, torch {torch.__version__} sees no GPU or no "
-            f"driver that runs CUDA {torch.version.cuda} (`nvidia-smi` shows both); expected 'cpu'"
-        )
     count = torch.cuda.device_count()
-    if device.index is not None and device.index >= count:
-        raise ValueError(
-            f"device: '{device}' is not available, expected one of "
-            + ", ".join(f"'cuda:{index}'" for index in range(count))
-        )
+    if torch.version.cuda is None:
+        why = f"torch {torch.__version__} was built without CUDA; install a torch with CUDA "
+        why += "(https://pytorch.org), or use device 'cpu'"
+    elif not torch.cuda.is_available():
+        why = f"torch {torch.__version__} sees no GPU or no driver that runs CUDA "
+        why += f"{torch.version.cuda} (`nvidia-smi` shows both); expected 'cpu'"
+    elif device.index is not None and device.index >= count:
+        why = "expected one of " + ", ".join(f"'cuda:{index}'" for index in range(count))
+    else:
+        return
+    raise ValueError(f"device: '{device}' is not available, {why}")

@@ -1,4 +1,4 @@
-"""The counter that runs of different action repeats can be compared by: steps of the simulator.
+"""Counts steps of the simulator, by which runs of different action repeats can be compared.
 
 An agent step holds its action for R control steps, so an episode of N agent steps has N R of them,
 or fewer where it ended inside the last repeat. Environments that count what they simulated say so
@@ -16,14 +16,10 @@ from planet.errors.scalars import check_int
 
 
 def action_repeat(config: EnvironmentConfig, environment: Any) -> int:
-    """Returns R: the environment's own, else the setting's, else 1.
-
-    Args:
-      config: settings of the run.
-      environment: may have an attribute `action_repeat`, also inside wrappers.
+    """Returns R: the environment's attribute, also inside wrappers, else the setting's, else 1.
 
     Raises:
-      TypeError, ValueError: that is not an int, or less than 1.
+      TypeError, ValueError: the attribute is not an int, or less than 1.
     """
     get = getattr(environment, "get_wrapper_attr", None)
     try:
@@ -36,12 +32,9 @@ def action_repeat(config: EnvironmentConfig, environment: Any) -> int:
 
 
 def simulated_steps(info: Mapping[str, Any], steps: int, repeat: int) -> int:
-    """Returns the control steps of an episode.
+    """Returns the control steps of an episode of N `steps` that repeat R times.
 
-    Args:
-      info: of its last step; `control_steps` is taken where it is a possible number.
-      steps: N, agent steps.
-      repeat: R.
+    The last step's `info["control_steps"]` is taken where it is a possible number.
     """
     counted = info.get("control_steps")
     try:

@@ -1,4 +1,4 @@
-"""Signals that end a run: what is being computed is finished first, so that it can be saved."""
+"""Ends a run by signals: what is being computed is finished first, so that it can be saved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEFAULTS: dict[int, Any] = {
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run ended early because it was asked to.
+    """Says that a run ended early because it was asked to.
 
     Attributes:
       signal: what asked: SIGINT, SIGTERM or SIGHUP.
@@ -35,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSwitch:
-    """Whether a run was asked to end, and whether its state is whole: may be saved.
+    """Knows whether a run was asked to end, and whether its state is whole: may be saved.
 
     Attributes:
       whole: False from the beginning of a change of the state to its end.
@@ -43,8 +43,7 @@ class StopSwitch:
 
     def __init__(self) -> None:
         self.whole = True
-        self._number = 0
-        self._thread = 0
+        self._number = self._thread = 0
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -82,14 +81,9 @@ class StopSwitch:
         self._number = 0
 
 
-def end_at_once() -> None:
-    """Raises KeyboardInterrupt wherever the program stands."""
-    raise KeyboardInterrupt
-
-
 @contextmanager
 def deferred_signals(
-    stop: Callable[[int], None], again: Callable[[], None] = end_at_once
+    stop: Callable[[int], None], again: Callable[[], None] | None = None
 ) -> Iterator[None]:
     """Hands SIGINT, SIGTERM and SIGHUP to a function instead of ending the program.
 
@@ -100,7 +94,7 @@ def deferred_signals(
 
     Args:
       stop: called with the signal's number.
-      again: called at the second SIGINT, for whom the first one takes too long.
+      again: called at the second SIGINT, which else raises KeyboardInterrupt at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -111,6 +105,8 @@ def deferred_signals(
         nonlocal interrupts
         interrupts += number == signal.SIGINT
         if number == signal.SIGINT and interrupts > 1:
+            if again is None:
+                raise KeyboardInterrupt
             again()
         stop(number)
 

@@ -1,4 +1,4 @@
-"""Gradient steps on chunks of replay: loss, backward pass, clipping, Adam."""
+"""Makes gradient steps on chunks of replay: loss, backward pass, clipping, Adam."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ class GradientLearner:
     def update(self, replay: Replay) -> dict[str, Tensor]:
         """Makes one gradient step; see `planet.protocols.Learner.update`.
 
-        Returns:
-          The loss's scalars, the gradient's global norm before clipping and the learning rate.
+        Returns the loss's scalars, the gradient's global norm before clipping, the learning rate.
         """
         train = self.config
         draws = np.random.default_rng([train.seed, seeds.BATCH, self.updates])
@@ -74,7 +73,7 @@ class GradientLearner:
         return {**terms, "gradient_norm": norm, "learning_rate": shown}
 
     def policy(self, episodes: int) -> Policy:
-        """Returns what acts after so many episodes."""
+        """See `planet.protocols.Learner.policy`."""
         return self._policy(episodes)
 
     def state_dict(self) -> dict[str, Any]:
@@ -87,11 +86,8 @@ class GradientLearner:
         finite = int(self._finite)
         if finite < self.updates:
             self._go_back(finite)
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "updates": self.updates,
-        }
+        model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        return {"model": model, "optimizer": optimizer, "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores what `state_dict` returned; the optimiser's settings stay those of `config`.
@@ -110,8 +106,7 @@ class GradientLearner:
     def _differentiate(self, chunk: Chunk) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the gradients; returns the loss's scalars and the norm.
 
-        The random numbers derive from (run seed, number of the update), so a resumed run repeats
-        those of an uninterrupted one.
+        The random numbers derive from (run seed, number of the update), as a resumed run needs it.
         """
         # A generator takes seeds of 63 bits on some devices.
         self._generator.manual_seed(mix_seed(self.config.seed, self.updates) & ((1 << 63) - 1))
@@ -168,15 +163,12 @@ class GradientLearner:
         terms, _ = self._differentiate(batch)
         bad = [name for name, term in terms.items() if not term.isfinite()]
         # The total is bad whenever a term is; name the term.
-        named = [name for name in bad if name != "total"] or bad
-        if not named:
-            gradients = (
-                f"gradient of {name}"
-                for name, parameter in self.model.named_parameters()
-                if parameter.grad is not None and not parameter.grad.isfinite().all()
-            )
-            named = [listed(gradients)]
-        raise NonFiniteError(", ".join(named) or "gradient norm", updates, batch.to("cpu"))
+        named = ", ".join([name for name in bad if name != "total"] or bad) or listed(
+            f"gradient of {name}"
+            for name, parameter in self.model.named_parameters()
+            if parameter.grad is not None and not parameter.grad.isfinite().all()
+        )
+        raise NonFiniteError(named or "gradient norm", updates, batch.to("cpu"))
 
 
 def looks_at_once(device: torch.device) -> bool:

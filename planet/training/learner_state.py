@@ -44,21 +44,16 @@ def _check_optimizer(learner: Mapping[str, Any], parameters: list[Tensor]) -> No
         wide = isinstance(step, Tensor) and step.dtype == torch.float64  # as torch's default was
         like = torch.zeros((), dtype=torch.float64 if wide else torch.float32, device="cpu")
         _check_tensor(f"{where}['step']", step, like)
-        if int(state["step"]) != learner["updates"]:
-            raise ValueError(
-                f"{where}: the optimiser made {int(state['step'])} steps, the learner "
-                f"{learner['updates']}"
-            )
+        if (made := int(step)) != (updates := learner["updates"]):
+            raise ValueError(f"{where}: the optimiser made {made} steps, the learner {updates}")
 
 
 def _check_tensor(where: str, tensor: Any, expected: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise ValueError(f"{where}: expected a tensor, got {type(tensor).__name__}")
     if tensor.shape != expected.shape or tensor.dtype != expected.dtype:
-        raise ValueError(
-            f"{where}: expected {list(expected.shape)} {expected.dtype}, "
-            f"got {list(tensor.shape)} {tensor.dtype}"
-        )
+        wanted, got = (f"{list(each.shape)} {each.dtype}" for each in (expected, tensor))
+        raise ValueError(f"{where}: expected {wanted}, got {got}")
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{where}: expected finite values")
 

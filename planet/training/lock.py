@@ -19,7 +19,7 @@ _IRREGULAR = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # of a link, a directory,
 
 
 class DirectoryInUseError(RuntimeError):
-    """Another trainer, of this process or of another one, works in the run directory.
+    """Says that another trainer, of this or another process, works in the run directory.
 
     Attributes:
       path: the lock file.
@@ -27,12 +27,9 @@ class DirectoryInUseError(RuntimeError):
     """
 
     def __init__(self, path: Path, owner: str) -> None:
-        super().__init__(
-            f"{path}: the run directory is in use by {owner}; wait until it ends, end it, or use "
-            "another directory"
-        )
-        self.path = path
-        self.owner = owner
+        advice = "wait until it ends, end it, or use another directory"
+        super().__init__(f"{path}: the run directory is in use by {owner}; {advice}")
+        self.path, self.owner = path, owner
 
 
 class RunLock:
@@ -45,17 +42,13 @@ class RunLock:
     """
 
     def __init__(self, path: Path) -> None:
-        """Takes the lock.
-
-        Args:
-          path: of the lock file; its directory must exist.
+        """Takes the lock; the directory of `path` must exist.
 
         Raises:
           DirectoryInUseError: somebody else holds it; nothing has been written then.
           ValueError: there is something else than a regular file of that name.
           OSError: the file cannot be opened.
         """
-        self.path = path
         self._owner = os.getpid()
         self._descriptor = _open_locked(path)
         _HELD.add(self)
@@ -70,21 +63,18 @@ class RunLock:
         """Lets others have the directory; nothing happens if that was done before."""
         self._release()
 
-    def leave_to_parent(self) -> None:
-        """Closes a forked child's copy; it would hold the lock for as long as the child lives."""
-        if self._release.detach():
-            os.close(self._descriptor)
-
 
 _HELD: weakref.WeakSet[RunLock] = weakref.WeakSet()
 
 
-def _leave_all_to_parent() -> None:
+def _leave_to_parent() -> None:
+    """Closes a forked child's copies, which would hold the locks for as long as the child lives."""
     for lock in list(_HELD):
-        lock.leave_to_parent()
+        if lock._release.detach():
+            os.close(lock._descriptor)
 
 
-os.register_at_fork(after_in_child=_leave_all_to_parent)
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _open_locked(path: Path) -> int:
@@ -112,9 +102,8 @@ def _open_locked(path: Path) -> int:
 
 
 def _irregular(path: Path) -> ValueError:
-    return ValueError(
-        f"{path}: expected a regular file, got a link, a directory or a device; remove it"
-    )
+    got = "a link, a directory or a device"
+    return ValueError(f"{path}: expected a regular file, got {got}; remove it")
 
 
 def _lock(descriptor: int, path: Path) -> None:

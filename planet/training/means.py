@@ -1,4 +1,4 @@
-"""Means of an update's metrics over the updates since the last line of them."""
+"""Averages the metrics of the updates since the last line of them."""
 
 from __future__ import annotations
 

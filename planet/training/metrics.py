@@ -76,7 +76,7 @@ class MetricsWriter:
 
     @property
     def checksum(self) -> int:
-        """CRC-32 of all lines."""
+        """Returns the CRC-32 of all lines."""
         if self._checksum is None:
             self._checksum = self._repair()
         return self._checksum
@@ -168,7 +168,11 @@ class MetricsWriter:
                 everything = map(parse_line, split_lines(self._content()))
                 points = [point for line in everything if line for point in _points(line)]
                 self._events = EventFile(self.path.parent / "tensorboard", points)
-                self._report_foreign(self._events.foreign)
+                if foreign := self._events.foreign:
+                    _LOGGER.warning(
+                        "%s: %d event files of other writers stay, whose curves TensorBoard shows, "
+                        "too: %s", self.path.parent / "tensorboard", len(foreign), listed(foreign),
+                    )  # fmt: skip
             else:
                 for line in lines:
                     for step, values in _points(line):
@@ -180,13 +184,6 @@ class MetricsWriter:
                     "TensorBoard's files are not written, metrics.jsonl has everything: %s: %s",
                     type(error).__name__, short(error, 500),
                 )  # fmt: skip
-
-    def _report_foreign(self, names: list[str]) -> None:
-        if names:
-            _LOGGER.warning(
-                "%s: %d event files of other writers stay, whose curves TensorBoard shows, too: %s",
-                self.path.parent / "tensorboard", len(names), listed(names),
-            )  # fmt: skip
 
 
 def _points(line: Line) -> list[Points]:
@@ -204,8 +201,7 @@ def _losses(kept: list[bytes], lines: int, checksum: int | None) -> str:
     """Says what is wrong with the lines that a checkpoint counts on; empty: nothing."""
     if checksum is not None and zlib.crc32(b"".join(kept)) == checksum:
         return ""
-    parsed = [parse_line(data) for data in kept]
-    wrong = wrong_numbers(numbers(parsed), lines)
+    wrong = wrong_numbers(numbers(map(parse_line, kept)), lines)
     if wrong or checksum is None:
         return wrong
     return "got others: they were changed since it was saved"

@@ -28,10 +28,7 @@ class LostLinesError(ValueError):
 
 
 def read_metrics(path: Path | str) -> list[dict[str, float]]:
-    """Reads the lines of a run's metrics; what is wrong with them is said in warnings.
-
-    Args:
-      path: the JSON lines file, or the run's directory.
+    """Reads a run's metrics, given its directory or the file; warns of what is wrong with them.
 
     Returns:
       One dict per line, in order; null becomes NaN. A last line that was cut short is left out, and
@@ -69,8 +66,7 @@ def split_lines(content: bytes) -> list[bytes]:
 def parse_line(data: bytes) -> Line | None:
     """Returns the object of a line, None for a damaged one.
 
-    The object is flat, so it is complete where its bracket is closed: a last line may lack its
-    line break. Windows' line breaks and a byte order mark are no damage.
+    A last line may lack its line break; Windows' line breaks and a byte order mark are no damage.
     """
     try:
         line = json.loads(data.decode("utf-8-sig"))
@@ -91,24 +87,14 @@ def is_cut_short(data: bytes) -> bool:
 
 def numbers(lines: Iterable[Line | None]) -> list[int]:
     """Returns the numbers of the lines that have one, in order."""
-    found: list[int] = []
-    for line in lines:
-        number = line.get(NUMBER) if line is not None else None
-        if isinstance(number, int):
-            found.append(number)
-    return found
+    found: Iterable[object] = (line.get(NUMBER) for line in lines if line is not None)
+    return [number for number in found if isinstance(number, int)]
 
 
 def wrong_numbers(found: Sequence[int], last: int | None = None) -> str:
-    """Says which of the lines 1 to `last` are missing, doubled or out of order.
+    """Says which of the lines 1 to `last` (None: the largest) are missing, doubled or disordered.
 
-    Args:
-      found: numbers of the lines.
-      last: None: the largest one that was found.
-
-    Returns:
-      A text such as "missing: lines 3 to 5, 9, more than once: line 7"; empty where nothing is
-      wrong.
+    Returns a text such as "missing: lines 3 to 5, 9, more than once: line 7"; empty: nothing is.
     """
     last = max(found, default=0) if last is None else last
     counts = Counter(found)

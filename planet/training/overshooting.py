@@ -1,4 +1,4 @@
-"""Latent overshooting: the prior is trained over several steps, on any dynamics."""
+"""Trains the prior over several steps, on any dynamics: latent overshooting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of a run directory: written once, compared when the run goes on."""
+"""Writes the settings of a run directory once, and compares them when the run goes on."""
 
 from __future__ import annotations
 
@@ -26,12 +26,7 @@ def write_config(path: Path, config: Config) -> None:
 
 
 def check_config(path: Path, kept: Config, config: Config) -> None:
-    """Compares settings with those that a run was started with; some may differ.
-
-    Args:
-      path: where the run's settings come from.
-      kept: the run's settings.
-      config: settings that the run is to go on with.
+    """Compares settings with those of `path` that a run was started with; some may differ.
 
     Raises:
       ValueError: the run was started with other settings; the message names them.
@@ -42,18 +37,12 @@ def check_config(path: Path, kept: Config, config: Config) -> None:
         if name not in _MAY_DIFFER.get(section, ())
     )
     if difference:
-        raise ValueError(
-            f"{path}: the run was started with other settings: {difference}; "
-            "use the same settings, or another directory"
-        )
+        other = f"the run was started with other settings: {difference}"
+        raise ValueError(f"{path}: {other}; use the same settings, or another directory")
 
 
 def overridden(kept: Config, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
-    """Returns a run's settings with others for some, to act with what was learned.
-
-    Args:
-      kept: the run's settings.
-      overrides: other values by section and name.
+    """Returns a run's settings with others, by section and name, to act with what was learned.
 
     Raises:
       ValueError: an unknown setting, a wrong value, or another value of a setting that decided

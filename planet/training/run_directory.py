@@ -77,12 +77,11 @@ class RunDirectory:
     def keep_batch(self, error: NonFiniteError) -> NonFiniteError:
         """Saves the batch of an update that was not finite; returns the error that says where."""
         batch = {"config": asdict(self._train), **vars(error.batch), "update": error.update}
+        kept = f"is saved in {self._bad_batch}"
         try:
             save_checkpoint(self._bad_batch, batch)
         except (OSError, ValueError) as failure:  # must not hide why the run ends
             kept = f"cannot be saved ({failure})"
-        else:
-            kept = f"is saved in {self._bad_batch}"
         where = f", the batch {kept} and the last checkpoint is unchanged"
         return NonFiniteError(error.term, error.update, error.batch, where)
 
@@ -121,11 +120,7 @@ class RunDirectory:
 
 
 def _check_fresh(directory: Path) -> None:
-    """Refuses to start a run over one that lost its checkpoint.
-
-    Raises:
-      FileNotFoundError: there are episodes or metrics, and no checkpoint.
-    """
+    """Refuses to start a run over one that lost its checkpoint."""
     metrics = directory / METRICS_NAME
     found = sorted(path.name for path in (directory / "episodes").glob("episode-*.planet"))
     if metrics.exists() and metrics.stat().st_size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,6 @@ from planet.training.action_box import ActionBox
 from planet.training.learner_state import same_names, table
 from planet.training.schedule import updates_due
 from planet.weights.shapes import MAX_SIZE
-
-_SECTIONS = {
-    "config", "actions", "learner", "episodes", "environment_steps", "evaluated", "lines",
-    "metrics_checksum", "sums", "count", "replay",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class RunState:
 
     @property
     def updates(self) -> int:
-        """Gradient steps so far."""
+        """Counts the gradient steps so far."""
         return int(self.learner["updates"])
 
     def to_payload(self) -> dict[str, Any]:
@@ -72,12 +67,8 @@ class RunState:
 
         The learner's part is left to `Learner.load_state_dict`, which knows what fits.
 
-        Args:
-          path: where the payload comes from, for messages.
-          payload: what `load_checkpoint` returned.
-
         Raises:
-          CheckpointError: the payload is not the state of a run; the message names what is wrong.
+          CheckpointError: `payload` is no state of a run; the message names `path` and the fault.
         """
         try:
             return _parse(payload)
@@ -86,29 +77,19 @@ class RunState:
 
 
 def check_actions(path: Path, trained: ActionBox, actions: ActionBox) -> None:
-    """Compares the box that a checkpoint, or a run, was trained in with the environment's.
-
-    Raises:
-      ValueError: they differ.
-    """
+    """Raises ValueError unless a checkpoint, or a run, was trained in the environment's box."""
     if trained == actions:
         return
     where = ""
     if trained.size == actions.size > 1:
         differs = (trained.low != actions.low) | (trained.high != actions.high)
         where = f"; dimension {int(differs.argmax())} is the first that differs"
-    raise ValueError(
-        f"environment: expected actions {trained}, in which {path} was trained, got {actions}"
-        f"{where}"
-    )
+    expected = f"actions {trained}, in which {path} was trained"
+    raise ValueError(f"environment: expected {expected}, got {actions}{where}")
 
 
 def load_learner(path: Path, learner: Learner, state: RunState) -> None:
-    """Lets a learner go on from a checkpoint.
-
-    Raises:
-      CheckpointError: the state does not fit; the message names what is wrong.
-    """
+    """Lets a learner go on from a checkpoint; raises CheckpointError where that does not fit."""
     try:
         learner.load_state_dict(state.learner)
     except ValueError as error:
@@ -116,7 +97,9 @@ def load_learner(path: Path, learner: Learner, state: RunState) -> None:
 
 
 def _parse(payload: Mapping[str, Any]) -> RunState:
-    same_names("sections, as of another release", set(payload), _SECTIONS)
+    same_names(
+        "sections, as of another release", set(payload), {field.name for field in fields(RunState)}
+    )
     try:
         config = Config.from_dict(payload["config"])
     except ValueError as error:
@@ -139,7 +122,7 @@ def _parse(payload: Mapping[str, Any]) -> RunState:
             "recent": _list(replay, "recent", str),
             "draws": _whole(replay, "draws", 0),
         },
-    )  # fmt: skip
+    )
     _check_counters(state)
     return state
 

@@ -128,13 +128,10 @@ class Trainer:
         self._switch.check()  # the last step may have been the one
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """Asks `run` to end after the step that it is in, with a checkpoint.
+        """Asks `run` to save and to raise Interrupted after the step that it is in.
 
         For signal handlers and other threads. Called by a handler, it saves at once if the state is
-        whole, so that a step that never ends costs nothing.
-
-        Args:
-          number: the signal that `run` names when it raises Interrupted.
+        whole, so that a step that never ends costs nothing. The exception names `number`.
         """
         self._switch.ask(number)
         if self._switch.in_handler:
@@ -240,8 +237,7 @@ class Trainer:
         policy = self.learner.policy(self.episodes)
         policy.reset(seeds.policy_seed(seed, self.episodes, planned))
         start = seeds.environment_seed(seed, self.episodes, evaluation=False)
-        began = time.perf_counter()
-        task = self.config.environment.task
+        task, began = self.config.environment.task, time.perf_counter()
         metadata = {"source": source, "task": task, "action_repeat": self._repeat}
         episode = run_episode(
             self.environment, policy, start, explore=True, metadata=metadata, on_step=on_step,
@@ -308,12 +304,10 @@ class Trainer:
 
     def _write(self, values: dict[str, float]) -> None:
         self._lines += 1
-        counters = {
-            "environment_steps": self.environment_steps,  # the first is TensorBoard's axis
-            "updates": self.learner.updates,
-            "episodes": self.episodes,
-            "line": self._lines,
-        }
+        counters = {  # the first is TensorBoard's axis
+            "environment_steps": self.environment_steps, "updates": self.learner.updates,
+            "episodes": self.episodes, "line": self._lines,
+        }  # fmt: skip
         self.metrics.write(counters, values)
 
     def _restore(self, state: RunState, losses: bool) -> None:
