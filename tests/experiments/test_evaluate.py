@@ -145,28 +145,22 @@ def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> Non
     assert all(np.array_equal(first[0], other) for other in first)
     actions = {name: episodes[0].action[1:] for name, episodes in played.items()}
     assert not actions["zero actions"].any()
-    assert not np.array_equal(
-        played["random actions"][0].action, played["random actions"][1].action
-    )
+    one, other = played["random actions"]
+    assert not np.array_equal(one.action, other.action)
 
 
 def test_untrained_planner_is_the_runs_own_start(tiny: Config, tmp_path: Path) -> None:
     environment = make_environment(tiny.environment)
     fresh = Trainer(tiny, tmp_path, make_environment(tiny.environment), build)
-    played = play(
-        environment, baselines(tiny, BOX.spec(8))["untrained planner"], 2, tiny.train.seed
-    )
+    untrained = baselines(tiny, BOX.spec(8))["untrained planner"]
+    played = play(environment, untrained, 2, tiny.train.seed)
     assert score("agent", played) == fresh.evaluate(2)
 
 
 def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:
+    still = baselines(tiny, BOX.spec(8))["zero actions"]
     with pytest.raises(ValueError, match="episodes: expected a value >= 1, got 0"):
-        play(
-            make_environment(tiny.environment),
-            baselines(tiny, BOX.spec(8))["zero actions"],
-            0,
-            0,
-        )
+        play(make_environment(tiny.environment), still, 0, 0)
 
 
 def test_scores_file_says_how_to_repeat_them(trained: Path, tmp_path: Path) -> None:

@@ -56,13 +56,9 @@ def test_what_a_device_does_not_serve_is_refused_before_anything_is_written(
     ],
 )
 def test_what_a_gpu_lacks_is_said_in_a_sentence(
-    toolkit: str | None,
-    devices: int,
-    name: str,
-    message: str,
-    tiny: Config,
+    toolkit: Any, devices: int, name: str, message: str, tiny: Config,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> None:  # fmt: skip
     monkeypatch.setattr(torch.version, "cuda", toolkit)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)

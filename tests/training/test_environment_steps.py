@@ -57,12 +57,7 @@ def repeated(tiny: Config) -> Config:
 
 def make_trainer(config: Config, directory: Path) -> Trainer:
     config = replace(config, train=replace(config.train, chunk_length=2))
-    environment = config.environment
-    toy = ToyReachEnv(
-        image_size=8,
-        action_repeat=environment.action_repeat or 1,
-        control_steps=environment.control_steps or 50,
-    )
+    toy = ToyReachEnv(image_size=8, action_repeat=3, control_steps=4)
     return Trainer(config, directory, toy, build)
 
 

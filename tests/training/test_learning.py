@@ -32,31 +32,17 @@ RECIPE = Config(
         task="toy-reach", image_size=16, render_size=16, action_repeat=3, control_steps=30
     ),
     model=ModelConfig(
-        state_size=8,
-        belief_size=100,
-        hidden_size=100,
-        encoder_channels=(16, 32),
-        decoder="mlp",
-        decoder_hidden=(100,),
-        reward_layers=1,
-        reward_hidden=100,
+        state_size=8, belief_size=100, hidden_size=100, encoder_channels=(16, 32), decoder="mlp",
+        decoder_hidden=(100,), reward_layers=1, reward_hidden=100,
     ),
     planner=PlannerConfig(horizon=3, candidates=60, iterations=3, topk=8),
     imagination=ImaginationConfig(backend="reference"),
     train=TrainConfig(
-        episodes=302,
-        seed_episodes=300,
-        initial_updates=700,
-        updates_per_episode=100,
-        batch_size=64,
-        chunk_length=5,
-        image_weight=30.0,
-        reward_weight=300.0,
-        free_nats=1.0,
-        learning_rate=5e-3,
-        evaluation_interval=0,
+        episodes=302, seed_episodes=300, initial_updates=700, updates_per_episode=100,
+        batch_size=64, chunk_length=5, image_weight=30.0, reward_weight=300.0, free_nats=1.0,
+        learning_rate=5e-3, evaluation_interval=0,
     ),
-)
+)  # fmt: skip
 EPISODES = 15
 
 

@@ -23,15 +23,10 @@ HALF_LOG_2_PI = 0.5 * float(np.log(2 * np.pi))
 S = 3
 
 EVERYTHING = TrainConfig(
-    image_weight=0.7,
-    reward_weight=11.0,
-    divergence_weight=1.3,
-    free_nats=2.5,
-    global_prior_weight=0.2,
-    overshooting_distance=3,
-    overshooting_weight=0.9,
+    image_weight=0.7, reward_weight=11.0, divergence_weight=1.3, free_nats=2.5,
+    global_prior_weight=0.2, overshooting_distance=3, overshooting_weight=0.9,
     overshooting_reward_weight=5.0,
-)
+)  # fmt: skip
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -129,13 +124,8 @@ def brute_force_overshooting(
 
 def test_kl_is_that_of_torch_distributions() -> None:
     random = generator(1)
-    left, right = (
-        Gaussian(
-            torch.randn(50, 7, generator=random) * 3,
-            torch.rand(50, 7, generator=random).mul(3).add(0.1),
-        )
-        for _ in range(2)
-    )
+    means, stddevs = (draw(2, 50, 7, generator=random) * 3 for draw in (torch.randn, torch.rand))
+    left, right = map(Gaussian, means, stddevs + 0.1)
     expected = oracle_kl(normal(left), normal(right)).sum(dim=-1)
     torch.testing.assert_close(kl_divergence(left, right), expected)
     assert (kl_divergence(left, right) >= 0).all()
@@ -209,28 +199,18 @@ def test_free_nats_count_per_element_and_not_for_the_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "term"),
-    [
-        ("image_weight", "image"),
-        ("reward_weight", "reward"),
-        ("divergence_weight", "divergence"),
-        ("global_prior_weight", "global_prior"),
-        ("overshooting_weight", "overshooting"),
-        ("overshooting_reward_weight", "overshooting_reward"),
-    ],
+    "term",
+    ["image", "reward", "divergence", "global_prior", "overshooting", "overshooting_reward"],
 )
-def test_a_weight_scales_its_own_term(weight: str, term: str) -> None:
+def test_a_weight_scales_its_own_term(term: str) -> None:
     """Only the total changes, by the term."""
-    model, chunk = make_model(scale=0.1), make_chunk()
+    model, chunk, weight = make_model(scale=0.1), make_chunk(), f"{term}_weight"
     before = sequence_loss(model, chunk, EVERYTHING, generator())
     heavier = replace(EVERYTHING, **{weight: getattr(EVERYTHING, weight) + 200.0})
     after = sequence_loss(model, chunk, heavier, generator())
-    torch.testing.assert_close(
-        after["total"] - before["total"], 200.0 * before[term], rtol=1e-4, atol=1e-3
-    )
-    assert [v for n, v in before.items() if n != "total"] == [
-        v for n, v in after.items() if n != "total"
-    ]
+    rise = after.pop("total") - before.pop("total")
+    torch.testing.assert_close(rise, 200.0 * before[term], rtol=1e-4, atol=1e-3)
+    assert before == after
 
 
 def test_default_weights_are_image_1_reward_10_divergence_1() -> None:
@@ -242,10 +222,8 @@ def test_default_weights_are_image_1_reward_10_divergence_1() -> None:
 def test_terms_do_not_depend_on_the_batch_size() -> None:
     """They are means: the same row twice costs what it costs once, but for the random numbers."""
     model, chunk = make_model(), make_chunk(batch=1)
-    image, *rest = (
-        x.repeat_interleave(400, dim=1)
-        for x in (chunk.observation["image"], chunk.action, chunk.reward)
-    )
+    arrays = (chunk.observation["image"], chunk.action, chunk.reward)
+    image, *rest = (array.repeat_interleave(400, dim=1) for array in arrays)
     twice = Chunk({"image": image}, *rest)
     losses = [sequence_loss(model, chunk, TrainConfig(), generator(k))["total"] for k in range(400)]
     many = sequence_loss(model, twice, TrainConfig(), generator(1))

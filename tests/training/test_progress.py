@@ -32,11 +32,7 @@ class Failing:
 
 @pytest.mark.parametrize("calls", [0, 1, 3, 9, 20])
 def test_a_reporter_that_fails_changes_nothing(
-    tiny: Config,
-    tmp_path: Path,
-    whole: tuple[Any, ...],
-    calls: int,
-    caplog: pytest.LogCaptureFixture,
+    tiny: Config, tmp_path: Path, whole: Any, calls: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = BrokenPipeError(32, "Broken pipe") if calls % 3 else ZeroDivisionError("a bug")
     with make_trainer(tiny, tmp_path, Failing(calls, error)) as trainer:

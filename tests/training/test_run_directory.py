@@ -26,11 +26,7 @@ from planet.training.checkpointing import Checkpoints
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
 def test_the_previous_checkpoint_is_used_aloud_and_leads_to_the_same_end(
-    tiny: Config,
-    run: Path,
-    whole: tuple[Any, ...],
-    damage: str,
-    caplog: pytest.LogCaptureFixture,
+    tiny: Config, run: Path, whole: tuple[Any, ...], damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     newest = run / NEWEST
     data = bytearray(newest.read_bytes())

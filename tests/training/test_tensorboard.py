@@ -21,10 +21,8 @@ def write_stages(writer: MetricsWriter, numbers: range) -> None:
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    module = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator",
-        reason="TensorBoard is not installed",
-    )
+    name = "tensorboard.backend.event_processing.event_accumulator"
+    module = pytest.importorskip(name, reason="TensorBoard is not installed")
     events = module.EventAccumulator(str(folder))
     events.Reload()
     return {
@@ -115,12 +113,9 @@ def test_a_linked_folder_is_left_alone(tmp_path: Path, caplog: pytest.LogCapture
     ],
 )
 def test_without_a_tensorboard_that_works_there_is_json_only(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    error: Exception,
-    warnings: int,
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    error: Exception, warnings: int,
+) -> None:  # fmt: skip
     original = builtins.__import__
 
     def broken(name: str, *arguments: Any, **options: Any) -> Any:

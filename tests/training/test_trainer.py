@@ -90,15 +90,8 @@ def test_metadata_tells_random_from_planned_episodes(tiny: Config, tmp_path: Pat
 
 
 def test_exploration_ramp_ends_at_its_minimum(tiny: Config, tmp_path: Path) -> None:
-    config = changed(
-        tiny,
-        episodes=7,
-        exploration_stddev=0.5,
-        exploration_min_stddev=0.1,
-        exploration_ramp=4,
-        evaluation_interval=0,
-        updates_per_episode=0,
-    )
+    noise = {"exploration_stddev": 0.5, "exploration_min_stddev": 0.1, "exploration_ramp": 4}
+    config = changed(tiny, episodes=7, evaluation_interval=0, updates_per_episode=0, **noise)
     trainer = make_trainer(config, tmp_path)
     seen: list[float] = []
     watch_policies(trainer, lambda agent: seen.append(agent.exploration_stddev))
