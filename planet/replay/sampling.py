@@ -39,12 +39,8 @@ def draw_recent(
     google-research/planet c04226b, tools/numpy_episodes.py `recent_loader`: within each side the
     episode is uniform, then its start. If one side is empty, all draws come from the other.
 
-    Args:
-      starts: see `draw_uniform`, as for `count`, `generator` and what is returned.
-      recent: [E] whether the episode is recent.
-      share: probability of a recent episode, 0 to 1.
-      count: number of draws.
-      generator: source of randomness.
+    Arguments and results are those of `draw_uniform`; `recent` [E] marks the recent episodes, and
+    `share`, 0 to 1, is the probability of one.
     """
     sides = [np.flatnonzero(recent & (starts > 0)), np.flatnonzero(~recent & (starts > 0))]
     share = share if len(sides[0]) and len(sides[1]) else float(len(sides[0]) > 0)

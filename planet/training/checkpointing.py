@@ -56,7 +56,7 @@ class Checkpoints:
         return self.newest, state
 
     def save(self, state: RunState) -> None:
-        """Replaces the newest checkpoint, which becomes the previous one unless it is damaged.
+        """Replaces the newest checkpoint, which becomes the previous one unless it was damaged.
 
         Wherever the process is killed, both files are complete, old or new.
 

@@ -106,7 +106,7 @@ class GradientLearner:
     def _differentiate(self, chunk: Chunk) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the gradients; returns the loss's scalars and the norm.
 
-        The random numbers derive from (run seed, number of the update), as a resumed run needs it.
+        The random numbers derive from (run seed, number of the update): a resumed run repeats them.
         """
         # A generator takes seeds of 63 bits on some devices.
         self._generator.manual_seed(mix_seed(self.config.seed, self.updates) & ((1 << 63) - 1))

@@ -23,6 +23,7 @@ class RunDirectory:
     """Holds settings, checkpoints, episodes and metrics of a run, locked against other trainers.
 
     Attributes:
+      lock: on the directory, until it is released.
       checkpoints: the newest one and the one before it.
       state: what the run goes on from; None: it starts.
       replay: its episodes.
@@ -57,22 +58,13 @@ class RunDirectory:
         directory = directory.absolute()  # whatever changes the working directory later
         self._bad_batch, self._train = directory / "bad_batch.pt", config.train
         make_directory(directory)
-        self._lock = RunLock(directory / "run.lock")
+        self.lock = RunLock(directory / "run.lock")
         self.checkpoints = Checkpoints(directory)
         try:
             self.state = self._open(directory, config, actions, learner, accept_losses)
         except BaseException:
-            self._lock.release()
+            self.lock.release()
             raise
-
-    @property
-    def held(self) -> bool:
-        """Whether this process may write to the directory."""
-        return self._lock.held
-
-    def close(self) -> None:
-        """Lets others have the directory."""
-        self._lock.release()
 
     def keep_batch(self, error: NonFiniteError) -> NonFiniteError:
         """Saves the batch of an update that was not finite; returns the error that says where."""

@@ -159,7 +159,7 @@ class Trainer:
 
     def close(self) -> None:
         """Lets others have the run's directory; what was not saved is lost."""
-        self._files.close()
+        self._files.lock.release()
 
     def __enter__(self) -> Trainer:
         return self
@@ -336,7 +336,7 @@ class Trainer:
 
     def _check_usable(self) -> None:
         where = f"{self.directory}: this trainer"
-        if not self._files.held:
+        if not self._files.lock.held:
             raise RuntimeError(f"{where} is closed, or was made by another process; make one here")
         if not self._switch.whole:
             raise RuntimeError(f"{where} was left in the middle of a step; close it, make another")
