@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from durability.crash_points import KILLED, CrashPoints
 from durability.damages import damage
+from toy_runs import timeless
 
 from planet.cli import main
 from planet.storage.checkpoint import load_checkpoint
@@ -99,7 +100,7 @@ def difference(directory: Path, whole: Path) -> str:
 
     Times differ, and so does what others put into the directory.
     """
-    if metrics(directory) != metrics(whole):
+    if timeless(directory) != timeless(whole):
         return "metrics"
     for path in sorted((whole / "episodes").iterdir()):
         other = directory / "episodes" / path.name
@@ -114,14 +115,6 @@ def difference(directory: Path, whole: Path) -> str:
         return "TensorBoard"
     left_over = [path.name for path in directory.rglob(".planet-*.tmp")]
     return f"temporary files: {left_over}" if left_over else ""
-
-
-def metrics(directory: Path) -> list[dict[str, float]]:
-    """Reads all lines without the times."""
-    return [
-        {name: value for name, value in line.items() if "seconds" not in name}
-        for line in read_metrics(directory)
-    ]
 
 
 def _state(directory: Path) -> dict[str, Any]:

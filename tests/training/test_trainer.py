@@ -236,12 +236,6 @@ def test_evaluation_is_reported_with_its_standard_error(tiny: Config, tmp_path: 
     assert recorder.messages[-1].endswith("over 3 episodes")
 
 
-def test_single_evaluation_episode_has_no_standard_error(tiny: Config, tmp_path: Path) -> None:
-    make_trainer(changed(tiny, evaluation_episodes=1), tmp_path).run()
-    lines = [line for line in timeless(tmp_path) if "evaluate/return" in line]
-    assert {line["evaluate/standard_error"] for line in lines} == {0.0}
-
-
 def test_run_seed_decides_everything(tiny: Config, tmp_path: Path) -> None:
     results = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
