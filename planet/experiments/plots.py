@@ -15,14 +15,9 @@ _RANDOM, _PLANNED, _EVALUATED = "#9aa5b1", "#2f6fb3", "#d9541e"
 
 
 def plot_learning_curve(directory: Path | str, path: Path, title: str) -> None:
-    """Draws the returns of a run against environment steps and against gradient steps.
+    """Draws the returns of a run against environment steps and against gradient steps, as a PNG.
 
-    A line that lacks a number has no point there.
-
-    Args:
-      directory: of the run; its metrics are read.
-      path: PNG to write.
-      title: over the picture.
+    A line of the metrics that lacks a number has no point there.
 
     Raises:
       OSError: there are no metrics, or the file cannot be written.

@@ -141,15 +141,9 @@ class ReplayBuffer:
         return max((index for index in indices if index is not None), default=-1) + 1
 
     def add(self, episode: Episode, index: int | None = None) -> Path:
-        """Writes an episode to disk and makes it available for sampling.
+        """Writes an episode to disk and makes it available for sampling; returns the file's path.
 
-        Args:
-          episode: what to add.
-          index: number in the file's name; an existing file of this number is replaced
-            atomically. None takes `next_index`.
-
-        Returns:
-          Path of the file.
+        A file of this `index` is replaced atomically; None takes `next_index`.
 
         Raises:
           ValueError: image or action size differs from the buffer's, or index is negative.
@@ -224,12 +218,9 @@ class ReplayBuffer:
     def load_state_dict(self, state: Mapping[str, Any], *, accept_losses: bool = False) -> None:
         """Restores the recent draws of a `state_dict`, and checks that its episodes are there.
 
-        Args:
-          state: what `state_dict` returned.
-          accept_losses: go on without the episodes that are lost, with a warning.
-
         Raises:
-          LostEpisodesError: an episode is missing, damaged, or another one than it was.
+          LostEpisodesError: an episode is missing, damaged, or another one than it was; with
+            `accept_losses` that is a warning, and the buffer goes on without it.
         """
         lost = {name: self.skipped.get(name, "not opened") for name in state["names"]
                 if name not in self.episodes}  # fmt: skip

@@ -95,14 +95,9 @@ class EpisodeInfo:
 
 
 def write_episode(path: Path | str, episode: Episode) -> EpisodeInfo:
-    """Writes or replaces an episode file; a crash leaves the old content or the new, complete.
+    """Writes or replaces an episode file; returns its header.
 
-    Args:
-      path: file to write; its directory must exist.
-      episode: what to store.
-
-    Returns:
-      The header that was written.
+    A crash leaves the old content or the new, complete. The file's directory must exist.
 
     Raises:
       OSError: the file cannot be written; an existing one stays as it was.
@@ -187,12 +182,7 @@ def read_episode(path: Path | str) -> Episode:
 def read_chunk(
     info: EpisodeInfo, start: int, length: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Reads entries start .. start + length - 1 and nothing else; checksums are not compared.
-
-    Args:
-      info: header, as `read_info` or `verify_episode` returned it.
-      start: first entry.
-      length: number of entries T.
+    """Reads T = `length` entries from `start` on and nothing else; compares no checksums.
 
     Returns:
       observation uint8 [T, h, w, 3], action float32 [T, A], reward float32 [T].

@@ -46,10 +46,7 @@ class CheckedEnvironment:
         return self._frame(answer[0])
 
     def step(self, action: npt.NDArray[np.float32]) -> Outcome:
-        """Acts; returns frame, reward, terminated, truncated and the info.
-
-        Args:
-          action: [A]; the environment gets a copy of it in the dtype of its space.
+        """Acts with a copy of the action [A] in the dtype of its space; returns Gymnasium's five.
 
         Raises:
           EpisodeError: it fails, or one of the five is not what it must be.

@@ -36,10 +36,6 @@ class EventFile:
     def __init__(self, folder: Path, points: Iterable[Points]) -> None:
         """Writes a file with the points so far, and empties the files of earlier openings.
 
-        Args:
-          folder: where TensorBoard looks; made if it does not exist.
-          points: all that is to be seen.
-
         Raises:
           ValueError: `folder` is a symbolic link, which may lead to another run's files.
           OSError: the folder or the file cannot be written.

@@ -14,9 +14,7 @@ from planet.errors.listing import listed
 def check_learner_state(learner: Mapping[str, Any], model: nn.Module) -> None:
     """Compares names, shapes and types with the model's, and the optimiser with the counter.
 
-    Args:
-      learner: a state that anybody may have written; `updates` is an int.
-      model: what it is to be loaded into.
+    Anybody may have written the state, whose `updates` is an int.
 
     Raises:
       ValueError: the state belongs to another model, holds values that are not finite, or its

@@ -55,11 +55,7 @@ class MetricsWriter:
     """
 
     def __init__(self, directory: Path | str, *, tensorboard: bool = True) -> None:
-        """Chooses the metrics of a run; nothing is written yet.
-
-        Args:
-          directory: the run's directory; created if it does not exist.
-          tensorboard: also write scalars to `directory/tensorboard`.
+        """Chooses the metrics of a run, whose directory is made; nothing is written yet.
 
         Raises:
           ValueError: the JSON lines file is there and no regular file.

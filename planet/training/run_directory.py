@@ -41,19 +41,8 @@ class RunDirectory:
     ) -> None:
         """Locks the directory, checks that its files belong together, and opens them.
 
-        Args:
-          directory: made when it does not exist.
-          config: settings that the run goes on with.
-          actions: of the environment that the run goes on in.
-          learner: made from these settings; goes on from the checkpoint.
-          accept_losses: go on without the episodes and metrics that are lost, with a warning.
-
-        Raises:
-          DirectoryInUseError: another trainer has it.
-          LostEpisodesError, LostLinesError: episodes or metrics that the checkpoint counts on are
-            missing, damaged or changed.
-          ValueError: files are damaged, of another run or of other settings.
-          FileNotFoundError: the checkpoint is missing where there are episodes or metrics.
+        Arguments and errors are those of `planet.training.trainer.Trainer`: `actions` is the box of
+        its environment, and `learner`, made from these settings, goes on from the checkpoint.
         """
         directory = directory.absolute()  # whatever changes the working directory later
         self._bad_batch, self._train = directory / "bad_batch.pt", config.train

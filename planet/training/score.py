@@ -62,17 +62,9 @@ def play(
 ) -> list[Episode]:
     """Plays evaluation episodes; no training episode ever has their seeds.
 
-    Episode i is the one that the trainer of a run with this seed evaluates as its i-th.
-
-    Args:
-      environment: what to act in.
-      policy: reset at the start of every episode; it does not explore.
-      episodes: how many.
-      seed: of the evaluation.
-      progress: told of every step.
-      name: of the policy, for progress and errors.
-      steps: that an episode is expected to have, for progress.
-      on_step: called after every step.
+    Episode i is the one that the trainer of a run with this seed evaluates as its i-th. The policy
+    is reset at the start of each and does not explore. Progress is told of every step, of the
+    policy's `name`, and of the `steps` that an episode is expected to have.
 
     Raises:
       ValueError: fewer than one episode.
