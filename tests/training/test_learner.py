@@ -104,19 +104,17 @@ def test_gradient_is_clipped_to_the_global_norm(tmp_path: Path, limit: float) ->
     assert norm == pytest.approx(min(limit, values["gradient_norm"].item()), rel=1e-4)
 
 
-def nan_reward(learner: GradientLearner, chunk: Chunk) -> None:
-    chunk.reward[1, 2] = float("nan")
+Poison = Callable[[GradientLearner, Chunk], None]
 
 
-def infinite_reward(learner: GradientLearner, chunk: Chunk) -> None:
-    chunk.reward[0, 0] = float("inf")
+def spoiled(name: str, index: tuple[int, ...], value: str = "nan") -> Poison:
+    def poison(learner: GradientLearner, chunk: Chunk) -> None:
+        getattr(chunk, name)[index] = float(value)
+
+    return poison
 
 
-def nan_action(learner: GradientLearner, chunk: Chunk) -> None:
-    chunk.action[3, 1, 0] = float("nan")  # the last: it reaches all terms at index 3
-
-
-def nan_parameter(name: str) -> Callable[[GradientLearner, Chunk], None]:
+def nan_parameter(name: str) -> Poison:
     def poison(learner: GradientLearner, chunk: Chunk) -> None:
         with torch.no_grad():
             learner.model.get_parameter(name).view(-1)[0] = float("nan")
@@ -130,9 +128,10 @@ def nan_gradient(learner: GradientLearner, chunk: Chunk) -> None:
 
 
 POISONS = {
-    "reward of NaN": (nan_reward, "reward"),
-    "infinite reward": (infinite_reward, "reward"),
-    "action of NaN": (nan_action, "image, reward, divergence, kl, global_prior"),
+    "reward of NaN": (spoiled("reward", (1, 2)), "reward"),
+    "infinite reward": (spoiled("reward", (0, 0), "inf"), "reward"),
+    # The last action reaches all terms at its index.
+    "action of NaN": (spoiled("action", (3, 1, 0)), "image, reward, divergence, kl, global_prior"),
     "parameter of the decoder": (nan_parameter("decoder.layers.0.weight"), "image"),
     "parameter of the reward head": (nan_parameter("reward_model.layers.0.bias"), "reward"),
     "parameter of the prior": (nan_parameter("rssm.prior_head.bias"), "divergence, kl"),

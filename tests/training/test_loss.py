@@ -199,8 +199,7 @@ def test_free_nats_count_per_element_and_not_for_the_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    "term",
-    ["image", "reward", "divergence", "global_prior", "overshooting", "overshooting_reward"],
+    "term", ["image", "reward", "divergence", "global_prior", "overshooting", "overshooting_reward"]
 )
 def test_a_weight_scales_its_own_term(term: str) -> None:
     """Only the total changes, by the term."""
