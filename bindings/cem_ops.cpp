@@ -129,23 +129,9 @@ Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stdd
 }  // namespace
 }  // namespace planet
 
-PLANET_SCHEMA(m) {
-  m.def(
-      "cem_plan(Tensor packed, int[] sizes, float min_stddev, int? isa, int precision, "
-      "Tensor belief, Tensor state, Tensor mean, Tensor stddev, Tensor seeds, Tensor low, "
-      "Tensor high, int candidates, int topk, int iterations, int first_iteration, int spread, "
-      "float epsilon, bool state_noise, float discount, float? budget_ms, int variant) "
-      "-> (Tensor mean, Tensor stddev, Tensor best, Tensor iterations)");
-}
-
-#ifdef PLANET_WITH_CPU
-PLANET_CPU(m) {
-  m.impl("cem_plan", TORCH_BOX(&planet::cem_plan));
-}
-#endif
-
-#ifdef PLANET_WITH_CUDA
-PLANET_CUDA(m) {
-  m.impl("cem_plan", TORCH_BOX(&planet::cem_plan_cuda));
-}
-#endif
+PLANET_OP(cem_plan,
+          "(Tensor packed, int[] sizes, float min_stddev, int? isa, int precision, Tensor "
+          "belief, Tensor state, Tensor mean, Tensor stddev, Tensor seeds, Tensor low, Tensor "
+          "high, int candidates, int topk, int iterations, int first_iteration, int spread, "
+          "float epsilon, bool state_noise, float discount, float? budget_ms, int variant) -> "
+          "(Tensor mean, Tensor stddev, Tensor best, Tensor iterations)")

@@ -1,21 +1,35 @@
-// How ops are registered. An op's file has its schema, its checks and its implementations: for CPU
-// tensors, and for CUDA tensors where the kernels were built.
+// How ops are registered. An op's file has its checks and its implementations, for CPU tensors and,
+// where the kernels were built, for CUDA tensors. It ends with PLANET_OP.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
 
-// PLANET_SCHEMA(m) { m.def(...); }, PLANET_CPU(m) { m.impl(...); }, PLANET_CUDA(m) likewise. (A
-// step of indirection, so that the macros of torch receive the names and not these.)
-//
 // With PLANET_EMULATED the CUDA implementations, linked with kernels that run on the CPU, become
 // ops of their own for CPU tensors: torch.ops.planet_emulated, for tests (tests/ops/cuda).
-#define PLANET_REGISTER(macro, ...) macro(__VA_ARGS__)
 #ifdef PLANET_EMULATED
-#define PLANET_SCHEMA(m) PLANET_REGISTER(STABLE_TORCH_LIBRARY_FRAGMENT, planet_emulated, m)
-#define PLANET_CUDA(m) PLANET_REGISTER(STABLE_TORCH_LIBRARY_IMPL, planet_emulated, CPU, m)
+#define PLANET_LIBRARY planet_emulated
+#define PLANET_CUDA_KEY CPU
+#define PLANET_CPU_OP(name)
 #else
 #define PLANET_WITH_CPU 1
-#define PLANET_SCHEMA(m) PLANET_REGISTER(STABLE_TORCH_LIBRARY_FRAGMENT, planet, m)
-#define PLANET_CPU(m) PLANET_REGISTER(STABLE_TORCH_LIBRARY_IMPL, planet, CPU, m)
-#define PLANET_CUDA(m) PLANET_REGISTER(STABLE_TORCH_LIBRARY_IMPL, planet, CUDA, m)
+#define PLANET_LIBRARY planet
+#define PLANET_CUDA_KEY CUDA
+#define PLANET_CPU_OP(name) PLANET_IMPL(CPU, name, name)
 #endif
+#ifdef PLANET_WITH_CUDA
+#define PLANET_CUDA_OP(name) PLANET_IMPL(PLANET_CUDA_KEY, name, name##_cuda)
+#else
+#define PLANET_CUDA_OP(name)
+#endif
+
+#define PLANET_IMPL(key, name, function)              \
+  STABLE_TORCH_LIBRARY_IMPL(PLANET_LIBRARY, key, m) { \
+    m.impl(#name, TORCH_BOX(&planet::function));      \
+  }
+
+// Registers the op planet::name, for CUDA tensors planet::name_cuda, with its schema's signature.
+#define PLANET_OP(name, signature)                   \
+  STABLE_TORCH_LIBRARY_FRAGMENT(PLANET_LIBRARY, m) { \
+    m.def(#name signature);                          \
+  }                                                  \
+  PLANET_CPU_OP(name) PLANET_CUDA_OP(name)

@@ -105,25 +105,9 @@ Tensor uniforms_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t str
 }  // namespace
 }  // namespace planet
 
-PLANET_SCHEMA(m) {
-  m.def(
-      "normals(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, "
-      "int particle, int? isa) -> Tensor");
-  m.def(
-      "uniforms(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, "
-      "int particle) -> Tensor");
-}
-
-#ifdef PLANET_WITH_CPU
-PLANET_CPU(m) {
-  m.impl("normals", TORCH_BOX(&planet::normals));
-  m.impl("uniforms", TORCH_BOX(&planet::uniforms));
-}
-#endif
-
-#ifdef PLANET_WITH_CUDA
-PLANET_CUDA(m) {
-  m.impl("normals", TORCH_BOX(&planet::normals_cuda));
-  m.impl("uniforms", TORCH_BOX(&planet::uniforms_cuda));
-}
-#endif
+PLANET_OP(normals,
+          "(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, int "
+          "particle, int? isa) -> Tensor")
+PLANET_OP(uniforms,
+          "(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, int "
+          "particle) -> Tensor")

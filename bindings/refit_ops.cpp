@@ -64,20 +64,6 @@ Outputs refit_cuda(Tensor actions, Tensor returns, int64_t topk, int64_t spread,
 }  // namespace
 }  // namespace planet
 
-PLANET_SCHEMA(m) {
-  m.def(
-      "refit(Tensor actions, Tensor returns, int topk, int spread, float epsilon) "
-      "-> (Tensor mean, Tensor stddev, Tensor elites, Tensor best)");
-}
-
-#ifdef PLANET_WITH_CPU
-PLANET_CPU(m) {
-  m.impl("refit", TORCH_BOX(&planet::refit));
-}
-#endif
-
-#ifdef PLANET_WITH_CUDA
-PLANET_CUDA(m) {
-  m.impl("refit", TORCH_BOX(&planet::refit_cuda));
-}
-#endif
+PLANET_OP(refit,
+          "(Tensor actions, Tensor returns, int topk, int spread, float epsilon) -> (Tensor "
+          "mean, Tensor stddev, Tensor elites, Tensor best)")

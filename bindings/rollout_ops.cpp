@@ -90,21 +90,7 @@ Tensor rollout_returns_cuda(Tensor packed, std::vector<int64_t> sizes, double mi
 }  // namespace
 }  // namespace planet
 
-PLANET_SCHEMA(m) {
-  m.def(
-      "rollout_returns(Tensor packed, int[] sizes, float min_stddev, int? isa, int precision, "
-      "Tensor belief, Tensor state, Tensor actions, Tensor? noise, Tensor? seeds, int iteration, "
-      "int particle, float discount) -> Tensor");
-}
-
-#ifdef PLANET_WITH_CPU
-PLANET_CPU(m) {
-  m.impl("rollout_returns", TORCH_BOX(&planet::rollout_returns));
-}
-#endif
-
-#ifdef PLANET_WITH_CUDA
-PLANET_CUDA(m) {
-  m.impl("rollout_returns", TORCH_BOX(&planet::rollout_returns_cuda));
-}
-#endif
+PLANET_OP(rollout_returns,
+          "(Tensor packed, int[] sizes, float min_stddev, int? isa, int precision, Tensor "
+          "belief, Tensor state, Tensor actions, Tensor? noise, Tensor? seeds, int iteration, "
+          "int particle, float discount) -> Tensor")

@@ -63,18 +63,4 @@ int64_t packed_size(const std::vector<int64_t>& sizes_list, std::optional<int64_
 
 }  // namespace planet
 
-PLANET_SCHEMA(m) {
-  m.def("pack_weights(Tensor[] tensors, int[] sizes, int? isa, int precision) -> Tensor");
-}
-
-#ifdef PLANET_WITH_CPU
-PLANET_CPU(m) {
-  m.impl("pack_weights", TORCH_BOX(&planet::pack_weights));
-}
-#endif
-
-#ifdef PLANET_WITH_CUDA
-PLANET_CUDA(m) {
-  m.impl("pack_weights", TORCH_BOX(&planet::pack_weights_cuda));
-}
-#endif
+PLANET_OP(pack_weights, "(Tensor[] tensors, int[] sizes, int? isa, int precision) -> Tensor")
