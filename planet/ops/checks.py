@@ -20,8 +20,7 @@ from planet.errors.scalars import (
     check_int,
     check_positive,
     whole_number,
-)
-from planet.errors.short_repr import short_repr
+)  # fmt: skip
 from planet.latent import LatentState
 from planet.noise import Noise, check_seeds
 from planet.ops.bounds import Bound, expand_bounds
@@ -89,20 +88,19 @@ def check_refit(
 
 @dataclass(frozen=True)
 class CEMSettings:
-    """Numbers of a `cem_plan` that were checked, in Python's types; bounds [B, A]."""
+    """Holds the settings of a `cem_plan` in the order of its arguments."""
 
     candidates: int
     topk: int
     iterations: int
     first_iteration: int
-    low: Tensor
-    high: Tensor
+    spread: str
     epsilon: float
     state_noise: bool
     discount: float
+    precision: str
     budget_ms: float | None
-
-    __repr__ = short_repr
+    variant: str
 
 
 def check_cem_plan(
@@ -110,21 +108,15 @@ def check_cem_plan(
     latent: LatentState,
     mean: Tensor,
     stddev: Tensor,
-    candidates: int,
-    topk: int,
-    iterations: int,
-    first_iteration: int,
     low: Bound,
     high: Bound,
-    spread: str,
-    epsilon: float,
-    state_noise: bool,
-    discount: float,
-    precision: str,
-    budget_ms: float | None,
-    variant: str,
-) -> CEMSettings:
-    """Checks the arguments of `cem_plan` (its seed is checked where it is resolved)."""
+    given: CEMSettings,
+) -> tuple[Tensor, Tensor, CEMSettings]:
+    """Checks the arguments of `cem_plan` (its seed is checked where it is resolved).
+
+    Returns:
+      Bounds as tensors [B, A], and the settings in Python's types.
+    """
     check_type("weights", weights, RolloutWeights)
     _check_tensor("mean", mean, "[H, B, A]")
     _check_sizes("mean", mean, "[H, B, A]")
@@ -135,28 +127,29 @@ def check_cem_plan(
     _check_tensor("stddev", stddev, "[H, B, A]")
     check_shape("stddev", stddev, tuple(mean.shape), "[H, B, A]")
     check_device("stddev", stddev, weights.device)
-    candidates = check_int("candidates", candidates, 1, MAX_CANDIDATES)
+    candidates = check_int("candidates", given.candidates, 1, MAX_CANDIDATES)
     check_latent(weights, latent, batch, candidates)
-    topk, epsilon = check_fit(topk, candidates, spread, epsilon)
-    iterations = check_int("iterations", iterations, 1, MAX_ITERATIONS)
-    first_iteration = check_int("first_iteration", first_iteration, 0, MAX_ITERATIONS)
-    if first_iteration + iterations > MAX_ITERATIONS:
+    topk, epsilon = check_fit(given.topk, candidates, given.spread, given.epsilon)
+    iterations = check_int("iterations", given.iterations, 1, MAX_ITERATIONS)
+    first = check_int("first_iteration", given.first_iteration, 0, MAX_ITERATIONS)
+    if first + iterations > MAX_ITERATIONS:
         raise ValueError(
             f"first_iteration: expected first_iteration + iterations <= {MAX_ITERATIONS}, "
-            f"got {first_iteration} + {iterations}"
+            f"got {first} + {iterations}"
         )
     lower, upper = expand_bounds(low, high, mean)
-    state_noise = check_bool("state_noise", state_noise)
-    discount = float(check_float("discount", discount))
-    check_precision(precision)
-    check_variant(variant)
+    state_noise = check_bool("state_noise", given.state_noise)
+    discount = float(check_float("discount", given.discount))
+    check_precision(given.precision)
+    check_variant(given.variant)
+    budget_ms = given.budget_ms
     if budget_ms is not None:
         budget_ms = float(check_positive("budget_ms", budget_ms))
         if mean.device.type != "cpu":
             raise ValueError(f"budget_ms: only available on cpu, got tensors on {mean.device}")
-    return CEMSettings(
-        candidates, topk, iterations, first_iteration, lower, upper, epsilon, state_noise,
-        discount, budget_ms,
+    return lower, upper, CEMSettings(
+        candidates, topk, iterations, first, given.spread, epsilon, state_noise, discount,
+        given.precision, budget_ms, given.variant,
     )  # fmt: skip
 
 
@@ -184,23 +177,19 @@ def check_latent(
     Without `candidates` it must be the former.
     """
     check_type("latent", latent, LatentState)
-    parts = (
-        ("latent.belief", latent.belief, weights.belief_size, "D"),
-        ("latent.state", latent.state, weights.state_size, "S"),
-    )
-    for name, value, size, letter in parts:
-        layouts = {2: f"[B, {letter}]"}
+    belief, state = latent.belief, latent.state
+    parts = ("belief", belief, weights.belief_size, "D"), ("state", state, weights.state_size, "S")
+    for part, value, size, letter in parts:
+        name = f"latent.{part}"
+        layouts: list[tuple[str, tuple[int, ...]]] = [(f"[B, {letter}]", (batch, size))]
         if candidates is not None:
-            layouts[3] = f"[B, J, {letter}]"
-        _check_tensor(name, value, *layouts.values())
-        layout = layouts[latent.belief.dim()]
-        if value.dim() != latent.belief.dim():
+            layouts += [(f"[B, J, {letter}]", (batch, candidates, size))]
+        _check_tensor(name, value, *(layout for layout, _ in layouts))
+        layout, shape = layouts[belief.dim() - 2]
+        if value.dim() != belief.dim():
             raise ValueError(
                 f"{name}: expected shape {layout} like latent.belief, got {list(value.shape)}"
             )
-        shape = (batch, size) if candidates is None or value.dim() == 2 else (
-            batch, candidates, size
-        )  # fmt: skip
         check_shape(name, value, shape, layout)
         check_device(name, value, weights.device)
 

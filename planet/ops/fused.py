@@ -1,8 +1,8 @@
-"""The three ops in the compiled core: the reference's signatures, its results within a tolerance.
+"""Calls the three ops of the compiled core: the reference's signatures, results within a tolerance.
 
-It can be imported without the extension; every function then raises ImportError and says why it is
-missing and what helps (`planet.ops.extension`). A snapshot's weights are packed on first use and
-kept with the snapshot (`planet.ops.kernels`).
+Without the extension every function raises ImportError and says what helps
+(`planet.ops.extension`). A snapshot's weights are packed on first use and kept with the snapshot
+(`planet.ops.kernels`).
 
 On the CPU threads are torch's (`torch.set_num_threads`); results do not depend on their number. A
 process forked from one that has imported planet plans on a single thread.
@@ -28,7 +28,7 @@ from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import extension
 from planet.ops.bounds import Bound
-from planet.ops.checks import SPREADS, check_cem_plan, check_refit, check_rollout
+from planet.ops.checks import SPREADS, CEMSettings, check_cem_plan, check_refit, check_rollout
 from planet.ops.kernels import SERVED, CpuKernels, CudaKernels
 from planet.ops.results import Refit
 from planet.protocols import Plan
@@ -68,15 +68,9 @@ def rollout_returns(
     returns: Tensor = kernels.call(
         "rollout_returns",
         *kernels.model(weights, precision),
-        latent.belief.contiguous(),
-        latent.state.contiguous(),
-        actions.contiguous(),
-        None if noise is None else noise.contiguous(),
-        seeds,
-        iteration,
-        particle,
-        discount,
-    )
+        latent.belief.contiguous(), latent.state.contiguous(), actions.contiguous(),
+        None if noise is None else noise.contiguous(), seeds, iteration, particle, discount,
+    )  # fmt: skip
     return returns
 
 
@@ -139,34 +133,25 @@ def cem_plan(
       KeyboardInterrupt: Ctrl-C came during a plan on the CPU; it is noticed between iterations.
     """
     _require_extension()
-    given = check_cem_plan(
-        weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
-        low, high, spread, epsilon, state_noise, discount, precision, budget_ms, variant,
+    given = CEMSettings(
+        candidates, topk, iterations, first_iteration, spread, epsilon, state_noise, discount,
+        precision, budget_ms, variant,
     )  # fmt: skip
+    low, high, given = check_cem_plan(weights, latent, mean, stddev, low, high, given)
     kernels = _kernels("weights", "cem_plan", weights.device)
     kernels.check_memory(mean, given.candidates)
     chosen = kernels.variant(variant)
     mean, stddev, best, done = kernels.call(
         "cem_plan",
         *kernels.model(weights, precision),
-        latent.belief.contiguous(),
-        latent.state.contiguous(),
-        mean.contiguous(),
-        stddev.contiguous(),
+        latent.belief.contiguous(), latent.state.contiguous(),
+        mean.contiguous(), stddev.contiguous(),
         kernels.seeds(seed, mean.shape[1], mean.device),
-        given.low.contiguous(),
-        given.high.contiguous(),
-        given.candidates,
-        given.topk,
-        given.iterations,
-        given.first_iteration,
-        SPREADS.index(spread),
-        given.epsilon,
-        given.state_noise,
-        given.discount,
-        given.budget_ms,
+        low.contiguous(), high.contiguous(),
+        given.candidates, given.topk, given.iterations, given.first_iteration,
+        SPREADS.index(spread), given.epsilon, given.state_noise, given.discount, given.budget_ms,
         chosen,
-    )
+    )  # fmt: skip
     iterations = given.iterations if given.budget_ms is None else int(done)
     return Plan(mean[0].clone(), mean, stddev, best, iterations)
 
@@ -212,8 +197,7 @@ def _fake_pack_weights(
 
 def _fake_rollout_returns(
     packed: Tensor, sizes: list[int], min_stddev: float, isa: int | None, precision: int,
-    belief: Tensor, state: Tensor,
-    actions: Tensor, *rest: object,
+    belief: Tensor, state: Tensor, actions: Tensor, *rest: object,
 ) -> Tensor:  # fmt: skip
     return actions.new_empty(actions.shape[1], actions.shape[2])
 
@@ -229,8 +213,7 @@ def _fake_refit(
 
 def _fake_cem_plan(
     packed: Tensor, sizes: list[int], min_stddev: float, isa: int | None, precision: int,
-    belief: Tensor, state: Tensor,
-    mean: Tensor, *rest: object,
+    belief: Tensor, state: Tensor, mean: Tensor, *rest: object,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     done = torch.empty((), dtype=torch.int64, device="cpu")
     return torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(mean.shape[1]), done

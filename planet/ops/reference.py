@@ -1,4 +1,4 @@
-"""The three ops in plain PyTorch, any device.
+"""Computes the three ops in plain PyTorch, on any device.
 
 This file is the specification: the compiled kernels are tested against it. It is made of the
 equations that training uses too (`planet.ops.equations`); other precisions replace the products
@@ -21,14 +21,7 @@ from planet.ops.arithmetic.half import HalfModel
 from planet.ops.arithmetic.int8 import Int8Model
 from planet.ops.bounds import Bound
 from planet.ops.checks import CEMSettings, check_cem_plan, check_refit, check_rollout
-from planet.ops.equations import (
-    activate,
-    gaussian_head,
-    gru_cell,
-    next_belief,
-    prior,
-    reward,
-)
+from planet.ops.equations import activate, gaussian_head, gru_cell, next_belief, prior, reward
 from planet.ops.results import Refit
 from planet.protocols import Dynamics, Plan
 from planet.weights.rollout_weights import RolloutWeights
@@ -96,10 +89,9 @@ def _returns(
     discount: float,
 ) -> Tensor:
     rollout = start, actions, noise, discount
-    if precision == "int8":
-        return _sum_rewards(Int8Model(weights), *rollout)
-    if precision == "fp32":
-        return _sum_rewards(Float32Model(weights), *rollout)
+    if precision in ("fp32", "int8"):
+        model = Float32Model(weights) if precision == "fp32" else Int8Model(weights)
+        return _sum_rewards(model, *rollout)
     half = HalfModel(weights, precision)
     returns = _sum_rewards(half, *rollout)
     if half.outside.any():
@@ -123,14 +115,9 @@ def _sum_rewards(
         if isinstance(noise, Noise):
             assert seeds is not None
             draw = normals(
-                seeds,
-                candidates,
-                here.state.shape[-1],
-                stream=STREAM_STATE,
-                time=t,
-                iteration=noise.iteration,
-                particle=noise.particle,
-            )
+                seeds, candidates, here.state.shape[-1], stream=STREAM_STATE,
+                time=t, iteration=noise.iteration, particle=noise.particle,
+            )  # fmt: skip
             state = gaussian.sample(draw)
         else:
             state = gaussian.mean if noise is None else gaussian.sample(noise[t])
@@ -242,10 +229,11 @@ def cem_plan(
     Raises:
       TypeError, ValueError: as `rollout_returns`.
     """
-    given = check_cem_plan(
-        weights, latent, mean, stddev, candidates, topk, iterations, first_iteration,
-        low, high, spread, epsilon, state_noise, discount, precision, budget_ms, variant,
+    given = CEMSettings(
+        candidates, topk, iterations, first_iteration, spread, epsilon, state_noise, discount,
+        precision, budget_ms, variant,
     )  # fmt: skip
+    low, high, given = check_cem_plan(weights, latent, mean, stddev, low, high, given)
     if variant != "portable":
         raise ValueError(f"variant: expected 'portable' with backend='reference', got {variant!r}")
 
@@ -255,16 +243,17 @@ def cem_plan(
         return rollout_returns(weights, latent, actions, drawn, **how)
 
     seeds = resolve_seeds(seed, mean.shape[1], mean.device)
-    return cem_loop(score, mean, stddev, seeds, given, spread)
+    return cem_loop(score, mean, stddev, low, high, seeds, given)
 
 
 def cem_loop(
     score: Callable[[Tensor, Noise], Tensor],
     mean: Tensor,
     stddev: Tensor,
+    low: Tensor,
+    high: Tensor,
     seeds: Tensor,
     settings: CEMSettings,
-    spread: str,
 ) -> Plan:
     """Draws, scores and refits, with returns from anywhere; see `cem_plan`.
 
@@ -272,13 +261,14 @@ def cem_loop(
       score: gives returns [B, J] of actions [H, B, J, A].
       mean: [H, B, A], of the first iteration's action distribution.
       stddev: [H, B, A].
+      low: smallest actions, [B, A].
+      high: largest actions, [B, A].
       seeds: int64 [B].
-      settings: checked numbers and bounds [B, A].
-      spread: see `refit`.
+      settings: checked; only those of drawing, refitting and time are read.
     """
     horizon, batch, size = mean.shape
     candidates, budget_ms = settings.candidates, settings.budget_ms
-    low, high = settings.low[None, :, None], settings.high[None, :, None]
+    low, high = low[None, :, None], high[None, :, None]
     clock = _no_clock if budget_ms is None else time.perf_counter
     started = clock()
     longest, done, best = 0.0, 0, mean.new_empty(batch)
@@ -293,12 +283,10 @@ def cem_loop(
                 for t in range(horizon)
             ]
         )
-        actions = mean[:, :, None] + stddev[:, :, None] * draw
-        actions = actions.clamp(low, high)
+        actions = (mean[:, :, None] + stddev[:, :, None] * draw).clamp(low, high)
         returns = score(actions, Noise(seeds, iteration))
-        fitted = refit(
-            actions, returns, topk=settings.topk, spread=spread, epsilon=settings.epsilon
-        )
+        how: Any = {"topk": settings.topk, "spread": settings.spread, "epsilon": settings.epsilon}
+        fitted = refit(actions, returns, **how)
         mean, stddev, best = fitted.mean, fitted.stddev, fitted.best
         longest, done = max(longest, clock() - began), done + 1
     return Plan(mean[0].clone(), mean, stddev, best, done)

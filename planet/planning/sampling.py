@@ -47,10 +47,11 @@ def search(
         if budget_ms is not None:
             budget_ms = float(check_positive("budget_ms", budget_ms))
         settings = CEMSettings(
-            candidates, topk, iterations, 0, low, high, epsilon, True, 1.0, budget_ms
-        )
+            candidates, topk, iterations, 0, spread, epsilon, True, 1.0, "fp32", budget_ms,
+            "portable",
+        )  # fmt: skip
         seeds = resolve_seeds(seed, scorer.batch_size, mean.device)
-        return reference.cem_loop(scorer.returns, mean, stddev, seeds, settings, spread)
+        return reference.cem_loop(scorer.returns, mean, stddev, low, high, seeds, settings)
     plan: Plan = ops.backend(model.backend).cem_plan(
         model.weights, model.latent, mean, stddev,
         seed=seed, candidates=candidates, topk=topk, iterations=iterations, low=CheckedBound(low),
