@@ -1,4 +1,4 @@
-"""Bounds of actions: taken in the forms that users have, checked element by element.
+"""Takes bounds of actions in the forms that users have, and checks them element by element.
 
 Bounds are float32 inside: what is given in another type is rounded to the nearest float32, as
 `gymnasium.spaces.Box` does it. So an action may pass a float64 bound by half a unit in the last
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from planet.errors.checks import check_device
 from planet.errors.scalars import check_float32
 from planet.errors.short_repr import short_repr
 from planet.ops.tracing import has_values
@@ -22,7 +23,7 @@ from planet.ops.tracing import has_values
 
 @dataclass(frozen=True, eq=False)
 class CheckedBound:
-    """A bound that `check_bounds` returned: its values are not looked at again."""
+    """Marks a bound that `check_bounds` returned: its values are not looked at again."""
 
     value: float | Tensor
 
@@ -83,17 +84,12 @@ def expand_bounds(low: Bound, high: Bound, mean: Tensor) -> tuple[Tensor, Tensor
     lower, upper = check_bounds(low, high)
     out = []
     for name, given, value in (("low", low, lower), ("high", high, upper)):
-        if isinstance(value, Tensor):
-            check_bound_shape(name, value, batch, size)
-            if value.device != mean.device:
-                if isinstance(given, (Tensor, CheckedBound)):
-                    raise ValueError(f"{name}: expected device {mean.device}, got {value.device}")
-                value = value.to(mean.device)
-            out.append(value.expand(batch, size))
-        else:
-            # Filled where it is: a copy from the host would wait, and no CUDA graph could
-            # capture it.
-            out.append(mean.new_full((batch, size), float(value)))
+        check_bound_shape(name, value, batch, size)
+        if not isinstance(value, Tensor):  # a copy from the host would wait, no graph captures it
+            value = mean.new_full((batch, size), float(value))
+        elif isinstance(given, (Tensor, CheckedBound)):
+            check_device(name, value, mean.device)
+        out.append(value.to(mean.device).expand(batch, size))
     return out[0], out[1]
 
 
@@ -117,9 +113,8 @@ def _bound(name: str, value: Bound) -> float | Tensor:
         return check_float32(name, value, _KINDS)
     tensor = float32_values(name, value)
     if tensor.dim() not in (1, 2):
-        raise ValueError(
-            f"{name}: expected a float or shape [A] or [B, A], got {list(tensor.shape)}"
-        )
+        shape = list(tensor.shape)
+        raise ValueError(f"{name}: expected a float or shape [A] or [B, A], got {shape}")
     if _readable(tensor) and not tensor.isfinite().all():
         index = (~tensor.isfinite()).nonzero()[0].tolist()
         raise ValueError(
@@ -155,15 +150,12 @@ def float32_values(name: str, value: npt.ArrayLike | Tensor) -> Tensor:
 def _check_sizes(low: Tensor, high: Tensor) -> None:
     rows = {len(bound) for bound in (low, high) if bound.dim() == 2}
     if low.shape[-1] != high.shape[-1] or len(rows) > 1:
-        raise ValueError(
-            f"low, high: expected shapes that agree, got {list(low.shape)} and {list(high.shape)}"
-        )
+        got = f"{list(low.shape)} and {list(high.shape)}"
+        raise ValueError(f"low, high: expected shapes that agree, got {got}")
 
 
 def _check_order(low: float | Tensor, high: float | Tensor) -> None:
-    lower, upper = (
-        torch.as_tensor(bound, dtype=torch.float32, device="cpu") for bound in (low, high)
-    )
+    lower, upper = (torch.as_tensor(x, dtype=torch.float32, device="cpu") for x in (low, high))
     swapped = ~(lower <= upper)
     if swapped.any():
         index = swapped.nonzero()[0].tolist()
@@ -173,6 +165,4 @@ def _check_order(low: float | Tensor, high: float | Tensor) -> None:
 
 def _readable(value: float | Tensor) -> bool:
     """Whether a look at the values costs nothing; traced tensors have none."""
-    if not isinstance(value, Tensor):
-        return True
-    return value.device.type == "cpu" and has_values(value)
+    return not isinstance(value, Tensor) or (value.device.type == "cpu" and has_values(value))

@@ -1,4 +1,4 @@
-"""The model's equations in plain PyTorch, float32; planning and training share them.
+"""Computes the model's equations in plain PyTorch, float32; planning and training share them.
 
 `planet.ops.reference` rolls them out; the modules in `planet.models` call them in every training
 step. What follows the products has functions of its own (`gru_update`, `gaussian`), because
@@ -18,7 +18,7 @@ from planet.weights.parameters import RecurrentParameters, TransitionParameters
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
-    """ReLU or ELU (alpha 1), by name."""
+    """Applies ReLU or ELU (alpha 1), by name."""
     return F.relu(x) if activation == "relu" else F.elu(x)
 
 
@@ -30,7 +30,7 @@ def gru_cell(
     bias_ih: Tensor,
     bias_hh: Tensor,
 ) -> Tensor:
-    """One step of a gated recurrent unit, reset after the hidden product (`torch.nn.GRUCell`).
+    """Steps a gated recurrent unit, reset after the hidden product (`torch.nn.GRUCell`).
 
     r, z = sigmoid(W_i x + b_i + W_h h + b_h); n = tanh(W_in x + b_in + r (W_hn h + b_hn));
     h' = (1 - z) n + z h. Cho et al. (EMNLP 2014) with the reset of cuDNN.
@@ -50,16 +50,7 @@ def gru_cell(
 
 
 def gru_update(from_x: Tensor, from_h: Tensor, belief: Tensor) -> Tensor:
-    """The elementwise part of `gru_cell`: h' from the sums of its two products.
-
-    Args:
-      from_x: W_i x + b_i, [..., 3D].
-      from_h: W_h h + b_h, [..., 3D].
-      belief: h, [..., D].
-
-    Returns:
-      h', [..., D].
-    """
+    """Computes h' [..., D] of `gru_cell` from its two products' sums [..., 3D] and h [..., D]."""
     reset_x, update_x, new_x = from_x.chunk(3, dim=-1)
     reset_h, update_h, new_h = from_h.chunk(3, dim=-1)
     return gru_blend(reset_x + reset_h, update_x + update_h, new_x, new_h, belief)
@@ -68,17 +59,14 @@ def gru_update(from_x: Tensor, from_h: Tensor, belief: Tensor) -> Tensor:
 def gru_blend(
     reset: Tensor, update: Tensor, new_x: Tensor, new_h: Tensor, belief: Tensor
 ) -> Tensor:
-    """The elementwise part of `gru_cell` where the two products' sums of r and z are added already.
+    """Computes h' of `gru_cell`; everything is [..., D].
 
     Args:
-      reset: what r is the sigmoid of, [..., D]; all the others are of this shape.
-      update: what z is the sigmoid of.
+      reset: its sigmoid is r.
+      update: its sigmoid is z.
       new_x: W_in x + b_in.
       new_h: W_hn h + b_hn.
       belief: h.
-
-    Returns:
-      h', [..., D].
     """
     new = torch.tanh(new_x + torch.sigmoid(reset) * new_h)
     return new + torch.sigmoid(update) * (belief - new)
@@ -87,7 +75,7 @@ def gru_blend(
 def gaussian_head(
     hidden: Tensor, weight: Tensor, bias: Tensor, min_stddev: float, stddev: str = "add"
 ) -> Gaussian:
-    """[mean, raw] = W hidden + b; the stddev is made of raw as `gaussian` says.
+    """Computes `gaussian` [..., S] of [mean, raw] = W hidden + b.
 
     Args:
       hidden: [..., M].
@@ -95,15 +83,12 @@ def gaussian_head(
       bias: b, [2S].
       min_stddev: smallest stddev.
       stddev: "add" or "clamp", see `gaussian`.
-
-    Returns:
-      Gaussian over [..., S].
     """
     return gaussian(F.linear(hidden, weight, bias), min_stddev, stddev)
 
 
 def gaussian(output: Tensor, min_stddev: float, stddev: str = "add") -> Gaussian:
-    """The Gaussian [..., S] whose mean and raw stddev are `output` [..., 2S].
+    """Makes a Gaussian [..., S] of `output` [..., 2S], mean and raw stddev.
 
     stddev="add": softplus(raw) + min_stddev; "clamp": max(softplus(raw), min_stddev), where NaN
     stays NaN.
@@ -116,7 +101,7 @@ def gaussian(output: Tensor, min_stddev: float, stddev: str = "add") -> Gaussian
 
 
 def input_layer(parameters: TransitionParameters, state: Tensor, action: Tensor) -> Tensor:
-    """The input layer x = act(W_in [s, a] + b_in).
+    """Computes the input layer x = act(W_in [s, a] + b_in).
 
     Args:
       parameters: of the transition.
@@ -127,13 +112,12 @@ def input_layer(parameters: TransitionParameters, state: Tensor, action: Tensor)
       x, [..., M].
     """
     x = torch.cat([state, action], dim=-1)
-    return activate(
-        F.linear(x, parameters.input_weight, parameters.input_bias), parameters.activation
-    )
+    x = F.linear(x, parameters.input_weight, parameters.input_bias)
+    return activate(x, parameters.activation)
 
 
 def next_belief(parameters: RecurrentParameters, latent: LatentState, action: Tensor) -> Tensor:
-    """The deterministic path h_t = f(h_{t-1}, s_{t-1}, a_{t-1}); Hafner et al. (ICML 2019), Sec. 3.
+    """Follows the deterministic path h_t = f(h_{t-1}, s_{t-1}, a_{t-1}); Hafner et al., Sec. 3.
 
     Args:
       parameters: of the transition.
@@ -144,17 +128,14 @@ def next_belief(parameters: RecurrentParameters, latent: LatentState, action: Te
       Belief at t, [..., D].
     """
     return gru_cell(
-        input_layer(parameters, latent.state, action),
-        latent.belief,
-        parameters.gru_weight_ih,
-        parameters.gru_weight_hh,
-        parameters.gru_bias_ih,
-        parameters.gru_bias_hh,
-    )
+        input_layer(parameters, latent.state, action), latent.belief,
+        parameters.gru_weight_ih, parameters.gru_weight_hh,
+        parameters.gru_bias_ih, parameters.gru_bias_hh,
+    )  # fmt: skip
 
 
 def prior(parameters: TransitionParameters, belief: Tensor) -> Gaussian:
-    """The stochastic path p(s_t | h_t); it reads the new belief (official code's `future_rnn`).
+    """Computes p(s_t | h_t), which reads the new belief (official code's `future_rnn`).
 
     Args:
       parameters: of the transition.
@@ -165,19 +146,14 @@ def prior(parameters: TransitionParameters, belief: Tensor) -> Gaussian:
     """
     hidden = F.linear(belief, parameters.prior_hidden_weight, parameters.prior_hidden_bias)
     hidden = activate(hidden, parameters.activation)
-    return gaussian_head(
-        hidden,
-        parameters.prior_weight,
-        parameters.prior_bias,
-        parameters.min_stddev,
-        parameters.stddev,
-    )
+    head = parameters.prior_weight, parameters.prior_bias
+    return gaussian_head(hidden, *head, parameters.min_stddev, parameters.stddev)
 
 
 def reward(
     features: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
 ) -> Tensor:
-    """Mean of p(r_t | h_t, s_t): a multilayer perceptron, linear at the end.
+    """Computes the mean of p(r_t | h_t, s_t): a multilayer perceptron, linear at the end.
 
     Args:
       features: [..., D+S], belief first.

@@ -50,9 +50,8 @@ def missing() -> Missing:
     if _failure is not None:
         return _not_loaded(*_failure)
     if NAME in sys.modules:
-        return Missing(
-            "its import is blocked in this process", f"leave sys.modules[{NAME!r}] alone"
-        )
+        remedy = f"leave sys.modules[{NAME!r}] alone"
+        return Missing("its import is blocked in this process", remedy)
     package, root = advice.PACKAGE, advice.source_folder()
     if not os.path.isdir(package):
         cause = f"planet runs from {package}, out of which no compiled extension can be loaded"
@@ -62,21 +61,16 @@ def missing() -> Missing:
         return Missing(_other_sources(stale, root), _replacement(stale))
     hidden = _hidden_packages()
     if root is None and hidden:
-        cause = (
-            f"{package}, which is no source folder, has none and hides the installed {hidden[0]}"
-        )
-        return Missing(cause, f"remove {package} or start Python where it is not on the path")
+        cause = f"{package}, which is no source folder, has none and hides the installed"
+        remedy = f"remove {package} or start Python where it is not on the path"
+        return Missing(f"{cause} {hidden[0]}", remedy)
     foreign = [file for folder in (package, *hidden) for file in _foreign_extensions(folder)]
     if foreign:
-        cause = (
-            f"{foreign[0]} was built for another Python or platform; {sys.executable} needs "
-            f"_C{EXTENSION_SUFFIXES[0]}"
-        )
+        needed = f"{sys.executable} needs _C{EXTENSION_SUFFIXES[0]}"
+        cause = f"{foreign[0]} was built for another Python or platform; {needed}"
     elif root is not None:
-        cause = (
-            f"it is not built: planet runs from the source folder {root} and is not installed for "
-            f"{sys.executable}"
-        )
+        where = f"the source folder {root} and is not installed for {sys.executable}"
+        cause = f"it is not built: planet runs from {where}"
     else:
         cause = f"the planet installed in {package} came without it"
     return Missing(cause, advice.rebuild())
@@ -94,11 +88,7 @@ def path() -> Path:
 
 
 def _load() -> tuple[Any, tuple[Path | None, Exception] | None]:
-    """Imports the extension that suits this package.
-
-    Returns:
-      the module, or None; and the file that failed to load, with its error, or None.
-    """
+    """Returns the extension that suits this package, and the file that failed, with its error."""
     file = None
     try:
         file = next((file for file in _candidates() if _serves(file)), None)
@@ -130,7 +120,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _serves(file: Path) -> bool:
-    """Tells whether it was built from the package's sources; an installed one's own always was."""
+    """Whether it was built from the package's sources; an installed one's own always was."""
     root = advice.source_folder()
     return root is None or compiled_fingerprint(file) == fingerprint(root)
 

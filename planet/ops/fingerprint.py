@@ -50,11 +50,7 @@ def fingerprint(root: Path) -> str:
 
 
 def compiled_fingerprint(extension: Path) -> str | None:
-    """Reads the hash out of an extension's file; None where it holds none.
-
-    Raises:
-      OSError: the file cannot be read.
-    """
+    """Reads the hash out of an extension's file; None where it holds none."""
     found = re.search(MARK.encode() + rb"([0-9a-f]{16})\0", extension.read_bytes())
     return None if found is None else found[1].decode()
 

@@ -1,4 +1,4 @@
-"""The compiled kernels of a kind of device: what they serve, and the model as they read it.
+"""Calls the compiled kernels of a kind of device, and packs models for them.
 
 A snapshot's weights are packed on first use and kept with the snapshot, once per precision and, on
 the CPU, instruction set.
@@ -35,10 +35,9 @@ _OTHER_BACKEND = "or use backend='reference'"
 
 
 class CpuKernels:
-    """Calls the kernels for CPU tensors: one set per instruction set."""
+    """Calls the kernels for CPU tensors, of which there is a set per instruction set."""
 
     def __init__(self, extension: Any) -> None:
-        """Takes those of `planet._C`."""
         self._extension = extension
         self._memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -47,14 +46,14 @@ class CpuKernels:
         return getattr(torch.ops.planet, op)(*arguments)
 
     def seeds(self, seed: int | Tensor, rows: int, device: torch.device) -> Tensor:
-        """One seed per problem."""
+        """Returns one seed per problem."""
         return resolve_seeds(seed, rows, device).contiguous()
 
     def check(self, name: str, device: torch.device) -> None:
         """Checks that the device of the argument `name` is served; every CPU is."""
 
     def model(self, weights: RolloutWeights, precision: str) -> Model:
-        """The snapshot for the instruction set in use."""
+        """Packs the snapshot for the instruction set in use."""
         _check_served("cpu", "precision", precision, weights.device)
         isa, name, has_int8 = _instruction_set(self._extension)
         if precision == "int8" and not has_int8:
@@ -63,16 +62,16 @@ class CpuKernels:
                 f"processor runs {', '.join(self._extension.build_info()['isas'])}); use "
                 "precision='fp32'"
             )
-        key, kind = f"packed for cpu instruction set {isa} in {precision}", _index(precision)
-        packed = weights._cache.get(key)
+        key = f"packed for cpu instruction set {isa} in {precision}"
+        index, packed = PRECISIONS.index(precision), weights._cache.get(key)
         if packed is None:
-            packed = torch.ops.planet.pack_weights(tensors(weights), sizes(weights), isa, kind)
+            packed = self.call("pack_weights", tensors(weights), sizes(weights), isa, index)
             if may_be_kept(packed):
                 weights._cache[key] = packed
-        return packed, sizes(weights), float(weights.min_stddev), isa, kind
+        return packed, sizes(weights), weights.min_stddev, isa, index
 
     def variant(self, name: str) -> int:
-        """Returns the number of a variant; there is one, the others are CUDA's."""
+        """Returns the number of the one variant that CPUs have."""
         _check_served("cpu", "variant", name, "cpu")
         return 0
 
@@ -92,7 +91,6 @@ class CudaKernels:
     ops: Any = torch.ops.planet
 
     def __init__(self, extension: Any) -> None:
-        """Takes those of `planet._C`."""
         self._extension = extension
         self._checked = False
 
@@ -133,7 +131,7 @@ class CudaKernels:
         return self._checked
 
     def seeds(self, seed: int | Tensor, rows: int, device: torch.device) -> Tensor:
-        """One seed per problem; derived from an int on the host, which no graph can capture."""
+        """Returns one seed per problem; the host expands an int, which no graph captures."""
         if not isinstance(seed, Tensor) and self._capturing():
             raise ValueError(
                 f"seed: expected an int64 tensor [B={rows}] on {device} while a CUDA graph is "
@@ -142,10 +140,10 @@ class CudaKernels:
         return resolve_seeds(seed, rows, device).contiguous()
 
     def model(self, weights: RolloutWeights, precision: str) -> Model:
-        """The snapshot, packed on its device."""
+        """Packs the snapshot on its device."""
         _check_served("cuda", "precision", precision, weights.device)
-        packed = self._packed(weights, precision)
-        return packed, sizes(weights), float(weights.min_stddev), None, _index(precision)
+        packed, index = self._packed(weights, precision), PRECISIONS.index(precision)
+        return packed, sizes(weights), weights.min_stddev, None, index
 
     def variant(self, name: str) -> int:
         """Returns the number of a variant."""
@@ -156,10 +154,9 @@ class CudaKernels:
         _check_fits(mean, candidates, torch.cuda.get_device_properties(mean.device).total_memory)
 
     def _packed(self, weights: RolloutWeights, precision: str) -> Tensor:
-        """The packed snapshot, which the current stream may read.
+        """Packs the snapshot for every stream to read.
 
-        It is packed on the current stream, which is waited for, so that every stream may read the
-        result. That is once per snapshot and precision, and only then is anything waited for.
+        The current stream packs it and is waited for, once per snapshot and precision.
         """
         key = f"packed for cuda in {precision}"
         tracing, found = torch.compiler.is_compiling(), weights._cache.get(key)
@@ -169,7 +166,7 @@ class CudaKernels:
                 f"capture; plan once with these weights and precision={precision!r} before the "
                 "capture"
             )
-        given = tensors(weights), sizes(weights), None, _index(precision)
+        given = tensors(weights), sizes(weights), None, PRECISIONS.index(precision)
         packed, known = found or (self.call("pack_weights", *given), None)
         if tracing or not may_be_kept(packed):
             return packed  # type: ignore[no-any-return]
@@ -191,16 +188,12 @@ class CudaKernels:
 
 
 def sizes(weights: RolloutWeights) -> list[int]:
-    """[D, S, A, M, elu, clamp_stddev, reward widths...]."""
+    """Lists [D, S, A, M, elu, clamp_stddev, reward widths...]."""
     return [
-        weights.belief_size,
-        weights.state_size,
-        weights.action_size,
-        weights.hidden_size,
-        int(weights.activation == "elu"),
-        int(weights.stddev == "clamp"),
+        weights.belief_size, weights.state_size, weights.action_size, weights.hidden_size,
+        int(weights.activation == "elu"), int(weights.stddev == "clamp"),
         *(weight.shape[0] for weight in weights.reward_weights),
-    ]
+    ]  # fmt: skip
 
 
 def tensors(weights: RolloutWeights) -> list[Tensor]:
@@ -210,7 +203,7 @@ def tensors(weights: RolloutWeights) -> list[Tensor]:
 
 @constant
 def _instruction_set(extension: Any) -> tuple[int, str, bool]:
-    """Number, name and whether it has int8 kernels; torch.compile keeps those of its trace."""
+    """Returns number, name and whether it has int8 kernels; a trace keeps them."""
     return extension.isa(), extension.isa_name(), extension.has_int8()
 
 
@@ -220,10 +213,6 @@ def _check_served(kind: str, name: str, value: str, device: torch.device | str) 
         *others, last = map(repr, served)
         use = f"{', '.join(others)} or {last}, {_OTHER_BACKEND}" if others else last
         raise ValueError(f"{name}: {value!r} has no kernels on {device}; use {use}")
-
-
-def _index(precision: str) -> int:
-    return PRECISIONS.index(precision)
 
 
 def _check_fits(mean: Tensor, candidates: int, present: int) -> None:

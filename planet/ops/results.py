@@ -1,4 +1,4 @@
-"""Holds what `refit` returns."""
+"""Holds the value that `refit` returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from planet.errors.short_repr import short_repr
 
 @dataclass(frozen=True)
 class Refit:
-    """The action distribution fitted to the best candidates.
+    """Holds the action distribution fitted to the best candidates.
 
     Attributes:
       mean: [H, B, A].

@@ -1,4 +1,4 @@
-"""Tells torch.compile and torch.export what they need when they trace the ops."""
+"""Tells torch.compile and torch.export how to trace the ops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model in float32, as it was trained: the specification of `precision="fp32"`."""
+"""Computes the model in float32, as it was trained: the specification of `precision="fp32"`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model with products in half precision: the specification of "fp16" and "bf16".
+"""Computes the model with half-precision products: the specification of "fp16" and "bf16".
 
 Only products of weights and activations are affected; everything between them is float32.
 
@@ -40,7 +40,7 @@ _BITS = 9  # 2^8 <= the scaled layer's largest weight < 2^9
 
 
 class HalfModel:
-    """A model whose products have operands in half precision.
+    """Makes steps whose products have operands in half precision.
 
     Attributes:
       outside: which candidates [B, J] had an activation that the format does not hold, so far;
@@ -97,7 +97,7 @@ class HalfModel:
         return scale * F.linear(self._round(x), weight) + bias
 
     def _layer(self, *matrices: Tensor) -> tuple[Tensor, ...]:
-        """The matrices times 2^e, rounded; and 2^-e, float32 []."""
+        """Returns the matrices times 2^e, rounded; and 2^-e, float32 []."""
         largest = max(float(matrix.abs().max()) for matrix in matrices)
         exponent = _BITS - math.frexp(largest)[1] if largest else 0
         exponent = min(exponent, _LARGEST_EXPONENT)

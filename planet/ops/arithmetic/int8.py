@@ -1,4 +1,4 @@
-"""The model with int8 products: the specification of `precision="int8"`."""
+"""Computes the model with int8 products: the specification of `precision="int8"`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from planet.weights.rollout_weights import RolloutWeights
 
 
 class Int8Model:
-    """A model; its products are those of `planet.ops.arithmetic.quantisation`.
+    """Makes steps whose products are those of `planet.ops.arithmetic.quantisation`.
 
-    The equations are those of `planet.ops.equations`, with these products in place of float32 ones:
+    They replace those of `planet.ops.equations`:
 
     - input layer: the state's columns on the state; the action's columns stay float32;
     - GRU: `gru_weight_ih` on x, `gru_weight_hh` on the belief;
@@ -74,8 +74,7 @@ class Int8Model:
 
     def reward(self, latent: LatentState) -> Tensor:
         """Predicts mean rewards [...] of latents, per model step."""
-        weights = self._weights
-        x, biases = latent.features, weights.reward_biases
+        weights, x, biases = self._weights, latent.features, self._weights.reward_biases
         if len(biases) > 1:
             x = product(self._reward_state, quantise_signed(latent.state)) + biases[0]
             if self._recurrent:
@@ -86,6 +85,6 @@ class Int8Model:
         return F.linear(x, weights.reward_weights[-1], biases[-1]).squeeze(-1)
 
     def _quantise_hidden(self, x: Tensor) -> QuantisedVector:
-        """A hidden layer's output from its sums `x`."""
+        """Quantises a hidden layer's output of its sums `x`."""
         activation = self._weights.activation
         return quantise_activation(activate(x, activation), activation)

@@ -1,4 +1,4 @@
-"""The int8 number formats: what a weight, an activation, a belief and a state are in a product.
+"""Specifies the int8 formats of weights, activations, beliefs and states in a product.
 
 With `planet.ops.arithmetic.int8` this is the specification of `precision="int8"`. Only products of
 weights and activations are quantised; everything between them is float32.
@@ -48,7 +48,7 @@ SIGNED = 127
 
 @dataclass(frozen=True)
 class QuantisedWeight:
-    """The rows of a matrix, or of a part of its columns.
+    """Holds the rows of a matrix, or of a part of its columns.
 
     Attributes:
       integers: w, float64 [N, K] of integers in [-127, 127].
@@ -63,7 +63,7 @@ class QuantisedWeight:
 
 @dataclass(frozen=True)
 class QuantisedVector:
-    """The activations of candidates: `integers * step + offset`.
+    """Holds the activations of candidates: `integers * step + offset`.
 
     Attributes:
       integers: q, float64 [..., K] of integers.
@@ -101,7 +101,7 @@ def quantise_signed(x: Tensor) -> QuantisedVector:
 
 
 def product(weight: QuantisedWeight, x: QuantisedVector) -> Tensor:
-    """W x of candidates, float32 [..., N]: an exact integer sum, then the two steps."""
+    """Returns W x of candidates, float32 [..., N]: an exact integer sum, then the two steps."""
     # Integers below 2^53 are exact in float64, whatever the order of the sum.
     total = F.linear(x.integers, weight.integers).float()
     out = weight.step * x.step * total
@@ -113,11 +113,10 @@ def product(weight: QuantisedWeight, x: QuantisedVector) -> Tensor:
 def _quantise(
     x: Tensor, range_: Tensor, most: int, least: int, offset: float = 0.0
 ) -> QuantisedVector:
-    """Integers within [least, most] of `x`, a step being `range_ / most`."""
+    """Rounds `x` to integers within [least, most], a step being `range_ / most`."""
     step = range_ * torch.full_like(range_, 1 / most)
     finite = x.isfinite().all(dim=-1, keepdim=True) & range_.isfinite()
     # A tensor, because PyTorch multiplies by a rounded 1 / range_ for `number / range_`.
     factor = torch.full_like(range_, most) / range_
-    integers = torch.round(x * factor).clamp(least, most)
-    integers = torch.where(finite, integers, 0.0)
+    integers = torch.where(finite, torch.round(x * factor).clamp(least, most), 0.0)
     return QuantisedVector(integers.double(), torch.where(finite, step, torch.nan), offset)
