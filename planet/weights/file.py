@@ -32,7 +32,7 @@ _MOST_SETTINGS = 65536
 
 
 class WeightFileError(framed.FileError):
-    """A weight file is damaged, cut short, written by a newer planet, or no weight file at all."""
+    """Is raised for weight files that are damaged, cut short, of a newer planet, or none at all."""
 
 
 def save_weights(
@@ -53,27 +53,17 @@ def save_weights(
     """
     check_type("weights", weights, RolloutWeights)
     *sizes, reward = astuple(weights.sizes)
-    rows = [*reward, 1]
+    rows = [*reward, 1, *[0] * (MAX_REWARD_LAYERS - len(reward) - 1)]
     body = plain_settings(settings or {}, _MOST_SETTINGS)
     settings_bytes = len(body)
     for tensor in weights.named_tensors().values():
         body += b"\0" * (-len(body) % _ALIGNMENT)
         body += tensor.cpu().numpy().tobytes()
     header = _HEADER.pack(
-        _FORMAT.magic,
-        _FORMAT.newest,
-        TRANSITIONS.index(weights.transition),
-        _FORMAT.least + len(body),
-        weights.min_stddev,
-        ACTIVATIONS.index(weights.activation),
-        *sizes,
-        len(rows),
-        *rows,
-        *[0] * (MAX_REWARD_LAYERS - len(rows)),
-        STDDEVS.index(weights.stddev),
-        0,
-        settings_bytes,
-    )
+        _FORMAT.magic, _FORMAT.newest, TRANSITIONS.index(weights.transition),
+        _FORMAT.least + len(body), weights.min_stddev, ACTIVATIONS.index(weights.activation),
+        *sizes, len(reward) + 1, *rows, STDDEVS.index(weights.stddev), 0, settings_bytes,
+    )  # fmt: skip
     framed.write_sealed(path, (header.ljust(_FORMAT.header_bytes, b"\0"), body))
 
 
@@ -108,11 +98,10 @@ def _load(path: Path) -> tuple[RolloutWeights, dict[str, Any]]:
 def _parse(content: bytearray) -> tuple[RolloutWeights, dict[str, Any]]:
     _FORMAT.check_sealed(content)
     _, version, transition, _, min_stddev, activation, *rest = _HEADER.unpack_from(content)
-    sizes, layers, widths, additions = rest[:4], rest[4], rest[5:9], rest[9:]
+    sizes, layers, widths, (stddev, delta, settings_bytes) = rest[:4], rest[4], rest[5:9], rest[9:]
     _check_sizes(transition, activation, sizes, layers, widths)
     if not 0.0 <= min_stddev <= torch.finfo(torch.float32).max:
         raise ValueError(f"min_stddev: expected a finite float32 value >= 0, got {min_stddev:.9g}")
-    stddev, delta, settings_bytes = additions
     zeros = content[_HEADER.size : _FORMAT.header_bytes]
     _check_additions(version, stddev, delta, settings_bytes, zeros)
     first = _FORMAT.header_bytes + settings_bytes
@@ -161,12 +150,6 @@ def _check_additions(
     framed.check_range("settings_bytes", settings_bytes, 0, 0 if version == 1 else _MOST_SETTINGS)
     if any(zeros):
         raise ValueError("header: expected zeros behind the last field")
-
-
-def _check_range(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        expected = f"{least}" if least == most else f"{least} to {most}"
-        raise ValueError(f"{name}: expected {expected}, got {value}")
 
 
 def _starts(table: dict[str, tuple[int, ...]], first: int, size: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""A snapshot's tensors out of the modules of torch that hold them."""
+"""Takes a snapshot's tensors out of the modules of torch that hold them."""
 
 from __future__ import annotations
 
@@ -33,17 +33,15 @@ def gru_tensors(module: object) -> dict[str, Tensor]:
     if not isinstance(module, (nn.GRUCell, nn.GRU)):
         expected = "torch.nn.GRUCell, torch.nn.GRU of one layer, or None"
         raise TypeError(f"gru: expected {expected}, got {type(module).__name__}")
-    suffix = ""
-    if isinstance(module, nn.GRU):
-        if module.num_layers != 1 or module.bidirectional:
-            raise ValueError(
-                "gru: expected one layer in one direction, got "
-                f"num_layers={module.num_layers}, bidirectional={module.bidirectional}"
-            )
-        suffix = "_l0"
+    whole = isinstance(module, nn.GRU)
+    if whole and (module.num_layers != 1 or module.bidirectional):
+        raise ValueError(
+            "gru: expected one layer in one direction, got "
+            f"num_layers={module.num_layers}, bidirectional={module.bidirectional}"
+        )
     _check_bias("gru", module.bias)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    return {f"gru_{name}": getattr(module, name + suffix) for name in names}
+    return {f"gru_{name}": getattr(module, f"{name}_l0" if whole else name) for name in names}
 
 
 def reward_tensors(modules: object) -> dict[str, list[Tensor]]:
@@ -53,14 +51,10 @@ def reward_tensors(modules: object) -> dict[str, list[Tensor]]:
       TypeError, ValueError: as `linear_tensors`, or `modules` is no sequence.
     """
     if not isinstance(modules, Iterable):
-        raise TypeError(
-            f"reward: expected a sequence of torch.nn.Linear, got {type(modules).__name__}"
-        )
+        got = type(modules).__name__
+        raise TypeError(f"reward: expected a sequence of torch.nn.Linear, got {got}")
     layers = [linear_tensors(f"reward[{i}]", module) for i, module in enumerate(modules)]
-    return {
-        "reward_weights": [weight for weight, _ in layers],
-        "reward_biases": [bias for _, bias in layers],
-    }
+    return {"reward_weights": [w for w, _ in layers], "reward_biases": [b for _, b in layers]}
 
 
 def _check_bias(name: str, present: Any) -> None:

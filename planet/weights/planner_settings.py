@@ -37,7 +37,7 @@ def _one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
     return expected, lambda value: isinstance(value, str) and value in names
 
 
-# What each setting has to be, and a function that tells.
+# What each setting has to be, in words and as a function that tells.
 _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(
         ("horizon", "candidates", "topk", "iterations", "action_repeat"), ("an integer", _integer)

@@ -1,4 +1,4 @@
-"""Snapshots of models that nobody trained, for profiles and self-tests."""
+"""Makes snapshots of models that nobody trained, for profiles and self-tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planet.weights.shapes import GRU_TENSORS, Sizes, arguments, shapes
 
 
 def random_weights(config: ModelConfig, action_size: int, seed: int = 0) -> RolloutWeights:
-    """A snapshot of the given sizes; every parameter is uniform within 1 / sqrt(inputs).
+    """Makes a snapshot of the given sizes; every parameter is uniform within 1 / sqrt(inputs).
 
     Args:
       config: its transition and reward sizes are used.

@@ -1,4 +1,4 @@
-"""`RolloutWeights`: the planner's frozen snapshot of transition and reward parameters."""
+"""Holds `RolloutWeights`, the planner's frozen snapshot of transition and reward parameters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LETTERS = {"prior_bias": "S", "input_bias": "M", "input_weight": "A", "gru_weig
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RolloutWeights:
-    """Everything a rollout needs of a model, copied once and checked once.
+    """Holds everything that a rollout needs of a model, copied once and checked once.
 
     The model is the RSSM prior of Hafner et al. (ICML 2019), Section 3, with PyTorch's GRU:
     x = act(W_in [state, action] + b_in), h' = GRU(x, h), p = act(W_p h' + b_p),
@@ -96,9 +96,8 @@ class RolloutWeights:
         for name in ("reward_weights", "reward_biases"):
             value = getattr(self, name)
             if isinstance(value, Tensor) or not isinstance(value, Sequence):
-                raise TypeError(
-                    f"{name}: expected a sequence of tensors, got {type(value).__name__}"
-                )
+                got = type(value).__name__
+                raise TypeError(f"{name}: expected a sequence of tensors, got {got}")
             owned = tuple(_own(f"{name}[{i}]", v) for i, v in enumerate(value))
             object.__setattr__(self, name, owned)
         self._check_shapes()
@@ -137,14 +136,8 @@ class RolloutWeights:
         tensors: dict[str, Any] = gru_tensors(gru) | reward_tensors(reward)
         for name, module in layers.items():
             tensors[f"{name}_weight"], tensors[f"{name}_bias"] = linear_tensors(name, module)
-        transition = "ssm" if gru is None else "rssm"
-        return cls(
-            transition=transition,
-            **tensors,
-            activation=activation,
-            stddev=stddev,
-            min_stddev=min_stddev,
-        )
+        how: Any = {"activation": activation, "stddev": stddev, "min_stddev": min_stddev}
+        return cls(transition="ssm" if gru is None else "rssm", **tensors, **how)
 
     def __repr__(self) -> str:
         """Shows sizes; a snapshot has hundreds of thousands of values."""
@@ -214,12 +207,7 @@ class RolloutWeights:
         return named
 
     def verify(
-        self,
-        step: verification.Step,
-        *,
-        samples: int = 16,
-        tolerance: float = 1e-4,
-        seed: int = 0,
+        self, step: verification.Step, *, samples: int = 16, tolerance: float = 1e-4, seed: int = 0
     ) -> None:
         """Checks that these weights are the model that they were taken from.
 
@@ -259,19 +247,15 @@ class RolloutWeights:
             )
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("stddev", self.stddev, STDDEVS)
-        min_stddev = check_not_negative("min_stddev", self.min_stddev)
-        object.__setattr__(self, "min_stddev", float(min_stddev))
+        min_stddev = float(check_not_negative("min_stddev", self.min_stddev))
+        object.__setattr__(self, "min_stddev", min_stddev)
 
     def _check_shapes(self) -> None:
-        layers = len(self.reward_weights)
-        if not 1 <= layers <= MAX_REWARD_LAYERS:
-            raise ValueError(
-                f"reward_weights: expected 1 to {MAX_REWARD_LAYERS} layers, got {layers}"
-            )
-        if len(self.reward_biases) != layers:
-            raise ValueError(
-                f"reward_biases: expected one per layer ({layers}), got {len(self.reward_biases)}"
-            )
+        layers, biases, most = len(self.reward_weights), len(self.reward_biases), MAX_REWARD_LAYERS
+        if not 1 <= layers <= most:
+            raise ValueError(f"reward_weights: expected 1 to {most} layers, got {layers}")
+        if biases != layers:
+            raise ValueError(f"reward_biases: expected one per layer ({layers}), got {biases}")
         layout, tensors = layouts(self.transition, layers), self.named_tensors()
         self._check_sizes(layout, tensors)
         table = shapes(self.sizes)
@@ -284,10 +268,8 @@ class RolloutWeights:
         letters |= {f"reward_weights[{i}]": "N" for i in range(len(self.reward_weights) - 1)}
         for name in letters:
             check_dims(name, tensors[name], layout[name])
-        if self.prior_bias.shape[0] % 2:
-            raise ValueError(
-                f"prior_bias: expected an even length 2S, got {self.prior_bias.shape[0]}"
-            )
+        if (length := self.prior_bias.shape[0]) % 2:
+            raise ValueError(f"prior_bias: expected an even length 2S, got {length}")
         belief, state, action, hidden, reward = astuple(self.sizes)
         if action < 1:
             raise ValueError(
@@ -302,13 +284,12 @@ class RolloutWeights:
     def _check_values(self) -> None:
         for name, value in self.named_tensors().items():
             check_device(name, value, self.device, "input_weight")
-            if not torch.isfinite(value).all():
-                count = int((~torch.isfinite(value)).sum())
+            if count := int((~torch.isfinite(value)).sum()):
                 raise ValueError(f"{name}: expected finite values, got {count} NaN or infinite")
 
 
 def _own(name: str, argument: object) -> Tensor:
-    """A private contiguous float32 copy."""
+    """Makes a private contiguous float32 copy."""
     value = check_floating(name, argument)
     if value.device.type == "meta" or value.layout != torch.strided:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The one table of a snapshot's tensors: their names, layouts and shapes.
+"""Holds the one table of a snapshot's tensors: their names, layouts and shapes.
 
 Checks, weight files, random weights and packing read it. Its order is that of weight files and of
 the op `pack_weights`. C++ has its own (`list_tensors` in csrc/weight_file.cpp, `model_weights` in
@@ -33,7 +33,7 @@ GRU_TENSORS = tuple(name for name in _RECURRENT if name.startswith("gru_"))
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a model that can be planned with, each from 1 to 512.
+    """Holds sizes of a model that can be planned with, each from 1 to 512.
 
     Attributes:
       belief: D; 0 without a deterministic path (transition="ssm").
@@ -86,13 +86,9 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 def arguments(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Makes arguments of `RolloutWeights` of tensors by name: reward layers become lists."""
-    out: dict[str, Any] = {}
-    for name, tensor in tensors.items():
-        argument, layer, _ = name.partition("[")
-        if layer:
-            out.setdefault(argument, []).append(tensor)
-        else:
-            out[argument] = tensor
+    out: dict[str, Any] = {name: x for name, x in tensors.items() if "[" not in name}
+    for name in ("reward_weights", "reward_biases"):
+        out[name] = [x for layer, x in tensors.items() if layer.startswith(name)]
     return out
 
 

@@ -1,8 +1,7 @@
 """Compares a snapshot with the model that it was taken from: `RolloutWeights.verify`.
 
 The transition is written once more here, in float64 and with the ways to read the same tensors that
-other code bases have. So a difference can be told by its cause. This file knows no ops: everything
-may import weights.
+other code bases have. So a difference can be told by its cause.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _MINIMA = (0.1, 0.01, 1e-4, 0.0)  # that published models have
 
 @dataclass(frozen=True)
 class _Reading:
-    """One way to read a snapshot's tensors; the defaults are this project's."""
+    """Is one way to read a snapshot's tensors; the defaults are this project's."""
 
     activation: str
     stddev: str
@@ -59,10 +58,9 @@ class _Reading:
 
 
 class _Model:
-    """A snapshot in float64 on the CPU."""
+    """Computes a `RolloutWeights` in float64 on the CPU."""
 
     def __init__(self, weights: Any) -> None:
-        """Takes a `RolloutWeights`."""
         self._weights = weights
         self.own = _Reading(weights.activation, weights.stddev, float(weights.min_stddev))
 
@@ -78,7 +76,7 @@ class _Model:
         return [belief, mean, stddev, features.squeeze(-1)]
 
     def prior(self, start: list[Tensor], reading: _Reading) -> tuple[Tensor, Tensor, Tensor]:
-        """Belief, mean and raw stddev."""
+        """Returns belief, mean and raw stddev."""
         belief, state, action = start
         activate = _ACTIVATIONS[reading.activation]
         x = torch.cat([action, state] if reading.action_first else [state, action], dim=-1)
@@ -123,9 +121,8 @@ def verify(weights: Any, step: Step, samples: int, tolerance: float, seed: int) 
     tolerance = check_positive("tolerance", tolerance)
     start = _random_start(weights, samples, seed)
     with torch.no_grad():
-        received = _received(
-            step(*(x.to(weights.device, copy=True) for x in start)), weights, start
-        )
+        outputs = step(*(x.to(weights.device, copy=True) for x in start))
+        received = _received(outputs, weights, samples)
         exact, model = [_exact(x) for x in start], _Model(weights)
         expected = model.outputs(exact, model.own)
         for name, ours, theirs in zip(OUTPUTS, expected, received, strict=True):
@@ -147,13 +144,12 @@ def _random_start(weights: Any, samples: int, seed: int) -> list[Tensor]:
     return [uniform(weights.belief_size), state, uniform(weights.action_size)]
 
 
-def _received(outputs: Any, weights: Any, start: list[Tensor]) -> list[Tensor]:
-    """Checks what the step returned; float64 on the CPU."""
-    if not isinstance(outputs, (tuple, list)) or len(outputs) != len(OUTPUTS):
-        what = type(outputs).__name__
-        what += f" of {len(outputs)}" if isinstance(outputs, (tuple, list)) else ""
-        raise TypeError(f"step: expected to return ({', '.join(OUTPUTS)}), got {what}")
-    samples = start[0].shape[0]
+def _received(outputs: Any, weights: Any, samples: int) -> list[Tensor]:
+    """Checks the step's outputs, and returns them in float64 on the CPU."""
+    several = isinstance(outputs, (tuple, list))
+    if not several or len(outputs) != len(OUTPUTS):
+        got = type(outputs).__name__ + (f" of {len(outputs)}" if several else "")
+        raise TypeError(f"step: expected to return ({', '.join(OUTPUTS)}), got {got}")
     state = (samples, weights.state_size)
     shapes = ((samples, weights.belief_size), state, state, (samples,))
     for name, value, shape, layout in zip(OUTPUTS, outputs, shapes, _LAYOUTS, strict=True):
@@ -166,7 +162,7 @@ def _exact(value: Tensor) -> Tensor:
 
 
 def _wrong(expected: Tensor, received: Tensor, tolerance: float) -> Tensor:
-    """Marks differences beyond `tolerance` times the largest number, or 1; NaN always is."""
+    """Finds differences beyond `tolerance` times the largest number, or 1; NaN always is."""
     scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
     return ~((received - expected).abs() <= tolerance * scale)
 
@@ -186,7 +182,7 @@ def _difference(
 
 
 def _cause(model: _Model, start: list[Tensor], received: list[Tensor], tolerance: float) -> str:
-    """The reading with which the outputs agree, found output by output, in words."""
+    """Finds the reading with which the outputs agree, output by output, and puts it in words."""
     reading = model.own
     for i, name in enumerate(OUTPUTS):
         for other in _readings(model, start, received, reading, name):
@@ -206,7 +202,7 @@ def _cause(model: _Model, start: list[Tensor], received: list[Tensor], tolerance
 def _readings(
     model: _Model, start: list[Tensor], received: list[Tensor], so_far: _Reading, name: str
 ) -> list[_Reading]:
-    """Readings that differ from `so_far` in what `name` depends on, few changes first."""
+    """Lists readings that differ from `so_far` in what `name` depends on, few changes first."""
     flags = (False, True)
     gates = ("".join(order) for order in permutations("rzn"))
     choices: dict[str, dict[str, Iterable[Any]]] = {
