@@ -1,1 +1,1 @@
-"""Words what a refusal says: what was expected, what came, what helps."""
+"""Words refusals: what was expected, what came, what helps."""

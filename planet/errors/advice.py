@@ -1,7 +1,6 @@
 """Writes the commands that messages propose, as they work where the user stands.
 
-Which planet runs, how it was installed, who installs packages into this Python and whether a
-command is on the PATH are looked up when a message is written. Needs the standard library alone.
+Everything is looked up when a message is written. Needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -55,12 +54,8 @@ def source_folder() -> Path | None:
 
 
 def origin() -> Origin:
-    """Finds out from where this planet can be installed again.
-
-    That is the source folder it runs from; else what the installer has noted (`direct_url.json`).
-    """
-    noted = _noted_origin()
-    root = source_folder()
+    """Finds the source folder it runs from, else what the installer noted (`direct_url.json`)."""
+    noted, root = _noted_origin(), source_folder()
     if root is None:
         return noted
     same = noted.kind == "editable" and Path(noted.requirement) == root.absolute()
@@ -73,10 +68,9 @@ def install(*requirements: str) -> str:
 
 
 def repair(package: str) -> str:
-    """Returns the command that installs a package of the extra anew, at the newest fitting version.
+    """Returns the command that installs a package of the extra anew, and what it depends on.
 
-    Whatever it depends on comes along: a package breaks by that, too. dm_control takes any MuJoCo,
-    but does not work with every one.
+    dm_control takes any MuJoCo, but does not work with every one.
     """
     if package == "dm_control" and _WITHOUT_LABMAZE:
         return install("--force-reinstall", "--no-deps", DM_CONTROL)
@@ -122,10 +116,8 @@ def system_packages(*names: str) -> str:
     """Returns the command that installs packages of Debian or Ubuntu."""
     where = "" if shutil.which("apt-get") else "on Debian and Ubuntu: "
     sudo = "" if os.geteuid() == 0 else "sudo "
-    return (
-        f"{where}{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends "
-        f"{' '.join(names)}"
-    )
+    command = f"{sudo}apt-get install -y --no-install-recommends {' '.join(names)}"
+    return f"{where}{sudo}apt-get update && {command}"
 
 
 def python() -> str:
@@ -155,22 +147,22 @@ def with_program(text: str) -> str:
 def _command(words: Iterable[str], setting: str = "") -> str:
     """Calls the installer of this Python with `words`; `setting` is an environment variable."""
     before, installer = _installer()
-    return " ".join([*before, *([setting] if setting else []), installer, *words])
+    return " ".join(filter(None, [before, setting, installer, *words]))
 
 
-def _installer() -> tuple[list[str], str]:
+def _installer() -> tuple[str, str]:
     """Finds the command that installs into this Python, after what has to run before it."""
     own = sys.prefix != sys.base_prefix  # a virtual environment
     if not own and os.path.exists(Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"):
-        return [python(), "-m venv .venv &&"], ".venv/bin/pip install"
+        return f"{python()} -m venv .venv &&", ".venv/bin/pip install"
     if importlib.util.find_spec("pip") is not None:
         pip = shutil.which("pip")
         if own and pip is not None and os.path.dirname(pip) == os.path.dirname(sys.executable):
-            return [], "pip install"
-        return [], f"{python()} -m pip install"
+            return "", "pip install"
+        return "", f"{python()} -m pip install"
     if shutil.which("uv"):
-        return [], f"uv pip install --python {shlex.quote(sys.executable)}"
-    return [python(), "-m ensurepip &&"], f"{python()} -m pip install"
+        return "", f"uv pip install --python {shlex.quote(sys.executable)}"
+    return f"{python()} -m ensurepip &&", f"{python()} -m pip install"
 
 
 def _distribution() -> importlib.metadata.Distribution | None:
@@ -210,10 +202,8 @@ def _read_origin(noted: dict[str, Any]) -> Origin:
 
 def packages_of(extra: str) -> list[str]:
     """Lists the packages of an extra, as the installed metadata name them."""
-    distribution = _distribution()
-    requires = (distribution.requires if distribution else None) or []
-    packages = []
-    for requirement in requires:
+    distribution, packages = _distribution(), []
+    for requirement in (distribution.requires if distribution else None) or []:
         package, _, marker = (part.strip() for part in requirement.partition(";"))
         wanted = re.fullmatch(rf"(.*?)(?: and )?extra == ['\"]{extra}['\"]", marker)
         if wanted:

@@ -1,4 +1,4 @@
-"""Checks of choices, types and tensors as callers pass them; those of numbers are in `scalars`.
+"""Checks choices, types and tensors as callers pass them; `scalars` checks numbers.
 
 Messages name the argument, what was expected and what came, one wording per fact. No data is read.
 """

@@ -1,4 +1,4 @@
-"""Single numbers as callers pass them: Python's and numpy's, checked and named.
+"""Checks single numbers as callers pass them, Python's and numpy's.
 
 What comes back is Python's own, so that arithmetic does not depend on the caller's type.
 """
@@ -18,12 +18,7 @@ _ROUNDS_TO_INFINITY = 2.0**128 - 2.0**103  # the first number that is infinite a
 
 
 def check_int(name: str, value: object, least: int, most: int | None = None) -> int:
-    """Returns an int or numpy integer with least <= value <= most as an int.
-
-    Raises:
-      TypeError: `value` is neither.
-      ValueError: it is out of range.
-    """
+    """Returns `whole_number`; raises ValueError unless least <= value <= most."""
     number = whole_number(name, value)
     check_between(name, number, least, most)
     return number
@@ -59,7 +54,7 @@ def check_float(name: str, value: object, kinds: str = "a float") -> float:
 
 
 def check_float32(name: str, value: object, kinds: str = "a float") -> float:
-    """As `check_float`, for a number that is also finite as a float32."""
+    """Checks as `check_float` does, and that the number is finite as a float32, too."""
     number = check_float(name, value, kinds)
     if not -_ROUNDS_TO_INFINITY < number < _ROUNDS_TO_INFINITY:
         raise ValueError(f"{name}: expected a finite float32 value, got {number}")
@@ -67,12 +62,7 @@ def check_float32(name: str, value: object, kinds: str = "a float") -> float:
 
 
 def check_positive(name: str, value: object) -> float:
-    """Returns a finite number > 0 as it is, in Python's type.
-
-    Raises:
-      TypeError: `value` is not a number.
-      ValueError: it is 0, negative, NaN or infinite.
-    """
+    """Returns a finite number > 0 as `check_float` does."""
     number = check_float(name, value)
     if number <= 0:
         raise ValueError(f"{name}: expected a value > 0, got {number}")
@@ -80,12 +70,7 @@ def check_positive(name: str, value: object) -> float:
 
 
 def check_not_negative(name: str, value: object) -> float:
-    """Returns a number >= 0 that is finite as a float32, as it is, in Python's type.
-
-    Raises:
-      TypeError: `value` is not a number.
-      ValueError: it is negative, NaN or too large.
-    """
+    """Returns a number >= 0 that is finite as a float32 as `check_float` does."""
     number = _number(name, value, "a float")
     if not 0 <= number < _ROUNDS_TO_INFINITY:
         raise ValueError(f"{name}: expected a finite float32 value >= 0, got {number}")
@@ -93,22 +78,14 @@ def check_not_negative(name: str, value: object) -> float:
 
 
 def check_bool(name: str, value: object) -> bool:
-    """Returns a bool or numpy bool as a bool.
-
-    Raises:
-      TypeError: `value` is neither.
-    """
+    """Returns a bool or numpy bool as a bool; raises TypeError otherwise."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected bool, got {type(value).__name__}")
     return bool(value)
 
 
 def whole_number(name: str, value: object, kinds: str = "an int") -> int:
-    """Returns an int or numpy integer as an int; a traced size stays what it is.
-
-    Raises:
-      TypeError: `value` is neither.
-    """
+    """Returns an int or numpy integer as an int; raises TypeError otherwise."""
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, torch.SymInt):  # a size that torch.export has not fixed
@@ -116,11 +93,6 @@ def whole_number(name: str, value: object, kinds: str = "an int") -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: expected {kinds}, got {type(value).__name__}")
     return value
-
-
-def as_float32(value: float) -> float:
-    """Rounds to the nearest float32."""
-    return float(np.float32(value))
 
 
 def _number(name: str, value: object, kinds: str) -> float:

@@ -1,4 +1,4 @@
-"""Prints objects that hold tensors: by sizes, never by values."""
+"""Prints objects that hold tensors by sizes, never by values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def short_repr(self: Any) -> str:
-    """A dataclass's `__repr__` with dtype, shape and device in the place of tensors and arrays."""
+    """Stands for a dataclass's `__repr__`: tensors are shown by dtype, shape and device."""
     shown = [field for field in dataclasses.fields(self) if field.repr]
     parts = (f"{field.name}={_short(getattr(self, field.name))}" for field in shown)
     return f"{type(self).__name__}({', '.join(parts)})"
