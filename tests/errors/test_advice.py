@@ -1,4 +1,4 @@
-"""The commands that messages propose: each is run, by stubs, where it would be printed."""
+"""Runs each command that messages propose, by stubs, where it would be printed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from place import METADATA, Place
 from processes import python, run, variables
 
 from planet.errors import advice
+
+Stand = Callable[[Place], tuple[str, list[str]]]
 
 
 @pytest.fixture
@@ -82,15 +84,13 @@ KNOWN = [clone, inside_clone, installed_folder, editable, wheel_file, repository
 
 @pytest.mark.parametrize("stand", KNOWN)
 def test_commands_name_what_can_be_installed_where_the_user_stands(
-    stand: Callable[[Place], tuple[str, list[str]]], place: Place
+    stand: Stand, place: Place
 ) -> None:
     requirement, options = stand(place)
     place.stub("pip")
-    with_extra = (
-        requirement.replace("planet-rl @", "planet-rl[train] @")
-        if stand is repository
-        else f"{requirement}[train]"
-    )
+    with_extra = f"{requirement}[train]"
+    if stand is repository:
+        with_extra = requirement.replace("planet-rl @", "planet-rl[train] @")
     editing = ["-e"] if stand is editable else []
     assert place.run(advice.install_extra()) == [
         ["pip", "PLANET_CUDA=", "install", *editing, with_extra]
@@ -105,9 +105,7 @@ def test_commands_name_what_can_be_installed_where_the_user_stands(
 
 
 @pytest.mark.parametrize("stand", [clone, inside_clone, editable, wheel_file])
-def test_pip_itself_takes_the_commands(
-    stand: Callable[[Place], tuple[str, list[str]]], place: Place
-) -> None:
+def test_pip_itself_takes_the_commands(stand: Stand, place: Place) -> None:
     stand(place)
     command, inside = advice.install_extra(), os.getcwd()
     place.patch.undo()  # so that this interpreter stands for the stub

@@ -30,7 +30,7 @@ class Rollout:
         self.bounds: list[Tensor] = []
 
     def rounded(self, exact: Tensor, bound: Tensor) -> Tensor:
-        """The number, to which float32 adds up to so much."""
+        """Notes that float32 adds up to `bound` to a number."""
         self.errors.append(torch.zeros_like(exact, requires_grad=True))
         self.bounds.append(bound.detach())
         return exact + self.errors[-1]
@@ -47,11 +47,11 @@ class Rollout:
         return F.relu(x) + torch.where(near, x - x.detach(), 0.0)
 
     def smooth(self, y: Tensor, scale: Tensor | None = None) -> Tensor:
-        """The value of a sigmoid, tanh or softplus."""
+        """Rounds the value of a sigmoid, tanh or softplus."""
         return self.rounded(y, FUNCTION * UNIT * (y.abs() if scale is None else scale))
 
     def step(self, h: Tensor, s: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """New belief, and mean and stddev of the new state."""
+        """Computes the new belief, and mean and stddev of the new state."""
         w, d = self.w, self.w.belief_size
         x = self.activate(self.linear(torch.cat([s, action], 1), w.input_weight, w.input_bias))
         if d:
@@ -71,7 +71,7 @@ class Rollout:
         return h, mean, self.smooth(stddev, 1 + stddev)
 
     def sum(self, a: Tensor, b: Tensor, more: Tensor | float = 0.0) -> Tensor:
-        """a + b of products: `more` are terms that a form of it may go through."""
+        """Adds products; `more` are terms that a form of the sum may go through."""
         return self.rounded(a + b, 3 * UNIT * (a.abs() + b.abs() + abs(more)))
 
     def reward(self, h: Tensor, s: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class Rollout:
         self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor | None,
         noise_error: float, discount: float,
     ) -> Tensor:  # fmt: skip
-        """[rows] from [rows, D], [rows, S], [H, rows, A] and [H, rows, S]."""
+        """Computes [rows] from [rows, D], [rows, S], [H, rows, A] and [H, rows, S]."""
         total = torch.zeros(len(h), dtype=torch.float64)
         for t, action in enumerate(actions):
             h, s, stddev = self.step(h, s, action)
@@ -106,7 +106,7 @@ def bounded_returns(
     noise_error: float = 0.0,
     discount: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Exact returns, and how far float32 may be from each; float64 [B, J].
+    """Computes exact returns, and how far float32 may be from each; float64 [B, J].
 
     Args:
       weights: of either transition.

@@ -1,4 +1,4 @@
-"""Shared by the tests of the compiled core."""
+"""Serves the tests of the compiled core."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ LARGEST = {"fp16": 65504.0, "bf16": float.fromhex("0x1.fep127")}
 
 
 def rounded(x: Array, precision: str | None) -> Array:
-    """`x` to the nearest numbers of the format, ties to even; None: as it is."""
+    """Rounds `x` to the nearest numbers of the format, ties to even; None: as it is."""
     if precision is None:
         return x
     if precision == "fp16":
@@ -41,7 +41,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def exponent(*matrices: Array) -> int:
-    """e with 256 <= 2^e max |W| < 512, by looking."""
+    """Finds e with 256 <= 2^e max |W| < 512, by looking."""
     largest = max(np.abs(matrix).max() for matrix in matrices)
     if largest == 0:
         return 0
@@ -54,7 +54,7 @@ def exponent(*matrices: Array) -> int:
 
 
 class Oracle:
-    """One snapshot's model, for rows of candidates of one problem."""
+    """Computes one snapshot's model, for rows of candidates of one problem."""
 
     def __init__(self, weights: RolloutWeights, precision: str | None = None) -> None:
         self.precision = precision
@@ -93,7 +93,7 @@ class Oracle:
         return np.maximum(x, 0)  # NaN stays NaN
 
     def step(self, belief: Array, state: Array, action: Array) -> tuple[Array, Array, Array]:
-        """New belief, and mean and stddev of the new state."""
+        """Computes the new belief, and mean and stddev of the new state."""
         w, d = self.w, self.sizes[0]
         x = self.linear(np.hstack([state, action]), w["input_weight"], w["input_bias"])
         x = self.activate(x)
@@ -121,7 +121,7 @@ class Oracle:
     def returns(
         self, belief: Array, state: Array, actions: Array, noise: Array | None, discount: float
     ) -> Array:
-        """[J] from belief [J, D], state [J, S], actions [H, J, A], noise [H, J, S]."""
+        """Computes [J] from belief [J, D], state [J, S], actions [H, J, A], noise [H, J, S]."""
         self.outside = np.zeros(len(belief), dtype=bool)
         total = np.zeros(len(belief))
         for t in range(len(actions)):
@@ -177,7 +177,7 @@ def exact_plan(
     weights: RolloutWeights, latent: LatentState, seeds: Tensor,
     horizon: int, candidates: int, topk: int, iterations: int,
 ) -> Tensor:  # fmt: skip
-    """Action means [H, B, A] of the cross-entropy method in float64, from mean 0 and stddev 1."""
+    """Finds action means [H, B, A] of CEM in float64, from mean 0 and stddev 1."""
     batch, size = len(seeds), weights.action_size
     mean, stddev = np.zeros((horizon, batch, size)), np.ones((horizon, batch, size))
     for i in range(iterations):
@@ -192,7 +192,7 @@ def exact_plan(
 
 
 def drawn(seeds: Tensor, horizon: int, candidates: int, size: int, stream: int, i: int) -> Tensor:
-    """The contract's normals [H, B, candidates, size] of an iteration, float64."""
+    """Draws the contract's normals [H, B, candidates, size] of an iteration, float64."""
     return torch.stack(
         [normals(seeds, candidates, size, stream=stream, time=t, iteration=i)
          for t in range(horizon)]

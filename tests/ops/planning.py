@@ -81,12 +81,12 @@ def answer(
 
 
 class Alarm(Exception):
-    """Raised by the handlers of these tests."""
+    """Is raised by the handlers of these tests."""
 
 
 @contextmanager
 def handler(ring: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """A handler of SIGALRM; no alarm is left behind.
+    """Handles SIGALRM; no alarm is left behind.
 
     Without the garbage collector, in whose callbacks (hypothesis has some) an error would get lost.
     """

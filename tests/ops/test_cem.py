@@ -1,4 +1,4 @@
-"""CEM: batches, chains, bounds, budget; `rollout_returns` and `refit` in turn."""
+"""Tests CEM: batches, chains, bounds, budget; `rollout_returns` and `refit` in turn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EACH_TRANSITION = pytest.mark.parametrize(
 def actions_of(
     mean: Tensor, stddev: Tensor, seeds: Tensor, candidates: int, iteration: int
 ) -> Tensor:
-    """The unclipped actions of one iteration, [H, B, J, A]."""
+    """Draws the unclipped actions of one iteration, [H, B, J, A]."""
     horizon, _, size = mean.shape
     drawn = [
         normals(seeds, candidates, size, stream=STREAM_ACTIONS, time=t, iteration=iteration)

@@ -1,4 +1,4 @@
-"""The compiled extension: how it is found, and what is said where it is not."""
+"""Tests finding the compiled extension, and what is said where it is missing."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from planet.ops.fingerprint import MARK, compiled_fingerprint, fingerprint, sour
 ROOT = Path(__file__).parents[2]
 SUFFIX = extension.EXTENSION_SUFFIXES[0]
 OTHER_PYTHON = "_C.cpython-399-x86_64-linux-gnu.so"
+Look = Callable[..., extension.Missing]
 needs_sources = pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="no source folder")
 
 
@@ -36,19 +37,19 @@ def make_package(folder: Path) -> Path:
 
 
 def make_sources(root: Path) -> Path:
-    """A small source folder with its package."""
+    """Makes a small source folder with its package."""
     for name in ("pyproject.toml", "CMakeLists.txt", "bindings/module.cpp", "csrc/cpu/cem.cpp"):
         write(root / name, f"// {name}\n")
     return make_package(root)
 
 
 def make_extension(package: Path, sources: str, name: str = f"_C{SUFFIX}") -> Path:
-    """A file that looks like an extension until it is loaded."""
+    """Makes a file that looks like an extension until it is loaded."""
     return write(package / name, f"\x7fNOT ELF\0{MARK}{sources}\0")
 
 
 @pytest.fixture
-def run_from(monkeypatch: pytest.MonkeyPatch) -> Callable[..., extension.Missing]:
+def run_from(monkeypatch: pytest.MonkeyPatch) -> Look:
     """Looks for an extension as a planet in some folder would; what is missing then."""
 
     def look(package: Path, *path: Path) -> extension.Missing:
@@ -67,7 +68,7 @@ def run_from(monkeypatch: pytest.MonkeyPatch) -> Callable[..., extension.Missing
 # --- causes -------------------------------------------------------------------------------------
 
 
-def test_not_built(tmp_path: Path, run_from: Callable[..., extension.Missing]) -> None:
+def test_not_built(tmp_path: Path, run_from: Look) -> None:
     why = run_from(make_sources(tmp_path))
     assert why.cause == (
         f"it is not built: planet runs from the source folder {tmp_path} and is not installed for "
@@ -76,14 +77,12 @@ def test_not_built(tmp_path: Path, run_from: Callable[..., extension.Missing]) -
     assert why.remedy == advice.rebuild() and str(tmp_path) in why.remedy
 
 
-def test_installed_without_it(tmp_path: Path, run_from: Callable[..., extension.Missing]) -> None:
+def test_installed_without_it(tmp_path: Path, run_from: Look) -> None:
     package = make_package(tmp_path)
     assert run_from(package).cause == f"the planet installed in {package} came without it"
 
 
-def test_hidden_and_built_from_other_sources(
-    tmp_path: Path, run_from: Callable[..., extension.Missing]
-) -> None:
+def test_hidden_and_built_from_other_sources(tmp_path: Path, run_from: Look) -> None:
     package, installed = make_sources(tmp_path / "clone"), make_package(tmp_path / "site")
     make_extension(installed, "0123456789abcdef")
     why = run_from(package, tmp_path / "site")
@@ -96,7 +95,7 @@ def test_hidden_and_built_from_other_sources(
 
 
 def test_an_extension_without_a_fingerprint_is_of_other_sources(
-    tmp_path: Path, run_from: Callable[..., extension.Missing]
+    tmp_path: Path, run_from: Look
 ) -> None:
     package, installed = make_sources(tmp_path / "clone"), make_package(tmp_path / "site")
     write(installed / f"_C{SUFFIX}", "from before there were fingerprints")
@@ -104,7 +103,7 @@ def test_an_extension_without_a_fingerprint_is_of_other_sources(
 
 
 def test_the_first_of_several_with_the_same_sources_is_loaded(
-    tmp_path: Path, run_from: Callable[..., extension.Missing]
+    tmp_path: Path, run_from: Look
 ) -> None:
     package = make_sources(tmp_path / "clone")
     for folder in ("old", "new", "newer"):
@@ -117,7 +116,7 @@ def test_the_first_of_several_with_the_same_sources_is_loaded(
 
 
 def test_a_package_that_is_no_source_folder_takes_nobody_s_extension(
-    tmp_path: Path, run_from: Callable[..., extension.Missing]
+    tmp_path: Path, run_from: Look
 ) -> None:
     package, installed = make_package(tmp_path / "vendored"), make_package(tmp_path / "site")
     make_extension(installed, "0123456789abcdef")
@@ -129,9 +128,7 @@ def test_a_package_that_is_no_source_folder_takes_nobody_s_extension(
 
 
 @pytest.mark.parametrize("place", ["clone", "site"])
-def test_built_for_another_python(
-    place: str, tmp_path: Path, run_from: Callable[..., extension.Missing]
-) -> None:
+def test_built_for_another_python(place: str, tmp_path: Path, run_from: Look) -> None:
     package = make_sources(tmp_path / "clone")
     make_package(tmp_path / "site")
     make_extension(tmp_path / place / "planet", fingerprint(tmp_path / "clone"), OTHER_PYTHON)
@@ -144,7 +141,7 @@ def test_built_for_another_python(
 
 
 def test_a_file_that_fails_to_load(
-    tmp_path: Path, run_from: Callable[..., extension.Missing], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run_from: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = make_package(tmp_path)
     file = make_extension(package, "0" * 16)
@@ -158,7 +155,7 @@ def test_a_file_that_fails_to_load(
 
 
 def test_a_file_inside_the_source_folder_goes_before_another_is_built(
-    tmp_path: Path, run_from: Callable[..., extension.Missing]
+    tmp_path: Path, run_from: Look
 ) -> None:
     """Whatever it is: one of other sources lacks ops, or has others, and is not loaded."""
     root = tmp_path / "a clone"
@@ -179,7 +176,7 @@ def test_a_file_inside_the_source_folder_goes_before_another_is_built(
 
 
 def test_a_file_that_cannot_be_read(
-    tmp_path: Path, run_from: Callable[..., extension.Missing], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run_from: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package, installed = make_sources(tmp_path / "clone"), make_package(tmp_path / "site")
     make_extension(installed, "0" * 16)
@@ -191,7 +188,7 @@ def test_a_file_that_cannot_be_read(
     assert "Permission denied" in run_from(package, tmp_path / "site").cause
 
 
-def test_an_archive(tmp_path: Path, run_from: Callable[..., extension.Missing]) -> None:
+def test_an_archive(tmp_path: Path, run_from: Look) -> None:
     archive = write(tmp_path / "planet.zip")
     why = run_from(archive / "planet")
     assert why.cause == (

@@ -1,4 +1,4 @@
-"""Random calls of the compiled core: the right answer, or an error that names an argument."""
+"""Calls the compiled core at random: the right answer, or an error that names an argument."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ARGUMENTS = (
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """The result, or the error after checking its words."""
+    """Returns the result, or the error after checking its words."""
     try:
         return call()
     except (ValueError, TypeError) as error:
@@ -53,7 +53,7 @@ small = st.integers(1, 4)
 
 @st.composite
 def disturbed(draw: st.DrawFn, tensor: Tensor) -> Tensor:
-    """The tensor, or one with another shape, dtype, device or memory layout."""
+    """Gives the tensor, or one with another shape, dtype, device or memory layout."""
     kind = draw(st.sampled_from(["same"] * 6 + ["shape", "empty", "dtype", "device", "strided"]))
     if kind == "shape":
         dim = draw(st.integers(0, tensor.dim() - 1))
@@ -81,7 +81,7 @@ def same_error(got: Any, expected: Any) -> bool:
 
 
 def drawn(noise: Noise, horizon: int, batch: int, candidates: int, size: int) -> Tensor:
-    """The normals [H, B, J, S] that it stands for."""
+    """Draws the normals [H, B, J, S] that `noise` stands for."""
     seeds, place = noise.seeds(batch, torch.device("cpu")), (noise.iteration, noise.particle)
     where = {"stream": STREAM_STATE, "iteration": place[0], "particle": place[1]}
     return torch.stack([normals(seeds, candidates, size, time=t, **where) for t in range(horizon)])

@@ -1,4 +1,4 @@
-"""int8 products of the compiled core against the reference's writing of the same arithmetic."""
+"""Compares int8 products of the compiled core with the reference's writing of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled core's order of returns, and its plans on every instruction set."""
+"""Tests the compiled core's ranks of returns, and its plans on every instruction set."""
 
 from __future__ import annotations
 

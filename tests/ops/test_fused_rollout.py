@@ -1,4 +1,4 @@
-"""`fused.rollout_returns` against the reference, around the edges of tiles, vectors and panels."""
+"""Compares `fused.rollout_returns` with the reference around edges of tiles, vectors, panels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both backends against golden vectors from an independent float64 NumPy program."""
+"""Compares both backends with golden vectors of an independent float64 NumPy program."""
 
 from __future__ import annotations
 
@@ -133,13 +133,8 @@ def test_refit_chooses_the_golden_elites(ops: ModuleType, name: str) -> None:
     case, golden = CASES[name], stored(name)
     returns = golden["returns_noise"]
     _, actions, _ = inputs(case)
-    fitted = ops.refit(
-        actions,
-        torch.from_numpy(returns).float(),
-        topk=case.topk,
-        spread=case.spread,
-        epsilon=case.epsilon,
-    )
+    how = {"topk": case.topk, "spread": case.spread, "epsilon": case.epsilon}
+    fitted = ops.refit(actions, torch.from_numpy(returns).float(), **how)
     for b in range(case.batch):
         problem = actions[:, b].double().numpy()
         mean, stddev, elites = make_golden.refit(problem, returns[b].astype(np.float32), case)

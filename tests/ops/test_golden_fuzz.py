@@ -1,4 +1,4 @@
-"""Random models of any sizes: int8 of both backends against the golden program's equations."""
+"""Compares int8 of both backends with the golden program's equations, on random models."""
 
 from __future__ import annotations
 

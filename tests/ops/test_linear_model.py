@@ -1,4 +1,4 @@
-"""A linear-Gaussian model, whose returns and best plans have a closed form."""
+"""Tests a linear-Gaussian model, whose returns and best plans have a closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The C++ side of the counter-based random numbers."""
+"""Tests the C++ side of the counter-based random numbers."""
 
 from __future__ import annotations
 

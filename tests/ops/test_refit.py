@@ -1,4 +1,4 @@
-"""Refit: a brute-force oracle, and the rules for ties, NaN, infinities and spread."""
+"""Tests refits: a brute-force oracle, and the rules for ties, NaN, infinities and spread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def brute_force_elites(returns: list[float], topk: int) -> list[int]:
-    """K times the first candidate that no other one beats."""
+    """Takes K times the first candidate that no other one beats."""
     left = list(range(len(returns)))
     chosen = []
     for _ in range(topk):
@@ -32,7 +32,7 @@ def brute_force_elites(returns: list[float], topk: int) -> list[int]:
 def brute_force(
     actions: Tensor, returns: Tensor, topk: int, spread: str, epsilon: float
 ) -> tuple[Tensor, Tensor, list[list[int]], list[float]]:
-    """Mean and stddev [H, B, A] in float64, elites, best: one number at a time."""
+    """Computes mean and stddev [H, B, A] in float64, elites, best: one number at a time."""
     horizon, batch, _, size = actions.shape
     mean, stddev = torch.zeros(2, horizon, batch, size, dtype=torch.float64)
     elites = [brute_force_elites(returns[b].tolist(), topk) for b in range(batch)]

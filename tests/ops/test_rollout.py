@@ -1,4 +1,4 @@
-"""Rollouts: oracles for every equation, and what noise, start and discount mean."""
+"""Tests rollouts: oracles for every equation, and what noise, start and discount mean."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ops.tolerances import RETURNS, close, returns_error
-from random_weights import (
-    PRESET_SIZES,
-    TINY,
-    TINY_SSM,
-    Problem,
-    Sizes,
-    make_problem,
-    make_weights,
-)
+from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_problem, make_weights
 from torch import Tensor, nn
 
 from planet.latent import LatentState

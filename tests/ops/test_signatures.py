@@ -28,28 +28,6 @@ def test_signatures_are_equal_down_to_defaults_and_annotations(name: str) -> Non
     assert got.return_annotation == expected.return_annotation
 
 
-def test_signatures_are_those_of_the_contract() -> None:
-    def text(name: str) -> str:
-        parameters = inspect.signature(getattr(reference, name)).parameters.values()
-        out, starred = [], False
-        for p in parameters:
-            if p.kind is p.KEYWORD_ONLY and not starred:
-                out, starred = [*out, "*"], True
-            default = p.default
-            out.append(p.name if default is p.empty else f"{p.name}={default!r}")
-        return ", ".join(out)
-
-    assert text("rollout_returns") == (
-        "weights, latent, actions, noise, *, discount=1.0, precision='fp32'"
-    )
-    assert text("refit") == "actions, returns, *, topk, spread='population', epsilon=1e-06"
-    assert text("cem_plan") == (
-        "weights, latent, mean, stddev, *, seed, candidates, topk, iterations, first_iteration=0, "
-        "low=-1.0, high=1.0, spread='population', epsilon=1e-06, state_noise=True, discount=1.0, "
-        "precision='fp32', budget_ms=None, variant='portable'"
-    )
-
-
 def test_backends_are_found_by_name() -> None:
     assert backend("reference") is reference
     assert backend("fused") is fused

@@ -1,4 +1,4 @@
-"""The transition without a deterministic path: what it is equal to, and what it refuses."""
+"""Tests the transition without a deterministic path: what it is equal to, and what it refuses."""
 
 from __future__ import annotations
 
@@ -74,13 +74,9 @@ def test_a_step_of_an_ssm_is_four_products(ops: ModuleType, layers: tuple[int, .
 def test_a_start_belief_has_width_0(ops: ModuleType) -> None:
     problem = make_problem(TINY_SSM, 2)
     for belief in (torch.zeros(2, 5), torch.zeros(2, 1)):
+        latent = LatentState(belief, problem.latent.state)
         with pytest.raises(ValueError) as error:
-            ops.rollout_returns(
-                problem.weights,
-                LatentState(belief, problem.latent.state),
-                problem.actions(2, 3),
-                None,
-            )
+            ops.rollout_returns(problem.weights, latent, problem.actions(2, 3), None)
         expected = f"latent.belief: expected shape [2, 0] ([B, D]), got {list(belief.shape)}"
         assert str(error.value) == expected
 

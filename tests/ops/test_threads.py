@@ -1,4 +1,4 @@
-"""The compiled core among threads and forks: the GIL, threads of Python and of torch."""
+"""Tests the compiled core among threads and forks: the GIL, threads of Python and of torch."""
 
 from __future__ import annotations
 

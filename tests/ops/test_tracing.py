@@ -24,7 +24,7 @@ Outputs = tuple[Tensor, ...]
 
 
 class Calls:
-    """The ops as functions of tensors alone, of one backend."""
+    """Calls the ops of one backend with tensors alone."""
 
     def __init__(self, ops: ModuleType) -> None:
         self.ops = ops
@@ -64,7 +64,7 @@ NAMES = [name for name in vars(Calls) if not name.startswith("_")]
 
 
 def inputs_of(name: str, batch: int = 2) -> tuple[RolloutWeights, Outputs]:
-    """A snapshot that was never planned with, and the tensors of a call."""
+    """Makes a snapshot that was never planned with, and the tensors of a call."""
     problem, generator = make_problem(TINY, batch), torch.Generator().manual_seed(1)
     start = problem.latent.belief, problem.latent.state
     actions = torch.rand(H, batch, J, 2, generator=generator)
@@ -77,7 +77,7 @@ def inputs_of(name: str, batch: int = 2) -> tuple[RolloutWeights, Outputs]:
 
 
 class Program(nn.Module):
-    """A call as what torch.export takes."""
+    """Wraps a call for torch.export."""
 
     def __init__(self, call: Callable[..., Outputs], weights: RolloutWeights) -> None:
         super().__init__()

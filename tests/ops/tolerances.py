@@ -1,4 +1,4 @@
-"""The one table of tolerances. A row is loosened only with a reason that is written beside it.
+"""Holds the one table of tolerances. A row is loosened only with a reason written beside it.
 
 Returns are compared by `returns_error`: the largest difference over max(rms return, 1e-2). Returns
 are sums of rewards of both signs, so an element-wise relative error would punish cancellation, and
@@ -51,10 +51,7 @@ HALF_L2 = {
     "fp16": {1.0: 2e-3, 2.0: 2e-3, 3.0: 4e-2},
     "bf16": {1.0: 1.5e-2, 2.0: 1.5e-2, 3.0: 2.5e-1},
 }
-HALF_ELITES = {
-    "fp16": {1.0: 97, 2.0: 97, 3.0: 95},
-    "bf16": {1.0: 90, 2.0: 90, 3.0: 75},
-}
+HALF_ELITES = {"fp16": {1.0: 97, 2.0: 97, 3.0: 95}, "bf16": {1.0: 90, 2.0: 90, 3.0: 75}}
 
 # fp16 or bf16 against another writing of the same, by `half_errors`. Sums differ in their last
 # bits, 1e-7 of their terms; where one lies that close to a tie its operand falls to the other side,
@@ -93,14 +90,14 @@ PLAN_ABSOLUTE = 1e-6
 
 
 def returns_error(got: Tensor, expected: Tensor) -> float:
-    """max |got - expected| / max(rms(expected), 1e-2), all in float64."""
+    """Computes max |got - expected| / max(rms(expected), 1e-2), all in float64."""
     expected = expected.double()
     rms = expected.square().mean().sqrt().item()
     return (got.double() - expected).abs().max().item() / max(rms, FLOOR)
 
 
 def int8_errors(got: Tensor, expected: Tensor) -> tuple[float, float]:
-    """Median of |difference| over max(rms return, 1e-2); rms difference over candidates' stddev.
+    """Computes median |difference| / max(rms, 1e-2), and rms difference / candidates' stddev.
 
     A mistake in the arithmetic moves every candidate, so the median; a flipped integer moves one.
     """
@@ -119,7 +116,7 @@ def relative_l2(got: Tensor, expected: Tensor) -> float:
 
 
 def half_errors(got: Tensor, expected: Tensor) -> tuple[float, float]:
-    """Median and rms of |difference|, over max(rms return, 1e-2)."""
+    """Computes median and rms of |difference|, over max(rms return, 1e-2)."""
     expected = expected.double()
     error, rms = got.double() - expected, expected.square().mean().sqrt().item()
     scale = max(rms, FLOOR)
@@ -133,7 +130,7 @@ def common_elites(got: Tensor, expected: Tensor, topk: int = 100) -> int:
 
 
 def gap(returns: Tensor, topk: int) -> float:
-    """Smallest gap over the problems between returns K and K+1, in units of `returns_error`.
+    """Finds the smallest gap between returns K and K+1, in units of `returns_error`.
 
     Two backends must choose the same elites only where the gap exceeds their tolerance.
     """

@@ -1,4 +1,4 @@
-"""Models of other code bases, brought over and compared."""
+"""Brings models of other code bases over and compares them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MATRICES = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def planet_model() -> tuple[RolloutWeights, nn.Module, nn.Module, Step]:
-    """Kaixhin/PlaNet's: nothing but names."""
+    """Brings Kaixhin/PlaNet's over: nothing but names."""
     torch.manual_seed(1)
     transition, reward = PlaNetTransition(), PlaNetReward()
     weights = RolloutWeights.from_modules(
@@ -41,7 +41,7 @@ def planet_model() -> tuple[RolloutWeights, nn.Module, nn.Module, Step]:
 def dreamer_model(
     mapping: str = "softplus", scale_lb: float = 0.1
 ) -> tuple[RolloutWeights, nn.Module, nn.Module, Step]:
-    """TorchRL's: ELU, a clamped stddev or a biased one, and a reward that reads the state first."""
+    """Brings TorchRL's over: ELU, a clamped or biased stddev, the reward reads the state first."""
     torch.manual_seed(2)
     prior, reward = DreamerPrior(mapping, scale_lb), reward_mlp()
     entry, hidden, out = prior.action_state_projector[0], *prior.rnn_to_prior_projector[::2]

@@ -1,4 +1,4 @@
-"""`RolloutWeights.from_modules`: a snapshot of torch's modules."""
+"""Tests `RolloutWeights.from_modules`: a snapshot of torch's modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random snapshots: any sizes, decided by the seed alone."""
+"""Tests random snapshots: any sizes, decided by the seed alone."""
 
 from __future__ import annotations
 

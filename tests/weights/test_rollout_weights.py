@@ -1,4 +1,4 @@
-"""`RolloutWeights`: copied once, checked once, immutable."""
+"""Tests `RolloutWeights`: copied once, checked once, immutable."""
 
 from __future__ import annotations
 
@@ -31,15 +31,6 @@ def all_tensors(weights: RolloutWeights) -> list[Tensor]:
     values = [getattr(weights, field.name) for field in dataclasses.fields(weights)]
     single = [value for value in values if isinstance(value, Tensor)]
     return single + [value for name in LAYERS for value in getattr(weights, name)]
-
-
-def test_defaults_are_those_of_the_contract() -> None:
-    weights = RolloutWeights(**tensors())
-    assert weights.transition == "rssm"
-    assert weights.activation == "relu"
-    assert weights.gru_reset == "after"
-    assert weights.stddev == "add"
-    assert weights.min_stddev == 0.1
 
 
 def test_sizes_are_read_off_the_tensors() -> None:

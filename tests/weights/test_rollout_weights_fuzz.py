@@ -1,4 +1,4 @@
-"""Random snapshots of either transition: accepted when right, else the argument is named."""
+"""Makes random snapshots of either transition: accepted when right, else the argument is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`RolloutWeights.verify`: what agrees, and what differs with its likely cause."""
+"""Tests `RolloutWeights.verify`: what agrees, and what differs with its likely cause."""
 
 from __future__ import annotations
 
@@ -28,17 +28,12 @@ MATRICES = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def step_of(weights: RolloutWeights) -> Step:
-    """The reference's own equations as a step."""
+    """Makes a step of the reference's own equations."""
 
     def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
-        latent = LatentState(belief, state)
-        belief, prior = Float32Model(weights).transition(latent, action)
-        return (
-            belief,
-            prior.mean,
-            prior.stddev,
-            Float32Model(weights).reward(LatentState(belief, prior.mean)),
-        )
+        model = Float32Model(weights)
+        belief, prior = model.transition(LatentState(belief, state), action)
+        return belief, prior.mean, prior.stddev, model.reward(LatentState(belief, prior.mean))
 
     return step
 
@@ -50,9 +45,8 @@ SIZES = [TINY, TINY_SSM, Sizes(1, 1, 1, 1, ()), Sizes(33, 7, 3, 20, (31, 16, 5))
 @pytest.mark.parametrize(("activation", "stddev"), [("relu", "add"), ("elu", "clamp")])
 def test_the_second_writing_is_the_reference(sizes: Sizes, activation: str, stddev: str) -> None:
     weights = make_weights(sizes, activation=activation, stddev=stddev)
-    weights.verify(
-        step_of(weights), samples=np.int64(30), tolerance=np.float32(1e-6), seed=np.int64(5)
-    )
+    numbers = {"samples": np.int64(30), "tolerance": np.float32(1e-6), "seed": np.int64(5)}
+    weights.verify(step_of(weights), **numbers)
     weights.verify(lambda *x: [y.double() for y in step_of(weights)(*x)])
 
 
@@ -79,12 +73,12 @@ def test_a_step_may_be_a_module_change_its_inputs_and_need_gradients() -> None:
 
 
 def swapped(matrix: Tensor, first: int) -> Tensor:
-    """The matrix whose first columns became its last."""
+    """Moves a matrix's first columns behind the others."""
     return torch.cat([matrix[:, first:], matrix[:, :first]], dim=1)
 
 
 def rows(value: Tensor, order: list[int]) -> Tensor:
-    """Gates or halves in another order."""
+    """Puts gates or halves in another order."""
     parts = value.chunk(len(order))
     return torch.cat([parts[i] for i in order])
 
@@ -221,44 +215,26 @@ def broken(i: int, change: Callable[[Tensor], Any]) -> Step:
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"step": "model"}, TypeError, "step: expected a function of belief"),
-    (
-        {"step": lambda *x: x[0]},
-        TypeError,
-        "step: expected to return (belief, prior mean, prior stddev, reward), got Tensor",
-    ),
+    ({"step": lambda *x: x[0]}, TypeError,
+     "step: expected to return (belief, prior mean, prior stddev, reward), got Tensor"),
     ({"step": lambda *x: x}, TypeError, "got tuple of 3"),
-    (
-        {"step": broken(0, lambda x: x.tolist())},
-        TypeError,
-        "step's belief: expected a tensor, got list",
-    ),
-    (
-        {"step": broken(1, lambda x: x.long())},
-        TypeError,
-        "step's prior mean: expected a floating point tensor, got torch.int64",
-    ),
-    (
-        {"step": broken(2, lambda x: x[:, :1])},
-        ValueError,
-        "step's prior stddev: expected shape [16, 3] ([N, S]), got [16, 1]",
-    ),
-    (
-        {"step": broken(3, lambda x: x[:, None])},
-        ValueError,
-        "step's reward: expected shape [16] ([N]), got [16, 1]",
-    ),
+    ({"step": broken(0, lambda x: x.tolist())}, TypeError,
+     "step's belief: expected a tensor, got list"),
+    ({"step": broken(1, lambda x: x.long())}, TypeError,
+     "step's prior mean: expected a floating point tensor, got torch.int64"),
+    ({"step": broken(2, lambda x: x[:, :1])}, ValueError,
+     "step's prior stddev: expected shape [16, 3] ([N, S]), got [16, 1]"),
+    ({"step": broken(3, lambda x: x[:, None])}, ValueError,
+     "step's reward: expected shape [16] ([N]), got [16, 1]"),
     ({"samples": 0}, ValueError, "samples: expected a value >= 1, got 0"),
     ({"samples": 2.0}, TypeError, "samples: expected an int, got float"),
     ({"seed": "one"}, TypeError, "seed: expected an int, got str"),
-    (
-        {"seed": 2**64},
-        ValueError,
-        "seed: expected a value in [-2**63, 2**64), got 18446744073709551616",
-    ),
+    ({"seed": 2**64}, ValueError,
+     "seed: expected a value in [-2**63, 2**64), got 18446744073709551616"),
     ({"tolerance": "tight"}, TypeError, "tolerance: expected a float, got str"),
     ({"tolerance": 0.0}, ValueError, "tolerance: expected a value > 0, got 0.0"),
     ({"tolerance": math.nan}, ValueError, "tolerance: expected a finite value, got nan"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), REFUSED)

@@ -271,7 +271,7 @@ def test_a_plan_is_as_good_as_float64_s(precision: str) -> None:
 
 
 def plan_regret(value: Tensor, best: Tensor) -> float:
-    """Says how much worse than the best plan, over its return's magnitude."""
+    """Computes a plan's loss against the best one, over its return's magnitude."""
     return ((best - value) / best.abs()).max().item()
 
 

@@ -1,4 +1,4 @@
-"""The int8 number formats, to the bit."""
+"""Tests the int8 number formats to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CUDA path of the fused backend: on a GPU, and without one in the emulator."""
+"""Runs the CUDA path of the fused backend on a GPU, and without one in the emulator."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from ops.cuda.support import Device, needs_gpu
 from planet.ops import fused
 
 
-@pytest.fixture(
-    params=["emulated", pytest.param("cuda", marks=needs_gpu)],
-)
+@pytest.fixture(params=["emulated", pytest.param("cuda", marks=needs_gpu)])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """Each device in turn; `planet.ops.fused` runs the CUDA implementations for its tensors."""
+    """Gives each device in turn; `planet.ops.fused` runs CUDA implementations for its tensors."""
     if request.param == "cuda":
         return Device("cuda", "cuda")
     if reason := emulated.missing():

@@ -1,4 +1,4 @@
-"""The bindings' CUDA implementations on kernels that run on the CPU.
+"""Runs the bindings' CUDA implementations on kernels that run on the CPU.
 
 The kernels' sources compile for the CPU as they are (emulator/); linked with the bindings
 they are `torch.ops.planet_emulated`, and `EmulatedKernels` makes `planet.ops.fused` call those for
@@ -56,7 +56,7 @@ def load() -> None:
 
 
 class EmulatedKernels(CudaKernels):
-    """`CudaKernels` for CPU tensors: there is no device to check, no stream and no graph."""
+    """Stands for `CudaKernels` on CPU tensors: there is no device to check, no stream, no graph."""
 
     def __init__(self) -> None:
         super().__init__(None)

@@ -1,4 +1,4 @@
-"""Shared by the tests of the CUDA path."""
+"""Serves the tests of the CUDA path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from random_weights import Problem
 from torch import Tensor
 
-from planet.latent import LatentState
 from planet.ops import fused
 from planet.protocols import Plan
 
@@ -33,7 +32,7 @@ needs_gpu = pytest.mark.skipif(NO_GPU is not None, reason=str(NO_GPU))
 
 @dataclass(frozen=True)
 class Device:
-    """Says where a test runs the kernels.
+    """Is where a test runs the kernels.
 
     Attributes:
       name: "emulated" or "cuda".
@@ -49,14 +48,12 @@ class Device:
         return self.name == "emulated"
 
     def move(self, problem: Problem) -> Problem:
-        """The problem on this device; what it draws stays on the CPU."""
-        latent = LatentState(
-            problem.latent.belief.to(self.place), problem.latent.state.to(self.place)
-        )
+        """Moves a problem to this device; what it draws stays on the CPU."""
+        latent = problem.latent.to(self.place)
         return replace(problem, weights=problem.weights.to(self.place), latent=latent)
 
     def to(self, value: Any) -> Any:
-        """A tensor on this device; None stays None."""
+        """Moves a tensor to this device; None stays None."""
         return None if value is None else value.to(self.place)
 
 
@@ -72,7 +69,7 @@ def rollout(
 
 
 def plan(device: Device, problem: Problem, mean: Tensor, stddev: Tensor, **settings: Any) -> Plan:
-    """A plan, its tensors on the CPU; everything else is moved to the device."""
+    """Plans on the device; the plan's tensors are on the CPU."""
     there = device.move(problem)
     settings = {k: device.to(v) if isinstance(v, Tensor) else v for k, v in settings.items()}
     got = fused.cem_plan(
@@ -82,5 +79,5 @@ def plan(device: Device, problem: Problem, mean: Tensor, stddev: Tensor, **setti
 
 
 def equal(a: Plan, b: Plan) -> bool:
-    """Bit for bit."""
+    """Whether plans are equal bit for bit."""
     return all(getattr(a, name).equal(getattr(b, name)) for name in TENSORS)

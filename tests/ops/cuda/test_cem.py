@@ -82,16 +82,8 @@ def test_an_iteration_is_drawing_scoring_and_refit(
 def test_two_iterations_are_one_and_one_more(device: Device, variant: str, precision: str) -> None:
     skip_unless_served(device, variant, precision)
     problem = problem_of(variant)
-    both = plan(
-        device,
-        problem,
-        *problem.distribution(2),
-        seed=1,
-        **SETTINGS,
-        precision=precision,
-        variant=variant,
-    )
     once = SETTINGS | {"iterations": 1, "seed": 1, "precision": precision, "variant": variant}
+    both = plan(device, problem, *problem.distribution(2), **once | {"iterations": 2})
     first = plan(device, problem, *problem.distribution(2), **once)
     second = plan(device, problem, first.mean, first.stddev, **once, first_iteration=1)
     assert equal(both, second)
@@ -106,25 +98,10 @@ def test_a_problem_alone_is_the_row_of_a_batch(
 ) -> None:
     skip_unless_served(device, variant, precision)
     problem, seeds = problem_of(variant, 3), row_seeds(2, 3)
-    whole = plan(
-        device,
-        problem,
-        *problem.distribution(2),
-        seed=2,
-        **SETTINGS,
-        precision=precision,
-        variant=variant,
-    )
+    how = SETTINGS | {"precision": precision, "variant": variant}
+    whole = plan(device, problem, *problem.distribution(2), seed=2, **how)
     row = problem.rows(slice(1, 2))
-    alone = plan(
-        device,
-        row,
-        *row.distribution(2),
-        seed=seeds[1:2],
-        **SETTINGS,
-        precision=precision,
-        variant=variant,
-    )
+    alone = plan(device, row, *row.distribution(2), seed=seeds[1:2], **how)
     assert alone.mean.equal(whole.mean[:, 1:2])
     assert alone.best_return.equal(whole.best_return[1:2])
 
@@ -164,7 +141,6 @@ def test_fp32_plans_are_those_of_float64(device: Device, variant: str, seed: int
     for each in range(seed, seed + (4 if small else 20)):
         problem, seeds = make_problem(sizes, 1, seed=each), row_seeds(each, 1)
         mean, stddev = problem.distribution(horizon)
-        settings = {"candidates": candidates, "topk": topk, "iterations": 1}
         # One iteration from the same distribution: top-K is discontinuous.
         draws = drawn(seeds, horizon, candidates, sizes.action, STREAM_ACTIONS, 0)
         exact = exact_returns(problem.weights, problem.latent, draws.clamp(-1, 1), None)
@@ -172,15 +148,9 @@ def test_fp32_plans_are_those_of_float64(device: Device, variant: str, seed: int
             continue
         tried += 1
         got = plan(
-            device,
-            problem,
-            mean,
-            stddev,
-            seed=seeds,
-            **settings,
-            state_noise=False,
-            variant=variant,
-        )
+            device, problem, mean, stddev, seed=seeds, candidates=candidates, topk=topk,
+            iterations=1, state_noise=False, variant=variant,
+        )  # fmt: skip
         elites = exact.argsort(dim=-1, descending=True)[0, :topk]
         expected = draws.clamp(-1, 1)[:, :, elites].mean(dim=2)
         assert close(got.mean, expected, 1e-4)

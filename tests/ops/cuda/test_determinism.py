@@ -1,4 +1,4 @@
-"""Bit for bit: run after run, on other streams, in captured graphs, on the second device."""
+"""Compares bit for bit: runs, streams, captured graphs, the second device."""
 
 from __future__ import annotations
 
@@ -64,22 +64,14 @@ def test_a_captured_plan_is_replayed_with_new_seeds(variant: str, precision: str
         pytest.skip("there is no fp32")
     device, problem = Device("cuda", "cuda"), make_problem(FITTING, 2)
     there, seeds = device.move(problem), row_seeds(1, 2).cuda()
+    how = SETTINGS | {"precision": precision, "variant": variant}
     mean, stddev = (device.to(x) for x in problem.distribution(4))
 
     def make() -> Plan:
-        return fused.cem_plan(
-            there.weights,
-            there.latent,
-            mean,
-            stddev,
-            seed=seeds,
-            **SETTINGS,
-            precision=precision,
-            variant=variant,
-        )
+        return fused.cem_plan(there.weights, there.latent, mean, stddev, seed=seeds, **how)
 
-    eager = {seed: plan(device, problem, *problem.distribution(4), seed=seed, **SETTINGS,
-                        precision=precision, variant=variant) for seed in (1, 2, 3)}  # fmt: skip
+    start = problem.distribution(4)
+    eager = {seed: plan(device, problem, *start, seed=seed, **how) for seed in (1, 2, 3)}
     make()  # packs the weights
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -1,4 +1,4 @@
-"""fp16 and bf16 on the device against their specification: rounded where it says, nowhere else."""
+"""Compares fp16 and bf16 on the device with their specification, rounding by rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counter-based random numbers on the device, against `planet.noise`."""
+"""Compares counter-based random numbers on the device with `planet.noise`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection and refit on the device, against a stable sort."""
+"""Tests selection and refit on the device, against a stable sort."""
 
 from __future__ import annotations
 
