@@ -1,4 +1,4 @@
-"""A task of the DM Control Suite, seen as pixels, as a `gymnasium.Env`."""
+"""Shows a task of the DM Control Suite as pixels, as a `gymnasium.Env`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from planet.envs.pixel_env import Observation, PixelEnv
 from planet.envs.rendering import MAX_FRAME, Renderer, quality_of
 from planet.envs.seeding import task_seed
 from planet.envs.tasks import split_task
-from planet.errors.checks import check_choice
 from planet.errors.scalars import check_int
 
 _log = logging.getLogger("planet")
@@ -28,35 +27,24 @@ START_STATES = 20
 
 
 class DMControlEnv(PixelEnv):
-    """Pixels of a DM Control Suite task; the action is held for `action_repeat` control steps.
+    """Shows a DM Control Suite task as pixels; an action is held for `action_repeat` control steps.
 
-    Observation: uint8 [image_size, image_size, 3]. Action: float32 in [-1, 1], scaled to the task's
-    bounds. Reward: sum over the repeat, each control step in [0, 1]. An episode is truncated after
-    `control_steps` control steps; `terminated` only if the task ends itself. Diverged physics
+    Observation: uint8 [image_size, image_size, 3]. Action: float32 [A] in [-1, 1], scaled to the
+    task's bounds. Reward: sum over the repeat, each control step in [0, 1]. An episode is truncated
+    after `control_steps` control steps; `terminated` only if the task ends itself. Diverged physics
     truncates with `info["physics_diverged"]` set, the last good frame and the reward until then.
     A start state that the physics cannot simulate is left out, and the next one is drawn.
 
     `np_random` decides every episode. The OpenGL context is made at the first frame and kept until
     `close`. A pickled or deep copy goes on with the same future and makes a context of its own.
 
-    Args:
-      task: "domain-task", see `planet.envs.task_names`.
-      action_repeat: control steps per agent step, R.
-      image_size: side of the observation in pixels.
-      render_size: side of the frame that is drawn, a multiple of image_size; larger frames are
-        averaged down. None draws at image_size.
-      quality: "reference", "faithful" or "fast", see `planet.envs.rendering`.
-      camera: number of the model's camera.
-      control_steps: length of an episode in control steps.
-      seed: of the first episode, when `reset` gets none.
-      render_mode: "rgb_array" or None; `render` returns the frame in both cases.
+    Arguments are those of `planet.envs.make`, and `render_mode`: "rgb_array" or None; `render`
+    returns the frame in both cases.
 
     Raises:
       ValueError: an argument is unknown or out of range; the message names it.
       RenderingUnavailable: there is no OpenGL library to draw with.
     """
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}
 
     def __init__(
         self,
@@ -73,33 +61,27 @@ class DMControlEnv(PixelEnv):
     ) -> None:
         domain, name = split_task(task)
         quality_of(quality)
-        check_choice("render_mode", render_mode, (None, "rgb_array"))
-        self.action_repeat = check_int("action_repeat", action_repeat, 1)
-        self.control_steps = check_int("control_steps", control_steps, 1)
-        if render_size is None:
-            render_size = image_size
         size = check_int("image_size", image_size, 1, MAX_FRAME)
+        super().__init__(size, action_repeat, control_steps, seed, render_mode)
+        render_size = size if render_size is None else render_size
         render_size = check_int("render_size", render_size, 1, MAX_FRAME)
         if render_size % size:
             raise ValueError(
                 f"render_size: expected a multiple of image_size={size}, got {render_size}"
             )
         self._image_size, self._render_size = size, render_size
-        self.task, self.quality, self.render_mode = task, quality, render_mode
+        self.task, self.quality = task, quality
         self._control = _load(domain, name)
         self.camera = check_int("camera", camera, -1, self._control.physics.model.ncam - 1)
         spec = self._control.action_spec()
         self._low = np.broadcast_to(spec.minimum, spec.shape)
         self._scale = (np.broadcast_to(spec.maximum, spec.shape) - self._low) / 2
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, spec.shape, np.float32)
-        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         fps = 1 / (self._control.control_timestep() * self.action_repeat)
         self.metadata = {**self.metadata, "render_fps": max(1, round(fps))}
-        super().reset(seed=check_seed(seed))
         self._renderer: Renderer | None = None
         self._frame: Observation | None = None
-        self._steps = 0
-        self._running = self._closed = False
+        self._closed = self._diverged = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -120,40 +102,18 @@ class DMControlEnv(PixelEnv):
         self._check_open("reset")
         _gl.check_process()
         super().reset(seed=check_seed(seed))
-        self._running = False
+        self._running = self._diverged = False
         self._control.task.random.seed(task_seed(self.np_random))
         self._draw_start_state()
         if self._renderer is not None:
             self._renderer.upload_terrain()
         self._steps, self._running = 0, True
-        return self.observe(), {"reward_sum": 0.0, "control_steps": 0, "physics_diverged": False}
-
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Holds the action for `action_repeat` control steps, or fewer where the episode ends.
-
-        Args:
-          action: [A], finite, in [-1, 1].
-
-        Returns:
-          observation, sum of the rewards, terminated, truncated, and an info dict with
-          `reward_sum`, `control_steps` (of this episode so far) and `physics_diverged`.
-
-        Raises:
-          ValueError: the action has another shape, or is not finite, or is out of bounds.
-          RuntimeError: the episode has ended, or none was started.
-        """
-        reward, terminated, truncated, info = self.simulate(action)
-        diverged = info["physics_diverged"]
-        observation = self._last_observation() if diverged else self.observe()
-        return observation, reward, terminated, truncated, info
+        return self.observe(), self._info(0.0)
 
     def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Does what `step` does before it draws, so that the two can be timed apart."""
+        """Does what `step` does before it draws; see `PixelEnv`."""
         self._check_open("step")
-        if not self._running:
-            raise RuntimeError("step: expected a running episode; call reset first")
+        self._check_running()
         from dm_control.rl.control import PhysicsError
 
         values = check_action(action, len(self._low))
@@ -174,13 +134,8 @@ class DMControlEnv(PixelEnv):
                 terminated = time_step.discount == 0.0
                 break
         truncated = diverged or (not terminated and (last or self._steps >= self.control_steps))
-        self._running = not (terminated or truncated)
-        info = {
-            "reward_sum": reward,
-            "control_steps": self._steps,
-            "physics_diverged": diverged,
-        }
-        return reward, terminated, truncated, info
+        self._running, self._diverged = not (terminated or truncated), diverged
+        return reward, terminated, truncated, self._info(reward, diverged)
 
     def render(self) -> Observation:
         """Returns the present frame at render_size, uint8 [render_size, render_size, 3].
@@ -212,20 +167,22 @@ class DMControlEnv(PixelEnv):
         return self._control.physics
 
     def observe(self) -> Observation:
-        """Draws the present state: the other half of `step`, uint8 [image_size, image_size, 3]."""
+        """Draws the present state, or returns the last good frame where the physics diverged."""
         physics = self.physics
-        if self._renderer is None:
-            model = physics.model.ptr
-            self._renderer = Renderer(model, self._render_size, self.quality, self.camera)
-            _gl.close_at_exit(self)
-        self._frame = self._renderer.render(physics.data.ptr)
-        return self._last_observation()
+        if not self._diverged:
+            if self._renderer is None:
+                model = physics.model.ptr
+                self._renderer = Renderer(model, self._render_size, self.quality, self.camera)
+                _gl.close_at_exit(self)
+            self._frame = self._renderer.render(physics.data.ptr)
+        assert self._frame is not None
+        return area_average(self._frame, self._image_size)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...], dict[str, Any]]:
         return _blank, (type(self),), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the OpenGL context, which the copy makes at its next frame."""
+        """Returns all but the OpenGL context, which the copy makes at its next frame."""
         state = {**self.__dict__, "_renderer": None}
         if self._closed:
             state["_control"] = None  # what was freed cannot be copied
@@ -264,10 +221,6 @@ class DMControlEnv(PixelEnv):
             "reset with another seed"
         )
 
-    def _last_observation(self) -> Observation:
-        assert self._frame is not None
-        return area_average(self._frame, self._image_size)
-
 
 def area_average(frame: Observation, size: int) -> Observation:
     """Averages a square frame [n, n, 3] down to [size, size, 3], rounding half up."""
@@ -281,13 +234,13 @@ def area_average(frame: Observation, size: int) -> Observation:
 
 
 def _blank(kind: type[DMControlEnv]) -> DMControlEnv:
-    """An instance to be filled, where importing what it is made of is safe."""
+    """Makes an instance to be filled, where importing its parts is safe."""
     prepare_import()
     return kind.__new__(kind)
 
 
 def _simulation_state(physics: Any) -> NDArray[np.float64]:
-    """Everything that the next step depends on, the start of MuJoCo's solver included."""
+    """Returns all that the next step depends on, the start of MuJoCo's solver included."""
     import mujoco
 
     model, kind = physics.model.ptr, mujoco.mjtState.mjSTATE_INTEGRATION
@@ -326,20 +279,17 @@ def _restart(control: Any) -> None:
         ) from error
 
 
-class _DeprecatedMass(logging.Filter):
-    """Drops the one warning the suite's own models cause when they load."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "settotalmass" not in record.getMessage()
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    """Tells a warning from the one that the suite's own models cause when they load."""
+    return "settotalmass" not in record.getMessage()
 
 
 def _load(domain: str, task: str) -> Any:
     with explained(prepare_import()):
         suite = import_extra("dm_control.suite")
-    quiet = _DeprecatedMass()
-    logging.getLogger("absl").addFilter(quiet)
+    logging.getLogger("absl").addFilter(_is_worth_showing)
     try:
         # The episode's length is counted here, so the suite's own limit is lifted.
         return suite.load(domain, task, task_kwargs={"time_limit": float("inf"), "random": 0})
     finally:
-        logging.getLogger("absl").removeFilter(quiet)
+        logging.getLogger("absl").removeFilter(_is_worth_showing)

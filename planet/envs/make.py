@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import gymnasium
 
 _log = logging.getLogger("planet")
+_CONTROL_STEPS = {TOY_TASK: 50}  # of an episode; else 1000
 
 
 def make(
@@ -34,7 +35,7 @@ def make(
         domains that are not in the paper, 1 for the toy.
       image_size: side of the observation in pixels.
       render_size: side of the frame that is drawn, a multiple of image_size, averaged down.
-      quality: "reference", "faithful" or "fast"; the toy has no qualities.
+      quality: "reference", "faithful" or "fast", see `planet.envs.rendering`; the toy has none.
       camera: number of the model's camera; the toy has only 0.
       control_steps: length of an episode; None takes 1000, and 50 for the toy.
       seed: of the first episode, when `reset` gets none; None: another one each time.
@@ -48,44 +49,22 @@ def make(
       ImportError: Gymnasium, dm_control or MuJoCo is missing; the message gives the command.
       RenderingUnavailable: nothing can draw; the message says what helps.
     """
-    if task == TOY_TASK:
-        return _toy(action_repeat, image_size, render_size, control_steps, seed)
-    domain, _ = split_task(task)
-    if action_repeat is None:
-        action_repeat = action_repeat_of(task)
-        if domain not in ACTION_REPEAT:
-            _log.warning("%s is not in the paper: action repeat %d", task, action_repeat)
-    return _make(
-        task,
-        task=task,
-        action_repeat=action_repeat,
-        image_size=image_size,
-        render_size=render_size,
-        quality=quality,
-        camera=camera,
-        control_steps=1000 if control_steps is None else control_steps,
-        seed=seed,
-    )
-
-
-def _toy(
-    action_repeat: int | None,
-    image_size: int,
-    render_size: int | None,
-    control_steps: int | None,
-    seed: int | None,
-) -> gymnasium.Env[Any, Any]:
+    if task != TOY_TASK and split_task(task)[0] not in ACTION_REPEAT and action_repeat is None:
+        _log.warning("%s is not in the paper: action repeat %d", task, action_repeat_of(task))
+    shared = {
+        "image_size": image_size,
+        "action_repeat": action_repeat_of(task) if action_repeat is None else action_repeat,
+        "control_steps": _CONTROL_STEPS.get(task, 1000) if control_steps is None else control_steps,
+        "seed": seed,
+    }
+    if task != TOY_TASK:
+        drawn = {"render_size": render_size, "quality": quality, "camera": camera}
+        return _make(task, task=task, **drawn, **shared)
     if render_size not in (None, image_size):
         raise ValueError(
             f"render_size: expected image_size={image_size} for {TOY_TASK}, got {render_size}"
         )
-    return _make(
-        TOY_TASK,
-        image_size=image_size,
-        action_repeat=1 if action_repeat is None else action_repeat,
-        control_steps=50 if control_steps is None else control_steps,
-        seed=seed,
-    )
+    return _make(TOY_TASK, **shared)
 
 
 def _make(name: str, /, **settings: Any) -> gymnasium.Env[Any, Any]:

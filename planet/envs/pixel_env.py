@@ -1,28 +1,87 @@
-"""Gives the tasks a specification that knows the length of an episode."""
+"""Holds what the pixel environments have in common: their spaces, their step, their end."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
+from planet.envs.checks import check_seed
+from planet.errors.checks import check_choice
+from planet.errors.scalars import check_int
+
 Observation = NDArray[np.uint8]
 
 
 class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
-    """An environment that counts its own control steps and ends the episode after so many.
+    """Counts its own control steps and ends the episode after so many.
+
+    A task has `simulate` and `observe`, the two halves of `step`.
 
     Attributes:
       action_repeat: control steps per agent step, R.
       control_steps: length of an episode in control steps.
     """
 
-    action_repeat: int
-    control_steps: int
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
     _spec: EnvSpec | None = None
+
+    def __init__(
+        self,
+        image_size: int,
+        action_repeat: int,
+        control_steps: int,
+        seed: int | None,
+        render_mode: str | None,
+    ) -> None:
+        check_choice("render_mode", render_mode, (None, "rgb_array"))
+        size = check_int("image_size", image_size, 1)
+        self.action_repeat = check_int("action_repeat", action_repeat, 1)
+        self.control_steps = check_int("control_steps", control_steps, 1)
+        self.render_mode = render_mode
+        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        super().reset(seed=check_seed(seed))
+        self._steps = 0
+        self._running = False
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Holds the action for `action_repeat` control steps, or fewer where the episode ends.
+
+        Args:
+          action: [A], finite, in [-1, 1].
+
+        Returns:
+          observation, sum of the rewards, terminated, truncated, and an info dict with
+          `reward_sum`, `control_steps` (of this episode so far) and `physics_diverged`.
+
+        Raises:
+          TypeError: the action is not made of real numbers.
+          ValueError: the action has another shape, or is not finite, or is out of bounds.
+          RuntimeError: the episode has ended, or none was started.
+        """
+        reward, terminated, truncated, info = self.simulate(action)
+        return self.observe(), reward, terminated, truncated, info
+
+    def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Does what `step` does before it draws, so that the two can be timed apart."""
+        raise NotImplementedError
+
+    def observe(self) -> Observation:
+        """Draws the present state: the other half of `step`, uint8 [image_size, image_size, 3]."""
+        raise NotImplementedError
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise RuntimeError("step: expected a running episode; call reset first")
+
+    def _info(self, reward: float, diverged: bool = False) -> dict[str, Any]:
+        return {"reward_sum": reward, "control_steps": self._steps, "physics_diverged": diverged}
 
     @property
     def max_episode_steps(self) -> int:
