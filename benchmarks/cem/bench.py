@@ -63,6 +63,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from cem import on_gpu, sweep, table
 from cem.cases import Size
+from cem.ceilings import KERNELS
 
 from planet import build_info
 from planet.diagnostics.machine import machine_facts
@@ -153,66 +154,56 @@ def on_a_gpu(options: argparse.Namespace) -> None:
     print(f"written to {options.output}")
 
 
+ROWS = (
+    ("fp32 against the baseline", "paper", "baseline / fp32"),
+    ("fp32 against the faster of eager and TorchScript", "paper", "eager or jit / fp32"),
+    ("fp32 against torch.compile with freezing", "paper", "compile / fp32"),
+    ("fp32 rate over MKL sgemm 2048", "paper", "fp32 / sgemm rate"),
+    ("int8 against the baseline", "paper", "baseline / int8"),
+    ("int8 against the faster of eager and TorchScript", "paper", "eager or jit / int8"),
+    ("int8 against torch.compile with freezing", "paper", "compile / int8"),
+    ("fp32 against TorchRL's CEMPlanner", "others", "torchrl / fp32"),
+    ("fp32 against the reference", "others", "reference / fp32"),
+    ("small preset: fp32 against the baseline", "small", "baseline / fp32"),
+    ("small preset: int8 against the baseline", "small", "baseline / int8"),
+)
+"""Name of a ratio, and where it stands in the table."""
+
+
 def lines(table: dict[str, Any]) -> list[str]:
     """The table as text, one column per number of threads."""
     counts = list(table["paper"])
+    out = [f"{'threads':58}" + "".join(f"{count:>14}" for count in counts)]
 
-    def row(name: str, part: str, *keys: str, form: str = "{:.2f}x") -> str:
+    def row(name: str, part: str, *keys: str, form: str = "{:.1f} ms") -> None:
         cells = []
         for count in counts:
             value: Any = table[part][count]
             for key in keys:
                 value = value.get(key) if isinstance(value, dict) else None
             cells.append("-" if value is None else form.format(value))
-        return f"{name:58}" + "".join(f"{cell:>14}" for cell in cells)
+        out.append(f"{name:58}" + "".join(f"{cell:>14}" for cell in cells))
 
-    paired, ms = "median_of_paired_ratios", "{:.1f} ms"
-    out = [f"{'threads':58}" + "".join(f"{count:>14}" for count in counts)]
-    out += [
-        row("baseline: fastest plain PyTorch", "paper", "baseline", form="{}"),
-        row("fp32 against the baseline", "paper", "baseline / fp32", paired),
-        row(
-            "fp32 against the faster of eager and TorchScript",
-            "paper",
-            "eager or jit / fp32",
-            paired,
-        ),
-        row("fp32 against torch.compile with freezing", "paper", "compile / fp32", paired),
-        row("fp32 rate over MKL sgemm 2048", "paper", "fp32 / sgemm rate", paired),
-        row("int8 against the baseline", "paper", "baseline / int8", paired),
-        row(
-            "int8 against the faster of eager and TorchScript",
-            "paper",
-            "eager or jit / int8",
-            paired,
-        ),
-        row("int8 against torch.compile with freezing", "paper", "compile / int8", paired),
-        row("fp32 against TorchRL's CEMPlanner", "others", "torchrl / fp32", paired),
-        row("fp32 against the reference", "others", "reference / fp32", paired),
-        row("share of refit in an fp32 plan", "paper", "refit share", paired, form="{:.3%}"),
-        row("small preset: fp32 against the baseline", "small", "baseline / fp32", paired),
-        row("small preset: int8 against the baseline", "small", "baseline / int8", paired),
-        "",
-    ]
+    row("baseline: fastest plain PyTorch", "paper", "baseline", form="{}")
+    for name, part, key in ROWS:
+        row(name, part, key, "median_of_paired_ratios", form="{:.2f}x")
+    share = ("refit share", "median_of_paired_ratios")
+    row("share of refit in an fp32 plan", "paper", *share, form="{:.3%}")
     first = table["paper"][counts[0]]["times"]
     for name in [name for name in first if name not in ("sgemm", "refit")]:
-        out.append(row(f"{name}, median", "paper", "times", name, "median_ms", form=ms))
-        out.append(row(f"{name}, p95", "paper", "times", name, "p95_ms", form=ms))
+        row(f"{name}, median", "paper", "times", name, "median_ms")
+        row(f"{name}, p95", "paper", "times", name, "p95_ms")
     seconds = ("first_seconds", "compile")
-    out.append(row("compile, seconds to compile (not counted)", "paper", *seconds, form="{:.1f} s"))
+    row("compile, seconds to compile (not counted)", "paper", *seconds, form="{:.1f} s")
     for name in ("torchrl", "reference"):
-        out.append(row(f"{name}, median", "others", "times", name, "median_ms", form=ms))
-    gops = "{:.0f} GOP/s"
+        row(f"{name}, median", "others", "times", name, "median_ms")
     for name in ("fp32", "int8", "sgemm"):
-        out.append(row(f"{name} rate", "paper", f"{name} GOP/s", "median", form=gops))
-    for name in ("fma_avx2", "fma_avx512", "int8_avx512vnni", "fma_neon"):
-        keys = ("giga_operations_per_second", name)
-        out.append(row(f"ceiling, {name}", "ceilings", *keys, form=gops))
-    for name in table["instruction_sets"][counts[0]]["rows"]:
-        if name == "eager":
-            continue
+        row(f"{name} rate", "paper", f"{name} GOP/s", "median", form="{:.0f} GOP/s")
+    for name in KERNELS:
+        row(f"ceiling, {name}", "ceilings", "giga_operations_per_second", name, form="{:.0f} GOP/s")
+    for name in sorted(set(table["instruction_sets"][counts[0]]["rows"]) - {"eager"}):
         keys = ("rows", name, "times_as_fast_as_eager")
-        out.append(row(f"{name} against eager PyTorch", "instruction_sets", *keys))
+        row(f"{name} against eager PyTorch", "instruction_sets", *keys, form="{:.2f}x")
     out += ["", f"extra peak memory of a plan, {table['peak_memory']['threads']} threads"]
     for problems, rows in table["peak_memory"]["problems"].items():
         shown = [f"{k} {v['extra_mb']:.2f} MB" for k, v in rows.items() if "extra_mb" in v]

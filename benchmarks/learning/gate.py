@@ -28,6 +28,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from planet import envs
+from planet.config.presets import small
+from planet.diagnostics.machine import machine_facts
+from planet.replay import read_episode
+from planet.systems.planet import build
+from planet.training.metrics import read_metrics
+from planet.training.trainer import Trainer
+
 SEEDS = (1, 2, 3)
 EPISODES = 10
 LEAST_RETURN = 50.0
@@ -36,50 +47,35 @@ MOST_SHUFFLED = 25.0
 RESULTS = Path(__file__).parents[1] / "results" / "learning_gate.json"
 
 
+class ShuffledTrainer(Trainer):
+    """Breaks the link between what was seen and what was earned before every training phase."""
+
+    def _learn(self, due: int) -> None:
+        paths = [self.replay.directory / name for name in self.replay.episodes]
+        episodes = [read_episode(path) for path in paths]
+        rewards = np.concatenate([episode.reward[1:] for episode in episodes])
+        generator = np.random.default_rng([self.config.train.seed, self.episodes])
+        ends = np.cumsum([episode.length - 1 for episode in episodes])
+        pieces = np.split(generator.permutation(rewards), ends[:-1])
+        for index, (episode, piece) in enumerate(zip(episodes, pieces, strict=True)):
+            reward = np.append(np.float32(0), piece)
+            self.replay.add(replace(episode, reward=reward), index)
+        super()._learn(due)
+
+
 def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str, Any]:
     """Trains and evaluates one agent in this process, on one thread."""
-    import numpy as np
-    import torch
-
-    from planet import envs
-    from planet.config.presets import small
-    from planet.replay import read_episode
-    from planet.systems.planet import build
-    from planet.training.metrics import read_metrics
-    from planet.training.trainer import Trainer
-
-    class ShuffledTrainer(Trainer):
-        """Breaks the link between what was seen and what was earned before every training phase."""
-
-        def _learn(self, due: int) -> None:
-            paths = [self.replay.directory / name for name in self.replay.episodes]
-            episodes = [read_episode(path) for path in paths]
-            rewards = np.concatenate([episode.reward[1:] for episode in episodes])
-            generator = np.random.default_rng([seed, self.episodes])
-            pieces = np.split(
-                generator.permutation(rewards),
-                np.cumsum([episode.length - 1 for episode in episodes])[:-1],
-            )
-            for index, (episode, piece) in enumerate(zip(episodes, pieces, strict=True)):
-                reward = np.append(np.float32(0), piece)
-                self.replay.add(replace(episode, reward=reward), index)
-            super()._learn(due)
-
     torch.set_num_threads(1)
-    base = small("cheetah-run")
-    config = replace(base, train=replace(base.train, seed=seed, evaluation_interval=0))
+    config = small("cheetah-run")
+    config = replace(config, train=replace(config.train, seed=seed, evaluation_interval=0))
     if rehearse:
-        few = replace(
-            config.train, episodes=3, seed_episodes=2, initial_updates=2, updates_per_episode=2
-        )
-        config = replace(config, train=few, planner=replace(config.planner, candidates=40, topk=4))
-    settings = config.environment
+        few = {"episodes": 3, "seed_episodes": 2, "initial_updates": 2, "updates_per_episode": 2}
+        config = config.with_overrides({"train": few, "planner": {"candidates": 40, "topk": 4}})
+    given = config.environment
     environment = envs.make(
-        settings.task,
-        image_size=settings.image_size,
-        render_size=settings.render_size,
-        quality=settings.quality,
-    )
+        given.task, image_size=given.image_size, render_size=given.render_size,
+        quality=given.quality,
+    )  # fmt: skip
     wall, cpu = time.perf_counter(), time.process_time()
     kind = ShuffledTrainer if shuffled else Trainer
     trainer = kind(config, directory, environment, build)
@@ -89,6 +85,7 @@ def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str,
     metrics = read_metrics(Path(directory) / "metrics.jsonl")
     collected = [line for line in metrics if "collect/return" in line]
     random = [line["collect/return"] for line in collected if not line["collect/planned"]]
+    planned = [line["collect/return"] for line in collected if line["collect/planned"]]
     out = {
         "seed": seed,
         "shuffled_rewards": shuffled,
@@ -97,9 +94,7 @@ def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str,
         "standard_error": score.standard_error,
         "random_mean": float(np.mean(random)),
         "random_max": float(np.max(random)),
-        "collected_by_planner": [
-            round(line["collect/return"], 2) for line in collected if line["collect/planned"]
-        ],
+        "collected_by_planner": [round(value, 2) for value in planned],
         "updates": trainer.learner.updates,
         "train_cpu_seconds": round(trained, 1),
         "wall_seconds": round(time.perf_counter() - wall, 1),
@@ -112,8 +107,6 @@ def work(seed: int, shuffled: bool, rehearse: bool, directory: str) -> dict[str,
 
 def judge(rehearse: bool) -> int:
     """Runs all arms, two at a time, and writes and prints the verdict."""
-    from planet.diagnostics.machine import machine_facts
-
     waiting = [(seed, shuffled) for shuffled in (False, True) for seed in SEEDS]
     running: list[tuple[subprocess.Popen[str], tuple[int, bool]]] = []
     results: list[dict[str, Any]] = []
