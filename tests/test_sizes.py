@@ -28,8 +28,6 @@ LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS = {
     "csrc/cuda/select.cuh:for_each_elite": 51,
     "tests/ops/test_fused_errors.py:raw_calls": 70,  # a table
-    "benchmarks/cem/bench.py:lines": 66,  # with functions within
-    "benchmarks/learning/gate.py:work": 70,
 }
 
 
