@@ -76,8 +76,3 @@ def plan(device: Device, problem: Problem, mean: Tensor, stddev: Tensor, **setti
         there.weights, there.latent, device.to(mean), device.to(stddev), **settings
     )
     return Plan(*(getattr(got, name).cpu() for name in TENSORS), got.iterations)
-
-
-def equal(a: Plan, b: Plan) -> bool:
-    """Whether plans are equal bit for bit."""
-    return all(getattr(a, name).equal(getattr(b, name)) for name in TENSORS)

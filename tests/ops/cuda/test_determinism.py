@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ops.cuda.support import Device, equal, needs_gpu, plan, rollout
+from ops.cuda.support import Device, needs_gpu, plan, rollout
+from ops.tolerances import same_plan
 from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
 from torch import Tensor
 
@@ -134,7 +135,7 @@ def test_tensors_of_the_second_device_are_served_there() -> None:
     with torch.cuda.device(0):
         got = plan(second, problem, *problem.distribution(3), **settings)
         assert torch.cuda.current_device() == 0
-    assert equal(got, expected)
+    assert same_plan(got, expected)
     there = second.move(problem)
     with pytest.raises(ValueError, match="actions: expected device cuda:1, got cuda:0"):
         fused.rollout_returns(there.weights, there.latent, first.to(problem.actions(2, 5)), None)
