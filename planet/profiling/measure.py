@@ -20,6 +20,7 @@ from planet.acting.agent import Agent
 from planet.config import ActingConfig
 from planet.diagnostics.machine import machine_facts
 from planet.errors.scalars import check_int, check_positive
+from planet.errors.short_repr import short_repr
 from planet.experiments.run import Run
 from planet.latent import LatentState
 from planet.planning import Imagination, make_planner
@@ -138,6 +139,8 @@ class _Act:
     seconds: dict[str, float]
     action: npt.NDArray[np.float32]
     iterations: int | None = None
+
+    __repr__ = short_repr
 
 
 def _policies(run: Run, planners: Mapping[str, ActingConfig]) -> dict[str, Policy]:
