@@ -14,7 +14,7 @@ from planet.acting.agent import Agent
 from planet.config import ImaginationConfig
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.ops.reference import next_belief
+from planet.ops.equations import next_belief
 from planet.planning import CEMPlanner, Imagination
 
 MakeAgent = Callable[..., Agent]

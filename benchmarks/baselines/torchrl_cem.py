@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     from torchrl.modules import CEMPlanner, WorldModelWrapper
 
 from planet.latent import LatentState
-from planet.ops import reference
+from planet.ops import equations
 from planet.weights.rollout_weights import RolloutWeights
 
 
@@ -33,15 +33,15 @@ class _Model(ModelBasedEnvBase):  # type: ignore[misc]
 
     def __init__(self, weights: RolloutWeights) -> None:
         def transition(belief: Tensor, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-            belief = reference.next_belief(weights, LatentState(belief, state), action)
-            prior = reference.prior(weights, belief)
+            belief = equations.next_belief(weights, LatentState(belief, state), action)
+            prior = equations.prior(weights, belief)
             normal = torch.randn_like(prior.mean) if self.noise is None else next(self.noise)
             return belief, prior.sample(normal)
 
         def reward(belief: Tensor, state: Tensor) -> Tensor:
             features = torch.cat([belief, state], -1)
             layers = weights.reward_weights, weights.reward_biases
-            return reference.reward(features, *layers, weights.activation)[..., None]
+            return equations.reward(features, *layers, weights.activation)[..., None]
 
         latent = ["belief", "state"]
         super().__init__(

@@ -6,5 +6,5 @@ from torch import nn
 
 
 def activation_module(name: str) -> nn.Module:
-    """`nn.ReLU` or `nn.ELU`, the module form of `planet.ops.reference.activate`."""
+    """`nn.ReLU` or `nn.ELU`, the module form of `planet.ops.equations.activate`."""
     return nn.ReLU() if name == "relu" else nn.ELU()

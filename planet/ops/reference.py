@@ -21,15 +21,9 @@ from planet.ops.arithmetic.half import HalfModel
 from planet.ops.arithmetic.int8 import Int8Model
 from planet.ops.bounds import Bound
 from planet.ops.checks import CEMSettings, check_cem_plan, check_refit, check_rollout
-from planet.ops.equations import activate, gaussian_head, gru_cell, next_belief, prior, reward
 from planet.ops.results import Refit
 from planet.protocols import Dynamics, Plan
 from planet.weights.rollout_weights import RolloutWeights
-
-__all__ = [
-    "activate", "cem_plan", "gaussian_head", "gru_cell", "next_belief", "prior", "refit", "reward",
-    "rollout_returns",
-]  # fmt: skip
 
 
 @torch.no_grad()

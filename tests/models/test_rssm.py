@@ -9,7 +9,7 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.models.rssm import RSSM
-from planet.ops import reference
+from planet.ops import equations
 from planet.ops.dynamics import imagine
 
 T, B, S, D, A, E = 6, 3, 3, 5, 2, 6
@@ -45,7 +45,7 @@ def test_one_step_is_the_published_equations(rssm: RSSM) -> None:
     after = rssm.filter(latent, action[0], embedding[0], noise[0])
     torch.testing.assert_close(after.belief, belief)
     torch.testing.assert_close(after.state, raw[:, :S] + stddev * noise[0])
-    prior = reference.prior(rssm, belief)
+    prior = equations.prior(rssm, belief)
     raw = rssm.prior_head(act(rssm.prior_hidden(belief)))
     torch.testing.assert_close(prior.mean, raw[:, :S])
     torch.testing.assert_close(prior.stddev, torch.log1p(torch.exp(raw[:, S:])) + 0.1)
@@ -61,7 +61,7 @@ def test_filter_chunk_equals_repeated_filter(rssm: RSSM) -> None:
         latent = rssm.filter(latent, action[t], embedding[t], noise[t])
         torch.testing.assert_close(filtered.latent.belief[t], latent.belief)
         torch.testing.assert_close(filtered.latent.state[t], latent.state)
-        prior = reference.prior(rssm, latent.belief)
+        prior = equations.prior(rssm, latent.belief)
         torch.testing.assert_close(filtered.prior.mean[t], prior.mean)
         torch.testing.assert_close(filtered.prior.stddev[t], prior.stddev)
         posterior = rssm.posterior(latent.belief, embedding[t])
@@ -117,7 +117,7 @@ def test_observation_t_informs_the_posterior_at_t_and_the_prior_after(rssm: RSSM
 def test_first_index_starts_from_the_zero_latent(rssm: RSSM) -> None:
     embedding, action, noise = inputs()
     action[0] = 0  # the reset frame's
-    x = reference.activate(rssm.input_bias, rssm.activation)
+    x = equations.activate(rssm.input_bias, rssm.activation)
     belief = rssm.gru(x[None], torch.zeros(1, D))
     filtered = rssm.filter_chunk(embedding, action, noise)
     torch.testing.assert_close(filtered.latent.belief[0], belief.expand(B, -1))
@@ -129,8 +129,8 @@ def test_imagine_equals_a_loop_over_the_prior(rssm: RSSM) -> None:
     latents, priors = imagine(rssm, start, action, noise)
     latent = start
     for t in range(T):
-        belief = reference.next_belief(rssm, latent, action[t])
-        prior = reference.prior(rssm, belief)
+        belief = equations.next_belief(rssm, latent, action[t])
+        prior = equations.prior(rssm, belief)
         latent = LatentState(belief, prior.mean + prior.stddev * noise[t])
         assert torch.equal(latents.belief[t], latent.belief)
         assert torch.equal(latents.state[t], latent.state)

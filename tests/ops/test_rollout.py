@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from planet.latent import LatentState
 from planet.noise import STREAM_STATE, Noise, normals, row_seeds
-from planet.ops import reference
+from planet.ops import equations, reference
 from planet.weights.rollout_weights import RolloutWeights
 
 ONE_HIDDEN = Sizes(belief=16, state=9, action=4, hidden=24, reward=(20,))
@@ -70,7 +70,7 @@ def oracle_returns(problem: Problem, actions: Tensor, noise: Tensor | None) -> T
 def test_gru_cell_is_torch_nn_grucell() -> None:
     cell = nn.GRUCell(7, 5).double()  # so that the equations are compared, not the rounding
     x, h = torch.randn(11, 7).double(), torch.randn(11, 5).double()
-    got = reference.gru_cell(x, h, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    got = equations.gru_cell(x, h, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
     assert close(got, cell(x, h), 1e-12)
 
 
@@ -82,7 +82,7 @@ def test_gaussian_head_samples_torch_distributions_normal(stddev: str) -> None:
     out = hidden @ weight.T + bias
     positive = F.softplus(out[:, 3:])
     least = positive.median().item() if stddev == "clamp" else 0.25
-    got = reference.gaussian_head(hidden, weight, bias, least, stddev)
+    got = equations.gaussian_head(hidden, weight, bias, least, stddev)
     scale = positive.maximum(torch.tensor(least)) if stddev == "clamp" else positive + least
     expected = torch.distributions.Normal(out[:, :3], scale)
     assert close(got.mean, expected.loc, 1e-6)

@@ -15,7 +15,7 @@ from torch.distributions import kl_divergence as oracle_kl
 from planet.config import TrainConfig
 from planet.latent import Gaussian, LatentState, kl_divergence
 from planet.models import WorldModel
-from planet.ops import reference
+from planet.ops import equations
 from planet.protocols import Chunk
 from planet.training.loss import sequence_loss
 
@@ -58,8 +58,8 @@ def brute_force(
             byte = chunk.observation["image"][t, b].numpy().astype(np.float64)
             level = torch.from_numpy(np.floor(byte / 8) / 32 - 0.5).float()  # 5 bits
             pixels = (level + dither[t, b] / 32).permute(2, 0, 1)
-            belief = reference.next_belief(model.rssm, latent, chunk.action[t, b])
-            prior = reference.prior(model.rssm, belief)
+            belief = equations.next_belief(model.rssm, latent, chunk.action[t, b])
+            prior = equations.prior(model.rssm, belief)
             embedding = model.encoder(pixels[None])[0]
             posterior = model.rssm.posterior(belief, embedding)
             latent = LatentState(belief, posterior.mean + posterior.stddev * noise[t, b])
@@ -108,8 +108,8 @@ def brute_force_overshooting(
                 latent = latents[start, b]
                 for step in range(1, d + 1):
                     action = chunk.action[start + step, b]
-                    belief = reference.next_belief(model.rssm, latent, action)
-                    prior = reference.prior(model.rssm, belief)
+                    belief = equations.next_belief(model.rssm, latent, action)
+                    prior = equations.prior(model.rssm, belief)
                     latent = LatentState(belief, prior.sample(noise[step][start, b]))
                 target = posteriors[start + d, b]
                 target = Gaussian(target.mean.detach(), target.stddev.detach())

@@ -15,7 +15,7 @@ from random_weights import PAPER, TINY, TINY_SSM, Sizes, make_weights
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.ops import reference
+from planet.ops import equations
 from planet.ops.arithmetic.float32 import Float32Model
 from planet.weights.rollout_weights import RolloutWeights
 from planet.weights.shapes import GRU_TENSORS
@@ -99,7 +99,7 @@ def residual(weights: RolloutWeights) -> Step:
 
 def reset_before(weights: RolloutWeights) -> Step:
     def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
-        x = reference.activate(
+        x = equations.activate(
             F.linear(torch.cat([state, action], 1), weights.input_weight, weights.input_bias),
             weights.activation,
         )
@@ -113,7 +113,7 @@ def reset_before(weights: RolloutWeights) -> Step:
             )
         )
         belief = (1 - update) * new + update * belief
-        prior = reference.prior(weights, belief)
+        prior = equations.prior(weights, belief)
         model = Float32Model(weights)
         return belief, prior.mean, prior.stddev, model.reward(LatentState(belief, prior.mean))
 
