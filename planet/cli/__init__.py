@@ -1,7 +1,7 @@
-"""The command line: `planet train | evaluate | profile | export | doctor`.
+"""Runs the command line: `planet train | evaluate | profile | export | doctor`.
 
-One module per command; each is imported only when its command is called, so that a missing package
-is reported as such. Nothing but these modules prints.
+A command's module is imported only when it is called, so that a missing package is reported as
+such. Nothing but these modules prints.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ usage: planet COMMAND [options]
 
 commands:
   train      train an agent into a run directory, or continue a run
-  evaluate   score a trained agent; learning curve and video
-  profile    latency of one control step by stage, of a run or of a bare planner
+  evaluate   score a trained agent, plot its learning curve and film it
+  profile    time a control step of a run, or a bare planner
   export     write a run's weights into a file that C++ programs plan from
-  doctor     what is installed, what works, and the command that fixes the rest
+  doctor     say what is installed and what works, and how to fix the rest
 
 examples:
   planet train --preset small --task cheetah-run --directory runs/cheetah
@@ -45,7 +45,7 @@ examples:
   planet export runs/cheetah cheetah.weights
   planet doctor
 
-Any setting can be given, for example --planner.candidates 500 or --train.seed 1.
+Any setting is an option, for example --planner.candidates 500 or --train.seed 1.
 Ctrl-C saves a checkpoint; the same command continues. PLANET_TRACEBACK=1 shows tracebacks."""
 
 _EXPLAINED = (

@@ -1,4 +1,4 @@
-"""`planet doctor`: what is installed, what works, and the command that fixes the rest."""
+"""`planet doctor`: says what is installed and what works, and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from planet.errors import advice
 HELP = """\
 usage: planet doctor
 
-Prints what planet was built with, the versions it runs with, and how fast it renders; tries the
-compiled planner against the reference. Exits with 1 when something that is needed is missing or
+Prints what planet was built with, the versions it runs with, and how fast it renders, and compares
+the compiled planner with the reference. Exits with 1 if something that is needed is missing or
 broken, and prints the command that fixes it. Works without the packages of the train extra."""
 
 

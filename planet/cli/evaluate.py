@@ -1,15 +1,13 @@
-"""`planet evaluate`: scores of a trained agent, its learning curve and a video."""
+"""`planet evaluate`: scores a trained agent, plots its learning curve and films it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-from planet.cli.options import parse_options, told
+from planet.cli.options import RunDirectory, parse_options, told
 from planet.cli.progress import make_progress
 from planet.config import ActingConfig, Config
 from planet.experiments.evaluate import baselines, score_table, write_scores
@@ -33,17 +31,13 @@ class EvaluateOptions(ActingConfig):
     run's.
     """
 
-    run_dir: Annotated[
-        Path,
-        tyro.conf.Positional,
-        tyro.conf.arg(metavar="RUN_DIR", help="the run's directory"),
-    ]
-    episodes: int = 10  # of every policy
-    seed: int | None = None  # of the evaluation; None: the run's, as in its own evaluations
+    run_dir: RunDirectory
+    episodes: int = 10  # episodes of every policy
+    seed: int | None = None  # of the episodes; None: the run's, as in its own evaluations
     baselines: bool = False  # also score random actions, zero actions and the untrained planner
-    video: bool = True  # of the first episode
-    context: int = 5  # video: frames that are seen before each open-loop prediction
-    length: int = 50  # video: frames until the prediction starts anew
+    video: bool = True  # film the agent's first episode
+    context: int = 5  # video: frames that the model sees before each prediction
+    length: int = 50  # video: frames until the next prediction starts
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -92,7 +86,7 @@ def _default(config: Config) -> EvaluateOptions:
 def _score_all(
     options: EvaluateOptions, trained: Run, environment: Environment, seed: int, progress: Progress
 ) -> tuple[list[Score], Episode]:
-    """The scores, and the agent's first episode."""
+    """Plays every policy; returns the scores, and the agent's first episode."""
     played = play(environment, trained.policy, options.episodes, seed, progress)
     scores = [score("agent", played, trained.environment_steps)]
     if options.baselines:

@@ -1,4 +1,4 @@
-"""`planet export`: the planner's weights of a run as a file for programs without Python."""
+"""`planet export`: writes the planner's weights of a run for programs without Python."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from planet.cli.options import RunDirectory
 from planet.cli.output import say
 from planet.errors import advice
 from planet.experiments.run import Run, open_run
@@ -22,16 +23,12 @@ from planet.weights.rollout_weights import RolloutWeights
 class ExportOptions:
     """Writes the transition and reward model of a run's checkpoint into one file.
 
-    The run's planner settings and action repeat go with it. C++ programs plan from it without
-    Python and torch (csrc/weight_file.h, examples/cpp); in Python planet.weights.file reads it. An
-    existing file is replaced. Nothing in the run's directory is changed.
+    The file also holds the run's planner settings and action repeat. C++ programs plan from it
+    without Python and torch (csrc/weight_file.h, examples/cpp); in Python planet.weights.file reads
+    it. An existing file is replaced. Nothing in the run's directory is changed.
     """
 
-    run_dir: Annotated[
-        Path,
-        tyro.conf.Positional,
-        tyro.conf.arg(metavar="RUN_DIR", help="the run's directory"),
-    ]
+    run_dir: RunDirectory
     file: Annotated[
         Path,
         tyro.conf.Positional,
@@ -51,16 +48,17 @@ def run(arguments: Sequence[str]) -> int:
     weights = trained.agent.world_model.rollout_weights()
     settings = planner_settings(trained)
     save_weights(weights, options.file, settings)
+    listed = ", ".join(f"{name} {value}" for name, value in settings.items())
     say(
         f"{trained.config.environment.task}: weights after {trained.episodes} episodes and "
-        f"{trained.updates} updates\n{_sizes(weights)}\n  {_text(settings)}\n"
+        f"{trained.updates} updates\n{_sizes(weights)}\n  {listed}\n"
         f"written to {options.file} ({options.file.stat().st_size:,} bytes)"
     )
     return 0
 
 
 def planner_settings(trained: Run) -> dict[str, Any]:
-    """Returns what a program plans with as the run did: planner's settings and action repeat."""
+    """Returns the settings and the action repeat with which a program plans as the run did."""
     settings = {**vars(trained.config.planner), **vars(trained.config.imagination)}
     for name in ("name", "backend", "variant"):  # of Python, and of CUDA
         del settings[name]
@@ -76,10 +74,6 @@ def planner_settings(trained: Run) -> dict[str, Any]:
 def _plain(bound: Any) -> float | list[float]:
     plain: float | list[float] = bound.tolist() if hasattr(bound, "tolist") else bound
     return plain
-
-
-def _text(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def _sizes(weights: RolloutWeights) -> str:

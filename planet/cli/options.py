@@ -1,16 +1,22 @@
-"""Options of the commands that act with a trained agent: its run's settings are their defaults."""
+"""Reads the options of commands that act with a trained agent: its settings are their defaults."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import tyro
 
 from planet.config import Config
 from planet.errors import advice
+
+RunDirectory = Annotated[
+    Path,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="RUN_DIR", help="the run's directory"),
+]
 
 
 class _Options(Protocol):

@@ -1,4 +1,4 @@
-"""Output that must not stand in the way: what cannot be written is dropped, the work goes on."""
+"""Prints without standing in the way: what cannot be written is dropped, and the work goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`planet profile`: latency of one control step, of a run or of a bare planner."""
+"""`planet profile`: times a control step of a run, or a bare planner."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ NAMES = {
 }
 """Setting of the imagination that each name of `--compare` is a value of."""
 
-
 # What is not given is not None but something that the help says.
 _Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 _Number = Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")]
@@ -39,11 +38,11 @@ _File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileOptions(ActingConfig):
-    """Times one control step by stage: render, filter, plan, environment, total; p50 to jitter.
+    """Times a control step and its stages: render, filter, plan, environment.
 
     Without a run, times a bare planner with random weights of the model's sizes. With --compare,
-    several planners take turns at every step on the same observations. Times are the host clock's;
-    a CUDA device is synchronised before and after each stage.
+    several planners take turns at every step on the same observations. The host's clock is read; a
+    CUDA device is synchronised before and after each stage.
     """
 
     run_dir: Annotated[
@@ -51,7 +50,7 @@ class ProfileOptions(ActingConfig):
         tyro.conf.Positional,
         tyro.conf.arg(
             metavar="[RUN_DIR]",
-            help="a run's directory; without it: a bare planner",
+            help="the run's directory; without one, a bare planner is timed",
             help_behavior_hint="",
         ),
     ] = None
@@ -60,16 +59,16 @@ class ProfileOptions(ActingConfig):
         tyro.conf.arg(
             metavar="NAME,NAME",
             help="planners to time side by side, the others against the first: values of the "
-            f"imagination's settings, {', '.join(NAMES)}, or several of them, as fp16+persistent",
+            f"imagination's settings ({', '.join(NAMES)}), or several joined: fp16+persistent",
             help_behavior_hint="",
         ),
     ] = None
-    rate: _Number = None  # control steps per second; counts the steps that miss this deadline
-    steps: int = 100  # control steps, or plans, that are timed
+    rate: _Number = None  # control steps per second; steps that miss this deadline are counted
+    steps: int = 100  # control steps, or plans, to time
     json: _File = None  # also write the result here
-    plot: _File = None  # also draw histograms of the latency into this PNG
-    batch_size: _Count = None  # B, problems per plan; bare planner only; else 1
-    action_size: _Count = None  # A; bare planner only; else 6
+    plot: _File = None  # also draw histograms of the latency into this picture
+    batch_size: _Count = None  # B, problems per plan of a bare planner; 1 if not given
+    action_size: _Count = None  # A, of a bare planner; 6 if not given
     model: ModelConfig = field(default_factory=ModelConfig)
 
 

@@ -36,13 +36,14 @@ class TrainOptions(Config):
 
     First choose a preset and a task, then override any setting. The directory holds config.json,
     metrics.jsonl (and TensorBoard files), episodes/ and checkpoint.pt. Ctrl-C, SIGTERM and SIGHUP
-    end with a checkpoint; the same command, or the directory alone, continues from it.
+    end with a checkpoint; the same command, or the directory alone, continues from it. Defaults are
+    from the paper [P], from its authors' code [G], or our own [O].
     """
 
-    directory: Path  # of the run; made when it does not exist
-    preset: PresetName = "paper"  # where all settings start from
+    directory: Path  # directory of the run, made if it does not exist
+    preset: PresetName = "paper"  # the settings to start from
     task: str = "cheetah-run"  # DM Control "domain-task", or "toy-reach"
-    accept_losses: bool = False  # go on without episodes and lines of metrics that are lost
+    accept_losses: bool = False  # continue although episodes or lines of metrics are lost
 
     def config(self) -> Config:
         """Returns the settings of the run."""
@@ -59,15 +60,11 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with (
             Trainer(
-                config,
-                options.directory,
-                environment,
-                build,
-                progress,
+                config, options.directory, environment, build, progress,
                 accept_losses=options.accept_losses,
             ) as trainer,
             ending_signals(trainer.stop),
-        ):
+        ):  # fmt: skip
             progress.message(_summary(config, trainer))
             try:
                 trainer.run()
@@ -93,7 +90,7 @@ def _report(progress: Guarded, text: str) -> None:
 
 
 def _stopped(trainer: Trainer, arguments: Sequence[str]) -> str:
-    """Says what is saved of an interrupted run, and how it goes on."""
+    """Says how much of an interrupted run is saved, and how it goes on."""
     now = (trainer.episodes, trainer.learner.updates)
     episodes, updates = trainer.saved or (0, 0)
     lost = "" if now == (episodes, updates) else f"; lost are the steps up to {_counters(trainer)}"
@@ -139,7 +136,7 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
 
 
 def _summary(config: Config, trainer: Trainer) -> str:
-    """Sums up in a few lines what was chosen."""
+    """Sums up the run's settings in a few lines."""
     environment, train = config.environment, config.train
     assert isinstance(trainer.learner, GradientLearner)
     parameters = sum(p.numel() for p in trainer.learner.model.parameters())

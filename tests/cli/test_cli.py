@@ -19,7 +19,7 @@ from toy_runs import timeless
 
 from planet import __version__
 from planet.cli import COMMANDS, main
-from planet.cli.progress import Bars, Lines, duration, make_progress
+from planet.cli.progress import Lines, duration, make_progress
 from planet.cli.train import PresetName, TrainOptions, parse
 from planet.config import Config
 from planet.config.presets import PRESETS
@@ -300,7 +300,7 @@ def test_export_without_a_run_or_a_place_is_explained(
 
 
 def test_bars_show_rate_remaining_time_and_values(capsys: pytest.CaptureFixture[str]) -> None:
-    bars = Bars()
+    bars = Lines(bars=True)
     bars.start("learn from 3 episodes", 2)
     bars.advance(loss=1.23456)
     bars.message("in between")
@@ -319,7 +319,7 @@ def test_bars_show_rate_remaining_time_and_values(capsys: pytest.CaptureFixture[
 def test_bars_are_for_terminals(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for stream in (sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: terminal)
-    assert type(make_progress()) is (Bars if terminal else Lines)
+    assert make_progress().bars is terminal
 
 
 def test_durations_are_readable() -> None:
