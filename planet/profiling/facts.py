@@ -51,7 +51,7 @@ def _instruction_set(imagination: ImaginationConfig, device: torch.device) -> st
 
 
 def run_facts(run: Run, action_repeat: int) -> dict[str, Any]:
-    """Task, pixels and age of a run's agent."""
+    """Returns task, pixels and age of a run's agent."""
     settings = run.config.environment
     return {
         "task": settings.task,

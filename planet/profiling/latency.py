@@ -1,4 +1,4 @@
-"""Wall times of one part of the control step, and the numbers that sum them up."""
+"""Sums up the wall times of one part of the control step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """Wall times of one part of the control step.
+    """Holds the wall times of one part of the control step.
 
     Attributes:
       name: "render", "filter", "plan" or "act", "environment" or "total".
@@ -26,7 +26,7 @@ class Stage:
     milliseconds: tuple[float, ...]
 
     def summary(self) -> dict[str, float]:
-        """p50, p95, p99, max, mean, jitter (p99 - p50) and standard deviation, in milliseconds."""
+        """Returns p50 to p99, max, mean, jitter (p99 - p50) and stddev, in milliseconds."""
         values = np.asarray(self.milliseconds)
         p50, p95, p99 = (float(np.percentile(values, p)) for p in (50, 95, 99))
         return {
@@ -36,14 +36,14 @@ class Stage:
         }  # fmt: skip
 
     def missed(self, rate_hz: float) -> float:
-        """Share of steps that take longer than a period of the control rate."""
+        """Returns the share of steps that take longer than a period of the control rate."""
         return float(np.mean(np.asarray(self.milliseconds) > 1e3 / rate_hz))
 
     def speedup(self, other: Stage) -> float:
-        """Says how many times faster than `other`: the median of the ratios, step by step."""
+        """Divides the times of `other` by these step by step; returns the ratios' median."""
         return float(np.median(np.asarray(other.milliseconds) / np.asarray(self.milliseconds)))
 
     def cells(self) -> str:
-        """The summary as part of a line of a table."""
+        """Writes the summary as part of a line of a table."""
         summary = self.summary()
         return "".join(f"{summary[name]:9.2f}" for name in COLUMNS.values())

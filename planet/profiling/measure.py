@@ -71,13 +71,7 @@ def compare_planners(
             seconds, planned = _timed(weights.device, plan)
             if step >= 0:
                 log.add(name, planned.iterations, plan=seconds)
-    facts = {
-        name: (
-            plan_facts(settings.planner, weights, batch_size),
-            compute_facts(settings.imagination, weights.device),
-        )
-        for name, settings in planners.items()
-    }
+    facts = {name: _facts(settings, weights, batch_size) for name, settings in planners.items()}
     return log.comparison(facts, rate_hz)
 
 
@@ -126,10 +120,13 @@ def compare_run(
         for name, act in acts.items() if step >= 0 else ():
             seconds = {"render": rendering, **act.seconds, "environment": acting}
             log.add(name, act.iterations, **seconds)
-    facts = run_facts(run, environment.action_repeat)
-    return log.comparison(
-        {name: _facts(policy, planners[name]) for name, policy in policies.items()}, rate_hz, facts
-    )
+    facts = {
+        name: _facts(planners[name], policy.weights, 1)
+        if isinstance(policy, Agent)
+        else ({}, {"threads": torch.get_num_threads()})
+        for name, policy in policies.items()
+    }
+    return log.comparison(facts, rate_hz, run_facts(run, environment.action_repeat))
 
 
 @dataclass(frozen=True)
@@ -169,13 +166,9 @@ def _act(policy: Policy, observation: Any) -> _Act:
     return _Act({"filter": filtering, "plan": planning}, action, plan.iterations)
 
 
-def _facts(policy: Policy, settings: ActingConfig) -> Facts:
-    """Returns what a policy's times depend on: its plan, and what computes."""
-    if not isinstance(policy, Agent):
-        return {}, {"threads": torch.get_num_threads()}
-    weights = policy.weights
+def _facts(settings: ActingConfig, weights: RolloutWeights, batch_size: int) -> Facts:
     computes = compute_facts(settings.imagination, weights.device)
-    return plan_facts(settings.planner, weights, 1), computes
+    return plan_facts(settings.planner, weights, batch_size), computes
 
 
 class _Log:
@@ -193,25 +186,14 @@ class _Log:
             self._iterations[name].append(iterations)
 
     def comparison(
-        self,
-        facts: Mapping[str, Facts],
-        rate_hz: float | None,
-        run: dict[str, Any] | None = None,
+        self, facts: Mapping[str, Facts], rate_hz: float | None, run: dict[str, Any] | None = None
     ) -> Comparison:
-        machine = machine_facts()
-        return Comparison(
-            {
-                name: Profile(
-                    tuple(Stage(stage, tuple(row[stage] for row in rows)) for stage in rows[0]),
-                    tuple(self._iterations[name]),
-                    *facts[name],
-                    machine,
-                    run,
-                    rate_hz,
-                )
-                for name, rows in self._rows.items()
-            }
-        )
+        machine, profiles = machine_facts(), {}
+        for name, rows in self._rows.items():
+            stages = tuple(Stage(stage, tuple(row[stage] for row in rows)) for stage in rows[0])
+            done = tuple(self._iterations[name])
+            profiles[name] = Profile(stages, done, *facts[name], machine, run, rate_hz)
+        return Comparison(profiles)
 
 
 def _search(
@@ -227,13 +209,13 @@ def _search(
 
 
 def _turns(names: Sequence[str], step: int) -> Sequence[str]:
-    """Says who plans when: at every step another one is the first."""
+    """Orders the planners: at every step another one is the first."""
     start = step % len(names)
     return [*names[start:], *names[:start]]
 
 
 def _timed(device: torch.device, call: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds that a call takes, work on the device included, and what it returns."""
+    """Returns the seconds that a call takes, work on the device included, and its result."""
     _synchronise(device)
     began = time.perf_counter()
     result = call()

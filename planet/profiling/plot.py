@@ -1,4 +1,4 @@
-"""Histograms of the control step's latency as a picture."""
+"""Draws histograms of the control step's latency."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _label(axes: Any, name: str, profile: Profile) -> None:
 
 
 def _scale(axes: Any, low: float, high: float) -> None:
-    """1, 2, 5, 10, ... within the range, in plain numbers."""
+    """Marks 1, 2, 5, 10, ... within the range, in plain numbers."""
     from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)

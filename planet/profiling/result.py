@@ -1,4 +1,4 @@
-"""Profiles of one planner and of several, as JSON and as tables."""
+"""Writes profiles of one planner and of several as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHARED = ("render", "environment")
 
 @dataclass(frozen=True)
 class Profile:
-    """Times of one planner by stage, and what they depend on.
+    """Holds the times of one planner by stage, and what they depend on.
 
     Attributes:
       stages: in the order of a step, the whole step last.
@@ -47,23 +47,20 @@ class Profile:
         return None if self.rate_hz is None else self.step.missed(self.rate_hz)
 
     def stage(self, name: str) -> Stage:
-        """The stage of that name."""
+        """Returns the stage of that name."""
         return next(stage for stage in self.stages if stage.name == name)
 
     def measured(self) -> dict[str, Any]:
-        """Returns what was measured, as JSON values."""
-        measured: dict[str, Any] = {
-            "compute": self.compute,
-            "stages": {stage.name: stage.summary() for stage in self.stages},
-            "missed": self.missed,
-        }
+        """Returns the measurements as JSON values."""
+        stages = {stage.name: stage.summary() for stage in self.stages}
+        measured = {"compute": self.compute, "stages": stages, "missed": self.missed}
         if done := self.iterations:
             spread = {"least": min(done), "median": median(done), "most": max(done)}
-            measured["iterations"] = spread
+            return {**measured, "iterations": spread}
         return measured
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """Returns the profile as JSON values."""
         return {
             "steps": len(self.step.milliseconds),
             "rate_hz": self.rate_hz,
@@ -74,13 +71,13 @@ class Profile:
         }
 
     def table(self) -> str:
-        """Facts and times as lines of text."""
+        """Writes facts and times as lines of text."""
         return Comparison({"": self}).table()
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Profiles of several planners on the same steps; ratios are to the first one.
+    """Holds profiles of several planners on the same steps; ratios are to the first one.
 
     Attributes:
       profiles: by name.
@@ -90,23 +87,16 @@ class Comparison:
 
     @property
     def first(self) -> Profile:
-        """Names what the others are compared with."""
+        """The profile that the others are compared with."""
         return next(iter(self.profiles.values()))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        first = self.first
-        planners = {
-            name: {
-                **profile.measured(),
-                "speedup": {
-                    stage.name: stage.speedup(first.stage(stage.name))
-                    for stage in profile.stages
-                    if stage.name not in SHARED
-                },
-            }
-            for name, profile in self.profiles.items()
-        }
+        """Returns the profiles as JSON values."""
+        first, planners = self.first, {}
+        for name, profile in self.profiles.items():
+            own = [stage for stage in profile.stages if stage.name not in SHARED]
+            speedup = {stage.name: stage.speedup(first.stage(stage.name)) for stage in own}
+            planners[name] = {**profile.measured(), "speedup": speedup}
         return {
             "steps": len(first.step.milliseconds),
             "rate_hz": first.rate_hz,
@@ -118,7 +108,7 @@ class Comparison:
         }
 
     def table(self) -> str:
-        """Facts and times as lines of text, a line per stage and planner."""
+        """Writes facts and times as text, a line per stage and planner."""
         several = len(self.profiles) > 1
         width = max(map(len, self.profiles)) + 2 if several else 0
         lines = [*self._facts(), "", *self._legend(), ""]
@@ -179,10 +169,10 @@ class Comparison:
 
 
 def _words(name: str) -> str:
-    """Names as people read them: "belief_size" is "belief"."""
+    """Writes a name for people: "belief_size" is "belief"."""
     return name.removesuffix("_size").replace("_", " ")
 
 
 def _shown(value: object) -> str:
-    """Values as people read them: [200, 200] is "200 200"."""
+    """Writes a value for people: [200, 200] is "200 200"."""
     return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

@@ -15,7 +15,8 @@ from planet.config import ActingConfig, ImaginationConfig, ModelConfig, PlannerC
 from planet.experiments.run import Run, open_run
 from planet.latent import LatentState
 from planet.planning import CEMPlanner, Imagination
-from planet.profiling import compare_planners, compare_run, compute_facts
+from planet.profiling import compare_planners, compare_run
+from planet.profiling.facts import compute_facts
 from planet.protocols import Plan
 from planet.weights.random import random_weights
 
