@@ -49,7 +49,7 @@ print("\\n" + json.dumps(out))
 
 @dataclass(frozen=True)
 class Problem:
-    """Something needed that is missing or broken.
+    """Names something needed that is missing or broken.
 
     Attributes:
       what: the finding.
@@ -62,7 +62,7 @@ class Problem:
 
 @dataclass
 class Report:
-    """Findings of `examine`.
+    """Collects the findings of `examine`.
 
     Attributes:
       facts: title and text of each line.
@@ -73,6 +73,14 @@ class Report:
     facts: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    def fact(self, title: str, text: str) -> None:
+        """Adds a line; one without a title goes on with the last one's."""
+        self.facts.append((title, text))
+
+    def problem(self, what: str, fix: str) -> None:
+        """Adds a problem."""
+        self.problems.append(Problem(what, fix))
 
     @property
     def healthy(self) -> bool:
@@ -108,26 +116,21 @@ def _guard(report: Report, title: str, part: Callable[[Report], None]) -> None:
         if os.environ.get("PLANET_TRACEBACK"):
             raise
         what = f"{type(error).__name__}: {error}"
-        report.facts.append((title, f"FAILED: {what}"))
-        report.problems.append(
-            Problem(
-                f"{title} could not be examined ({what})",
-                f"PLANET_TRACEBACK=1 {advice.program()} doctor   (shows where it fails)",
-            )
-        )
+        report.fact(title, f"FAILED: {what}")
+        fix = f"PLANET_TRACEBACK=1 {advice.program()} doctor   (shows where it fails)"
+        report.problem(f"{title} could not be examined ({what})", fix)
 
 
 def _examine_machine(report: Report) -> None:
     machine = machine_facts()
-    report.facts.append(
-        ("planet", f"{__version__}, Python {platform.python_version()}, {machine['system']}, "
-         f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}")
-    )  # fmt: skip
-    root = advice.source_folder()
-    runs = (
-        f"installed in {advice.PACKAGE}" if root is None else f"runs from the source folder {root}"
+    report.fact(
+        "planet",
+        f"{__version__}, Python {platform.python_version()}, {machine['system']}, "
+        f"{machine['processor']}, {machine['cores']} cores, load {machine['load']}",
     )
-    report.facts.append(("", f"{runs}; Python is {sys.executable}"))
+    root = advice.source_folder()
+    place = f"runs from the source folder {root}" if root else f"installed in {advice.PACKAGE}"
+    report.fact("", f"{place}; Python is {sys.executable}")
 
 
 def _examine_torch(report: Report) -> None:
@@ -135,30 +138,29 @@ def _examine_torch(report: Report) -> None:
     if torch.version.cuda:
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         cuda = f"CUDA {torch.version.cuda}, devices: {', '.join(names) or 'none'}"
-    report.facts.append(
-        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {cuda}")
-    )
+    report.fact("torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {cuda}")
 
 
 def _examine_extension(report: Report) -> None:
     info = build_info()
     if not info["extension"]:
-        report.facts.append(("extension", f"missing: {info['reason']}"))
+        report.fact("extension", f"missing: {info['reason']}")
         what = f"the compiled planner (backend fused) cannot be loaded: {info['reason']}"
-        report.problems.append(Problem(what, info["remedy"]))
+        report.problem(what, info["remedy"])
         return
-    report.facts.append(
-        ("extension", f"{info['version']}, {info['compiler']}, torch headers "
-         f"{info['torch_headers']}, {info['threads']} threads")
-    )  # fmt: skip
-    report.facts.append(("", f"file {info['file']}"))
+    report.fact(
+        "extension",
+        f"{info['version']}, {info['compiler']}, torch headers {info['torch_headers']}, "
+        f"{info['threads']} threads",
+    )
+    report.fact("", f"file {info['file']}")
     cap = f", capped by PLANET_CPU_ISA={info['isa_cap']}" if info["isa_cap"] else ""
     int8 = info["int8"] or f"not available ({info['int8_reason']})"
-    report.facts.append(("", f"instruction sets: fp32 {info['fp32']}, int8 {int8}"))
-    report.facts.append(("", f"this processor runs {', '.join(info['isas'])}{cap}"))
+    report.fact("", f"instruction sets: fp32 {info['fp32']}, int8 {int8}")
+    report.fact("", f"this processor runs {', '.join(info['isas'])}{cap}")
     cuda = info["cuda"]
     built = f"CUDA {cuda['toolkit']} for {cuda['architectures']}, " if cuda["compiled"] else ""
-    report.facts.append(("", f"{built}{cuda['devices']} CUDA devices, {cuda['status']}"))
+    report.fact("", f"{built}{cuda['devices']} CUDA devices, {cuda['status']}")
     if torch.cuda.is_available() and not cuda["compiled"]:
         report.warnings.append(
             "torch sees a CUDA device, but planet was built without CUDA; with the CUDA toolkit on "
@@ -168,43 +170,37 @@ def _examine_extension(report: Report) -> None:
     if cuda["compiled"] and cuda["devices"] and torch.version.cuda:
         _try_cuda_planner(report)
     elif cuda["compiled"] and not torch.version.cuda:
-        report.facts.append(("", f"CUDA planner: not tried, torch {torch.__version__} has no CUDA"))
+        report.fact("", f"CUDA planner: not tried, torch {torch.__version__} has no CUDA")
 
 
 def _try_planner(report: Report, info: dict[str, Any]) -> None:
-    """Compares the compiled planner with the reference on a small random model."""
-    agreement = compare("cpu")
     isas = " or ".join(f"PLANET_CPU_ISA={isa}" for isa in info["isas"])
-    _judge(report, "fused planner", agreement, f"try {isas}, or --imagination.backend reference")
+    retreat = f"try {isas}, or --imagination.backend reference"
+    _judge(report, "fused planner", compare("cpu"), retreat)
 
 
 def _try_cuda_planner(report: Report) -> None:
-    """Does so on the GPU, and asks which variants it runs at the paper's size."""
     name = f"CUDA planner on {torch.cuda.get_device_name()}"
     retreat = "try --train.device cpu, or --imagination.backend reference"
     try:
         agreement = compare("cuda")
         variants = served_variants("cuda", random_weights(ModelConfig(), 6))
     except (RuntimeError, ValueError) as error:
-        report.facts.append(("", f"{name} FAILED: {error}"))
-        report.problems.append(Problem(f"the {name} does not run: {error}", retreat))
+        report.fact("", f"{name} FAILED: {error}")
+        report.problem(f"the {name} does not run: {error}", retreat)
         return
     _judge(report, name, agreement, retreat)
     served = [f"{v} ({why or 'yes'})" for v, why in variants.items()]
-    report.facts.append(("", f"CUDA variants at the paper's size: {', '.join(served)}"))
+    report.fact("", f"CUDA variants at the paper's size: {', '.join(served)}")
 
 
 def _judge(report: Report, name: str, agreement: Agreement, retreat: str) -> None:
     verdict = f"{name} agrees with the reference, {agreement}"
     if not agreement.good:
         verdict = f"{name} FAILED: {agreement}"
-        report.problems.append(
-            Problem(
-                f"the compiled planner disagrees with the reference ({verdict})",
-                f"{advice.rebuild()}   (if it stays, {retreat})",
-            )
-        )
-    report.facts.append(("self-test", verdict))
+        fix = f"{advice.rebuild()}   (if it stays, {retreat})"
+        report.problem(f"the compiled planner disagrees with the reference ({verdict})", fix)
+    report.fact("self-test", verdict)
 
 
 def _examine_packages(report: Report) -> None:
@@ -214,26 +210,27 @@ def _examine_packages(report: Report) -> None:
     versions = {name: version(name) for name in ("numpy", *(EXTRA[m] for m in present))}
     pairs = [f"{name} {number}" for name, number in versions.items()]
     for start in range(0, len(pairs), 5):
-        report.facts.append(("" if start else "packages", ", ".join(pairs[start : start + 5])))
+        report.fact("" if start else "packages", ", ".join(pairs[start : start + 5]))
     if needed := [EXTRA[m] for m in EXTRA if m in missing and m not in OPTIONAL]:
         what = f"training needs packages that are missing: {', '.join(needed)}"
-        report.problems.append(Problem(what, advice.install_extra()))
+        report.problem(what, advice.install_extra())
     elif not _fits_mujoco(versions["mujoco"]):
         what = f"dm_control does not work with mujoco {versions['mujoco']}"
-        report.problems.append(Problem(what, advice.install_extra()))
+        report.problem(what, advice.install_extra())
     for name in (EXTRA[module] for module in EXTRA if module in missing and module in OPTIONAL):
         report.warnings.append(
             f"{name} is missing: metrics are written as JSON alone; install it with: "
             f"{advice.install_extra()}"
         )
-    for broken in broken_packages(present, _IMPORT_SECONDS):
-        fix = advice.repair(EXTRA[broken.module])
-        if broken.module in OPTIONAL:
+    for module, error in broken_packages(present, _IMPORT_SECONDS).items():
+        name, fix = EXTRA[module], advice.repair(EXTRA[module])
+        what = f"{name} {versions[name]} ({error}) cannot be used"
+        if module in OPTIONAL:
             report.warnings.append(
-                f"{broken} cannot be used: metrics are written as JSON alone; repair it with: {fix}"
+                f"{what}: metrics are written as JSON alone; repair it with: {fix}"
             )
         else:
-            report.problems.append(Problem(f"{broken} cannot be used", fix))
+            report.problem(what, fix)
 
 
 def _examine_rendering(report: Report) -> None:
@@ -241,20 +238,20 @@ def _examine_rendering(report: Report) -> None:
     given = [f"{name}={os.environ[name]!r}" for name in names if name in os.environ]
     settings = f" ({', '.join(given)})" if given else ""
     if missing_packages() & {"gymnasium", "dm_control", "mujoco", "OpenGL"}:
-        report.facts.append(("rendering", "not tried: packages are missing"))
+        report.fact("rendering", "not tried: packages are missing")
         return
     found = render_test()
     if "error" in found:
         what, fix = str(found["error"]), str(found["fix"])
-        report.facts.append(("rendering", f"FAILED{settings}: {what}"))
-        report.problems.append(Problem(f"rendering does not work: {what}", fix or what))
+        report.fact("rendering", f"FAILED{settings}: {what}")
+        report.problem(f"rendering does not work: {what}", fix or what)
         return
-    report.facts.append(("rendering", f"{found['backend']}, {found['renderer']}{settings}"))
+    report.fact("rendering", f"{found['backend']}, {found['renderer']}{settings}")
     times = [
         f"{quality} {frame['median']:.2f} (p95 {frame['p95']:.2f}, CPU {frame['cpu']:.2f})"
         for quality, frame in found["frames"].items()
     ]
-    report.facts.append(("", f"ms per 64x64 frame of cheetah-run: {', '.join(times)}"))
+    report.fact("", f"ms per 64x64 frame of cheetah-run: {', '.join(times)}")
     if "llvmpipe" in found["renderer"].lower() and torch.cuda.is_available():
         report.warnings.append(
             "the processor renders (llvmpipe) although a CUDA device is there; install the EGL "

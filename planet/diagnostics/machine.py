@@ -1,4 +1,4 @@
-"""The machine that something is measured on."""
+"""Describes the machine that something is measured on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def machine_facts() -> dict[str, Any]:
-    """Collects what a measurement must be read with: processor, cores, load, versions."""
+    """Returns the facts that belong to every measurement: processor, cores, load, versions."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count()

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 EXTRA = {
     "gymnasium": "gymnasium",
@@ -46,28 +45,12 @@ os._exit(0)
 """
 
 
-@dataclass(frozen=True)
-class Broken:
-    """A package that is installed and cannot be used.
-
-    Attributes:
-      module: its name in Python.
-      error: what importing it raised, or how the process ended.
-    """
-
-    module: str
-    error: str
-
-    def __str__(self) -> str:
-        return f"{EXTRA[self.module]} {version(EXTRA[self.module])} ({self.error})"
-
-
 def missing_packages() -> set[str]:
     """Returns the modules that are not installed."""
     return {module for module in EXTRA if not is_installed(module)}
 
 
-def broken_packages(modules: Sequence[str], seconds: float) -> list[Broken]:
+def broken_packages(modules: Sequence[str], seconds: float) -> dict[str, str]:
     """Imports each module in a process of its own, which a crash or a hang only ends.
 
     Args:
@@ -75,10 +58,10 @@ def broken_packages(modules: Sequence[str], seconds: float) -> list[Broken]:
       seconds: how long each process may take.
 
     Returns:
-      those that raised any exception, ended the process or did not end.
+      by module, what importing raised, or how the process ended; none of those that can be used.
     """
     errors = {module: _import_error(module, seconds) for module in modules}
-    return [Broken(module, error) for module, error in errors.items() if error]
+    return {module: error for module, error in errors.items() if error}
 
 
 def is_installed(module: str) -> bool:
@@ -107,7 +90,7 @@ def python_environment() -> dict[str, str]:
 
 
 def _import_error(module: str, seconds: float) -> str:
-    """Imports a module in another process: what it raised, how that ended, or nothing."""
+    """Imports a module in another process; returns what went wrong, or ""."""
     # No display is looked for: MuJoCo's import would fail for reasons that rendering tells better.
     environment = {**python_environment(), "MUJOCO_GL": "disable"}
     environment.pop("PYOPENGL_PLATFORM", None)

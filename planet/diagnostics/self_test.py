@@ -24,7 +24,7 @@ _ACTIONS, _TOPK = 3, 5
 
 @dataclass(frozen=True)
 class Agreement:
-    """Holds what the comparison found.
+    """Holds the findings of a comparison.
 
     Attributes:
       errors: of returns, relative, by precision.
@@ -36,7 +36,7 @@ class Agreement:
 
     @property
     def good(self) -> bool:
-        """Whether everything agrees within the tolerances."""
+        """Tells whether everything agrees within the tolerances."""
         within = (error <= TOLERANCES[precision] for precision, error in self.errors.items())
         return self.same_elites and all(within)
 
@@ -48,7 +48,7 @@ class Agreement:
 def compare(device: torch.device | str) -> Agreement:
     """Runs the ops of both backends: the reference on the CPU, the compiled core on `device`."""
     weights = random_weights(_MODEL, _ACTIONS)
-    latent, actions = _start(2), _actions()
+    latent, actions = _start(2, weights), _actions()
     there = weights.to(device), latent.to(device), actions.to(device)
     errors = {}
     for precision in fused.served_precisions(device):
@@ -64,19 +64,17 @@ def compare(device: torch.device | str) -> Agreement:
 
 
 def served_variants(device: torch.device | str, weights: RolloutWeights) -> dict[str, str]:
-    """Variants of the plan's kernels on a CUDA device: why each refuses `weights`, or ""."""
+    """Says of each variant of the kernels on a CUDA device why it refuses `weights`, or ""."""
     found = {}
-    latent = LatentState(
-        torch.zeros(1, weights.belief_size, dtype=torch.float32, device=device),
-        torch.zeros(1, weights.state_size, dtype=torch.float32, device=device),
-    )
+    weights = weights.to(device)
+    latent = _start(1, weights)
     mean = torch.zeros(12, 1, weights.action_size, dtype=torch.float32, device=device)
     for variant in VARIANTS:
         refusals = {}
         for precision in ("fp32", "fp16"):
             try:
                 fused.cem_plan(
-                    weights.to(device), latent, mean, torch.ones_like(mean), seed=0,
+                    weights, latent, mean, torch.ones_like(mean), seed=0,
                     candidates=1000, topk=100, iterations=1, precision=precision, variant=variant,
                 )  # fmt: skip
             except ValueError as refusal:
@@ -85,11 +83,10 @@ def served_variants(device: torch.device | str, weights: RolloutWeights) -> dict
     return found
 
 
-def _start(batch: int) -> LatentState:
-    return LatentState(
-        torch.zeros(batch, _MODEL.belief_size, dtype=torch.float32, device="cpu"),
-        torch.zeros(batch, _MODEL.state_size, dtype=torch.float32, device="cpu"),
-    )
+def _start(batch: int, weights: RolloutWeights) -> LatentState:
+    sizes, device = (weights.belief_size, weights.state_size), weights.device
+    zeros = [torch.zeros(batch, size, dtype=torch.float32, device=device) for size in sizes]
+    return LatentState(*zeros)
 
 
 def _actions() -> Tensor:

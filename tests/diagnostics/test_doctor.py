@@ -15,7 +15,7 @@ from planet import build_info
 from planet.cli import main
 from planet.diagnostics import doctor, self_test
 from planet.diagnostics.doctor import Problem, Report, examine, render_test
-from planet.diagnostics.packages import Broken, broken_packages
+from planet.diagnostics.packages import broken_packages
 from planet.errors import advice
 from planet.ops import fused
 from planet.ops.extension import Missing
@@ -34,7 +34,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     found = dict(RENDERED)
     monkeypatch.setattr(doctor, "render_test", lambda: found)
     monkeypatch.setattr(doctor, "missing_packages", set)
-    monkeypatch.setattr(doctor, "broken_packages", lambda modules, seconds: [])
+    monkeypatch.setattr(doctor, "broken_packages", lambda modules, seconds: {})
     monkeypatch.setattr(doctor, "version", lambda name: "3.17.0")
     yield found
 
@@ -209,7 +209,7 @@ def test_a_user_s_script_is_not_taken_for_a_package(
     (tmp_path / "json.py").write_text("raise SystemExit('the user started this')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("planet.diagnostics.packages._USED", {"imageio": "import json"})
-    assert broken_packages(["imageio"], 300) == []
+    assert broken_packages(["imageio"], 300) == {}
     monkeypatch.setattr(doctor, "_RENDER_TEST", "import json; print(json.dumps({'error': 'x'}))")
     assert render_test() == {"error": "x"}
 
@@ -217,7 +217,7 @@ def test_a_user_s_script_is_not_taken_for_a_package(
 def test_a_broken_package_is_a_problem_and_a_broken_tensorboard_a_warning(
     rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = [Broken("tensorboard", "TypeError: x"), Broken("tyro", "KeyError: y")]
+    broken = {"tensorboard": "TypeError: x", "tyro": "KeyError: y"}
     monkeypatch.setattr(doctor, "broken_packages", lambda modules, seconds: broken)
     report = examine()
     assert any(

@@ -28,10 +28,10 @@ def test_packages_that_cannot_be_imported_are_named_whatever_they_raise(
     monkeypatch.syspath_prepend(tmp_path)
     statements = {"tensorboard": "import tensorboard"}  # without torch, which takes its time
     monkeypatch.setattr("planet.diagnostics.packages._USED", statements)
-    found = {b.module: str(b) for b in broken_packages([*BROKEN, "tqdm"], 300)}
+    found = broken_packages([*BROKEN, "tqdm"], 300)
     assert set(found) == set(BROKEN)
     for module, (_, error) in BROKEN.items():
-        assert f"({error}" in found[module]
+        assert found[module].startswith(error)
 
 
 def test_an_import_that_does_not_end_is_named(
@@ -39,5 +39,4 @@ def test_an_import_that_does_not_end_is_named(
 ) -> None:
     (tmp_path / "tqdm.py").write_text("import time; time.sleep(600)")
     monkeypatch.syspath_prepend(tmp_path)
-    (broken,) = broken_packages(["tqdm"], 3)
-    assert broken.error == "importing it did not end within 3 s"
+    assert broken_packages(["tqdm"], 3) == {"tqdm": "importing it did not end within 3 s"}
