@@ -1,4 +1,4 @@
-"""All settings, as frozen dataclasses: one field, one line with symbol, unit and source.
+"""Holds all settings as frozen dataclasses: one field, one line with symbol, unit and source.
 
 Sources: [P] Hafner et al., "Learning Latent Dynamics for Planning from Pixels", ICML 2019
 (arXiv v5), Section 5, Appendix A and Algorithms 1 and 2; [G] the official code,

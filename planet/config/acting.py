@@ -1,4 +1,4 @@
-"""Settings that a trained agent may act with although its run has others."""
+"""Names the settings that a trained agent may act with although its run has others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planet.config.planner import PlannerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ActingConfig:
-    """Sections and settings of `Config` that do not decide what was learned."""
+    """Holds the settings of `Config` that do not decide what was learned."""
 
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
@@ -29,7 +29,7 @@ class ActingConfig:
 
     @staticmethod
     def names() -> set[tuple[str, str]]:
-        """Section and name of each of these settings."""
+        """Returns section and name of each of these settings."""
         whole = ActingConfig()
         return {(s.name, f.name) for s in fields(whole) for f in fields(getattr(whole, s.name))}
 

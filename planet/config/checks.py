@@ -1,4 +1,4 @@
-"""Checks of settings: their types, and the ranges of their values.
+"""Checks settings: their types, and the ranges of their values.
 
 Every check raises TypeError or ValueError with the setting's name, what was expected and what came.
 """
@@ -66,9 +66,8 @@ def _python(value: object) -> object:
 def _check_type(name: str, value: Any, kind: Any, annotation: object) -> None:
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise ValueError(
-                f"{name}: expected one of {list(get_args(kind))}, got {_received(value)}"
-            )
+            known = list(get_args(kind))
+            raise ValueError(f"{name}: expected one of {known}, got {_received(value)}")
     elif get_origin(kind) is tuple:
         if not isinstance(value, tuple) or not value:
             raise TypeError(f"{name}: expected a tuple of sizes, got {_received(value)}")

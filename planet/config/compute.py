@@ -9,9 +9,9 @@ from planet.config.checks import check_at_least, check_types
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """Says where and how widely a run computes; part of the section `train`."""
+    """Says where a run computes, and on how many threads; part of the section `train`."""
 
-    device: str = "cpu"  # of the model, its training and the planner
+    device: str = "cpu"  # of the model, its training and the planner, as torch names it
     threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]
 
     def __post_init__(self) -> None:

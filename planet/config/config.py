@@ -1,4 +1,4 @@
-"""Settings of a whole run, and the way to a file and back."""
+"""Joins the settings of a whole run; writes them to a file and reads them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run."""
+    """Holds the settings of a whole run, by section."""
 
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -32,9 +32,11 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dict of JSON types."""
-        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
-        return plain
+        """Returns values of JSON types by section and name."""
+        return {
+            section: {k: list(v) if isinstance(v, tuple) else v for k, v in vars(values).items()}
+            for section, values in vars(self).items()
+        }
 
     def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
         """Returns these settings with others for some, by section and name.
@@ -50,7 +52,7 @@ class Config:
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Config:
-        """Inverse of `to_dict`.
+        """Builds the settings that `to_dict` returned.
 
         Raises:
           ValueError: an unknown or missing key, or a value of another type or out of range; the
@@ -58,10 +60,7 @@ class Config:
         """
         sections = get_type_hints(Config)
         _known(values, set(sections), "config")
-        built: dict[str, Any] = {
-            name: _build(kind, values[name], name) for name, kind in sections.items()
-        }
-        return Config(**built)
+        return Config(**{name: _build(kind, values[name], name) for name, kind in sections.items()})
 
     @staticmethod
     def load(path: Path | str) -> Config:
@@ -107,9 +106,3 @@ def _known(values: dict[str, Any], names: set[str], where: str) -> None:
         if keys:
             named = listed(map(repr, sorted(keys, key=str)))
             raise ValueError(f"{where}: {kind} setting [{named}]{reason}; expected {sorted(names)}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value

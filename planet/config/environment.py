@@ -10,7 +10,7 @@ from planet.config.checks import check_at_least, check_positive, check_types
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
-    """The task that the agent acts in, and how its pixels are made."""
+    """Says which task the agent acts in, and how its pixels are made."""
 
     task: str = "cheetah-run"  # DM Control "domain-task", or "toy-reach"
     action_repeat: int | None = None  # R, control steps per action; None: the task's [P App. A]
@@ -18,7 +18,7 @@ class EnvironmentConfig:
     render_size: int = 64  # pixels per side as rendered, averaged down to image_size [O]
     camera: int = 0  # camera of the physics model [G control/wrappers.py:315]
     quality: Literal["reference", "faithful", "fast"] = "faithful"  # render settings [O]
-    control_steps: int | None = None  # until truncation; None: the task's, 1000 [G tasks.py]
+    control_steps: int | None = None  # of an episode; None: the task's, 1000 [G tasks.py]
 
     def __post_init__(self) -> None:
         check_types(self)

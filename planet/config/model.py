@@ -10,7 +10,7 @@ from planet.config.checks import check_positive, check_range, check_types
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and conventions of the world model."""
+    """Sets sizes and conventions of the world model."""
 
     state_size: int = 30  # S, stochastic units [P App. A; G configs.py:121]
     belief_size: int = 200  # D, GRU units [P App. A; G configs.py:122]
@@ -20,7 +20,7 @@ class ModelConfig:
     gru_gate_bias: float = 1.0  # initial input bias of reset and update [G GRUBlockCell]
     initializer: Literal["glorot", "torch"] = "glorot"  # of weight matrices [G TensorFlow default]
     bit_depth: int = 5  # b, bits per colour channel [P App. A; G configs.py:83]
-    encoder_channels: tuple[int, ...] = (32, 64, 128, 256)  # per layer [G networks/conv_ha.py]
+    encoder_channels: tuple[int, ...] = (32, 64, 128, 256)  # of each layer [G networks/conv_ha.py]
     encoder_kernel: int = 4  # pixels [G networks/conv_ha.py]
     encoder_stride: int = 2  # pixels [G networks/conv_ha.py]
     decoder: Literal["conv", "mlp"] = "conv"  # transposed convolutions [G]; mlp is cheap [O]

@@ -1,4 +1,4 @@
-"""Named settings: `paper`, `official` and `small`."""
+"""Names whole sets of settings: `paper`, `official` and `small`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig,
 
 
 def paper(task: str = "cheetah-run") -> Config:
-    """Hafner et al. (ICML 2019; arXiv v5), 1000 episodes, with the official planner's rules."""
+    """Follows Hafner et al. (ICML 2019; arXiv v5) with the official planner's rules."""
     return Config(environment=EnvironmentConfig(task=task))
 
 
 def official(task: str = "cheetah-run") -> Config:
-    """google-research/planet at c04226b: a larger reward head, its own loader and schedule."""
+    """Follows google-research/planet at c04226b: its reward head, loader and schedule."""
     base = paper(task)
     return replace(
         base,
@@ -32,7 +32,7 @@ def official(task: str = "cheetah-run") -> Config:
 
 
 def small(task: str = "cheetah-run") -> Config:
-    """32x32 pixels and small networks: learns cheetah-run on two CPU cores in minutes."""
+    """Learns cheetah-run on two CPU cores in minutes, from 32x32 pixels with small networks."""
     render_size = 32 if task == "toy-reach" else 64  # the toy draws at the image's size only
     return Config(
         environment=EnvironmentConfig(
@@ -68,8 +68,4 @@ def small(task: str = "cheetah-run") -> Config:
     )
 
 
-PRESETS: dict[str, Callable[[str], Config]] = {
-    "paper": paper,
-    "official": official,
-    "small": small,
-}
+PRESETS: dict[str, Callable[[str], Config]] = {"paper": paper, "official": official, "small": small}

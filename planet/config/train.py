@@ -11,7 +11,7 @@ from planet.config.compute import ComputeConfig
 
 @dataclass(frozen=True)
 class TrainConfig(ComputeConfig):
-    """Algorithm 1: data, loss, optimiser and schedule."""
+    """Sets up Algorithm 1: data, loss, optimiser and schedule."""
 
     seed: int = 0  # of the whole run
     episodes: int = 1000  # collected in all, seed episodes included [P Sec. 5]
@@ -25,7 +25,7 @@ class TrainConfig(ComputeConfig):
     recent_share: float = 0.5  # recent: of these chunks, from new episodes [G numpy_episodes.py:87]
     learning_rate: float = 1e-3  # alpha, of Adam [P App. A; G configs.py:193]
     learning_rate_warmup: int = 0  # gradient steps of linear rise [G first commit: 10,000]
-    adam_epsilon: float = 1e-4  # [P App. A; G configs.py:195], in PyTorch's form
+    adam_epsilon: float = 1e-4  # of Adam, in PyTorch's form [P App. A; G configs.py:195]
     gradient_clip_norm: float = 1000.0  # global norm [P App. A; G configs.py:196]
     image_weight: float = 1.0  # of -log N(image; mean, 1), summed over pixels [G configs.py:186]
     reward_weight: float = 10.0  # of -log N(reward; mean, 1) [G configs.py:187]
