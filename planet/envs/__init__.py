@@ -1,4 +1,4 @@
-"""Pixel environments: the DM Control Suite and a toy task, each a `gymnasium.Env`.
+"""Makes pixel environments of the DM Control Suite and a toy task, each a `gymnasium.Env`.
 
 Importing this package tells Gymnasium the ids, so `gymnasium.make("planet/CheetahRun-v0")` works
 after it, and `gymnasium.make("planet.envs:planet/CheetahRun-v0")` without it.
@@ -21,10 +21,4 @@ if importlib.util.find_spec("gymnasium") is not None:  # names can be listed wit
             stacklevel=2,
         )
 
-__all__ = [
-    "ACTION_REPEAT",
-    "RenderingUnavailable",
-    "make",
-    "register_environments",
-    "task_names",
-]
+__all__ = ["ACTION_REPEAT", "RenderingUnavailable", "make", "register_environments", "task_names"]

@@ -8,20 +8,13 @@ import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from planet.envs._library import explained, prepare_import
 from planet.envs.extra import import_extra
 
 _rendering_pid: int | None = None
-_open: weakref.WeakSet[Closable] = weakref.WeakSet()
-
-
-class Closable(Protocol):
-    """Something that holds OpenGL objects until it is closed."""
-
-    def close(self) -> None:
-        """Frees them; may be called again."""
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def is_forked() -> bool:
@@ -29,7 +22,7 @@ def is_forked() -> bool:
     return _rendering_pid is not None and _rendering_pid != os.getpid()
 
 
-def close_at_exit(owner: Closable) -> None:
+def close_at_exit(owner: Any) -> None:
     """Closes the owner, if it still lives, before EGL is shut down at the interpreter's exit.
 
     EGL's own exit registers itself at the first context, so this has to be called after that.
@@ -57,10 +50,10 @@ def check_process() -> None:
 
 
 class Context:
-    """An OpenGL context that is current only inside `with context.current()`.
+    """Makes an OpenGL context that is current only inside `with context.current()`.
 
-    What was current before comes back after. So it may be used from any one thread at a time, and
-    beside the suite's own renderer, which believes that its context stays current.
+    Afterwards the one before is current again. So a context may be used from any one thread at a
+    time, and beside the suite's own renderer, which believes that its context stays current.
 
     Args:
       size: side of the largest frame in pixels.

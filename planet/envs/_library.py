@@ -121,7 +121,7 @@ def _value(name: str) -> str:
 
 
 def _wish() -> str:
-    """The backend that the variables ask for; "" where they leave the choice."""
+    """Returns the backend that the variables ask for; "" where they leave the choice."""
     wished, platform = _value("MUJOCO_GL"), _value("PYOPENGL_PLATFORM")
     for name, allowed in (("MUJOCO_GL", BACKENDS + _OTHERS), ("PYOPENGL_PLATFORM", BACKENDS)):
         if _value(name) not in ("", *allowed):
@@ -156,9 +156,9 @@ def _check_device_number() -> None:
 
 
 def _missing(wished: str) -> RenderingUnavailable:
-    what, fix = "no OpenGL library to render with: ", APT_LINE
+    what = "no OpenGL library to render with: "
     if not wished:
-        return RenderingUnavailable(f"{what}neither EGL nor OSMesa was found", fix)
+        return RenderingUnavailable(f"{what}neither EGL nor OSMesa was found", APT_LINE)
     variables = [name for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM") if _value(name) == wished]
     what += f"{_NAMES[wished]} ({', '.join(variables)}) was not found"
     other = next(name for name in BACKENDS if name != wished)
@@ -166,7 +166,7 @@ def _missing(wished: str) -> RenderingUnavailable:
         return RenderingUnavailable(
             f"{what}, but {_NAMES[other]} is there", f"unset {' '.join(variables)}"
         )
-    return RenderingUnavailable(what, APT_LINE_OSMESA if wished == "osmesa" else fix)
+    return RenderingUnavailable(what, APT_LINE_OSMESA if wished == "osmesa" else APT_LINE)
 
 
 def is_from_library(error: BaseException) -> bool:
@@ -184,7 +184,7 @@ def is_from_library(error: BaseException) -> bool:
 
 
 def _explanation(error: Exception, backend: str) -> RenderingUnavailable:
-    """The cause of a failure of the library, from the likeliest to the one that is left over."""
+    """Finds the cause of a failure of the library, the likeliest first."""
     reason = f"{type(error).__name__}: {_one_line(str(error))}"
     device, platform = _value(_DEVICE), _loaded_platform()
     if platform not in ("", backend):
@@ -205,8 +205,7 @@ def _explanation(error: Exception, backend: str) -> RenderingUnavailable:
         return RenderingUnavailable(
             f"{what} with the drivers of {given}", f"unset {' '.join(redirected)}"
         )
-    closed = _closed_devices() if backend == "egl" else []
-    if closed:
+    if backend == "egl" and (closed := _closed_devices()):
         node, group = closed[0]
         return RenderingUnavailable(
             f"{what}; this user may not open {node}",
@@ -216,24 +215,21 @@ def _explanation(error: Exception, backend: str) -> RenderingUnavailable:
 
 
 def _one_line(text: str) -> str:
-    """The text without line breaks, its beginning where it is long: OpenGL's errors list calls."""
+    """Joins lines, and cuts what is long: OpenGL's errors list calls."""
     text = " ".join(text.split())
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def _loaded_platform() -> str:
-    """The platform that PyOpenGL has loaded, such as "egl" or "glx"; "" before it has."""
+    """Names the platform that PyOpenGL has loaded, such as "egl" or "glx"; "" before it has."""
     platform = getattr(sys.modules.get("OpenGL.platform"), "PLATFORM", None)
     return type(platform).__name__.removesuffix("Platform").lower() if platform else ""
 
 
 def _closed_devices(folder: Path = Path("/dev/dri")) -> list[tuple[Path, str]]:
-    """The graphics devices that this user may not open, each with the group that may."""
-    closed = []
-    for node in sorted(folder.glob("renderD*")):
-        if not os.access(node, os.R_OK | os.W_OK):
-            closed.append((node, _group(node.stat().st_gid)))
-    return closed
+    """Finds graphics devices that this user may not open, each with the group that may."""
+    nodes = [n for n in sorted(folder.glob("renderD*")) if not os.access(n, os.R_OK | os.W_OK)]
+    return [(node, _group(node.stat().st_gid)) for node in nodes]
 
 
 def _group(number: int) -> str:

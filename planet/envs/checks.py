@@ -1,4 +1,4 @@
-"""Argument checks that the environments share."""
+"""Checks arguments of every environment."""
 
 from __future__ import annotations
 

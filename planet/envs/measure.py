@@ -11,29 +11,25 @@ from planet.envs.dmc import DMControlEnv
 from planet.envs.rendering import Renderer
 
 
-def renderer_info(task: str = "cheetah-run") -> dict[str, str]:
+def renderer_info() -> dict[str, str]:
     """Returns `backend` ("egl" or "osmesa") and `renderer`, the driver's GL_RENDERER string.
 
     Raises:
       RenderingUnavailable: nothing can draw; the message says what helps.
     """
-    renderer = _renderer(task, 64, "fast")[0]
+    renderer, _ = _renderer("fast")
     try:
         return {"backend": renderer.backend, "renderer": renderer.name()}
     finally:
         renderer.close()
 
 
-def measure_frame_ms(
-    task: str = "cheetah-run", quality: str = "faithful", frames: int = 50, size: int = 64
-) -> dict[str, float]:
-    """Times frames of a task's first state, after a few that are not counted.
+def measure_frame_ms(quality: str, frames: int) -> dict[str, float]:
+    """Times 64x64 frames of cheetah-run's first state, after a few that are not counted.
 
     Args:
-      task: a control task.
       quality: "reference", "faithful" or "fast".
       frames: how many are timed.
-      size: side of a frame in pixels.
 
     Returns:
       milliseconds per frame: `median` and `p95` of wall time, `cpu` as mean process time, which
@@ -42,7 +38,7 @@ def measure_frame_ms(
     Raises:
       RenderingUnavailable: nothing can draw; the message says what helps.
     """
-    renderer, data = _renderer(task, size, quality)
+    renderer, data = _renderer(quality)
     try:
         for _ in range(3):
             renderer.render(data)
@@ -58,6 +54,6 @@ def measure_frame_ms(
         renderer.close()
 
 
-def _renderer(task: str, size: int, quality: str) -> tuple[Renderer, Any]:
-    physics = DMControlEnv(task, action_repeat=1, image_size=size, quality=quality).physics
-    return Renderer(physics.model.ptr, size, quality), physics.data.ptr
+def _renderer(quality: str) -> tuple[Renderer, Any]:
+    physics = DMControlEnv("cheetah-run", action_repeat=1, quality=quality).physics
+    return Renderer(physics.model.ptr, 64, quality), physics.data.ptr

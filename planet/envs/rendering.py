@@ -96,14 +96,9 @@ class Renderer:
         import mujoco
 
         with self._gl.current():
+            everything = mujoco.mjtCatBit.mjCAT_ALL
             mujoco.mjv_updateScene(
-                self._model,
-                data,
-                self._option,
-                None,
-                self._camera,
-                mujoco.mjtCatBit.mjCAT_ALL,
-                self._scene,
+                self._model, data, self._option, None, self._camera, everything, self._scene
             )
             mujoco.mjr_render(self._rectangle, self._scene, self._context)
             mujoco.mjr_readPixels(self._buffer, None, self._rectangle, self._context)
@@ -120,7 +115,7 @@ class Renderer:
 
     @property
     def backend(self) -> str:
-        """The library that is used, "egl" or "osmesa"."""
+        """The library that draws, "egl" or "osmesa"."""
         return self._gl.backend
 
     def name(self) -> str:

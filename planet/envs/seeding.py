@@ -26,7 +26,7 @@ def task_seed(generator: np.random.Generator) -> int | list[int]:
 
 
 def _unused_seed(source: np.random.BitGenerator) -> int | None:
-    """The seed that a generator was made from, while nothing has been drawn from it."""
+    """Returns the seed that a generator was made from, while nothing has been drawn from it."""
     if not isinstance(source, np.random.PCG64):  # Gymnasium's kind, and numpy's
         return None
     sequence = source.seed_seq

@@ -1,4 +1,4 @@
-"""Names of the tasks and their action repeat. Imports nothing heavy: names are listed cheaply."""
+"""Names the tasks and their action repeat. Imports nothing heavy: names are listed cheaply."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ from planet.errors.listing import short
 TOY_TASK = "toy-reach"
 
 ACTION_REPEAT: dict[str, int] = {
-    "cartpole": 8,
-    "reacher": 4,
-    "cheetah": 4,
-    "finger": 2,
-    "ball_in_cup": 4,
-    "walker": 2,
-}
+    "cartpole": 8, "reacher": 4, "cheetah": 4, "finger": 2, "ball_in_cup": 4, "walker": 2,
+}  # fmt: skip
 """Control steps per agent step, by domain. Hafner et al., ICML 2019 (arXiv v5), Appendix A."""
-
-DEFAULT_ACTION_REPEAT = 2
-"""For the domains that the paper does not use."""
 
 CONTROL_TASKS: dict[str, tuple[str, ...]] = {
     "acrobot": ("swingup", "swingup_sparse"),
@@ -31,7 +23,7 @@ CONTROL_TASKS: dict[str, tuple[str, ...]] = {
         "swingup_sparse",
         "two_poles",
         "three_poles",
-    ),
+    ),  # fmt: skip
     "cheetah": ("run",),
     "dog": ("stand", "walk", "trot", "run", "fetch"),
     "finger": ("spin", "turn_easy", "turn_hard"),
@@ -50,10 +42,10 @@ CONTROL_TASKS: dict[str, tuple[str, ...]] = {
 }
 """The DM Control Suite without lqr: domain to tasks."""
 
-REFUSED_TASKS: dict[str, str] = {
-    "lqr-lqr_2_1": "lqr has unbounded actions and no time limit, so [-1, 1] cannot be scaled to it",
-    "lqr-lqr_6_2": "lqr has unbounded actions and no time limit, so [-1, 1] cannot be scaled to it",
-}
+REFUSED_TASKS: dict[str, str] = dict.fromkeys(
+    ("lqr-lqr_2_1", "lqr-lqr_6_2"),
+    "lqr has unbounded actions and no time limit, so [-1, 1] cannot be scaled to it",
+)
 """Suite tasks that are refused, with the reason."""
 
 
@@ -85,9 +77,7 @@ def split_task(name: str) -> tuple[str, str]:
 
 def action_repeat_of(name: str) -> int:
     """Returns the action repeat of a task: the paper's, 2 where it gives none, 1 for the toy."""
-    if name == TOY_TASK:
-        return 1
-    return ACTION_REPEAT.get(split_task(name)[0], DEFAULT_ACTION_REPEAT)
+    return 1 if name == TOY_TASK else ACTION_REPEAT.get(split_task(name)[0], 2)
 
 
 def gymnasium_id(name: str) -> str:
