@@ -187,15 +187,12 @@ def remove_temporaries(directory: Path | str) -> list[str]:
       The names of the removed files.
     """
     with os.scandir(directory) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if is_temporary(entry.name) and entry.is_file(follow_symlinks=False)
-        ]
+        found = [e.name for e in entries if e.is_file(follow_symlinks=False)]
+    names = sorted(filter(is_temporary, found))
     for name in names:
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, name))
-    return sorted(names)
+    return names
 
 
 def _check_regular(path: Path | str, mode: int) -> None:
@@ -231,7 +228,7 @@ def _give(descriptor: int, old: os.stat_result) -> bool:
 
 @contextmanager
 def _where_supported() -> Iterator[None]:
-    """Lets a call fail that the file system (CIFS, FUSE) does not have."""
+    """Lets a call fail that the file system (CIFS, FUSE) does not support."""
     try:
         yield
     except OSError as error:

@@ -40,7 +40,7 @@ _DTYPES = {
 
 
 class CheckpointError(framed.FileError):
-    """A checkpoint is damaged, foreign, of another release, or no checkpoint at all."""
+    """Refuses a checkpoint that is damaged, foreign, of another release, or none at all."""
 
 
 def save_checkpoint(path: Path | str, payload: dict[str, Any]) -> None:

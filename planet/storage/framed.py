@@ -24,7 +24,7 @@ _ODD = (ArithmeticError, LookupError, RecursionError, RuntimeError, TypeError, V
 
 
 class FileError(ValueError):
-    """The content of a file is not what its reader expects.
+    """Refuses a file whose content is not as its reader expects.
 
     Attributes:
       path: the file.
@@ -41,7 +41,7 @@ class FileError(ValueError):
 
 
 class DamageError(ValueError):
-    """Bytes are missing, changed or too many."""
+    """Says that bytes are missing, changed or too many."""
 
 
 @contextmanager
@@ -119,9 +119,8 @@ class Format:
 def check_least(least: int, size: int) -> None:
     """Checks that a file has the bytes that its start calls for."""
     if size < least:
-        raise DamageError(
-            f"length: expected at least {least} bytes, got {size}: the file is truncated"
-        )
+        expected = f"at least {least} bytes"
+        raise DamageError(f"length: expected {expected}, got {size}: the file is truncated")
 
 
 def check_length(expected: int, size: int) -> None:
