@@ -14,7 +14,8 @@ from ops.fused_support import needs_extension
 from processes import python, run
 
 import planet
-from planet.diagnostics.build import build_info, extension_path
+from planet import build_info
+from planet.ops import extension
 
 try:
     DISTRIBUTION = metadata.distribution("planet-rl")
@@ -71,7 +72,7 @@ def test_the_instruction_set_can_be_capped_from_outside() -> None:
 @needs_extension
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="no readelf")
 def test_the_extension_links_torch_by_name_and_cuda_not_at_all() -> None:
-    text = run("readelf", "--dynamic", extension_path()).stdout
+    text = run("readelf", "--dynamic", str(extension.path())).stdout
     needed = {line.split("[")[1].rstrip("]") for line in text.splitlines() if "(NEEDED)" in line}
     assert {"libtorch.so", "libtorch_cpu.so"} <= needed
     assert not [name for name in needed if "cuda" in name or "c10" in name or "gomp" in name]
@@ -82,7 +83,7 @@ def test_the_extension_links_torch_by_name_and_cuda_not_at_all() -> None:
 @needs_extension
 @pytest.mark.skipif(shutil.which("nm") is None, reason="no nm")
 def test_the_extension_exports_its_entry_alone() -> None:
-    listing = run("nm", "--dynamic", "--defined-only", "--extern-only", extension_path())
+    listing = run("nm", "--dynamic", "--defined-only", "--extern-only", str(extension.path()))
     symbols = [line.split()[-1] for line in listing.stdout.splitlines()]
     assert [s for s in symbols if "planet" in s or s.startswith("PyInit")] == ["PyInit__C"]
 
@@ -94,7 +95,7 @@ def test_the_extension_exports_its_entry_alone() -> None:
 def test_the_extension_uses_the_stable_abi_of_torch_2_11() -> None:
     tool = shutil.which("torch-abi-audit", path=PATH)
     assert tool is not None, "pip installs it beside the interpreter, or on PATH"
-    text = run(tool, extension_path()).stdout
+    text = run(tool, str(extension.path())).stdout
     assert "STABLE" in text
     assert "unstable=0" in text
     assert "2.11" in text

@@ -94,10 +94,10 @@ def run_in(folder: Path, *arguments: str, typed: str | None = None) -> str:
 @pytest.mark.parametrize("document", WITH_PYTHON)
 def test_the_examples_of_a_document_run_as_a_script(clone: Path, document: str) -> None:
     """Runs the source folder itself, with the installed extension."""
-    where = "import planet.diagnostics.build as b; print(b.__file__, b.extension_path())"
+    where = "import planet.ops.extension as e; print(e.__file__, e.path())"
     (clone / "example.py").write_text("\n".join([*python_of(document), where]), encoding="utf-8")
     package, file = run_in(clone, "example.py").splitlines()[-1].rsplit(" ", 1)
-    assert package == str(clone / "planet" / "diagnostics" / "build.py")
+    assert package == str(clone / "planet" / "ops" / "extension.py")
     assert not file.startswith(str(clone))
 
 

@@ -48,15 +48,6 @@ def build_info() -> dict[str, Any]:
     return {**info, **facts}
 
 
-def extension_path() -> str:
-    """Returns the file of the compiled extension.
-
-    Raises:
-      ImportError: there is none; the message says why and what helps.
-    """
-    return str(extension.path())
-
-
 def _why_no_int8(info: dict[str, Any]) -> str:
     if _INT8 not in info["isas"]:
         return f"needs instruction set {_INT8}, this processor runs {', '.join(info['isas'])}"

@@ -204,7 +204,7 @@ def test_every_place_states_the_same_cause_and_remedy(monkeypatch: pytest.Monkey
     info = build_info()
     assert info["extension"] is False
     assert (info["reason"], info["remedy"]) == ("the cause", "the remedy")
-    for call in (planet.diagnostics.build.extension_path, planet.ops.fused._require_extension):
+    for call in (extension.path, planet.ops.fused._require_extension):
         with pytest.raises(ImportError, match="extension: the cause; the remedy: the remedy"):
             call()
 
