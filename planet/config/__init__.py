@@ -8,13 +8,12 @@ google-research/planet at c04226b; [O] ours. Defaults are the `paper` preset, th
 
 from planet.config.acting import ActingConfig
 from planet.config.checks import choices
-from planet.config.compute import ComputeConfig
 from planet.config.config import Config
 from planet.config.environment import EnvironmentConfig
 from planet.config.imagination import ImaginationConfig
 from planet.config.model import ModelConfig
 from planet.config.planner import PlannerConfig
-from planet.config.train import TrainConfig
+from planet.config.train import ComputeConfig, TrainConfig
 
 __all__ = [
     "ActingConfig",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from planet.config.compute import ComputeConfig
 from planet.config.config import Config
 from planet.config.imagination import ImaginationConfig
 from planet.config.planner import PlannerConfig
+from planet.config.train import ComputeConfig
 
 
 @dataclass(frozen=True, kw_only=True)

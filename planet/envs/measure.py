@@ -19,7 +19,7 @@ def renderer_info() -> dict[str, str]:
     """
     renderer, _ = _renderer("fast")
     try:
-        return {"backend": renderer.backend, "renderer": renderer.name()}
+        return {"backend": renderer.gl.backend, "renderer": renderer.gl.renderer_name()}
     finally:
         renderer.close()
 

@@ -49,7 +49,7 @@ the shadow pass."""
 
 
 class Renderer:
-    """Draws one model with one camera at one size; owns an OpenGL context until closed.
+    """Draws one model with one camera at one size; owns its context `gl` until closed.
 
     Args:
       model: `mujoco.MjModel`; read here, and left as it was.
@@ -80,7 +80,7 @@ class Renderer:
         self._option.flags[mujoco.mjtVisFlag.mjVIS_RANGEFINDER] = False  # as the suite does
         self._camera = _camera(model, camera)
         self._buffer = np.empty((size, size, 3), np.uint8)
-        self._context, self._gl = context, gl
+        self._context, self.gl = context, gl
         self._release = weakref.finalize(self, _release, [context, gl], os.getpid())
         self._release.atexit = False
         _gl.close_at_exit(self)
@@ -95,7 +95,7 @@ class Renderer:
             raise RuntimeError("renderer: expected an open renderer, got a closed one")
         import mujoco
 
-        with self._gl.current():
+        with self.gl.current():
             everything = mujoco.mjtCatBit.mjCAT_ALL
             mujoco.mjv_updateScene(
                 self._model, data, self._option, None, self._camera, everything, self._scene
@@ -109,18 +109,9 @@ class Renderer:
         """Takes over height fields that the task has changed in the model since the last frame."""
         import mujoco
 
-        with self._gl.current():
+        with self.gl.current():
             for number in range(self._model.nhfield):
                 mujoco.mjr_uploadHField(self._model, self._context, number)
-
-    @property
-    def backend(self) -> str:
-        """The library that draws, "egl" or "osmesa"."""
-        return self._gl.backend
-
-    def name(self) -> str:
-        """Returns the driver's GL_RENDERER string."""
-        return self._gl.renderer_name()
 
     def close(self) -> None:
         """Frees the OpenGL context; may be called again."""
@@ -128,11 +119,7 @@ class Renderer:
 
 
 def quality_of(name: str) -> Quality:
-    """Returns the quality of this name.
-
-    Raises:
-      ValueError: there is none.
-    """
+    """Returns the quality of this name; raises ValueError unless there is one."""
     check_choice("quality", name, QUALITIES)
     return QUALITIES[name]
 

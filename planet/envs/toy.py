@@ -50,15 +50,7 @@ class ToyReachEnv(PixelEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode with the point and the target anywhere.
-
-        Args:
-          seed: at least 0; None goes on with `np_random` as it stands.
-          options: none are known.
-
-        Returns:
-          the observation [image_size, image_size, 3] and an info dict.
-        """
+        """Starts an episode with the point and the target anywhere; see `DMControlEnv.reset`."""
         super().reset(seed=check_seed(seed))
         self._point, self._target = self.np_random.uniform(_MARGIN, 1.0 - _MARGIN, (2, 2))
         self._steps, self._running = 0, True
@@ -87,19 +79,13 @@ class ToyReachEnv(PixelEnv):
         size = len(self._grid)
         frame = np.empty((size, size, 3))
         frame[:] = _BACKGROUND
-        self._draw(frame, self._target, _TARGET_RADIUS, _TARGET)
-        self._draw(frame, self._point, _POINT_RADIUS, _POINT)
+        for centre, radius, colour in (
+            (self._target, _TARGET_RADIUS, _TARGET),
+            (self._point, _POINT_RADIUS, _POINT),
+        ):
+            columns, rows = self._grid[None, :] - centre[0], self._grid[:, None] - centre[1]
+            inside = radius - np.hypot(columns, rows)
+            # An edge one pixel wide, so that small moves change the picture.
+            cover = np.clip(inside * size + 0.5, 0.0, 1.0)[..., None]
+            frame += cover * (np.asarray(colour) - frame)
         return np.rint(frame).astype(np.uint8)
-
-    def _draw(
-        self,
-        frame: NDArray[np.float64],
-        centre: NDArray[np.float64],
-        radius: float,
-        colour: tuple[float, float, float],
-    ) -> None:
-        """Blends a disc whose edge is one pixel wide, so that small moves change the picture."""
-        columns, rows = self._grid[None, :] - centre[0], self._grid[:, None] - centre[1]
-        inside = radius - np.hypot(columns, rows)
-        cover = np.clip(inside * len(self._grid) + 0.5, 0.0, 1.0)[..., None]
-        frame += cover * (np.asarray(colour) - frame)
