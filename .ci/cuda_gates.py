@@ -22,13 +22,9 @@ from cuda_limits import LIMITS, Limits
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = int(os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "2"))
 OPTIONS = [
-    "-std=c++17",
-    "-cubin",
-    "--fmad=false",
-    "--Werror=all-warnings",
-    "-Xptxas=-v",
+    "-std=c++17", "-cubin", "--fmad=false", "--Werror=all-warnings", "-Xptxas=-v",
     f"-I{ROOT / 'csrc'}",
-]
+]  # fmt: skip
 INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?(\w[\w.]*)", re.MULTILINE)
 # Registers that a local load or store moves, by the last part of its name; 1 when there is none.
 WIDTHS = {"64": 2, "128": 4}
@@ -36,7 +32,7 @@ WIDTHS = {"64": 2, "128": 4}
 
 @dataclass
 class Kernel:
-    """One kernel's machine code for one architecture."""
+    """Holds one kernel's machine code for one architecture."""
 
     name: str  # demangled, without parameters
     arch: str  # as in "90a"
@@ -44,7 +40,7 @@ class Kernel:
     code: Counter[str] = field(default_factory=Counter)  # instructions by full name
 
     def count(self, wanted: str) -> int:
-        """Instructions of this operation with these modifiers among others, as in "LDG.E.128"."""
+        """Counts instructions of an operation with these modifiers among others: "LDG.E.128"."""
         operation, *modifiers = wanted.split(".")
         names = ((name.split("."), n) for name, n in self.code.items())
         return sum(n for parts, n in names if parts[0] == operation and set(modifiers) <= {*parts})
@@ -57,31 +53,26 @@ class Kernel:
 
 
 def tool(name: str) -> str | None:
-    """Path of a CUDA tool: the one on PATH, or that of NVIDIA's wheels (extra dev)."""
+    """Finds a CUDA tool: the one on PATH, or that of NVIDIA's wheels (extra dev)."""
     wheels = Path(sysconfig.get_path("purelib"), "nvidia").glob(f"*/bin/{name}")
     return shutil.which(name) or next((str(path) for path in wheels), None)
 
 
-def run(*command: str, stdin: str | None = None) -> str:
-    """Output and errors of a command; exits with them when it fails."""
+def run(*command: str) -> str:
+    """Returns output and errors of a command; exits with them when it fails."""
     folders = [os.environ["PATH"], *(str(Path(p).parent) for p in [tool("nvdisasm")] if p)]
     environment = {**os.environ, "PATH": os.pathsep.join(folders)}  # cuobjdump calls nvdisasm
     done = subprocess.run(
-        command,
-        input=stdin,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
         check=False,
-    )
+    )  # fmt: skip
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout}")
     return done.stdout
 
 
 def architectures() -> list[str]:
-    """The architectures that wheels carry machine code for: their one home is cmake/cuda.cmake."""
+    """Reads in cmake/cuda.cmake the architectures that wheels carry machine code for."""
     file = ROOT / "cmake" / "cuda.cmake"
     line = re.search(r"PLANET_CUDA_DEFAULT_ARCHS .*", file.read_text(encoding="utf-8"))
     assert line
@@ -89,7 +80,7 @@ def architectures() -> list[str]:
 
 
 def compile_all(folder: Path) -> list[Path]:
-    """Cubins of every .cu file for every architecture. A warning or a remark of ptxas is an error.
+    """Compiles every .cu file for every architecture; a warning or remark of ptxas is an error.
 
     ptxas reports lost performance as remarks with a number, as in "(C7510) Potential Performance
     Loss: wgmma.mma_async instructions are serialized".
@@ -112,7 +103,7 @@ def compile_all(folder: Path) -> list[Path]:
 
 
 def read_kernels(file: Path) -> Iterator[Kernel]:
-    """The kernels in a cubin, library or extension."""
+    """Yields the kernels in a cubin, library or extension."""
     dump = tool("cuobjdump")
     assert dump
     usage = {}
@@ -137,7 +128,7 @@ def read_kernels(file: Path) -> Iterator[Kernel]:
 
 
 def demangle(symbol: str) -> str:
-    """Qualified name with template arguments."""
+    """Returns the qualified name with template arguments."""
     return run("c++filt", "--no-params", symbol).strip().removeprefix("void ")
 
 
@@ -158,7 +149,7 @@ def violations(kernel: Kernel, limits: Limits) -> list[str]:
 
 
 def check(kernels: list[Kernel], table: list[Limits], complete: bool) -> list[str]:
-    """Every violation. The first row that matches holds.
+    """Lists every violation. The first row that matches holds.
 
     `complete`: no row may be left over, but for those of architectures of which nothing is here:
     an older nvcc has not got them all.
@@ -180,7 +171,7 @@ def check(kernels: list[Kernel], table: list[Limits], complete: bool) -> list[st
 
 
 def describe(kernel: Kernel) -> str:
-    """One line of the table."""
+    """Writes a line of the table."""
     counts = [kernel.count(c) for c in ("HMMA", "LDSM", "LDG.E.128", "UBLKCP", "LDL", "STL")]
     cells = "".join(f"{count:>6}" for count in counts)
     name = kernel.name.replace("planet::cuda::", "")

@@ -19,7 +19,7 @@ class Limits:
     archs: str = ".*"  # regular expression, matched against all of "90a"
 
     def matches(self, name: str, arch: str) -> bool:
-        """Whether this row is about kernel `name` for architecture `arch`."""
+        """Tells whether this row is about kernel `name` for architecture `arch`."""
         return bool(re.search(self.kernel, name) and re.fullmatch(self.archs, arch))
 
 

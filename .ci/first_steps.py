@@ -54,12 +54,12 @@ exec {nvcc} "$@"
 
 
 class CannotTry(Exception):
-    """A case that this machine does not allow; says why."""
+    """Says why this machine does not allow a case."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One newcomer."""
+    """Describes a newcomer."""
 
     user: str  # "root" or "ordinary"
     source: str  # "clone" or "sdist"

@@ -1,4 +1,4 @@
-"""PEP 517 backend: scikit-build-core, plus torch as a build requirement where it is not at hand.
+"""Builds with scikit-build-core, and asks for torch where none is at hand (PEP 517).
 
 A build beside a torch uses that torch's headers and downloads none (`torch_headers.py`); where no
 torch is in sight one is asked for. What the system lacks is said in a sentence before CMake runs.

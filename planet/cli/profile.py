@@ -30,10 +30,21 @@ NAMES = {
 }
 """Setting of the imagination that each name of `--compare` is a value of."""
 
-# What is not given is not None but something that the help says.
-_Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
-_Number = Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")]
-_File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+
+def _optional(metavar: str, text: str | None = None) -> Any:
+    """Makes an option whose default is not None but something that the help says."""
+    return tyro.conf.arg(metavar=metavar, help=text, help_behavior_hint="")
+
+
+_Count = Annotated[int | None, _optional("N")]
+_Number = Annotated[float | None, _optional("X")]
+_File = Annotated[Path | None, _optional("FILE")]
+_RUN = _optional("[RUN_DIR]", "the run's directory; without one, a bare planner is timed")
+_NAMES = _optional(
+    "NAME,NAME",
+    "planners to time side by side, the others against the first: values of the imagination's "
+    f"settings ({', '.join(NAMES)}), or several joined: fp16+persistent",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +56,8 @@ class ProfileOptions(ActingConfig):
     CUDA device is synchronised before and after each stage.
     """
 
-    run_dir: Annotated[
-        Path | None,
-        tyro.conf.Positional,
-        tyro.conf.arg(
-            metavar="[RUN_DIR]",
-            help="the run's directory; without one, a bare planner is timed",
-            help_behavior_hint="",
-        ),
-    ] = None
-    compare: Annotated[
-        str | None,
-        tyro.conf.arg(
-            metavar="NAME,NAME",
-            help="planners to time side by side, the others against the first: values of the "
-            f"imagination's settings ({', '.join(NAMES)}), or several joined: fp16+persistent",
-            help_behavior_hint="",
-        ),
-    ] = None
+    run_dir: Annotated[Path | None, tyro.conf.Positional, _RUN] = None
+    compare: Annotated[str | None, _NAMES] = None
     rate: _Number = None  # control steps per second; steps that miss this deadline are counted
     steps: int = 100  # control steps, or plans, to time
     json: _File = None  # also write the result here

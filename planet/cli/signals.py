@@ -20,10 +20,7 @@ def ending_signals(stop: Callable[[int], None]) -> Iterator[None]:
 
     An environment may hang in a library where Python runs no handlers. So the kernel is told to
     forget the handler of SIGINT when it calls it: the second one ends the process by itself, unless
-    Python got to run its handler in between, which sets itself up again.
-
-    Args:
-      stop: `Trainer.stop`.
+    Python got to run its handler in between, which sets itself up again. `stop` is `Trainer.stop`.
     """
 
     def first(number: int) -> None:

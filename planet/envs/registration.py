@@ -21,8 +21,10 @@ def register_environments() -> None:
     import gymnasium
 
     for name in task_names():
+        toy = name == TOY_TASK
+        settings = {} if toy else {"task": name, "action_repeat": action_repeat_of(name)}
         if gymnasium_id(name) not in gymnasium.registry:
-            gymnasium.registry[gymnasium_id(name)] = specification(name, **_defaults(name))
+            gymnasium.registry[gymnasium_id(name)] = specification(name, **settings)
 
 
 def specification(name: str, /, **settings: Any) -> Any:
@@ -30,7 +32,3 @@ def specification(name: str, /, **settings: Any) -> Any:
     module = "planet.envs.toy:ToyReachEnv" if name == TOY_TASK else "planet.envs.dmc:DMControlEnv"
     registration = import_extra("gymnasium.envs.registration")
     return registration.EnvSpec(gymnasium_id(name), module, kwargs=settings)
-
-
-def _defaults(task: str) -> dict[str, Any]:
-    return {} if task == TOY_TASK else {"task": task, "action_repeat": action_repeat_of(task)}
