@@ -60,9 +60,7 @@ LIMITS = [
         at_least={"HMMA": 216, "LDSM": 40, "LDG.128": 30},
     ),
     Limits(
-        r"\brollout_tiles<.*, 4>",
-        registers=255,
-        at_least={"HMMA": 576, "LDSM": 160, "LDG.128": 60},
+        r"\brollout_tiles<.*, 4>", registers=255, at_least={"HMMA": 576, "LDSM": 160, "LDG.128": 60}
     ),
     Limits(
         r"\brollout_tiles<.*, [12]>",

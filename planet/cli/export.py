@@ -30,9 +30,7 @@ class ExportOptions:
 
     run_dir: RunDirectory
     file: Annotated[
-        Path,
-        tyro.conf.Positional,
-        tyro.conf.arg(metavar="FILE", help="the weight file to write"),
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help="the weight file to write")
     ]
 
 

@@ -13,9 +13,7 @@ from planet.config import Config
 from planet.errors import advice
 
 RunDirectory = Annotated[
-    Path,
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="RUN_DIR", help="the run's directory"),
+    Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR", help="the run's directory")
 ]
 
 

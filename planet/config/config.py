@@ -39,11 +39,7 @@ class Config:
         }
 
     def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
-        """Returns these settings with others for some, by section and name.
-
-        Raises:
-          ValueError: as `from_dict`.
-        """
+        """Returns these settings with others for some, by section and name; see `from_dict`."""
         values = self.to_dict()
         for section, given in overrides.items():
             known = isinstance(given, Mapping)

@@ -10,17 +10,10 @@ import sys
 from collections.abc import Sequence
 
 EXTRA = {
-    "gymnasium": "gymnasium",
-    "dm_control": "dm_control",
-    "mujoco": "mujoco",
-    "OpenGL": "PyOpenGL",
-    "tyro": "tyro",
-    "tensorboard": "tensorboard",
-    "imageio": "imageio",
-    "imageio_ffmpeg": "imageio-ffmpeg",
-    "matplotlib": "matplotlib",
-    "tqdm": "tqdm",
-}
+    "gymnasium": "gymnasium", "dm_control": "dm_control", "mujoco": "mujoco", "OpenGL": "PyOpenGL",
+    "tyro": "tyro", "tensorboard": "tensorboard", "imageio": "imageio",
+    "imageio_ffmpeg": "imageio-ffmpeg", "matplotlib": "matplotlib", "tqdm": "tqdm",
+}  # fmt: skip
 """Modules and the distributions that bring them."""
 
 OPTIONAL = ("tensorboard",)

@@ -196,8 +196,7 @@ def _explanation(error: Exception, backend: str) -> RenderingUnavailable:
         )
     if backend == "egl" and device:
         return RenderingUnavailable(
-            f"{_DEVICE}={device} is not an EGL device that can draw ({reason})",
-            f"unset {_DEVICE}",
+            f"{_DEVICE}={device} is not an EGL device that can draw ({reason})", f"unset {_DEVICE}"
         )
     what = f"{_NAMES[backend]} is installed but made no OpenGL context ({reason})"
     if redirected := [name for name in _REDIRECTIONS if os.environ.get(name)]:

@@ -6,12 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COLUMNS = {
-    "p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms", "max": "max_ms", "mean": "mean_ms",
-    "jitter": "jitter_ms", "stddev": "stddev_ms",
-}  # fmt: skip
-"""Titles of a table's columns, and the names of their values in `Stage.summary`."""
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -42,8 +36,3 @@ class Stage:
     def speedup(self, other: Stage) -> float:
         """Divides the times of `other` by these step by step; returns the ratios' median."""
         return float(np.median(np.asarray(other.milliseconds) / np.asarray(self.milliseconds)))
-
-    def cells(self) -> str:
-        """Writes the summary as part of a line of a table."""
-        summary = self.summary()
-        return "".join(f"{summary[name]:9.2f}" for name in COLUMNS.values())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from planet.profiling.latency import COLUMNS, Stage
+from planet.profiling.latency import Stage
 
 SHARED = ("render", "environment")
 """Stages that every planner of a comparison waits for alike; they are timed once per step."""
@@ -112,7 +112,8 @@ class Comparison:
         several = len(self.profiles) > 1
         width = max(map(len, self.profiles)) + 2 if several else 0
         lines = [*self._facts(), "", *self._legend(), ""]
-        header = "".join(f"{title:>9}" for title in COLUMNS)
+        titles = (name.removesuffix("_ms") for name in self.first.step.summary())
+        header = "".join(f"{title:>9}" for title in titles)
         missed = "   missed" if self.first.rate_hz else ""
         faster = "   faster" if several else ""
         name = "planner" if several else ""
@@ -128,7 +129,7 @@ class Comparison:
         for number, (name, profile) in enumerate(self.profiles.items()):
             stage = profile.stage(stage_name)
             row = f"{'' if number else stage_name:12}{'all' if shared else name:{width}}"
-            row += stage.cells()
+            row += "".join(f"{value:9.2f}" for value in stage.summary().values())
             if profile.missed is not None:
                 row += f"{profile.missed:9.1%}" if stage is profile.step else " " * 9
             if shared:

@@ -213,10 +213,7 @@ def test_traceback_is_shown_on_request(tmp_path: Path, monkeypatch: pytest.Monke
     [(command, module) for command, modules in COMMANDS.items() for module in modules],
 )
 def test_missing_package_of_the_extra_is_named(
-    command: str,
-    module: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    command: str, module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)  # makes `import` fail
     assert main([command, "--help"]) == 1

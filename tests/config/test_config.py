@@ -10,14 +10,7 @@ from typing import Any
 import pytest
 from settings import SECTIONS, fields
 
-from planet.config import (
-    ActingConfig,
-    ComputeConfig,
-    Config,
-    PlannerConfig,
-    TrainConfig,
-    presets,
-)
+from planet.config import ActingConfig, ComputeConfig, Config, PlannerConfig, TrainConfig, presets
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -70,10 +63,7 @@ def test_overrides_replace_settings_by_section_and_name() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (
-            {"planer": {"topk": 5}},
-            r"config: unknown setting \['planer'\]; expected",
-        ),
+        ({"planer": {"topk": 5}}, r"config: unknown setting \['planer'\]; expected"),
         ({"planner": {"precision": "int8"}}, r"planner: unknown setting \['precision'\]; expected"),
         ({"imagination": {"precision": "int4"}}, "imagination.precision: expected one of"),
         ({"planner": 3}, "planner: expected a table of settings, got int"),

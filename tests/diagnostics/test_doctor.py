@@ -75,9 +75,7 @@ def test_instruction_sets_and_their_cap_are_named(
 
 
 def test_missing_extension_is_a_problem(
-    rendered: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    rendered: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("planet.ops.fused._C", None)
     why = Missing("it is not built", "pip install .")

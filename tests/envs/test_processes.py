@@ -39,11 +39,7 @@ def digest(opengl):
 
 @pytest.mark.parametrize(
     ("first", "variable"),
-    [
-        ("import mujoco", None),
-        ("import mujoco, dm_control.suite", None),
-        ("", " Disable "),
-    ],
+    [("import mujoco", None), ("import mujoco, dm_control.suite", None), ("", " Disable ")],
 )
 def test_import_order_and_mujoco_gl_do_not_matter(run_script, digest, first, variable):
     script = f"{first}\n{PLAY}\nprint(play()[1])"
