@@ -304,9 +304,7 @@ def test_bars_show_rate_remaining_time_and_values(capsys: pytest.CaptureFixture[
     bars.finish()
     bars.finish()
     captured = capsys.readouterr()
-    assert (
-        "learn from 3 episodes" in captured.err and "?" in captured.err and "/2 [" in captured.err
-    )
+    assert all(text in captured.err for text in ("learn from 3 episodes", "?", "/2 ["))
     first, last = captured.out.splitlines()
     assert first == "in between"
     assert last.startswith("learn from 3 episodes: 1 updates in ") and "loss 1.235" in last

@@ -67,12 +67,9 @@ def test_evaluate_without_a_run_is_explained(
     ],
 )
 def test_what_could_not_be_drawn_is_refused_before_anything_is_played(
-    options: list[str],
-    complaint: str,
-    trained: Path,
-    tmp_path: Path,
+    options: list[str], complaint: str, trained: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+) -> None:  # fmt: skip
     for name in ("config.json", "checkpoint.pt"):  # and no metrics
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     assert main(["evaluate", str(tmp_path), *options]) == 1

@@ -32,12 +32,9 @@ def test_help_shows_the_run_s_own_settings(
     ],
 )
 def test_wrong_settings_are_refused_in_the_config_s_words(
-    options: list[str],
-    status: int,
-    complaint: str,
-    trained: Path,
+    options: list[str], status: int, complaint: str, trained: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+) -> None:  # fmt: skip
     assert main(["evaluate", str(trained), *options]) == status
     assert complaint in capsys.readouterr().err
 

@@ -14,12 +14,9 @@ from planet.cli import main
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "profile"])
 def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
-    command: str,
-    trained: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    command: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> None:  # fmt: skip
     def refuse(*arguments: object, precision: str, **settings: object) -> None:
         raise ValueError(f"precision: {precision!r} needs another processor")
 

@@ -164,11 +164,9 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused_before_anything_is_timed(
-    options: list[str],
-    complaint: str,
-    capsys: pytest.CaptureFixture[str],
+    options: list[str], complaint: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> None:  # fmt: skip
     monkeypatch.setattr("planet.profiling.measure._timed", lambda *_: pytest.fail("timed"))
     assert main(["profile", *SIZES, "--steps", "2", *options]) == 1
     assert complaint in capsys.readouterr().err

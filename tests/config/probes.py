@@ -37,17 +37,10 @@ TINY = settings.TINY.with_overrides({
               "evaluation_interval": 0},
 })  # fmt: skip
 # Convolutions that turn one pixel into eight.
-CONV = replace(
-    TINY,
-    model=replace(
-        TINY.model,
-        decoder="conv",
-        decoder_input=16,
-        decoder_channels=(4,),
-        decoder_kernels=(2, 6),
-        decoder_stride=2,
-    ),
-)
+CONV = TINY.with_overrides({
+    "model": {"decoder": "conv", "decoder_input": 16, "decoder_channels": (4,),
+              "decoder_kernels": (2, 6), "decoder_stride": 2},
+})  # fmt: skip
 
 
 def episode(config: Config, tmp_path: Path) -> list[object]:

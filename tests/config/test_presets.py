@@ -16,66 +16,30 @@ ACTIONS = 6  # cheetah
 PUBLISHED = {
     "environment": {
         "action_repeat": None,  # the task's own
-        "image_size": 64,
-        "render_size": 64,
-        "camera": 0,
-        "control_steps": None,
+        "image_size": 64, "render_size": 64, "camera": 0, "control_steps": None,
     },
     "model": {
-        "state_size": 30,
-        "belief_size": 200,
-        "hidden_size": 200,
-        "activation": "relu",
-        "min_stddev": 0.1,
-        "gru_gate_bias": 1.0,
-        "initializer": "glorot",
-        "bit_depth": 5,
-        "encoder_channels": (32, 64, 128, 256),
-        "encoder_kernel": 4,
-        "encoder_stride": 2,
-        "decoder": "conv",
-        "decoder_input": 1024,
-        "decoder_channels": (128, 64, 32),
-        "decoder_kernels": (5, 5, 6, 6),
-        "decoder_stride": 2,
+        "state_size": 30, "belief_size": 200, "hidden_size": 200, "activation": "relu",
+        "min_stddev": 0.1, "gru_gate_bias": 1.0, "initializer": "glorot", "bit_depth": 5,
+        "encoder_channels": (32, 64, 128, 256), "encoder_kernel": 4, "encoder_stride": 2,
+        "decoder": "conv", "decoder_input": 1024, "decoder_channels": (128, 64, 32),
+        "decoder_kernels": (5, 5, 6, 6), "decoder_stride": 2,
     },
     "planner": {
-        "horizon": 12,
-        "candidates": 1000,
-        "iterations": 10,
-        "topk": 100,
-        "initial_stddev": 1.0,
-        "spread": "population",
-        "epsilon": 1e-6,
-        "low": -1.0,
-        "high": 1.0,
-        "budget_ms": None,
+        "horizon": 12, "candidates": 1000, "iterations": 10, "topk": 100, "initial_stddev": 1.0,
+        "spread": "population", "epsilon": 1e-6, "low": -1.0, "high": 1.0, "budget_ms": None,
     },
     "imagination": {"precision": "fp32", "state_noise": True, "discount": 1.0},
     "train": {
-        "seed_episodes": 5,
-        "updates_per_episode": 100,
-        "batch_size": 50,
-        "chunk_length": 50,
-        "recent_draws": 1000,
-        "recent_share": 0.5,
-        "learning_rate": 1e-3,
-        "learning_rate_warmup": 0,
-        "adam_epsilon": 1e-4,
-        "gradient_clip_norm": 1000.0,
-        "image_weight": 1.0,
-        "reward_weight": 10.0,
-        "divergence_weight": 1.0,
-        "free_nats": 3.0,
-        "global_prior_weight": 0.0,
-        "overshooting_distance": 0,
-        "overshooting_weight": 0.0,
-        "overshooting_reward_weight": 0.0,
-        "exploration_stddev": 0.3,
-        "exploration_ramp": 0,
+        "seed_episodes": 5, "updates_per_episode": 100, "batch_size": 50, "chunk_length": 50,
+        "recent_draws": 1000, "recent_share": 0.5, "learning_rate": 1e-3,
+        "learning_rate_warmup": 0, "adam_epsilon": 1e-4, "gradient_clip_norm": 1000.0,
+        "image_weight": 1.0, "reward_weight": 10.0, "divergence_weight": 1.0, "free_nats": 3.0,
+        "global_prior_weight": 0.0, "overshooting_distance": 0, "overshooting_weight": 0.0,
+        "overshooting_reward_weight": 0.0, "exploration_stddev": 0.3, "exploration_ramp": 0,
         "exploration_min_stddev": 0.0,
     },
-}
+}  # fmt: skip
 # Where they differ: reward head, length, loader, evaluation.
 OWN = {
     "paper": {
@@ -85,14 +49,11 @@ OWN = {
     "official": {
         "model": {"reward_layers": 3, "reward_hidden": 300},
         "train": {
-            "episodes": 10_000,
-            "sampling": "recent",
-            "evaluation_interval": 10,
-            "evaluation_episodes": 1,
-            "checkpoint_interval": 100,
+            "episodes": 10_000, "sampling": "recent", "evaluation_interval": 10,
+            "evaluation_episodes": 1, "checkpoint_interval": 100,
         },
     },
-}
+}  # fmt: skip
 
 
 def model_of(config: Config) -> WorldModel:

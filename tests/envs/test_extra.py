@@ -20,12 +20,9 @@ from planet.envs.extra import import_extra
     ],
 )
 def test_packages_that_cannot_be_imported_are_named(
-    statement: str,
-    kind: type[Exception],
-    message: str,
-    tmp_path: Path,
+    statement: str, kind: type[Exception], message: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> None:  # fmt: skip
     (tmp_path / "some_extra.py").write_text(statement)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "some_extra", raising=False)

@@ -12,13 +12,9 @@ from planet.envs.rendering import QUALITIES, Renderer
 pytestmark = pytest.mark.usefixtures("opengl")
 
 PAPER_TASKS = [
-    "cartpole-swingup",
-    "reacher-easy",
-    "cheetah-run",
-    "finger-spin",
-    "ball_in_cup-catch",
+    "cartpole-swingup", "reacher-easy", "cheetah-run", "finger-spin", "ball_in_cup-catch",
     "walker-walk",
-]
+]  # fmt: skip
 
 
 def grey_difference(frames, others):
@@ -78,9 +74,8 @@ def test_faster_qualities_draw_less():
         wanted = (
             quality.shadow_size, quality.samples, quality.slices, quality.stacks, quality.quads
         )  # fmt: skip
-        work[name] = [
-            theirs if ours is None else ours for ours, theirs in zip(wanted, own, strict=True)
-        ]
+        pairs = zip(wanted, own, strict=True)
+        work[name] = [theirs if ours is None else ours for ours, theirs in pairs]
     for faster, slower in (("fast", "faithful"), ("faithful", "reference")):
         pairs = list(zip(work[faster], work[slower], strict=True))
         assert all(less <= more for less, more in pairs) and work[faster] != work[slower]
@@ -97,9 +92,8 @@ def test_model_is_left_as_it_was():
     environment.close()
 
 
-@pytest.mark.parametrize("task", ["ball_in_cup-catch"])
-def test_closing_is_final_and_may_be_repeated(task):
-    physics = make(task).physics
+def test_closing_is_final_and_may_be_repeated():
+    physics = make("ball_in_cup-catch").physics
     renderer = Renderer(physics.model.ptr, 32)
     assert renderer.render(physics.data.ptr).shape == (32, 32, 3)
     renderer.close()

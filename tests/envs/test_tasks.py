@@ -42,13 +42,8 @@ def test_gymnasium_ids_are_in_camel_case(name, identifier):
 
 def test_action_repeat_is_the_papers_and_two_elsewhere():
     assert ACTION_REPEAT == {
-        "cartpole": 8,
-        "reacher": 4,
-        "cheetah": 4,
-        "finger": 2,
-        "ball_in_cup": 4,
-        "walker": 2,
-    }
+        "cartpole": 8, "reacher": 4, "cheetah": 4, "finger": 2, "ball_in_cup": 4, "walker": 2,
+    }  # fmt: skip
     assert action_repeat_of("cartpole-swingup") == 8
     assert action_repeat_of("hopper-hop") == 2
 

@@ -11,9 +11,8 @@ from planet.profiling import Stage
 def test_summary_is_the_percentiles_of_the_steps() -> None:
     times = np.random.default_rng(0).exponential(size=200)
     summary = Stage("plan", tuple(times)).summary()
-    assert summary["p50_ms"] == pytest.approx(np.median(times))
-    assert summary["p95_ms"] == pytest.approx(np.percentile(times, 95))
-    assert summary["p99_ms"] == pytest.approx(np.percentile(times, 99))
+    for p in (50, 95, 99):
+        assert summary[f"p{p}_ms"] == pytest.approx(np.percentile(times, p))
     assert summary["max_ms"] == times.max()
     assert summary["mean_ms"] == pytest.approx(times.mean())
 

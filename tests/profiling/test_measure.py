@@ -149,8 +149,7 @@ def test_planners_of_a_run_see_the_same_latents_and_the_first_one_acts(
     latents = {i: [latent for who, latent in calls if who == i] for i in (1, 2)}
     assert len(latents[1]) == 11
     for one, other in zip(latents[1], latents[2], strict=True):
-        assert torch.equal(one.belief, other.belief)
-        assert torch.equal(one.state, other.state)
+        assert torch.equal(one.features, other.features)
     assert environment.resets == 4
     alone = Recorder()
     compare_run(run, alone, {"a": planners["a"]}, steps=6)
