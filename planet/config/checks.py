@@ -46,15 +46,10 @@ def check_positive(config: object, *names: str) -> None:
             scalars.check_positive(name, getattr(config, name))
 
 
-def check_at_least(config: object, least: float, *names: str) -> None:
-    """Checks that numbers are at least `least`."""
+def check_range(config: object, least: float, most: float | None, *names: str) -> None:
+    """Checks that numbers are from `least` to `most`; None is no limit."""
     for name in names:
-        scalars.check_between(name, getattr(config, name), least)
-
-
-def check_range(config: object, name: str, first: int, last: int) -> None:
-    """Checks that a number is from `first` to `last`."""
-    scalars.check_between(name, getattr(config, name), first, last)
+        scalars.check_between(name, getattr(config, name), least, most)
 
 
 def _python(value: object) -> object:

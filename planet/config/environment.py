@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from planet.config.checks import check_at_least, check_positive, check_types
+from planet.config.checks import check_positive, check_range, check_types
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class EnvironmentConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_positive(self, "image_size", "render_size", "action_repeat", "control_steps")
-        check_at_least(self, 0, "camera")
+        check_range(self, 0, None, "camera")
         if self.render_size % self.image_size:
             raise ValueError(
                 f"render_size: expected a multiple of image_size={self.image_size}, "

@@ -38,8 +38,8 @@ class ModelConfig:
             self, "state_size", "belief_size", "hidden_size", "encoder_kernel", "encoder_stride",
             "decoder_input", "decoder_stride", "reward_hidden", "min_stddev",
         )  # fmt: skip
-        check_range(self, "bit_depth", 1, 8)
-        check_range(self, "reward_layers", 0, 3)
+        check_range(self, 1, 8, "bit_depth")
+        check_range(self, 0, 3, "reward_layers")
         if len(self.decoder_kernels) != len(self.decoder_channels) + 1:
             raise ValueError(
                 f"decoder_kernels: expected {len(self.decoder_channels) + 1} values, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from planet.config.checks import check_at_least, check_positive, check_types
+from planet.config.checks import check_positive, check_range, check_types
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PlannerConfig:
         check_positive(
             self, "horizon", "candidates", "iterations", "topk", "initial_stddev", "budget_ms"
         )
-        check_at_least(self, 0.0, "epsilon")
+        check_range(self, 0.0, None, "epsilon")
         check_elites(self.topk, self.candidates, self.spread)
         if not self.low <= self.high:
             raise ValueError(f"low: expected a value <= high={self.high}, got {self.low}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from planet.config.checks import check_at_least, check_positive, check_range, check_types
+from planet.config.checks import check_positive, check_range, check_types
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ComputeConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_at_least(self, 0, "threads")
+        check_range(self, 0, None, "threads")
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ class TrainConfig(ComputeConfig):
             "learning_rate", "adam_epsilon", "gradient_clip_norm", "evaluation_episodes",
             "checkpoint_interval", "checkpoint_updates",
         )  # fmt: skip
-        check_at_least(
-            self, 0, "initial_updates", "updates_per_episode", "learning_rate_warmup",
+        check_range(
+            self, 0, None, "initial_updates", "updates_per_episode", "learning_rate_warmup",
             "image_weight", "reward_weight", "divergence_weight", "free_nats",
             "global_prior_weight", "overshooting_distance", "overshooting_weight",
             "overshooting_reward_weight", "exploration_stddev", "exploration_ramp",
             "exploration_min_stddev", "evaluation_interval",
         )  # fmt: skip
-        check_range(self, "seed", 0, 2**63 - 1)
-        check_range(self, "recent_share", 0, 1)
+        check_range(self, 0, 2**63 - 1, "seed")
+        check_range(self, 0, 1, "recent_share")
         if self.episodes < self.seed_episodes:
             raise ValueError(
                 f"episodes: expected a value >= seed_episodes={self.seed_episodes}, "
                 f"got {self.episodes}"
             )
-        check_at_least(self, 2, "chunk_length")
+        check_range(self, 2, None, "chunk_length")

@@ -61,14 +61,7 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the profile as JSON values."""
-        return {
-            "steps": len(self.step.milliseconds),
-            "rate_hz": self.rate_hz,
-            **self.measured(),
-            "plan": self.plan,
-            "machine": self.machine,
-            "run": self.run,
-        }
+        return _document(self, self.measured())
 
     def table(self) -> str:
         """Writes facts and times as lines of text."""
@@ -97,15 +90,8 @@ class Comparison:
             own = [stage for stage in profile.stages if stage.name not in SHARED]
             speedup = {stage.name: stage.speedup(first.stage(stage.name)) for stage in own}
             planners[name] = {**profile.measured(), "speedup": speedup}
-        return {
-            "steps": len(first.step.milliseconds),
-            "rate_hz": first.rate_hz,
-            "speedup_over": next(iter(self.profiles)),
-            "planners": planners,
-            "plan": first.plan,
-            "machine": first.machine,
-            "run": first.run,
-        }
+        measured = {"speedup_over": next(iter(self.profiles)), "planners": planners}
+        return _document(first, measured)
 
     def table(self) -> str:
         """Writes facts and times as text, a line per stage and planner."""
@@ -167,6 +153,13 @@ class Comparison:
             name = next(iter(self.profiles))
             lines.append(f"faster: than {name}, median of the ratios step by step")
         return lines
+
+
+def _document(profile: Profile, measured: dict[str, Any]) -> dict[str, Any]:
+    """Puts measurements between the facts that planners share."""
+    head = {"steps": len(profile.step.milliseconds), "rate_hz": profile.rate_hz}
+    facts = {"plan": profile.plan, "machine": profile.machine, "run": profile.run}
+    return {**head, **measured, **facts}
 
 
 def _words(name: str) -> str:
