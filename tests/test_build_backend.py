@@ -123,8 +123,7 @@ def test_uv_is_followed_to_its_environment(tmp_path: Path) -> None:
         tail
     )
     assert find(*command, ".", "--", cwd=tmp_path, CONDA_PREFIX="project/.venv").endswith(tail)
-    named = find(*command, "--python", "project/.venv", ".", "--", cwd=tmp_path)
-    assert named.endswith(tail)
+    assert find(*command, "--python", "project/.venv", ".", "--", cwd=tmp_path).endswith(tail)
     assert find(*command, ".", "--", cwd=tmp_path, UV_PYTHON=str(python)).endswith(tail)
     path = f"{python.parent}:/usr/bin:/bin"
     assert find(*command, ".", "--", cwd=tmp_path, PATH=path) == ""

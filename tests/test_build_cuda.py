@@ -45,13 +45,9 @@ def write_nvcc(folder: Path, kind: str) -> Path:
 
 
 def choose(
-    tmp_path: Path,
-    path: Path,
-    cuda: str = "AUTO",
-    archs: str = "",
-    folder: str = "cmake",
+    tmp_path: Path, path: Path, cuda: str = "AUTO", archs: str = "", folder: str = "cmake",
     **environment: str,
-) -> tuple[str, str, str]:
+) -> tuple[str, str, str]:  # fmt: skip
     """The chosen targets and status, and what CMake said if it refused.
 
     The module is copied into `folder`: no nvcc may be able to read the sources where they lie.
@@ -135,9 +131,8 @@ def test_wrong_settings_are_refused(cuda: str, archs: str, message: str, tmp_pat
 def test_cudacxx_comes_before_path_and_paths_may_have_spaces(tmp_path: Path) -> None:
     write_nvcc(tmp_path / "bin", BROKEN)
     other = write_nvcc(tmp_path / "zwei Räume", NEW)
-    targets, status, _ = choose(
-        tmp_path, tmp_path / "bin", CUDACXX=str(other), CUDAHOSTCXX="/x/c++"
-    )
+    chosen = {"CUDACXX": str(other), "CUDAHOSTCXX": "/x/c++"}
+    targets, status, _ = choose(tmp_path, tmp_path / "bin", **chosen)
     assert targets == ALL
     assert "-ccbin=/x/c++" in (other.parent / "calls").read_text(encoding="utf-8")
     assert status.startswith("CUDA kernels for")
@@ -147,9 +142,8 @@ def test_a_folder_that_no_nvcc_can_read_is_named(tmp_path: Path) -> None:
     write_nvcc(tmp_path / "bin", NEW)
     _, status, _ = choose(tmp_path, tmp_path / "bin", folder="it's")
     assert status.endswith("in a folder whose path has a quote, comma, dollar or backslash")
-    assert "PLANET_CUDA=ON, but nvcc cannot" in choose(
-        tmp_path, tmp_path / "bin", "ON", folder="it's"
-    )[2]  # fmt: skip
+    *_, refused = choose(tmp_path, tmp_path / "bin", "ON", folder="it's")
+    assert "PLANET_CUDA=ON, but nvcc cannot" in refused
 
 
 def test_the_probe_holds_what_the_kernels_need() -> None:

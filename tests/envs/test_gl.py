@@ -25,12 +25,11 @@ def machine(monkeypatch):
         monkeypatch.setattr(
             ctypes.util, "find_library", lambda name: name if name in libraries else None
         )
-        variables = {
-            "MUJOCO_GL": mujoco_gl,
-            "PYOPENGL_PLATFORM": pyopengl_platform,
-            "MUJOCO_EGL_DEVICE_ID": device,
-        }
-        for name, value in variables.items():
+        for name, value in (
+            ("MUJOCO_GL", mujoco_gl),
+            ("PYOPENGL_PLATFORM", pyopengl_platform),
+            ("MUJOCO_EGL_DEVICE_ID", device),
+        ):
             monkeypatch.delenv(name, raising=False)
             if value is not None:
                 monkeypatch.setenv(name, value)
@@ -60,11 +59,8 @@ def test_egl_is_first_osmesa_second_and_mujoco_gl_is_respected(
 ):
     machine(libraries, variable)
     assert choose_backend() == backend
-
-
-def test_pyopengl_platform_alone_chooses_too(machine):
-    machine(("EGL", "GL", "OSMesa"), None, "osmesa")
-    assert choose_backend() == "osmesa"
+    machine(BOTH, None, backend)  # PYOPENGL_PLATFORM alone chooses too
+    assert choose_backend() == backend
 
 
 @pytest.mark.parametrize(
@@ -76,25 +72,19 @@ def test_pyopengl_platform_alone_chooses_too(machine):
         ((), {"mujoco_gl": "osmesa"}, "OSMesa (MUJOCO_GL) was not found", OSMESA_LINE),
         (("OSMesa",), {"mujoco_gl": "EGL"}, "but OSMesa is there", "unset MUJOCO_GL"),
         (("EGL", "GL"), {"mujoco_gl": "osmesa"}, "but EGL is there", "unset MUJOCO_GL"),
-        (
-            ("EGL", "GL"),
-            {"mujoco_gl": "osmesa", "pyopengl_platform": "OSMesa"},
-            "OSMesa (MUJOCO_GL, PYOPENGL_PLATFORM) was not found, but EGL is there",
-            "unset MUJOCO_GL PYOPENGL_PLATFORM",
-        ),
+        (("EGL", "GL"), {"mujoco_gl": "osmesa", "pyopengl_platform": "OSMesa"},
+         "OSMesa (MUJOCO_GL, PYOPENGL_PLATFORM) was not found, but EGL is there",
+         "unset MUJOCO_GL PYOPENGL_PLATFORM"),
         (BOTH, {"mujoco_gl": "vulkan"}, "got 'vulkan'", "unset MUJOCO_GL"),
         (BOTH, {"mujoco_gl": "glx"}, "got 'glx'", "unset MUJOCO_GL"),
-        (
-            BOTH,
-            {"pyopengl_platform": "GLX"},
-            "PYOPENGL_PLATFORM: expected 'egl', 'osmesa' or no value, got 'GLX'",
-            "unset PYOPENGL_PLATFORM",
-        ),
+        (BOTH, {"pyopengl_platform": "GLX"},
+         "PYOPENGL_PLATFORM: expected 'egl', 'osmesa' or no value, got 'GLX'",
+         "unset PYOPENGL_PLATFORM"),
         (BOTH, {"device": "first"}, "got 'first'", "unset MUJOCO_EGL_DEVICE_ID"),
         (BOTH, {"device": "-1"}, "got '-1'", "unset MUJOCO_EGL_DEVICE_ID"),
         (BOTH, {"device": "1.0"}, "got '1.0'", "unset MUJOCO_EGL_DEVICE_ID"),
     ],
-)
+)  # fmt: skip
 def test_every_cause_has_its_own_fix(machine, libraries, variables, words, fix):
     machine(libraries, **variables)
     with pytest.raises(RenderingUnavailable) as error:

@@ -1,13 +1,7 @@
 import pytest
 
-from planet.envs import ACTION_REPEAT, task_names
-from planet.envs.tasks import (
-    CONTROL_TASKS,
-    REFUSED_TASKS,
-    action_repeat_of,
-    gymnasium_id,
-    split_task,
-)
+from planet.envs import ACTION_REPEAT, task_names, tasks
+from planet.envs.tasks import CONTROL_TASKS, REFUSED_TASKS, gymnasium_id, split_task
 
 
 def test_static_table_is_the_suite_without_lqr():
@@ -44,8 +38,8 @@ def test_action_repeat_is_the_papers_and_two_elsewhere():
     assert ACTION_REPEAT == {
         "cartpole": 8, "reacher": 4, "cheetah": 4, "finger": 2, "ball_in_cup": 4, "walker": 2,
     }  # fmt: skip
-    assert action_repeat_of("cartpole-swingup") == 8
-    assert action_repeat_of("hopper-hop") == 2
+    assert tasks.action_repeat_of("cartpole-swingup") == 8
+    assert tasks.action_repeat_of("hopper-hop") == 2
 
 
 @pytest.mark.parametrize(

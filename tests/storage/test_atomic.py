@@ -13,14 +13,7 @@ import pytest
 from processes import python, variables
 
 from planet.storage import atomic
-from planet.storage.atomic import (
-    atomic_write,
-    is_temporary,
-    open_regular,
-    read_file,
-    remove_temporaries,
-    replaceable,
-)
+from planet.storage.atomic import atomic_write, open_regular, read_file, replaceable
 
 # The child of each round writes generation after generation of the same file, every number in it
 # being the generation; the parent kills it and reads. Forked, so that torch is imported once.
@@ -267,7 +260,7 @@ def test_planted_temporaries_are_not_written_through(
 def test_temporary_names_differ(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "file") as first, atomic_write(tmp_path / "file") as second:
         names = set(os.listdir(tmp_path))
-        assert len(names) == 2 and all(map(is_temporary, names))
+        assert len(names) == 2 and all(map(atomic.is_temporary, names))
         first.write(b"1")
         second.write(b"2")
     assert (tmp_path / "file").read_bytes() == b"1"  # the outer block ends last
@@ -286,7 +279,7 @@ def test_temporaries_of_the_dead_are_removed_and_nothing_else(tmp_path: Path) ->
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / f".planet-{'1' * 16}.tmp").mkdir()
     (tmp_path / f".planet-{'2' * 16}.tmp").symlink_to(kept[0])
-    assert remove_temporaries(tmp_path) == [dead]
+    assert atomic.remove_temporaries(tmp_path) == [dead]
     assert len(os.listdir(tmp_path)) == len(kept) + 2
 
 

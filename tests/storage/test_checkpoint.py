@@ -93,11 +93,8 @@ def test_tensors_of_a_cuda_device_are_read_without_one(tmp_path: Path) -> None:
 
 def test_parameters_and_views_are_stored_alone(tmp_path: Path) -> None:
     weight = nn.Parameter(torch.zeros(1000, 1000))
-    views = {
-        "row": weight[3],
-        "state": OrderedDict(w=weight[:2, :2]),
-        "six": weight[0, :1].expand(6),
-    }
+    state = OrderedDict(w=weight[:2, :2])
+    views = {"row": weight[3], "state": state, "six": weight[0, :1].expand(6)}
     save_checkpoint(tmp_path / "c.pt", views)
     assert (tmp_path / "c.pt").stat().st_size < 10_000
     received = load_checkpoint(tmp_path / "c.pt")
