@@ -12,7 +12,7 @@ from planet.config.checks import check_positive, check_types
 class ImaginationConfig:
     """Says how the model is rolled out while planning, whatever the planner."""
 
-    backend: Literal["fused", "reference"] = "fused"  # what computes rollouts [O]
+    backend: Literal["fused", "reference"] = "fused"  # the code that computes rollouts [O]
     precision: Literal["fp32", "int8", "fp16", "bf16"] = "fp32"  # of the rollouts' products [O]
     variant: Literal["portable", "persistent"] = "portable"  # of the fused CUDA kernels [O]
     state_noise: bool = True  # sample the prior in rollouts [P Alg. 2]

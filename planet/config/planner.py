@@ -15,7 +15,7 @@ class PlannerConfig:
     name: str = "cem"  # the planner, an entry of planet.planning.PLANNERS [P]
     horizon: int = 12  # H, model steps [P Alg. 2; G configs.py:250]
     candidates: int = 1000  # J, action sequences per iteration [P; G configs.py:294]
-    iterations: int = 10  # I, times that the elites are refitted [P; G configs.py:293]
+    iterations: int = 10  # I, rounds of drawing and refitting [P; G configs.py:293]
     topk: int = 100  # K, elites [P; G configs.py:295]
     initial_stddev: float = 1.0  # of the first actions, in half widths of the box [P Alg. 2; G]
     spread: Literal["population", "mean_absolute"] = "population"  # of the refit [G planning.py]

@@ -12,7 +12,7 @@ from planet.config.checks import check_positive, check_range, check_types
 class ComputeConfig:
     """Says where a run computes, and on how many threads; part of the section `train`."""
 
-    device: str = "cpu"  # of the model, its training and the planner, as torch names it
+    device: str = "cpu"  # cpu, cuda or cuda:1, of model, training and planner
     threads: int = 0  # CPU threads of training and planning; 0: as torch has it [O]
 
     def __post_init__(self) -> None:
