@@ -110,24 +110,6 @@ void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t 
               0});
 }
 
-void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t* barrier,
-                      Where where) {
-  const char* call = "copy_from_global";
-  check_shared(call, where, target, bytes, 16);
-  check_shared(call, where, barrier, 8, 8);
-  start_copy({static_cast<unsigned char*>(target),
-              static_cast<const unsigned char*>(source),
-              bytes,
-              barrier,
-              current->block,
-              0,
-              call,
-              where,
-              {},
-              {},
-              0});
-}
-
 bool advance_copies(bool now) {
   const Unseen unseen;
   for (size_t i = 0; i < copies.size(); ++i) {

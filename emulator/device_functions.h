@@ -13,7 +13,6 @@
 #define blockIdx (::planet::cuda::emulator::current->block->index)
 inline const dim3& blockDim = planet::cuda::emulator::machine.configuration.block;
 inline const dim3& gridDim = planet::cuda::emulator::machine.configuration.grid;
-inline constexpr int warpSize = 32;
 
 // ---- barriers ----
 
@@ -26,18 +25,9 @@ inline void __syncwarp(unsigned int mask = 0xFFFFFFFFu,
   planet::cuda::emulator::synchronize_warp(mask, where);
 }
 
-// Orders nothing that is not ordered on one core; only fences with release and acquire count for
-// ThreadSanitizer.
-inline void __threadfence_block() {}
-inline void __threadfence() {}
-
 inline void __nanosleep(unsigned int,
                         std::source_location where = std::source_location::current()) {
   planet::cuda::emulator::poll("__nanosleep", where);
-}
-
-[[noreturn]] inline void __trap() {
-  planet::cuda::emulator::fail("__trap");
 }
 
 // ---- warps ----
@@ -74,14 +64,6 @@ T __shfl_up_sync(unsigned int mask, T value, unsigned int delta, int width = 32,
 }
 
 template <class T>
-T __shfl_down_sync(unsigned int mask, T value, unsigned int delta, int width = 32,
-                   std::source_location where = std::source_location::current()) {
-  const int lane = planet::cuda::emulator::current_lane(), source = lane + static_cast<int>(delta);
-  return planet::cuda::emulator::shuffle_value(
-      "__shfl_down_sync", mask, value, source > (lane | (width - 1)) ? lane : source, where);
-}
-
-template <class T>
 T __shfl_xor_sync(unsigned int mask, T value, int lane_mask, int width = 32,
                   std::source_location where = std::source_location::current()) {
   const int lane = planet::cuda::emulator::current_lane(), source = lane ^ lane_mask;
@@ -97,11 +79,6 @@ inline unsigned int __ballot_sync(unsigned int mask, int predicate,
 inline int __any_sync(unsigned int mask, int predicate,
                       std::source_location where = std::source_location::current()) {
   return planet::cuda::emulator::vote("__any_sync", mask, predicate != 0, where) != 0;
-}
-
-inline int __all_sync(unsigned int mask, int predicate,
-                      std::source_location where = std::source_location::current()) {
-  return planet::cuda::emulator::vote("__all_sync", mask, predicate != 0, where) == mask;
 }
 
 // ---- atomics ----
@@ -130,17 +107,6 @@ T atomic_update(T* p, const Change& change) {
     return planet::cuda::emulator::atomic_update(p, [value](T old) { return expression; }); \
   }
 PLANET_ATOMIC(atomicAdd, static_cast<T>(old + value))
-PLANET_ATOMIC(atomicSub, static_cast<T>(old - value))
 PLANET_ATOMIC(atomicMax, old < value ? value : old)
-PLANET_ATOMIC(atomicMin, value < old ? value : old)
-PLANET_ATOMIC(atomicAnd, static_cast<T>(old& value))
 PLANET_ATOMIC(atomicOr, static_cast<T>(old | value))
-PLANET_ATOMIC(atomicXor, static_cast<T>(old ^ value))
-PLANET_ATOMIC(atomicExch, (static_cast<void>(old), value))
 #undef PLANET_ATOMIC
-
-template <class T>
-T atomicCAS(T* p, std::type_identity_t<T> compare, std::type_identity_t<T> value) {
-  return planet::cuda::emulator::atomic_update(p,
-                                               [=](T old) { return old == compare ? value : old; });
-}

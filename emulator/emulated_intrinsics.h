@@ -156,9 +156,4 @@ inline void copy_to_peer(uint32_t peer_target, const void* source, uint32_t byte
   emulator::copy_to_peer(peer_target, source, bytes, peer_barrier, where);
 }
 
-inline void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t* barrier,
-                             Where where = Where::current()) {
-  emulator::copy_from_global(target, source, bytes, barrier, where);
-}
-
 }  // namespace planet::cuda

@@ -19,7 +19,6 @@ namespace {
 
 Device chosen_device = Device::sm_90();
 uint64_t chosen_seed = 0;
-Counters totals{};
 
 // Texts that live for ever.
 const char* kept(const std::string& text) {
@@ -59,17 +58,6 @@ std::string refusal(const Configuration& c) {
   return {};
 }
 
-void add_to_totals(const Counters& c) {
-  totals.launches += c.launches;
-  totals.blocks += c.blocks;
-  totals.multiply_accumulates += c.multiply_accumulates;
-  totals.load_matrices += c.load_matrices;
-  totals.load_matrix_conflicts += c.load_matrix_conflicts;
-  totals.streamed_bytes += c.streamed_bytes;
-  totals.bulk_bytes += c.bulk_bytes;
-  totals.block_barriers += c.block_barriers;
-}
-
 }  // namespace
 
 Device& device() {
@@ -84,10 +72,6 @@ const Counters& last_launch() {
   return machine.counters;
 }
 
-Counters& total() {
-  return totals;
-}
-
 const char* run(const Configuration& configuration, void (*body)(const void*), const void* kernel) {
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
@@ -99,7 +83,6 @@ const char* run(const Configuration& configuration, void (*body)(const void*), c
   machine.random = chosen_seed;
   machine.failure.clear();
   machine.counters = {};
-  machine.counters.launches = 1;
   const FaultScope faults;
   const size_t blocks = volume(configuration.grid);
   const size_t together =
@@ -108,7 +91,6 @@ const char* run(const Configuration& configuration, void (*body)(const void*), c
     run_blocks(first, together);
   }
   acquire(&machine.finished);
-  add_to_totals(machine.counters);
   return machine.failure.empty() ? nullptr : kept(machine.failure);
 }
 

@@ -49,19 +49,16 @@ struct Device {
 };
 
 struct Counters {
-  int64_t launches, blocks;
+  int64_t blocks;
   int64_t multiply_accumulates;   // of warps
-  int64_t load_matrices;          // ldmatrix.x4, of warps
   int64_t load_matrix_conflicts;  // extra passes over the banks
   int64_t streamed_bytes;         // by load_streaming, all lanes
-  int64_t bulk_bytes;             // by copy_to_peer and copy_from_global
-  int64_t block_barriers;         // __syncthreads, of blocks
+  int64_t bulk_bytes;             // by copy_to_peer
 };
 
 Device& device();         // sm_90() at first
 uint64_t& jitter_seed();  // 0: threads take turns in order
 const Counters& last_launch();
-Counters& total();  // of all launches; may be set to {}
 
 // Lets ThreadSanitizer forget the threads that launches keep for the next one. It does not work in
 // the child of a process with several: call this before fork().

@@ -180,8 +180,6 @@ int64_t awaited_bytes(uint64_t barrier);
 // ---- copies.cpp ----
 void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t barrier,
                   Where where);
-void copy_from_global(void* target, const void* source, uint32_t bytes, uint64_t* barrier,
-                      Where where);
 // Performs bulk copies that are due, or one if `now`. Whether there was one.
 bool advance_copies(bool now);
 void forget_copies();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "emulator.h"
@@ -14,7 +13,6 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
-  cudaErrorInvalidDevice = 101,
 };
 typedef struct CUstream_st* cudaStream_t;
 
@@ -26,17 +24,9 @@ inline const char* cudaGetErrorString(cudaError_t error) {
       return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorNoDevice:
       return "no CUDA-capable device is detected";
-    case cudaErrorInvalidDevice:
-      return "invalid device ordinal";
     default:
       return "invalid argument";
   }
-}
-inline cudaError_t cudaGetLastError() {
-  return cudaSuccess;
-}
-inline cudaError_t cudaPeekAtLastError() {
-  return cudaSuccess;
 }
 
 inline cudaError_t cudaGetDeviceCount(int* count) {
@@ -49,69 +39,29 @@ inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return planet::cuda::emulator::device().count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
-inline cudaError_t cudaSetDevice(int device) {
-  const int count = planet::cuda::emulator::device().count;
-  return device >= 0 && device < count ? cudaSuccess : cudaErrorInvalidDevice;
-}
 inline cudaError_t cudaDriverGetVersion(int* version) {
   *version = planet::cuda::emulator::device().driver;
   return cudaSuccess;
 }
-inline cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = CUDART_VERSION;
-  return cudaSuccess;
-}
 
 enum cudaDeviceAttr {
-  cudaDevAttrMaxThreadsPerBlock = 1,
-  cudaDevAttrMaxSharedMemoryPerBlock = 8,
-  cudaDevAttrWarpSize = 10,
   cudaDevAttrMultiProcessorCount = 16,
   cudaDevAttrComputeCapabilityMajor = 75,
-  cudaDevAttrComputeCapabilityMinor = 76,
-  cudaDevAttrMaxSharedMemoryPerMultiprocessor = 81,
-  cudaDevAttrCooperativeLaunch = 95,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
-  cudaDevAttrReservedSharedMemoryPerBlock = 111,
-  cudaDevAttrClusterLaunch = 120,
 };
 
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   const planet::cuda::emulator::Device& device = planet::cuda::emulator::device();
   if (device.count == 0) return cudaErrorNoDevice;
   switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock:
-      *value = 1024;
-      break;
-    case cudaDevAttrMaxSharedMemoryPerBlock:
-      *value = 48 << 10;
-      break;
-    case cudaDevAttrWarpSize:
-      *value = 32;
-      break;
     case cudaDevAttrMultiProcessorCount:
       *value = device.multiprocessors;
       break;
     case cudaDevAttrComputeCapabilityMajor:
       *value = device.major;
       break;
-    case cudaDevAttrComputeCapabilityMinor:
-      *value = device.minor;
-      break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
-      *value = device.shared_per_multiprocessor;
-      break;
-    case cudaDevAttrCooperativeLaunch:
-      *value = 1;
-      break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = device.shared_per_block;
-      break;
-    case cudaDevAttrReservedSharedMemoryPerBlock:
-      *value = 1024;
-      break;
-    case cudaDevAttrClusterLaunch:
-      *value = device.major >= 9;
       break;
     default:
       return cudaErrorInvalidValue;
@@ -119,13 +69,9 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
   return cudaSuccess;
 }
 
-enum cudaFuncAttribute {
-  cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
-  cudaFuncAttributeNonPortableClusterSizeAllowed = 14,
-};
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
-inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute attribute, int value) {
-  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
   return value <= planet::cuda::emulator::device().shared_per_block ? cudaSuccess
                                                                     : cudaErrorInvalidValue;
 }
@@ -170,25 +116,7 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel*,
   return cudaSuccess;
 }
 
-enum cudaMemcpyKind {
-  cudaMemcpyHostToHost = 0,
-  cudaMemcpyHostToDevice = 1,
-  cudaMemcpyDeviceToHost = 2,
-  cudaMemcpyDeviceToDevice = 3,
-  cudaMemcpyDefault = 4,
-};
 inline cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t = nullptr) {
   memset(target, value, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cudaMemcpyKind,
-                                   cudaStream_t = nullptr) {
-  memcpy(target, source, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  return cudaSuccess;
-}
-inline cudaError_t cudaDeviceSynchronize() {
   return cudaSuccess;
 }

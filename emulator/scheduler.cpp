@@ -118,7 +118,6 @@ void release_block_barrier(Block& block) {
   block.at_barrier = 0;
   ++block.barrier_phase;
   ++machine.progress;
-  ++machine.counters.block_barriers;
 }
 
 // Lanes of a warp come to one __syncthreads together.

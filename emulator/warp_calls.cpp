@@ -59,7 +59,6 @@ void load_matrices(Warp& warp, uint32_t) {
     }
     machine.counters.load_matrix_conflicts += bank_conflicts(rows + matrix * 8);
   }
-  ++machine.counters.load_matrices;
 }
 
 void shuffle_lanes(Warp& warp, uint32_t mask) {

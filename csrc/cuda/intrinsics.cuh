@@ -237,16 +237,5 @@ __device__ __forceinline__ void copy_to_peer(uint32_t peer_target, const void* s
       : "memory");
 }
 
-// Copies global memory to this block's shared memory, asynchronously; the bytes count towards
-// `barrier`. `bytes` and both addresses are multiples of 16.
-__device__ __forceinline__ void copy_from_global(void* target, const void* source, uint32_t bytes,
-                                                 uint64_t* barrier) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-          "r"(shared_address(target)),
-      "l"(source), "r"(bytes), "r"(shared_address(barrier))
-      : "memory");
-}
-
 }  // namespace planet::cuda
 #endif

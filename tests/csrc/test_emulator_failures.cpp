@@ -153,18 +153,19 @@ __global__ void overflows_stack(int depth, float* out) {
 // ---- clusters and bulk copies ----
 
 struct CopyMistake {
-  uint32_t bytes, expected;
-  int target_offset, source_offset;
+  uint32_t bytes, expected, target_offset, source_offset;
   bool wait, twice;
 };
 
-__global__ void copies(const unsigned char* source, CopyMistake m) {
+// A block of one copies within its own shared memory, from offset 256 on.
+__global__ void copies(CopyMistake m) {
   uint64_t* barrier = barrier_at(0);
   if (threadIdx.x == 0) {
     barrier_init(barrier, 1);
     barrier_expect(barrier, m.expected);
     if (m.twice) barrier_expect(barrier, m.expected);
-    copy_from_global(shared_memory() + m.target_offset, source + m.source_offset, m.bytes, barrier);
+    copy_to_peer(peer_address(shared_memory(), 0) + m.target_offset,
+                 shared_memory() + 256 + m.source_offset, m.bytes, peer_address(barrier, 0));
   }
   __syncthreads();
   if (m.wait) barrier_wait(barrier, 0);
@@ -302,9 +303,8 @@ TEST("emulator names the thread that meets a page without access") {
 #endif
 
 TEST("emulator finds bulk copies whose bytes, addresses or barriers are wrong") {
-  alignas(16) unsigned char source[256] = {};
-  const Launch block{1, 32, 256, nullptr};
-  const auto copied = [&](const CopyMistake& m) { return said(block, copies, source + 0, m); };
+  const Launch block{1, 32, 512, nullptr};
+  const auto copied = [&](const CopyMistake& m) { return said(block, copies, m); };
   for (uint64_t seed = 0; seed < 8; ++seed) {
     const emulator::JitterScope jitter(seed);
     CHECK_EQUAL(copied({64, 64, 16, 0, true, false}), std::string("nothing"));
@@ -314,7 +314,8 @@ TEST("emulator finds bulk copies whose bytes, addresses or barriers are wrong") 
     check_said(copied({60, 60, 16, 0, true, false}), {"60 bytes: not a multiple of 16"});
     check_said(copied({64, 64, 24, 0, true, false}), {"multiple of 16"});
     check_said(copied({64, 64, 16, 8, true, false}), {"multiple of 16"});
-    check_said(copied({64, 64, 208, 0, true, false}), {"outside the block's shared memory"});
+    check_said(copied({64, 64, 464, 0, true, false}), {"beyond the peer's shared memory"});
+    check_said(copied({64, 64, 16, 208, true, false}), {"outside the block's shared memory"});
     // The block ends while the copy is under way, or before the bytes that it expects.
     check_said(copied({64, 128, 16, 0, false, false}), {"when the blocks"});
   }
