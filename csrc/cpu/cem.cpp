@@ -16,7 +16,7 @@ struct PlanWorkspace {
   int64_t* elites;   // [B, K]
   float* returns;    // [B, J]
   float* actions;    // [workers, K, A]
-  float* job;        // job_workspace(...)
+  float* job;        // rollout_workspace(...)
   double size = 64;  // in bytes; a double cannot overflow
 
   PlanWorkspace(const Model& model, const PlanProblem& p, int workers, void* base) {
@@ -37,7 +37,7 @@ struct PlanWorkspace {
     actions =
         reinterpret_cast<float*>(take(elites_of_one * model.sizes.action * workers, sizeof(float)));
     job = reinterpret_cast<float*>(
-        take(static_cast<double>(job_workspace(model, p.batch, workers)), sizeof(float)));
+        take(static_cast<double>(rollout_workspace(model, p.batch, workers)), sizeof(float)));
   }
 };
 

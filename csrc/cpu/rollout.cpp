@@ -105,10 +105,6 @@ RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, i
   return job;
 }
 
-int64_t job_workspace(const Model& model, int64_t batch, int workers) {
-  return 16 + prefix_floats(model, batch) + workers * scratch_floats(model);
-}
-
 void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
                       const Parallel& parallel) {
   if (job.latent.per_candidate) return;
@@ -139,7 +135,7 @@ bool run_job(const RolloutJob& job, const Model& model, float* workspace, const 
 }
 
 int64_t rollout_workspace(const Model& model, int64_t batch, int workers) {
-  return job_workspace(model, batch, workers);
+  return 16 + prefix_floats(model, batch) + workers * scratch_floats(model);
 }
 
 void rollout_returns(const Model& model, const Latent& latent, int64_t horizon, int64_t batch,

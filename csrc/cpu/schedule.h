@@ -16,11 +16,9 @@ inline float* align_floats(float* p) {
 RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, int64_t batch,
                     int64_t candidates, const StateNoise& noise, double discount, float* returns);
 
-// Floats for prefixes and for the scratch of `workers` workers.
-int64_t job_workspace(const Model& model, int64_t batch, int workers);
-
-// Fills the prefixes of all problems into the front of `workspace` and sets job.prefix; nothing to
-// do when every candidate has its own start. The prefixes stay valid while model and latent do.
+// Fills the prefixes of all problems into the front of `workspace` (rollout_workspace floats) and
+// sets job.prefix; nothing to do when every candidate has its own start. The prefixes stay valid
+// while model and latent do.
 void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
                       const Parallel& parallel);
 

@@ -34,8 +34,7 @@ const char* model_refusal(const Model& model) {
   const ModelSizes& sizes = model.sizes;
   if (model.precision != Precision::kFloat16 && model.precision != Precision::kBfloat16) {
     return "the persistent variant computes in fp16 or bf16 only; choose one of these precisions "
-           "or "
-           "the portable variant";
+           "or the portable variant";
   }
   if (sizes.belief == 0) {
     return "the persistent variant needs a model with a belief (rssm); use the portable variant";

@@ -7,11 +7,8 @@
 namespace planet::cuda {
 namespace {
 
-int divide_up(int a, int b) {
-  return (a + b - 1) / b;
-}
-
-int64_t divide_up(int64_t a, int64_t b) {
+template <class Integer>
+Integer divide_up(Integer a, int b) {
   return (a + b - 1) / b;
 }
 
@@ -107,9 +104,9 @@ int choose_rows(const ModelSizes& sizes, const PackedLayout& layout, int64_t bat
   double least = 0.0;
   for (int rows = 16; rows <= (layout.parts == 2 ? 32 : 64); rows *= 2) {
     if (tile_shape(sizes, layout, rows).shared.bytes > limits.shared_bytes) break;
-    const int64_t blocks = batch * divide_up(candidates, static_cast<int64_t>(rows));
+    const int64_t blocks = batch * divide_up(candidates, rows);
     const int64_t active = std::min<int64_t>(blocks, limits.multiprocessors);
-    const int64_t waves = divide_up(blocks, static_cast<int64_t>(limits.multiprocessors));
+    const int64_t waves = divide_up(blocks, limits.multiprocessors);
     const double clocks = static_cast<double>(waves) * tile_clocks(rows, layout.parts, active);
     if (best == 0 || clocks < least) best = rows, least = clocks;
   }
