@@ -9,12 +9,12 @@
 #include <cstdlib>
 #include <string>
 
+#include "../../csrc/model_tensors.h"
 #include "../../csrc/weight_file.h"
 
 namespace {
 
 using planet::ModelSizes;
-using planet::ModelWeights;
 using planet::WeightView;
 
 // FNV-1a of the bits of `count` floats, continued from `hash`.
@@ -28,27 +28,12 @@ uint64_t add(uint64_t hash, const float* values, int64_t count) {
 }
 
 uint64_t hash_of(const WeightView& view) {
-  const int64_t d = view.sizes.belief, s = view.sizes.state, a = view.sizes.action,
-                m = view.sizes.hidden;
-  const ModelWeights& w = view.weights;
   uint64_t hash = 0xCBF29CE484222325u;
-  hash = add(hash, w.input_weight, m * (s + a));
-  hash = add(hash, w.input_bias, m);
-  hash = add(hash, w.gru_weight_ih, 3 * d * m);
-  hash = add(hash, w.gru_weight_hh, 3 * d * d);
-  hash = add(hash, w.gru_bias_ih, 3 * d);
-  hash = add(hash, w.gru_bias_hh, 3 * d);
-  hash = add(hash, w.prior_hidden_weight, m * (d > 0 ? d : m));
-  hash = add(hash, w.prior_hidden_bias, m);
-  hash = add(hash, w.prior_weight, 2 * s * m);
-  hash = add(hash, w.prior_bias, 2 * s);
-  int64_t inputs = d + s;
-  for (int i = 0; i < view.sizes.reward_layers; ++i) {
-    const int64_t width = view.sizes.reward_widths[i];
-    hash = add(hash, w.reward_weights[i], width * inputs);
-    hash = add(hash, w.reward_biases[i], width);
-    inputs = width;
-  }
+  planet::each_tensor(
+      view.sizes, view.weights,
+      [&hash](const char*, int, int64_t rows, int64_t columns, const float* values) {
+        hash = add(hash, values, rows * (columns > 0 ? columns : 1));
+      });
   return hash;
 }
 
