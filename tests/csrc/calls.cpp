@@ -19,6 +19,20 @@ std::vector<float> run_rollout(const cpu::Model& model, const Rollout& r,
   return returns.values();
 }
 
+Fit random_fit(Random& random, int64_t horizon, int64_t batch, int64_t candidates, int64_t topk,
+               int64_t action_size) {
+  const Spread spread = topk > 1 && random.next() % 2 ? Spread::kMeanAbsolute : Spread::kPopulation;
+  return {horizon,
+          batch,
+          candidates,
+          topk,
+          action_size,
+          spread,
+          1e-6,
+          random.uniforms(horizon * batch * candidates * action_size, -1.0, 1.0),
+          random.normals(batch * candidates)};
+}
+
 bool FitResult::operator==(const FitResult& other) const {
   return same_bits(mean, other.mean) && same_bits(stddev, other.stddev) && elites == other.elites &&
          same_bits(best, other.best);
@@ -50,6 +64,25 @@ Plan::Plan(const ModelSizes& sizes, int64_t horizon, int64_t batch, int64_t cand
   mean.assign(values, 0.0f);
   stddev.assign(values, 1.0f);
   for (int64_t b = 0; b < batch; ++b) seeds.push_back(static_cast<int64_t>(random.next()));
+}
+
+Plan Plan::random(const ModelSizes& sizes, Random& random, int trial) {
+  const int64_t candidates = random.integer(2, 90), topk = random.integer(2, candidates);
+  Plan out(sizes, random.integer(1, 5), random.integer(1, 3), candidates, topk, random);
+  out.first_iteration = trial * 1000;
+  out.state_noise = trial % 3 != 0;
+  out.spread = trial % 2 ? Spread::kMeanAbsolute : Spread::kPopulation;
+  out.discount = trial % 2 ? 0.9 : 1.0;
+  out.low = random.uniforms(static_cast<int64_t>(out.low.size()), -1.5, -0.4);
+  out.high = random.uniforms(static_cast<int64_t>(out.high.size()), 0.4, 1.5);
+  if (trial == 5) out.start_each(sizes, random);
+  return out;
+}
+
+void Plan::start_each(const ModelSizes& sizes, Random& random) {
+  per_candidate = true;
+  belief = random.uniforms(batch * candidates * sizes.belief, -0.9, 0.9);
+  state = random.normals(batch * candidates * sizes.state);
 }
 
 bool PlanResult::operator==(const PlanResult& other) const {
@@ -109,18 +142,16 @@ std::vector<T> row(const std::vector<T>& all, int64_t b, int64_t width) {
   return {all.begin() + b * width, all.begin() + (b + 1) * width};
 }
 
-// [H, B, A] of problem b: [H, 1, A].
-std::vector<float> over_time(const std::vector<float>& all, const Plan& plan, int64_t width,
-                             int64_t b) {
-  std::vector<float> out;
-  for (int64_t t = 0; t < plan.horizon; ++t) {
-    const std::vector<float> step = row(all, t * plan.batch + b, width);
-    out.insert(out.end(), step.begin(), step.end());
-  }
+}  // namespace
+
+PlanProblem too_large_problem() {
+  PlanProblem out{};
+  out.horizon = 65535;
+  out.batch = int64_t{1} << 40;
+  out.candidates = (int64_t{1} << 32) - 1;
+  out.topk = 1;
   return out;
 }
-
-}  // namespace
 
 Plan problem_of(const Plan& plan, const ModelSizes& sizes, int64_t b) {
   const int64_t starts = plan.per_candidate ? plan.candidates : 1;
@@ -131,15 +162,18 @@ Plan problem_of(const Plan& plan, const ModelSizes& sizes, int64_t b) {
   out.low = row(plan.low, b, sizes.action);
   out.high = row(plan.high, b, sizes.action);
   out.seeds = row(plan.seeds, b, 1);
-  out.mean = over_time(plan.mean, plan, sizes.action, b);
-  out.stddev = over_time(plan.stddev, plan, sizes.action, b);
+  out.mean = middle(plan.mean, plan.horizon, plan.batch, sizes.action, b, 1);
+  out.stddev = middle(plan.stddev, plan.horizon, plan.batch, sizes.action, b, 1);
   return out;
 }
 
 PlanResult problem_of(const PlanResult& result, const Plan& plan, const ModelSizes& sizes,
                       int64_t b) {
-  return {result.iterations, over_time(result.mean, plan, sizes.action, b),
-          over_time(result.stddev, plan, sizes.action, b), row(result.best, b, 1)};
+  const auto over_time = [&](const std::vector<float>& all) {
+    return middle(all, plan.horizon, plan.batch, sizes.action, b, 1);
+  };
+  return {result.iterations, over_time(result.mean), over_time(result.stddev),
+          row(result.best, b, 1)};
 }
 
 }  // namespace planet::tests

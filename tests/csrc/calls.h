@@ -24,6 +24,10 @@ struct Fit {
   std::vector<float> actions, returns;
 };
 
+// Any spread that topk allows.
+Fit random_fit(Random& random, int64_t horizon, int64_t batch, int64_t candidates, int64_t topk,
+               int64_t action_size);
+
 struct FitResult {
   std::vector<float> mean, stddev;
   std::vector<int64_t> elites;
@@ -52,6 +56,10 @@ struct Plan {
   // Mean 0, stddev 1, bounds -1 and 1.
   Plan(const ModelSizes& sizes, int64_t horizon, int64_t batch, int64_t candidates, int64_t topk,
        Random& random);
+
+  // Any sizes, bounds and options; at trial 5 every candidate has a start of its own.
+  static Plan random(const ModelSizes& sizes, Random& random, int trial);
+  void start_each(const ModelSizes& sizes, Random& random);
 };
 
 struct PlanResult {
@@ -78,9 +86,40 @@ class PlanCall {
 
 PlanResult run_plan(const cpu::Model& model, const Plan& plan, const Parallel& parallel);
 
+// Its workspace has more bytes than int64_t counts.
+PlanProblem too_large_problem();
+
 // Problem b alone, and its part of a result.
 Plan problem_of(const Plan& plan, const ModelSizes& sizes, int64_t b);
 PlanResult problem_of(const PlanResult& result, const Plan& plan, const ModelSizes& sizes,
                       int64_t b);
+
+// Two facts of every planner: run(plan) returns a PlanResult.
+template <class Run>
+void check_iterations_add_up(Plan plan, const Run& run) {
+  plan.iterations = 3;
+  const PlanResult together = run(plan);
+  PlanResult single{};
+  plan.iterations = 1;
+  for (int i = 0; i < 3; ++i) {
+    single = run(plan);
+    CHECK_EQUAL(single.iterations, int64_t{1});
+    CHECK(single.mean != plan.mean);
+    plan.mean = single.mean;
+    plan.stddev = single.stddev;
+    ++plan.first_iteration;
+  }
+  single.iterations = 3;
+  CHECK(single == together);
+}
+
+template <class Run>
+void check_problems_are_alone(const Plan& plan, const ModelSizes& sizes, const Run& run) {
+  const PlanResult all = run(plan);
+  for (int64_t b = 0; b < plan.batch; ++b) {
+    const Scope scope("problem ", b);
+    CHECK(run(problem_of(plan, sizes, b)) == problem_of(all, plan, sizes, b));
+  }
+}
 
 }  // namespace planet::tests

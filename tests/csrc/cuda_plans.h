@@ -6,9 +6,8 @@
 
 namespace planet::tests {
 
-// clip(mean + stddev * normal, low, high) [H, B, J, A].
-std::vector<float> drawn_actions(const cuda::ActionSource& source, int64_t horizon, int64_t batch,
-                                 int64_t candidates, int64_t action_size);
+// clip(mean + stddev * normal, low, high) [H, B, J, A] of the plan's first iteration.
+std::vector<float> drawn_actions(const Plan& plan, int64_t action_size);
 
 // The rollout of the first iteration's candidates.
 Rollout rollout_of(const Plan& plan, const ModelSizes& sizes, Random& random);

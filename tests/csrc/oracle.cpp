@@ -43,6 +43,17 @@ std::vector<double> oracle_normals(int64_t seed, const NormalsCounter& counter, 
   return out;
 }
 
+double normals_error(const std::vector<float>& got, const std::vector<double>& expected) {
+  double largest = 0.0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(got[i]) - expected[i]);
+    const double error = difference / (4e-7 + 4e-7 * std::abs(expected[i]));
+    if (std::isnan(error)) return error;
+    largest = std::max(largest, error);
+  }
+  return largest;
+}
+
 std::vector<int64_t> oracle_elites(const float* returns, int64_t candidates, int64_t topk) {
   std::vector<int64_t> order(static_cast<size_t>(candidates));
   std::iota(order.begin(), order.end(), int64_t{0});

@@ -30,6 +30,9 @@ void oracle_philox(uint32_t (&counter)[4], uint32_t key0, uint32_t key1);
 std::vector<double> oracle_normals(int64_t seed, const NormalsCounter& counter, int64_t candidates,
                                    int dims);
 
+// The largest error of normals, in units of the contract's bound (NaN if there is one).
+double normals_error(const std::vector<float>& got, const std::vector<double>& expected);
+
 // Ranks 0..K-1 of `returns` [J] by a sort of all: descending, NaN last, ties to the lower index.
 std::vector<int64_t> oracle_elites(const float* returns, int64_t candidates, int64_t topk);
 

@@ -1,25 +1,15 @@
 #include "random_model.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "model_tensors.h"
 #include "rollout.h"
 
 namespace planet::tests {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
-
-// [outer, inner, width] -> [outer, count, width] from `first` on.
-std::vector<float> middle(const std::vector<float>& from, int64_t outer, int64_t inner,
-                          int64_t width, int64_t first, int64_t count) {
-  std::vector<float> to;
-  if (from.empty()) return to;
-  for (int64_t o = 0; o < outer; ++o) {
-    const auto begin = from.begin() + (o * inner + first) * width;
-    to.insert(to.end(), begin, begin + count * width);
-  }
-  return to;
-}
 
 }  // namespace
 
@@ -69,51 +59,47 @@ std::string Shape::name() const {
   return text + (elu ? ", elu" : ", relu") + (clamp_stddev ? ", clamp" : "");
 }
 
-RandomModel::RandomModel(const Shape& shape, Random& random, double scale) : sizes(shape.sizes()) {
+std::vector<Shape> small_shapes() {
+  return {{1, 1, 1, 1, {1}, false},
+          {7, 3, 2, 9, {5, 1}, false},
+          {20, 6, 1, 17, {16, 8, 1}, true, true},
+          {33, 5, 3, 30, {12, 9, 7, 1}, false, true},
+          {16, 4, 6, 64, {1}, true},
+          {1, 30, 21, 3, {64, 2, 1}, false},
+          {0, 6, 2, 20, {9, 1}, false, true},
+          {0, 3, 1, 5, {4, 11, 1}, true}};
+}
+
+std::vector<Shape> preset_shapes() {
+  return {{200, 30, 6, 200, {200, 200, 1}, false},
+          {200, 30, 6, 200, {100, 1}, true},
+          {64, 16, 6, 64, {64, 64, 1}, false, true}};
+}
+
+RandomModel::RandomModel(const Shape& shape, Random& random, double scale)
+    : sizes(shape.sizes()),
+      reward_weights(shape.reward.size()),
+      reward_biases(shape.reward.size()) {
   if (shape.clamp_stddev) min_stddev = 0.7f;
-  const int64_t d = shape.belief, s = shape.state, a = shape.action, m = shape.hidden;
-  const auto matrix = [&](int64_t rows, int64_t inputs, int64_t fan) {
-    const double bound = scale / std::sqrt(static_cast<double>(fan));
-    return random.uniforms(rows * inputs, -bound, bound);
-  };
-  input_weight = matrix(m, s + a, s + a);
-  input_bias = matrix(m, 1, s + a);
-  if (d > 0) {
-    gru_weight_ih = matrix(3 * d, m, d);
-    gru_weight_hh = matrix(3 * d, d, d);
-    gru_bias_ih = matrix(3 * d, 1, d);
-    gru_bias_hh = matrix(3 * d, 1, d);
-  }
-  const int64_t prior_inputs = d > 0 ? d : m;
-  prior_hidden_weight = matrix(m, prior_inputs, prior_inputs);
-  prior_hidden_bias = matrix(m, 1, prior_inputs);
-  prior_weight = matrix(2 * s, m, m);
-  prior_bias = matrix(2 * s, 1, m);
-  int64_t inputs = d + s;
-  for (const int width : shape.reward) {
-    reward_weights.push_back(matrix(width, inputs, inputs));
-    reward_biases.push_back(matrix(width, 1, inputs));
-    inputs = width;
-  }
+  int inputs = 0;  // of the last matrix
+  each_tensor(sizes, *this,
+              [&](const char*, int, int rows, int columns, std::vector<float>& values) {
+                if (columns > 0) inputs = columns;
+                const int fan = &values == &gru_weight_ih ? shape.belief : inputs;
+                const double bound = scale / std::sqrt(static_cast<double>(fan));
+                values = random.uniforms(rows * std::max(columns, 1), -bound, bound);
+              });
 }
 
 ModelWeights RandomModel::weights() const {
+  std::vector<const float*> data;
+  each_tensor(sizes, *this, [&](const char*, int, int, int, const std::vector<float>& values) {
+    data.push_back(values.data());
+  });
   ModelWeights out{};
-  const auto data = [](const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); };
-  out.input_weight = data(input_weight);
-  out.input_bias = data(input_bias);
-  out.gru_weight_ih = data(gru_weight_ih);
-  out.gru_weight_hh = data(gru_weight_hh);
-  out.gru_bias_ih = data(gru_bias_ih);
-  out.gru_bias_hh = data(gru_bias_hh);
-  out.prior_hidden_weight = data(prior_hidden_weight);
-  out.prior_hidden_bias = data(prior_hidden_bias);
-  out.prior_weight = data(prior_weight);
-  out.prior_bias = data(prior_bias);
-  for (size_t i = 0; i < reward_weights.size(); ++i) {
-    out.reward_weights[i] = data(reward_weights[i]);
-    out.reward_biases[i] = data(reward_biases[i]);
-  }
+  auto next = data.begin();
+  each_tensor(sizes, out,
+              [&](const char*, int, int, int, const float*& pointer) { pointer = *next++; });
   return out;
 }
 
@@ -169,6 +155,17 @@ Rollout::Rollout(const ModelSizes& sizes, int64_t horizon, int64_t batch, int64_
     values = random.normals(horizon * batch * candidates * sizes.state);
   }
   for (int64_t b = 0; b < batch; ++b) seeds.push_back(static_cast<int64_t>(random.next()));
+}
+
+std::vector<float> middle(const std::vector<float>& from, int64_t outer, int64_t inner,
+                          int64_t width, int64_t first, int64_t count) {
+  std::vector<float> to;
+  if (from.empty()) return to;
+  for (int64_t o = 0; o < outer; ++o) {
+    const auto begin = from.begin() + (o * inner + first) * width;
+    to.insert(to.end(), begin, begin + count * width);
+  }
+  return to;
 }
 
 Rollout candidates_of(const Rollout& from, const ModelSizes& sizes, int64_t first, int64_t count) {

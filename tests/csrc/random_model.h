@@ -36,6 +36,10 @@ struct Shape {
   std::string name() const;
 };
 
+// Around the edges of tiles, and those of the presets paper, official and small.
+std::vector<Shape> small_shapes();
+std::vector<Shape> preset_shapes();
+
 // Weights and biases uniform in +-scale / sqrt(inputs), as torch.nn initialises them for scale 1.
 struct RandomModel {
   ModelSizes sizes;
@@ -86,6 +90,10 @@ struct Rollout {
   Rollout(const ModelSizes& sizes, int64_t horizon, int64_t batch, int64_t candidates,
           NoiseKind noise, bool per_candidate, double discount, Random& random);
 };
+
+// Indices [first, first + count) of the middle axis of [outer, inner, width].
+std::vector<float> middle(const std::vector<float>& from, int64_t outer, int64_t inner,
+                          int64_t width, int64_t first, int64_t count);
 
 // Candidates [first, first + count) of every problem, and problem b alone. Seeded noise only fits a
 // part that begins with candidate 0.

@@ -80,20 +80,9 @@ bool count_down(void* left) {
 TEST("a plan equals a loop of draw, rollout and refit, bit for bit") {
   for_each_model(30, [](const cpu::Model& model, Random& random) {
     for (int trial = 0; trial < 6; ++trial) {
-      const int64_t candidates = random.integer(2, 90), topk = random.integer(2, candidates);
-      Plan plan(model.sizes, random.integer(1, 5), random.integer(1, 3), candidates, topk, random);
-      plan.first_iteration = trial * 1000;
-      plan.state_noise = trial % 3 != 0;
-      plan.spread = trial % 2 ? Spread::kMeanAbsolute : Spread::kPopulation;
-      plan.discount = trial % 2 ? 0.9 : 1.0;
-      plan.low = random.uniforms(static_cast<int64_t>(plan.low.size()), -1.5, 0.0);
-      plan.high = random.uniforms(static_cast<int64_t>(plan.high.size()), 0.1, 1.5);
-      plan.per_candidate = trial == 5;
-      if (plan.per_candidate) {
-        plan.belief = random.uniforms(plan.batch * candidates * model.sizes.belief, -0.9, 0.9);
-        plan.state = random.normals(plan.batch * candidates * model.sizes.state);
-      }
-      const Scope scope("H ", plan.horizon, ", B ", plan.batch, ", J ", candidates, ", K ", topk);
+      const Plan plan = Plan::random(model.sizes, random, trial);
+      const Scope scope("H ", plan.horizon, ", B ", plan.batch, ", J ", plan.candidates, ", K ",
+                        plan.topk);
       const PlanResult expected = loop(model, plan, random);
       for (const int workers : {1, 2, 3, 7}) {
         CHECK(run_plan(model, plan, serial(workers)) == expected);
@@ -103,33 +92,19 @@ TEST("a plan equals a loop of draw, rollout and refit, bit for bit") {
   });
 }
 
-TEST("two iterations equal one and one") {
+TEST("three iterations equal one and one and one") {
   for_each_model(31, [](const cpu::Model& model, Random& random) {
     Plan plan(model.sizes, 4, 2, 50, 7, random);
-    plan.iterations = 2;
     plan.first_iteration = 5;
-    const PlanResult both = run_plan(model, plan, serial(1));
-    plan.iterations = 1;
-    const PlanResult first = run_plan(model, plan, serial(1));
-    plan.mean = first.mean;
-    plan.stddev = first.stddev;
-    plan.first_iteration = 6;
-    PlanResult second = run_plan(model, plan, serial(1));
-    CHECK_EQUAL(first.iterations + second.iterations, both.iterations);
-    second.iterations = 2;
-    CHECK(second == both);
+    check_iterations_add_up(plan, [&](const Plan& p) { return run_plan(model, p, serial(1)); });
   });
 }
 
 TEST("a problem alone is planned as in a batch") {
   for_each_model(32, [](const cpu::Model& model, Random& random) {
-    Plan plan(model.sizes, 3, 3, 40, 6, random);
-    const PlanResult all = run_plan(model, plan, threads(2));
-    for (int64_t b = 0; b < 3; ++b) {
-      const Scope scope("problem ", b);
-      CHECK(run_plan(model, problem_of(plan, model.sizes, b), serial(1)) ==
-            problem_of(all, plan, model.sizes, b));
-    }
+    const Plan plan(model.sizes, 3, 3, 40, 6, random);
+    check_problems_are_alone(plan, model.sizes,
+                             [&](const Plan& p) { return run_plan(model, p, threads(2)); });
   });
 }
 
@@ -195,12 +170,7 @@ TEST("a workspace that would overflow is refused") {
   Random random(options().seed + 36);
   const RandomModel model(kShapes[0], random);
   const PackedModel packed(model, {0, Precision::kFloat32});
-  PlanProblem problem{};
-  problem.horizon = 65535;
-  problem.batch = int64_t{1} << 40;
-  problem.candidates = (int64_t{1} << 32) - 1;
-  problem.topk = 1;
-  CHECK_EQUAL(cpu::plan_workspace(packed.model, problem, 1), int64_t{-1});
+  CHECK_EQUAL(cpu::plan_workspace(packed.model, too_large_problem(), 1), int64_t{-1});
 }
 
 }  // namespace planet::tests

@@ -23,22 +23,10 @@ PlanResult run_cuda_plan(const cuda::Model& model, const Plan& plan) {
 }
 
 Plan random_plan(const ModelSizes& sizes, Random& random, int trial) {
-  const int64_t candidates = random.integer(2, 90), topk = random.integer(2, candidates);
-  Plan plan(sizes, random.integer(1, 5), random.integer(1, 3), candidates, topk, random);
+  Plan plan = Plan::random(sizes, random, trial);
   plan.iterations = 1;
-  plan.first_iteration = trial * 1000;
-  plan.state_noise = trial % 3 != 0;
-  plan.spread = trial % 2 ? Spread::kMeanAbsolute : Spread::kPopulation;
-  plan.discount = trial % 2 ? 0.9 : 1.0;
   plan.mean = random.uniforms(static_cast<int64_t>(plan.mean.size()), -0.3, 0.3);
   plan.stddev = random.uniforms(static_cast<int64_t>(plan.stddev.size()), 0.1, 1.0);
-  plan.low = random.uniforms(static_cast<int64_t>(plan.low.size()), -1.5, -0.4);
-  plan.high = random.uniforms(static_cast<int64_t>(plan.high.size()), 0.4, 1.5);
-  plan.per_candidate = trial == 5;
-  if (plan.per_candidate) {
-    plan.belief = random.uniforms(plan.batch * candidates * sizes.belief, -0.9, 0.9);
-    plan.state = random.normals(plan.batch * candidates * sizes.state);
-  }
   return plan;
 }
 
@@ -98,33 +86,19 @@ TEST("CUDA: an iteration of a plan equals drawing, rolling out and refitting") {
   });
 }
 
-TEST("CUDA: two iterations equal one and one") {
+TEST("CUDA: three iterations equal one and one and one") {
   for_each_model(161, [](const cuda::Model& model, const RandomModel&, Random& random) {
     Plan plan(model.sizes, 4, 2, 50, 7, random);
-    plan.iterations = 2;
     plan.first_iteration = 5;
-    const PlanResult both = run_cuda_plan(model, plan);
-    plan.iterations = 1;
-    const PlanResult first = run_cuda_plan(model, plan);
-    CHECK(first.mean != both.mean);
-    plan.mean = first.mean;
-    plan.stddev = first.stddev;
-    plan.first_iteration = 6;
-    PlanResult second = run_cuda_plan(model, plan);
-    second.iterations = 2;
-    CHECK(second == both);
+    check_iterations_add_up(plan, [&](const Plan& p) { return run_cuda_plan(model, p); });
   });
 }
 
 TEST("CUDA: a problem alone is planned as in a batch") {
   for_each_model(162, [](const cuda::Model& model, const RandomModel&, Random& random) {
     const Plan plan(model.sizes, 3, 3, 40, 6, random);
-    const PlanResult all = run_cuda_plan(model, plan);
-    for (int64_t b = 0; b < 3; ++b) {
-      const Scope scope("problem ", b);
-      CHECK(run_cuda_plan(model, problem_of(plan, model.sizes, b)) ==
-            problem_of(all, plan, model.sizes, b));
-    }
+    check_problems_are_alone(plan, model.sizes,
+                             [&](const Plan& p) { return run_cuda_plan(model, p); });
   });
 }
 
@@ -192,12 +166,8 @@ TEST("CUDA: a plan lists elites in its workspace where shared memory is too smal
 TEST("CUDA: a workspace that would overflow is refused") {
   Random random(options().seed + 166);
   const CudaModel packed(RandomModel(kShapes[0], random), Precision::kFloat32);
-  PlanProblem problem{};
-  problem.horizon = 65535;
-  problem.batch = int64_t{1} << 40;
-  problem.candidates = (int64_t{1} << 32) - 1;
-  problem.topk = 1;
-  CHECK_EQUAL(cuda::plan_workspace(packed.model, problem, cuda::Variant::kPortable), int64_t{-1});
+  CHECK_EQUAL(cuda::plan_workspace(packed.model, too_large_problem(), cuda::Variant::kPortable),
+              int64_t{-1});
 }
 
 TEST("CUDA: a variant that the device does not run is an error with a reason") {

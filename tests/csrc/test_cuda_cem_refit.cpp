@@ -14,76 +14,60 @@
 namespace planet::tests {
 namespace {
 
+// A plan's distribution and the returns of its candidates.
 struct Case {
-  int64_t horizon, batch, candidates, topk, action_size;
-  uint32_t iteration;
-  Spread spread;
-  double epsilon;
-  std::vector<float> mean, stddev, low, high, returns;
-  std::vector<int64_t> seeds;
-};
-
-struct Refitted {
-  std::vector<float> mean, stddev, best;
-
-  bool operator==(const Refitted& other) const {
-    return same_bits(mean, other.mean) && same_bits(stddev, other.stddev) &&
-           same_bits(best, other.best);
-  }
+  int64_t action_size;
+  Plan plan;
+  std::vector<float> returns;
 };
 
 Case random_case(Random& random, int64_t horizon, int64_t batch, int64_t candidates, int64_t topk,
                  int64_t action_size) {
-  Case out{horizon, batch, candidates, topk, action_size, 0,  Spread::kPopulation,
-           1e-6,    {},    {},         {},   {},          {}, {}};
+  ModelSizes sizes{};
+  sizes.action = static_cast<int>(action_size);
+  Plan plan(sizes, horizon, batch, candidates, topk, random);
   const int64_t bounds = batch * action_size, values = horizon * bounds;
-  out.iteration = static_cast<uint32_t>(random.integer(0, 65535));
-  if (topk > 1 && random.next() % 2) out.spread = Spread::kMeanAbsolute;
-  out.mean = random.uniforms(values, -0.5, 0.5);
-  out.stddev = random.uniforms(values, 0.05, 1.0);
-  out.low = random.uniforms(bounds, -1.5, -0.5);
-  out.high = random.uniforms(bounds, 0.2, 1.5);
-  out.returns = random.normals(batch * candidates);
-  for (int64_t b = 0; b < batch; ++b) out.seeds.push_back(static_cast<int64_t>(random.next()));
-  return out;
+  plan.first_iteration = random.integer(0, 65535);
+  if (topk > 1 && random.next() % 2) plan.spread = Spread::kMeanAbsolute;
+  plan.mean = random.uniforms(values, -0.5, 0.5);
+  plan.stddev = random.uniforms(values, 0.05, 1.0);
+  plan.low = random.uniforms(bounds, -1.5, -0.5);
+  plan.high = random.uniforms(bounds, 0.2, 1.5);
+  return {action_size, plan, random.normals(batch * candidates)};
 }
 
-Refitted run(const Case& c) {
-  const int64_t batch = c.batch, values = c.horizon * c.action_size;
-  Fenced<float> mean(c.mean), stddev(c.stddev), low(c.low), high(c.high), returns(c.returns);
-  Fenced<float> best(batch);
-  Fenced<int64_t> seeds(c.seeds);
-  const double bytes = cuda::plan_refit_workspace(values, batch, c.topk);
+PlanResult run(const Case& c) {
+  PlanCall call(c.plan);
+  const PlanProblem& p = call.problem;
+  Fenced<float> returns(c.returns);
+  const double bytes = cuda::plan_refit_workspace(p.horizon * c.action_size, p.batch, p.topk);
   Fenced<unsigned char> workspace(static_cast<int64_t>(bytes), 4);
   cuda::PlanFit fit{};
-  fit.horizon = c.horizon;
-  fit.batch = batch;
-  fit.candidates = c.candidates;
-  fit.topk = c.topk;
+  fit.horizon = p.horizon;
+  fit.batch = p.batch;
+  fit.candidates = p.candidates;
+  fit.topk = p.topk;
   fit.action_size = c.action_size;
-  fit.actions = {nullptr,     mean.data(),  stddev.data(), low.data(),
-                 high.data(), seeds.data(), c.iteration};
+  fit.actions = {
+      nullptr, p.mean, p.stddev, p.low, p.high, p.seeds, static_cast<uint32_t>(p.first_iteration)};
   fit.returns = returns.data();
-  fit.spread = c.spread;
-  fit.epsilon = c.epsilon;
-  fit.mean = mean.data();  // in place, as a plan does
-  fit.stddev = stddev.data();
-  fit.best_return = best.data();
+  fit.spread = p.spread;
+  fit.epsilon = p.epsilon;
+  fit.mean = p.mean;  // in place, as a plan does
+  fit.stddev = p.stddev;
+  fit.best_return = p.best_return;
   const char* error = cuda::launch_plan_refit(fit, workspace.data(), nullptr);
   if (error != nullptr) report_failure(__FILE__, __LINE__, error);
-  CHECK(low.equals(c.low) && high.equals(c.high) && returns.equals(c.returns) &&
-        seeds.equals(c.seeds));
-  return {mean.values(), stddev.values(), best.values()};
+  CHECK(returns.equals(c.returns));
+  return call.result(1);
 }
 
 // The CPU's refit of all actions.
 FitResult expected(const Case& c) {
-  const cuda::ActionSource source{nullptr,       c.mean.data(),  c.stddev.data(), c.low.data(),
-                                  c.high.data(), c.seeds.data(), c.iteration};
-  return run_refit(
-      {c.horizon, c.batch, c.candidates, c.topk, c.action_size, c.spread, c.epsilon,
-       drawn_actions(source, c.horizon, c.batch, c.candidates, c.action_size), c.returns},
-      serial(1));
+  const Plan& p = c.plan;
+  return run_refit({p.horizon, p.batch, p.candidates, p.topk, c.action_size, p.spread, p.epsilon,
+                    drawn_actions(p, c.action_size), c.returns},
+                   serial(1));
 }
 
 // Sums in double precision in another order: seldom another float, then the next one.
@@ -94,9 +78,10 @@ void check_close(const std::vector<float>& got, const std::vector<float>& wanted
 }
 
 void check(const Case& c) {
-  const Scope scope("H ", c.horizon, ", B ", c.batch, ", J ", c.candidates, ", K ", c.topk, ", A ",
+  const Plan& p = c.plan;
+  const Scope scope("H ", p.horizon, ", B ", p.batch, ", J ", p.candidates, ", K ", p.topk, ", A ",
                     c.action_size);
-  const Refitted got = run(c);
+  const PlanResult got = run(c);
   const FitResult wanted = expected(c);
   CHECK(same_bits(got.best, wanted.best));
   check_close(got.mean, wanted.mean);
@@ -134,31 +119,13 @@ TEST("CUDA: a plan's refit of a problem does not depend on the batch") {
   // 1030 problems: one block each, and some loop; alone it is shared by many blocks.
   const int64_t batch = 1030;
   const Case all = random_case(random, 2, batch, 9, 3, 3);
-  const Refitted got = run(all);
+  const PlanResult got = run(all);
+  ModelSizes sizes{};
+  sizes.action = 3;
   for (const int64_t b : {int64_t{0}, int64_t{5}, int64_t{1023}, int64_t{1024}, int64_t{1029}}) {
     const Scope scope("problem ", b);
-    const auto cut = [b](const auto& from, int64_t width) {
-      return std::vector<typename std::decay_t<decltype(from)>::value_type>(
-          from.begin() + b * width, from.begin() + (b + 1) * width);
-    };
-    const auto rows = [&](const std::vector<float>& from) {
-      std::vector<float> out;
-      for (int64_t t = 0; t < 2; ++t) {
-        for (int64_t a = 0; a < 3; ++a) {
-          out.push_back(from[static_cast<size_t>((t * batch + b) * 3 + a)]);
-        }
-      }
-      return out;
-    };
-    Case one = all;
-    one.batch = 1;
-    one.mean = rows(all.mean);
-    one.stddev = rows(all.stddev);
-    one.low = cut(all.low, 3);
-    one.high = cut(all.high, 3);
-    one.returns = cut(all.returns, 9);
-    one.seeds = cut(all.seeds, 1);
-    CHECK((run(one) == Refitted{rows(got.mean), rows(got.stddev), cut(got.best, 1)}));
+    const Case one{3, problem_of(all.plan, sizes, b), middle(all.returns, 1, batch, 9, b, 1)};
+    CHECK(run(one) == problem_of(got, all.plan, sizes, b));
   }
 }
 
@@ -189,7 +156,7 @@ TEST("CUDA: a plan's refit of returns that are all NaN has NaN as its best retur
 TEST("CUDA: a plan's refit does not depend on the order in which threads run") {
   Random random(options().seed + 155);
   const Case c = random_case(random, 3, 2, 500, 60, 3);
-  const Refitted once = run(c);
+  const PlanResult once = run(c);
   for (uint64_t seed = 1; seed <= (options().quick ? 3 : 20); ++seed) {
     const cuda::emulator::JitterScope jitter(seed);
     CHECK(run(c) == once);

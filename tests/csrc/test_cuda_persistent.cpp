@@ -134,19 +134,8 @@ TEST("CUDA: the persistent planner's iterations in one launch equal one launch e
   for (const Precision precision : {Precision::kFloat16, Precision::kBfloat16}) {
     const RandomModel source(kSmall, random);
     const CudaModel model(source, precision);
-    Plan plan = random_plan(source.sizes, 5, 2, 80, 7, random);
-    plan.iterations = 3;
-    const Planned together = run(model.model, plan);
-    Planned single;
-    plan.iterations = 1;
-    for (int i = 0; i < 3; ++i) {
-      single = run(model.model, plan);
-      plan.mean = single.plan.mean;
-      plan.stddev = single.plan.stddev;
-      ++plan.first_iteration;
-    }
-    single.plan.iterations = 3;
-    CHECK(single == together);
+    const Plan plan = random_plan(source.sizes, 5, 2, 80, 7, random);
+    check_iterations_add_up(plan, [&](const Plan& p) { return run(model.model, p).plan; });
   }
 }
 
@@ -189,11 +178,8 @@ TEST("CUDA: the persistent planner's problems do not depend on their batch") {
   const CudaModel model(source, Precision::kBfloat16);
   Plan plan = random_plan(source.sizes, 3, 3, 40, 5, random);
   plan.iterations = 2;
-  const Planned all = run(model.model, plan);
-  for (int64_t b = 0; b < plan.batch; ++b) {
-    CHECK(run(model.model, problem_of(plan, source.sizes, b)).plan ==
-          problem_of(all.plan, plan, source.sizes, b));
-  }
+  check_problems_are_alone(plan, source.sizes,
+                           [&](const Plan& p) { return run(model.model, p).plan; });
 }
 
 TEST("CUDA: the persistent planner computes what leaves fp16's range exactly, the rest as always") {
@@ -201,10 +187,8 @@ TEST("CUDA: the persistent planner computes what leaves fp16's range exactly, th
   const RandomModel source(kSmall, random);
   const CudaModel model(source, Precision::kFloat16);
   Plan plan = random_plan(source.sizes, 3, 2, 75, 6, random);
-  plan.per_candidate = true;
+  plan.start_each(source.sizes, random);
   const int64_t d = source.sizes.belief, s = source.sizes.state, rows = 2 * plan.candidates;
-  plan.belief = random.uniforms(rows * d, -0.9, 0.9);
-  plan.state = random.normals(rows * s);
   const Planned ordinary = run(model.model, plan);
   const std::vector<int64_t> beyond{0, 3, 31, 32, 33, 34, 35, 74, 80, 149};
   for (const int64_t row : beyond) plan.state[static_cast<size_t>(row * s + row % s)] = 7e4f;

@@ -30,21 +30,6 @@ double allowance(Precision precision, const Returns& expected) {
   return rounding * expected.magnitude / expected.scale;
 }
 
-std::vector<Shape> small_shapes() {
-  return {{1, 1, 1, 1, {1}, false},
-          {7, 3, 2, 9, {5, 1}, false},
-          {20, 6, 1, 17, {16, 8, 1}, true, true},
-          {33, 5, 3, 30, {12, 9, 7, 1}, false, true},
-          {16, 4, 6, 64, {1}, true},
-          {1, 30, 21, 3, {64, 2, 1}, false},
-          {0, 6, 2, 20, {9, 1}, false, true},
-          {0, 3, 1, 5, {4, 11, 1}, true},
-          {0, 17, 16, 33, {1}, false},
-          {15, 8, 7, 8, {31, 33, 16, 1}, true, true},
-          {64, 16, 8, 31, {15, 17, 1}, false},
-          {8, 16, 17, 100, {9, 8, 100, 1}, true}};
-}
-
 // Any tiles of one size, precision and input.
 std::vector<int> all_rows(Precision precision) {
   if (precision == Precision::kFloat32) return {16, 32};
@@ -63,13 +48,38 @@ double check(const RandomModel& model, Precision precision, const Rollout& rollo
   return error;
 }
 
+// The largest error of each precision.
+class Largest {
+ public:
+  ~Largest() {
+    note("largest errors: fp32 " + show(errors_[0]) + ", fp16 " + show(errors_[1]) + ", bf16 " +
+         show(errors_[2]));
+  }
+  void check_all(const RandomModel& model, const Rollout& rollout, bool may_cancel) {
+    const Returns expected = oracle_returns(model, Precision::kFloat32, rollout);
+    for (int i = 0; i < 3; ++i) {
+      const Precision precision = kCudaPrecisions[i];
+      const Scope scope(precision_name(precision));
+      errors_[i] = std::max(errors_[i], check(model, precision, rollout, expected, may_cancel));
+    }
+  }
+
+ private:
+  double errors_[3] = {};
+};
+
 }  // namespace
 
 TEST("cuda: returns agree with double precision around the edges of tiles") {
   Random random(options().seed);
-  double largest[3] = {};
+  Largest largest;
+  std::vector<Shape> shapes = small_shapes();
+  shapes.push_back({0, 17, 16, 33, {1}, false});
+  shapes.push_back({15, 8, 7, 8, {31, 33, 16, 1}, true, true});
+  shapes.push_back({64, 16, 8, 31, {15, 17, 1}, false});
+  shapes.push_back({8, 16, 17, 100, {9, 8, 100, 1}, true});
   int trial = 0;
-  for (const Shape& shape : small_shapes()) {
+  for (const Shape& shape : shapes) {
     for (const NoiseKind noise : {NoiseKind::kNone, NoiseKind::kValues}) {
       ++trial;
       const RandomModel model(shape, random);
@@ -77,37 +87,21 @@ TEST("cuda: returns agree with double precision around the edges of tiles") {
       const Rollout rollout(model.sizes, 1 + trial % 4, 1 + trial % 3, counts[trial / 2 % 12],
                             noise, trial % 4 > 1, trial % 2 ? 0.9 : 1.0, random);
       const Scope scope(shape.name(), ", candidates ", rollout.candidates, ", trial ", trial);
-      const Returns expected = oracle_returns(model, Precision::kFloat32, rollout);
-      for (int i = 0; i < 3; ++i) {
-        const Scope inner(precision_name(kCudaPrecisions[i]));
-        largest[i] =
-            std::max(largest[i], check(model, kCudaPrecisions[i], rollout, expected, true));
-      }
+      largest.check_all(model, rollout, true);
     }
   }
-  note("largest errors: fp32 " + show(largest[0]) + ", fp16 " + show(largest[1]) + ", bf16 " +
-       show(largest[2]));
 }
 
 TEST("cuda: returns agree with double precision at the sizes of the presets") {
   Random random(options().seed + 1);
-  const Shape paper{200, 30, 6, 200, {200, 200, 1}, false};
-  const Shape official{200, 30, 6, 200, {100, 1}, true};
-  const Shape small{64, 16, 6, 64, {64, 64, 1}, false, true};
-  double largest[3] = {};
-  for (const Shape& shape : {small, paper, official}) {
+  Largest largest;
+  for (const Shape& shape : preset_shapes()) {
     const Scope scope(shape.name());
     const RandomModel model(shape, random);
     const Rollout rollout(model.sizes, options().quick ? 2 : 6, 1, 33, NoiseKind::kValues, false,
                           1.0, random);
-    const Returns expected = oracle_returns(model, Precision::kFloat32, rollout);
-    for (int i = 0; i < 3; ++i) {
-      const Scope inner(precision_name(kCudaPrecisions[i]));
-      largest[i] = std::max(largest[i], check(model, kCudaPrecisions[i], rollout, expected, false));
-    }
+    largest.check_all(model, rollout, false);
   }
-  note("largest errors: fp32 " + show(largest[0]) + ", fp16 " + show(largest[1]) + ", bf16 " +
-       show(largest[2]));
 }
 
 TEST("cuda: bits do not depend on the tile, nor on the order in which threads run") {

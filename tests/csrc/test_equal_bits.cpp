@@ -41,13 +41,7 @@ void for_each_rollout(uint64_t seed, int64_t batch, int64_t candidates, Body bod
 // Columns [first, first + count) of [B, J].
 std::vector<float> columns(const std::vector<float>& returns, int64_t batch, int64_t first,
                            int64_t count) {
-  const int64_t candidates = static_cast<int64_t>(returns.size()) / batch;
-  std::vector<float> out;
-  for (int64_t b = 0; b < batch; ++b) {
-    const auto begin = returns.begin() + b * candidates + first;
-    out.insert(out.end(), begin, begin + count);
-  }
-  return out;
+  return middle(returns, batch, static_cast<int64_t>(returns.size()) / batch, 1, first, count);
 }
 
 }  // namespace
@@ -99,9 +93,8 @@ TEST("a problem alone equals its row of a batch") {
     for (int64_t b = 0; b < rollout.batch; ++b) {
       const Scope scope("problem ", b);
       const Rollout alone = problem_of(rollout, model.sizes, b);
-      const auto row = all.begin() + b * rollout.candidates;
       CHECK(same_bits(run_rollout(model, alone, serial(1)),
-                      std::vector<float>(row, row + rollout.candidates)));
+                      middle(all, 1, rollout.batch, rollout.candidates, b, 1)));
     }
   });
 }
@@ -113,14 +106,12 @@ TEST("a start of its own per candidate equals the shared start") {
     repeated.per_candidate = true;
     repeated.belief.clear();
     repeated.state.clear();
-    const ModelSizes& sizes = model.sizes;
-    for (int64_t b = 0; b < rollout.batch; ++b) {
-      const auto belief = rollout.belief.begin() + b * sizes.belief;
-      const auto state = rollout.state.begin() + b * sizes.state;
-      for (int64_t j = 0; j < rollout.candidates; ++j) {
-        repeated.belief.insert(repeated.belief.end(), belief, belief + sizes.belief);
-        repeated.state.insert(repeated.state.end(), state, state + sizes.state);
-      }
+    const int64_t d = model.sizes.belief, s = model.sizes.state;
+    for (int64_t i = 0; i < rollout.batch * rollout.candidates; ++i) {
+      const int64_t b = i / rollout.candidates;
+      const auto belief = rollout.belief.begin() + b * d, state = rollout.state.begin() + b * s;
+      repeated.belief.insert(repeated.belief.end(), belief, belief + d);
+      repeated.state.insert(repeated.state.end(), state, state + s);
     }
     CHECK(
         same_bits(run_rollout(model, repeated, serial(1)), run_rollout(model, rollout, serial(1))));

@@ -44,16 +44,8 @@ Agreement compare(const RandomModel& model, const Rollout& rollout, Kernels kern
 
 TEST("int8 returns agree with an oracle that rounds weights and activations alike") {
   Random random(options().seed + 40);
-  const Shape shapes[] = {{7, 3, 2, 9, {5, 1}, false},
-                          {20, 6, 1, 17, {16, 8, 1}, true, true},
-                          {33, 5, 3, 30, {12, 9, 7, 1}, false},
-                          {16, 4, 6, 64, {1}, true},
-                          {1, 30, 21, 3, {64, 2, 1}, false},
-                          {0, 6, 2, 20, {9, 1}, false, true},
-                          {0, 3, 1, 5, {4, 11, 1}, true},
-                          {64, 16, 6, 64, {64, 64, 1}, false},
-                          {200, 30, 6, 200, {200, 200, 1}, false},
-                          {200, 30, 6, 200, {100, 1}, true}};
+  std::vector<Shape> shapes = small_shapes();
+  for (const Shape& shape : preset_shapes()) shapes.push_back(shape);
   double exact = 1.0, largest = 0.0, own = 0.0;
   for (const Kernels& kernels : int8_kernels()) {
     for (const Shape& shape : shapes) {

@@ -1,6 +1,5 @@
 // The core allocates nothing: the caller lends outputs and workspace.
 #include <atomic>
-#include <cmath>
 #include <cstdlib>
 #include <new>
 
@@ -46,31 +45,21 @@ TEST("rollout, refit and plan allocate nothing") {
     const cpu::Model& model = packed.model;
     const Parallel pool = serial(3);
     const int64_t horizon = 3, batch = 2, candidates = 300, topk = 20, a = shape.action;
-    Fenced<float> belief(random.uniforms(batch * shape.belief, -1.0, 1.0));
-    Fenced<float> state(random.normals(batch * shape.state));
-    Fenced<float> low(std::vector<float>(4, -1.0f)), high(std::vector<float>(4, 1.0f));
-    Fenced<float> mean(std::vector<float>(static_cast<size_t>(horizon * batch * a), 0.0f));
-    Fenced<float> stddev(std::vector<float>(static_cast<size_t>(horizon * batch * a), 1.0f));
-    Fenced<float> best(batch), returns(batch * candidates);
+    const Plan inputs(model.sizes, horizon, batch, candidates, topk, random);
+    PlanCall call(inputs);
+    const PlanProblem& plan = call.problem;
     Fenced<float> actions(random.uniforms(horizon * batch * candidates * a, -1.0, 1.0));
-    Fenced<int64_t> seeds(std::vector<int64_t>{1, 2}), elites(batch * topk);
+    Fenced<float> returns(batch * candidates);
+    Fenced<int64_t> elites(batch * topk);
     Fenced<uint64_t> keys(batch * candidates);
-    PlanProblem plan{};
-    plan.horizon = horizon, plan.batch = batch, plan.candidates = candidates, plan.topk = topk;
-    plan.iterations = 3;
-    plan.latent = {belief.data(), state.data(), false};
-    plan.seeds = seeds.data();
-    plan.low = low.data(), plan.high = high.data();
-    plan.epsilon = 1e-6, plan.discount = 1.0, plan.state_noise = true, plan.budget_ms = INFINITY;
-    plan.mean = mean.data(), plan.stddev = stddev.data(), plan.best_return = best.data();
     Fenced<unsigned char> plan_space(cpu::plan_workspace(model, plan, pool.workers), 8);
     Fenced<float> space(cpu::rollout_workspace(model, batch, pool.workers));
 
     const int64_t before = allocations;
     cpu::rollout_returns(model, plan.latent, horizon, batch, candidates, actions.data(),
-                         {nullptr, seeds.data(), 0, 0}, 1.0, returns.data(), space.data(), pool);
-    cpu::refit({horizon, batch, candidates, topk, a, actions.data(), returns.data(),
-                Spread::kPopulation, 1e-6, mean.data(), stddev.data(), elites.data(), best.data()},
+                         {nullptr, plan.seeds, 0, 0}, 1.0, returns.data(), space.data(), pool);
+    cpu::refit({horizon, batch, candidates, topk, a, actions.data(), returns.data(), plan.spread,
+                plan.epsilon, plan.mean, plan.stddev, elites.data(), plan.best_return},
                keys.data(), pool);
     cpu::cem_plan(model, plan, plan_space.data(), pool);
     const int64_t made = allocations - before;

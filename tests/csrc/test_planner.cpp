@@ -4,15 +4,14 @@
 #include <cmath>
 #include <limits>
 
+#include "calls.h"
 #include "harness.h"
-#include "memory.h"
-#include "random_model.h"
+#include "pools.h"
 #include "seeds.h"
 
 namespace planet::tests {
 namespace {
 
-using cpu::Plan;
 using cpu::Planner;
 using cpu::PlannerOptions;
 
@@ -30,16 +29,8 @@ WeightView view_of(const RandomModel& model) {
   return {model.sizes, model.min_stddev, model.weights()};
 }
 
-struct Start {
-  std::vector<float> belief, state;
-};
-
-Start make_start(const ModelSizes& sizes, int64_t batch, Random& random) {
-  return {random.uniforms(batch * sizes.belief, -0.9, 0.9), random.normals(batch * sizes.state)};
-}
-
 // Mean, stddev and best return in one.
-std::vector<float> all_of(const Plan& plan, const PlannerOptions& options, int action) {
+std::vector<float> all_of(const cpu::Plan& plan, const PlannerOptions& options, int action) {
   const int64_t row = options.batch * action;
   std::vector<float> out(plan.mean, plan.mean + options.horizon * row);
   out.insert(out.end(), plan.stddev, plan.stddev + options.horizon * row);
@@ -47,50 +38,30 @@ std::vector<float> all_of(const Plan& plan, const PlannerOptions& options, int a
   return out;
 }
 
-// The same from the layer below, with memory of the very size and threads of its own.
+// The same from the layer below, with memory of the very size and threads of its own, for a plan
+// that holds the start.
 std::vector<float> plan_below(const RandomModel& source, Kernels kernels,
-                              const PlannerOptions& options, const Start& start, int64_t seed) {
+                              const PlannerOptions& options, Plan plan, int64_t seed) {
   const PackedModel packed(source, kernels);
-  const int64_t row = options.batch * source.sizes.action;
-  std::vector<float> low(row, options.low), high(row, options.high), mean(options.horizon * row),
-      stddev(options.horizon * row), best(options.batch);
-  for (int64_t i = 0; i < row; ++i) {
-    if (!options.highs.empty()) high[i] = options.highs[i % source.sizes.action];
-    for (int64_t t = 0; t < options.horizon; ++t) {
-      mean[t * row + i] = (low[i] + high[i]) / 2.0f;
-      stddev[t * row + i] = (high[i] - low[i]) / 2.0f * options.initial_stddev;
-    }
+  const size_t action = static_cast<size_t>(source.sizes.action), row = plan.low.size();
+  for (size_t i = 0; i < plan.mean.size(); ++i) {
+    const float high = options.highs.empty() ? options.high : options.highs[i % action];
+    plan.low[i % row] = options.low;
+    plan.high[i % row] = high;
+    plan.mean[i] = (options.low + high) / 2.0f;
+    plan.stddev[i] = (high - options.low) / 2.0f * options.initial_stddev;
   }
-  std::vector<int64_t> seeds;
-  for (int64_t b = 0; b < options.batch; ++b) {
-    seeds.push_back(row_seed(seed, static_cast<uint32_t>(b)));
-  }
-  PlanProblem problem{};
-  problem.horizon = options.horizon;
-  problem.batch = options.batch;
-  problem.candidates = options.candidates;
-  problem.topk = options.topk;
-  problem.iterations = options.iterations;
-  problem.latent = {start.belief.data(), start.state.data(), false};
-  problem.seeds = seeds.data();
-  problem.low = low.data();
-  problem.high = high.data();
-  problem.spread = options.spread;
-  problem.epsilon = options.epsilon;
-  problem.state_noise = options.state_noise;
-  problem.discount = options.discount;
-  problem.budget_ms = options.budget_ms;
-  problem.mean = mean.data();
-  problem.stddev = stddev.data();
-  problem.best_return = best.data();
-  const auto serial = [](void*, int workers, void (*body)(void*, int), void* context) {
-    for (int worker = 0; worker < workers; ++worker) body(context, worker);
-  };
-  Fenced<char> workspace(cpu::plan_workspace(packed.model, problem, 1), 8);
-  cpu::cem_plan(packed.model, problem, workspace.data(), {1, serial, nullptr});
-  mean.insert(mean.end(), stddev.begin(), stddev.end());
-  mean.insert(mean.end(), best.begin(), best.end());
-  return mean;
+  for (uint32_t b = 0; b < plan.seeds.size(); ++b) plan.seeds[b] = row_seed(seed, b);
+  plan.iterations = options.iterations;
+  plan.spread = options.spread;
+  plan.epsilon = options.epsilon;
+  plan.state_noise = options.state_noise;
+  plan.discount = options.discount;
+  plan.budget_ms = options.budget_ms;
+  PlanResult out = run_plan(packed.model, plan, serial(1));
+  out.mean.insert(out.mean.end(), out.stddev.begin(), out.stddev.end());
+  out.mean.insert(out.mean.end(), out.best.begin(), out.best.end());
+  return out.mean;
 }
 
 std::string error_of(const PlannerOptions& options, const RandomModel& model) {
@@ -123,9 +94,10 @@ TEST("a planner's plans are those of cem_plan, for any number of threads") {
         CHECK_EQUAL(error, std::string());
         if (planner == nullptr) return;
         CHECK_EQUAL(std::string(planner->isa()), std::string(options.isa));
-        const Start start = make_start(model.sizes, options.batch, random);
+        const Plan start(model.sizes, options.horizon, options.batch, options.candidates,
+                         options.topk, random);
         for (const int64_t seed : {int64_t{3}, int64_t{-4}, int64_t{3}}) {
-          const Plan plan = planner->plan(start.belief.data(), start.state.data(), seed);
+          const cpu::Plan plan = planner->plan(start.belief.data(), start.state.data(), seed);
           CHECK_EQUAL(plan.iterations, options.iterations);
           CHECK(plan.action == plan.mean);
           CHECK(same_bits(all_of(plan, options, model.sizes.action),
@@ -175,7 +147,7 @@ TEST("a planner finds what lies anywhere in its box") {
     CHECK_EQUAL(error, std::string());
     if (planner == nullptr) return;
     const float start = 0;
-    const Plan plan = planner->plan(nullptr, &start, int64_t{1});
+    const cpu::Plan plan = planner->plan(nullptr, &start, int64_t{1});
     const float action = plan.action[0];
     CHECK(std::isfinite(action) && action >= box.low && action <= box.high);
     CHECK(std::abs(action - box.expected) <= box.tolerance);

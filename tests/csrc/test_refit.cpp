@@ -48,20 +48,6 @@ FitResult oracle_refit(const Fit& f) {
   return out;
 }
 
-Fit random_fit(Random& random, int64_t horizon, int64_t batch, int64_t candidates, int64_t topk,
-               int64_t action_size) {
-  const Spread spread = topk > 1 && random.next() % 2 ? Spread::kMeanAbsolute : Spread::kPopulation;
-  return {horizon,
-          batch,
-          candidates,
-          topk,
-          action_size,
-          spread,
-          1e-6,
-          random.uniforms(horizon * batch * candidates * action_size, -1.0, 1.0),
-          random.normals(batch * candidates)};
-}
-
 void check(const Fit& fit) {
   const Scope scope("B ", fit.batch, ", J ", fit.candidates, ", K ", fit.topk, ", A ",
                     fit.action_size);

@@ -25,17 +25,6 @@ std::vector<int64_t> candidate_counts() {
           23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 200};
 }
 
-std::vector<Shape> small_shapes() {
-  return {{1, 1, 1, 1, {1}, false},
-          {7, 3, 2, 9, {5, 1}, false},
-          {20, 6, 1, 17, {16, 8, 1}, true, true},
-          {33, 5, 3, 30, {12, 9, 7, 1}, false, true},
-          {16, 4, 6, 64, {1}, true},
-          {1, 30, 21, 3, {64, 2, 1}, false},
-          {0, 6, 2, 20, {9, 1}, false, true},
-          {0, 3, 1, 5, {4, 11, 1}, true}};
-}
-
 // Largest error of all kernels on the first columns of one set of inputs.
 double check_shape(const RandomModel& model, const Rollout& rollout,
                    const std::vector<int64_t>& counts, bool may_cancel) {
@@ -86,11 +75,8 @@ TEST("returns agree with double precision around the edges of tiles") {
 
 TEST("returns agree with double precision at the sizes of the presets") {
   Random random(options().seed + 1);
-  const Shape paper{200, 30, 6, 200, {200, 200, 1}, false};
-  const Shape official{200, 30, 6, 200, {100, 1}, true};
-  const Shape small{64, 16, 6, 64, {64, 64, 1}, false, true};
   double largest = 0.0;
-  for (const Shape& shape : {small, paper, official}) {
+  for (const Shape& shape : preset_shapes()) {
     const Scope scope(shape.name());
     const RandomModel model(shape, random);
     const Rollout rollout(model.sizes, options().quick ? 2 : 12, 1, options().quick ? 17 : 67,
