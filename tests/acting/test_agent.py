@@ -158,6 +158,9 @@ def test_agent_plans_with_the_weights_of_the_newest_training_phase(
         assert torch.equal(means[-1], fresh.mean)
     assert not torch.equal(means[0], means[1])
     assert not torch.equal(means[1], means[2])
+    held = agent.weights
+    agent.reset()
+    assert agent.weights is held  # an episode takes no snapshot
 
 
 @pytest.mark.parametrize("error", [ValueError("no kernel"), KeyboardInterrupt()])
