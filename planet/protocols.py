@@ -167,6 +167,7 @@ class Planner(Protocol):
     def plan(
         self,
         scorer: Any,
+        /,
         seed: int | Tensor = 0,
         *,
         warm: Plan | None = None,

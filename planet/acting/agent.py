@@ -16,6 +16,7 @@ from planet.acting.control_step import ControlStep, StepInputs
 from planet.acting.finite import check_finite_latent, refuse_step
 from planet.acting.starts import check_rows, check_starts
 from planet.config import ImaginationConfig
+from planet.errors.checks import check_type
 from planet.errors.scalars import check_not_negative
 from planet.latent import LatentState
 from planet.models import WorldModel
@@ -75,7 +76,8 @@ class Agent:
         self.planner = planner
         self.budget_ms = budget_ms
         self._low, self._high = map(CheckedBound, copy.deepcopy(check_bounds(low, high)))
-        self._settings = imagination or ImaginationConfig()
+        self._settings = ImaginationConfig() if imagination is None else imagination
+        check_type("imagination", self._settings, ImaginationConfig)
         self._imagination: Imagination | None = None
         self.exploration_stddev = exploration_stddev
         self.capture = capture

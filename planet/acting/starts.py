@@ -39,9 +39,9 @@ def check_starts(seeds: Sequence[int] | Tensor | int, rows: int | None) -> list[
     Raises:
       TypeError, ValueError: something is no seed, or there are too few or too many.
     """
-    if isinstance(seeds, Tensor):
+    if isinstance(seeds, (Tensor, np.ndarray)):
         seeds = seeds.tolist()
-    if not isinstance(seeds, (Sequence, np.ndarray)):
+    if not isinstance(seeds, Sequence):
         starts: list[int] = row_seeds(seeds, 1 if rows is None else rows).tolist()
         return starts
     starts = [check_seed(seed) for seed in seeds]

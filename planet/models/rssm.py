@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -52,16 +51,16 @@ class RSSM(nn.Module):
         self.posterior_head = nn.Linear(hidden, 2 * state, **float32)
 
     # The names that `planet.ops.equations` knows the parameters by.
-    input_weight = property(attrgetter("input.weight"))
-    input_bias = property(attrgetter("input.bias"))
-    gru_weight_ih = property(attrgetter("gru.weight_ih"))
-    gru_weight_hh = property(attrgetter("gru.weight_hh"))
-    gru_bias_ih = property(attrgetter("gru.bias_ih"))
-    gru_bias_hh = property(attrgetter("gru.bias_hh"))
-    prior_hidden_weight = property(attrgetter("prior_hidden.weight"))
-    prior_hidden_bias = property(attrgetter("prior_hidden.bias"))
-    prior_weight = property(attrgetter("prior_head.weight"))
-    prior_bias = property(attrgetter("prior_head.bias"))
+    input_weight = property(lambda self: self.input.weight)
+    input_bias = property(lambda self: self.input.bias)
+    gru_weight_ih = property(lambda self: self.gru.weight_ih)
+    gru_weight_hh = property(lambda self: self.gru.weight_hh)
+    gru_bias_ih = property(lambda self: self.gru.bias_ih)
+    gru_bias_hh = property(lambda self: self.gru.bias_hh)
+    prior_hidden_weight = property(lambda self: self.prior_hidden.weight)
+    prior_hidden_bias = property(lambda self: self.prior_hidden.bias)
+    prior_weight = property(lambda self: self.prior_head.weight)
+    prior_bias = property(lambda self: self.prior_head.bias)
 
     def initial(self, batch: int) -> LatentState:
         """Returns the zero latent before an episode: belief [B, D], state [B, S]."""

@@ -142,11 +142,7 @@ def check_cem_plan(
     discount = float(check_float("discount", given.discount))
     check_precision(given.precision)
     check_variant(given.variant)
-    budget_ms = given.budget_ms
-    if budget_ms is not None:
-        budget_ms = float(check_positive("budget_ms", budget_ms))
-        if mean.device.type != "cpu":
-            raise ValueError(f"budget_ms: only available on cpu, got tensors on {mean.device}")
+    budget_ms = check_budget(given.budget_ms, mean.device)
     return lower, upper, CEMSettings(
         candidates, topk, iterations, first, given.spread, epsilon, state_noise, discount,
         given.precision, budget_ms, given.variant,
@@ -167,6 +163,15 @@ def check_start(weights: RolloutWeights, latent: LatentState) -> int:
             f"latent.belief: expected B >= 1 and J >= 1 in {' or '.join(layouts)}, got {shape}"
         )
     return latent.belief.shape[0]
+
+
+def check_budget(budget_ms: float | None, device: torch.device) -> float | None:
+    """Checks a plan's milliseconds, which only plans on a CPU keep."""
+    if budget_ms is None:
+        return None
+    if device.type != "cpu":
+        raise ValueError(f"budget_ms: only available on cpu, got tensors on {device}")
+    return float(check_positive("budget_ms", budget_ms))
 
 
 def check_latent(

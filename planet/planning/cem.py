@@ -88,4 +88,10 @@ class CEMPlanner:
         Raises:
           TypeError, ValueError: see `planet.ops.reference.cem_plan`.
         """
-        return search(imagination, seed, warm, budget_ms, **vars(self))
+        assert self.initial_stddev is not None
+        return search(
+            imagination, seed, warm, budget_ms,
+            horizon=self.horizon, candidates=self.candidates, iterations=self.iterations,
+            topk=self.topk, initial_stddev=self.initial_stddev, spread=self.spread,
+            epsilon=self.epsilon,
+        )  # fmt: skip

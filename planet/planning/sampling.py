@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from planet import ops
-from planet.errors.scalars import check_positive
 from planet.noise import resolve_seeds
 from planet.ops import reference
 from planet.ops.bounds import CheckedBound
-from planet.ops.checks import CEMSettings
+from planet.ops.checks import CEMSettings, check_budget
 from planet.planning.box import Box
 from planet.planning.imagination import Imagination
 from planet.protocols import Plan, Scorer
@@ -39,19 +38,21 @@ def search(
     if warm is not None:
         raise ValueError("warm: expected None, warm starts are not available yet")
     model = scorer if isinstance(scorer, Imagination) else None
-    box = model.box if model else Box.between(scorer.low, scorer.high)
-    shape = horizon, scorer.batch_size, box.low.shape[-1]
-    mean, stddev = box.distribution(shape, initial_stddev)
-    low, high = scorer.low, scorer.high
+    if model is None and not hasattr(scorer, "returns"):
+        got = type(scorer).__name__
+        raise TypeError(f"imagination: expected planet.Imagination or another scorer, got {got}")
+    low, high, batch = scorer.low, scorer.high, scorer.batch_size
+    box = model.box if model else Box.of(low, high, batch, low.shape[-1], low.device)
+    mean, stddev = box.distribution((horizon, batch, low.shape[-1]), initial_stddev)
     if model is None:
-        if budget_ms is not None:
-            budget_ms = float(check_positive("budget_ms", budget_ms))
+        budget_ms = check_budget(budget_ms, mean.device)
         settings = CEMSettings(
             candidates, topk, iterations, 0, spread, epsilon, True, 1.0, "fp32", budget_ms,
             "portable",
         )  # fmt: skip
-        seeds = resolve_seeds(seed, scorer.batch_size, mean.device)
-        return reference.cem_loop(scorer.returns, mean, stddev, low, high, seeds, settings)
+        seeds = resolve_seeds(seed, batch, mean.device)
+        bounds = box.low.expand(batch, -1), box.high.expand(batch, -1)
+        return reference.cem_loop(scorer.returns, mean, stddev, *bounds, seeds, settings)
     plan: Plan = ops.backend(model.backend).cem_plan(
         model.weights, model.latent, mean, stddev,
         seed=seed, candidates=candidates, topk=topk, iterations=iterations, low=CheckedBound(low),

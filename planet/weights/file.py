@@ -43,8 +43,8 @@ def save_weights(
     Args:
       weights: snapshot of a model, on any device.
       path: file to write; its directory must exist.
-      settings: how to plan with them, for programs that obey it: names of `CEMPlanner`'s attributes
-        and `action_repeat`. Others are kept, too.
+      settings: how to plan with them, for programs that obey it: names of settings of planner and
+        imagination (`planet.config`), and `action_repeat`. Others are kept, too.
 
     Raises:
       TypeError, ValueError: `weights` is no snapshot, or a setting cannot be written; the message

@@ -1,8 +1,8 @@
 """Holds the one table of a snapshot's tensors: their names, layouts and shapes.
 
 Checks, weight files, random weights and packing read it. Its order is that of weight files and of
-the op `pack_weights`. C++ has its own (`list_tensors` in csrc/weight_file.cpp, `model_weights` in
-bindings/arguments.cpp), which the tests of weight files and ops hold to this one.
+the op `pack_weights`. C++ has its own, `each_tensor` in csrc/model_tensors.h, which the tests of
+weight files and ops hold to this one.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from small_models import make_model
+from torch import Tensor
 
 from planet.config import ModelConfig
 from planet.latent import LatentState
@@ -178,3 +179,21 @@ def test_model_sizes_beyond_the_planners_are_refused() -> None:
     config = replace(ModelConfig(), hidden_size=513)
     with pytest.raises(ValueError, match="M <= 512, got 513"):
         WorldModel(config, 2, 64).rollout_weights()
+
+
+def test_a_world_model_is_traced_without_a_graph_break() -> None:
+    model = make_model()
+    latent = LatentState(torch.ones(B, D), torch.ones(B, S))
+    embedding = torch.ones(H, B, model.encoder.embedding_size)
+    action, noise = torch.ones(H, B, A), torch.ones(H, B, S)
+
+    def steps() -> tuple[Tensor, Tensor, Tensor]:
+        belief, prior = model.transition(latent, action[0])
+        filtered = model.filter(latent, action[0], embedding[0], noise[0])
+        whole = model.filter_chunk(embedding, action, noise).latent
+        reward = model.reward(LatentState(belief, prior.mean))
+        return reward, filtered.state, whole.features
+
+    compiled = torch.compile(steps, fullgraph=True, backend="eager")
+    for got, expected in zip(compiled(), steps(), strict=True):
+        torch.testing.assert_close(got, expected)

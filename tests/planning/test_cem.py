@@ -257,6 +257,30 @@ def test_bad_arguments_of_plan_are_named(
     assert str(error.value) == message
 
 
+def test_weights_alone_are_no_scorer() -> None:
+    with pytest.raises(TypeError) as error:
+        CEMPlanner().plan(make_problem(TINY, 1).weights)  # type: ignore[arg-type]
+    expected = "imagination: expected planet.Imagination or another scorer, got RolloutWeights"
+    assert str(error.value) == expected
+
+
+def test_bounds_of_another_scorer_are_checked(imagine: MakeImagination) -> None:
+    class Wide(Plain):
+        @property
+        def low(self) -> Tensor:
+            return self.inside.low.double() * 0.5
+
+        @property
+        def high(self) -> Tensor:
+            return self.inside.high * sign
+
+    sign = 1.0
+    assert CEMPlanner(**SETTINGS).plan(Wide(imagine(2))).mean.dtype == torch.float32
+    sign = -1.0
+    with pytest.raises(ValueError, match="low: expected values <= high, got -0.5 above -1.0"):
+        CEMPlanner(**SETTINGS).plan(Wide(imagine(2)))
+
+
 def test_an_unknown_planner_is_named() -> None:
     with pytest.raises(ValueError, match=r"^planner.name: expected one of \['cem'\], got 'hill'"):
         make_planner(PlannerConfig(name="hill"))
