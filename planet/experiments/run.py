@@ -83,7 +83,8 @@ def open_run(
         raise FileNotFoundError(f"{directory} holds no run: config.json is missing")
     kept = Config.load(settings)
     config = overridden(kept, overrides)
-    loaded = Checkpoints(directory).load(available_device(config))
+    available_device(config)
+    loaded = Checkpoints(directory).load()
     if loaded is None:
         raise FileNotFoundError(f"{directory} holds no checkpoint yet: checkpoint.pt is missing")
     path, state = loaded

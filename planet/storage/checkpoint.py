@@ -153,6 +153,8 @@ class _Decoder:
         return dict(value)
 
     def _tensor(self, name: str, shape: list[int]) -> Tensor:
+        if not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError("expected a tensor's shape as sizes >= 0")
         start, size = self._next, math.prod(shape) * _DTYPES[name].itemsize
         if size > self._end - start:
             raise ValueError(f"a tensor of {size} bytes; {self._end - start} are left")

@@ -65,7 +65,9 @@ class Checkpoints:
         """
         spare = self._link_newest() if self._newest_is_intact else None
         try:
-            save_checkpoint(self.newest, state.to_payload())
+            payload = state.to_payload()
+            RunState.from_payload(self.newest, payload)  # what could not be read is not written
+            save_checkpoint(self.newest, payload)
         except BaseException:
             if spare is not None:  # the second name would keep the old content on a full disk
                 with suppress(OSError):

@@ -60,7 +60,7 @@ class GradientLearner:
         train = self.config
         draws = np.random.default_rng([train.seed, seeds.BATCH, self.updates])
         chunk = replay.sample(train.batch_size, train.chunk_length, draws).to(self._device)
-        terms, norm = self._differentiate(chunk)
+        terms, norm = self._differentiate(chunk, self.updates)
         before = self._finite == self.updates
         self._remember(chunk, before)
         finite = before & torch.stack([*terms.values(), norm]).isfinite().all()
@@ -103,13 +103,13 @@ class GradientLearner:
         self.updates = int(state["updates"])
         self._finite.fill_(self.updates)
 
-    def _differentiate(self, chunk: Chunk) -> tuple[dict[str, Tensor], Tensor]:
+    def _differentiate(self, chunk: Chunk, update: int) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the gradients; returns the loss's scalars and the norm.
 
         The random numbers derive from (run seed, number of the update): a resumed run repeats them.
         """
         # A generator takes seeds of 63 bits on some devices.
-        self._generator.manual_seed(mix_seed(self.config.seed, self.updates) & ((1 << 63) - 1))
+        self._generator.manual_seed(mix_seed(self.config.seed, update) & ((1 << 63) - 1))
         terms = self._loss(chunk, self._generator)
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()  # type: ignore[no-untyped-call]
@@ -153,14 +153,9 @@ class GradientLearner:
 
     def _go_back(self, updates: int) -> None:
         """Forgets the masked updates and raises for the first, which is computed once more."""
-        assert self._batch is not None
-        self.updates = updates
-        for state in self.optimizer.state.values():
-            state["step"].fill_(updates)
-        if not updates:
-            self.optimizer.state.clear()
-        batch, self._batch = self._batch, None
-        terms, _ = self._differentiate(batch)
+        batch = self._batch
+        assert batch is not None
+        terms, _ = self._differentiate(batch, updates)
         bad = [name for name, term in terms.items() if not term.isfinite()]
         # The total is bad whenever a term is; name the term.
         named = ", ".join([name for name in bad if name != "total"] or bad) or listed(
@@ -168,7 +163,13 @@ class GradientLearner:
             for name, parameter in self.model.named_parameters()
             if parameter.grad is not None and not parameter.grad.isfinite().all()
         )
-        raise NonFiniteError(named or "gradient norm", updates, batch.to("cpu"))
+        error = NonFiniteError(named or "gradient norm", updates, batch.to("cpu"))
+        for state in self.optimizer.state.values():
+            state["step"].fill_(updates)
+        if not updates:
+            self.optimizer.state.clear()
+        self.updates, self._batch = updates, None  # last: what interrupts this is said again
+        raise error
 
 
 def looks_at_once(device: torch.device) -> bool:

@@ -23,18 +23,19 @@ class Means:
 
     def add(self, metrics: Mapping[str, Tensor]) -> None:
         """Takes the metrics of an update, 0-d tensors."""
-        self._unread.append(metrics)
+        self._unread.append({name: value.detach() for name, value in metrics.items()})
 
     def read(self) -> None:
         """Brings what is unread to the host, all at once, and adds it to the sums."""
         if not self._unread:
             return
-        rows = [torch.stack([value.double() for value in m.values()]) for m in self._unread]
-        for metrics, row in zip(self._unread, torch.stack(rows).tolist(), strict=True):
-            for name, value in zip(metrics, row, strict=True):
-                self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += len(rows)
-        self._unread = []
+        values = [value.double() for metrics in self._unread for value in metrics.values()]
+        found, sums = iter(torch.stack(values).tolist() if values else []), dict(self.sums)
+        for metrics in self._unread:
+            for name in metrics:
+                sums[name] = sums.get(name, 0.0) + next(found)
+        count = self.count + len(self._unread)
+        self.sums, self.count, self._unread = sums, count, []  # at once, for interrupts
 
     def take(self) -> dict[str, float]:
         """Returns the means by name, and begins anew."""
@@ -51,3 +52,8 @@ def shown_values(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
         for label, value in shown.items()
         if isinstance(value, float) or (value is not None and value.device.type == "cpu")
     }
+
+
+def seem_finite(metrics: Mapping[str, Tensor]) -> bool:
+    """Whether all metrics are finite that can be looked at without waiting for a device."""
+    return all(value.isfinite() for value in metrics.values() if value.device.type == "cpu")

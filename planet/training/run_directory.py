@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,16 +57,21 @@ class RunDirectory:
             self.lock.release()
             raise
 
-    def keep_batch(self, error: NonFiniteError) -> NonFiniteError:
-        """Saves the batch of an update that was not finite; returns the error that says where."""
-        batch = {"config": asdict(self._train), **vars(error.batch), "update": error.update}
-        kept = f"is saved in {self._bad_batch}"
+    @contextmanager
+    def kept_batches(self) -> Iterator[None]:
+        """Saves the batch of an update that was not finite; the block's error then says where."""
         try:
-            save_checkpoint(self._bad_batch, batch)
-        except (OSError, ValueError) as failure:  # must not hide why the run ends
-            kept = f"cannot be saved ({failure})"
-        where = f", the batch {kept} and the last checkpoint is unchanged"
-        return NonFiniteError(error.term, error.update, error.batch, where)
+            yield
+        except NonFiniteError as error:
+            batch = {**vars(error.batch), "observation": dict(error.batch.observation)}
+            batch |= {"config": asdict(self._train), "update": error.update}
+            kept = f"is saved in {self._bad_batch}"
+            try:
+                save_checkpoint(self._bad_batch, batch)
+            except (OSError, TypeError, ValueError) as failure:  # must not hide why the run ends
+                kept = f"cannot be saved ({failure})"
+            where = f", the batch {kept} and the last checkpoint is unchanged"
+            raise NonFiniteError(error.term, error.update, error.batch, where) from error
 
     def _open(
         self, directory: Path, config: Config, actions: ActionBox, learner: Learner, losses: bool
@@ -74,7 +81,7 @@ class RunDirectory:
         self.checkpoints.check_replaceable()
         if settings.exists():
             check_config(settings, Config.load(settings), config)
-        path, state = self.checkpoints.load(train.device) or (self.checkpoints.newest, None)
+        path, state = self.checkpoints.load() or (self.checkpoints.newest, None)
         if state is None:
             _check_fresh(directory)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from planet.training.check_environment import check_environment
 from planet.training.collect import Environment, run_episode, try_out
 from planet.training.environment_steps import action_repeat
 from planet.training.interrupt import StopSwitch, deferred_signals
-from planet.training.means import Means, shown_values
+from planet.training.means import Means, seem_finite, shown_values
 from planet.training.progress import Progress, guarded
 from planet.training.run_directory import RunDirectory
 from planet.training.run_state import RunState
@@ -148,14 +147,17 @@ class Trainer:
           NonFiniteError: an update since the last line of metrics was not finite.
         """
         self._check_usable()
-        self._switch.whole = False  # for handlers, and for good where an update was not finite
-        self._read()
+        self._switch.whole, whole = False, True  # for handlers
         try:
+            self._read()
             self.metrics.sync()
             self._files.checkpoints.save(self._state())
             self._saved = self._counters()
+        except NonFiniteError:
+            whole = False
+            raise
         finally:
-            self._switch.whole = True
+            self._switch.whole = whole
 
     def close(self) -> None:
         """Lets others have the run's directory; what was not saved is lost."""
@@ -260,11 +262,12 @@ class Trainer:
         began, first = time.perf_counter(), self.learner.updates
         while self.learner.updates < due:
             with self._switch.changing():
-                metrics = self.learner.update(self.replay)
+                with self._files.kept_batches():
+                    metrics = self.learner.update(self.replay)
                 self._means.add(metrics)
                 shown = shown_values(metrics)
                 line = schedule.line_due(self.config.train, self.episodes, self.learner.updates)
-                if line or not all(map(math.isfinite, shown.values())):
+                if line or not seem_finite(metrics):
                     self._read()
                 if line:
                     seconds = (time.perf_counter() - began) / (self.learner.updates - first)
@@ -280,10 +283,8 @@ class Trainer:
 
     def _read(self) -> None:
         """Reads the metrics of the last updates; the one that was not finite is named here."""
-        try:
+        with self._files.kept_batches():
             self.learner.state_dict()
-        except NonFiniteError as error:
-            raise self._files.keep_batch(error) from error
         self._means.read()
 
     def _report_evaluation(self) -> None:

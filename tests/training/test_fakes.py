@@ -23,7 +23,8 @@ from planet.experiments.run import open_run
 from planet.experiments.video import film
 from planet.planning import PLANNERS
 from planet.profiling import compare_run
-from planet.protocols import Learner, Plan, Policy, Replay, Spec
+from planet.protocols import Learner, NonFiniteError, Plan, Policy, Replay, Spec
+from planet.storage.checkpoint import CheckpointError, load_checkpoint
 from planet.training.progress import Progress
 from planet.training.score import play, score
 from planet.training.trainer import Trainer
@@ -140,3 +141,67 @@ def test_a_planner_that_does_nothing_needs_one_entry(
     profile = json.loads((tmp_path / "profile.json").read_text())
     assert list(profile["stages"]) == ["render", "filter", "plan", "environment", "total"]
     assert isinstance(open_run(run).agent.planner, Still)
+
+
+# ---- Learners that go wrong ----------------------------------------------------------------------
+
+
+class Overflowing(Guesser):
+    """Has an infinite metric at its third update."""
+
+    def update(self, replay: Replay) -> Mapping[str, torch.Tensor]:
+        metrics = super().update(replay)
+        return {**metrics, "size": torch.tensor(torch.inf if self.updates == 3 else 1.0)}
+
+
+class Refusing(Guesser):
+    """Finds by itself that its third update is not finite."""
+
+    def update(self, replay: Replay) -> Mapping[str, torch.Tensor]:
+        chunk = replay.sample(1, 2, np.random.default_rng(self.updates))
+        if self.updates == 2:
+            raise NonFiniteError("size", self.updates, chunk)
+        return super().update(replay)
+
+
+def test_what_could_not_be_read_again_is_not_saved(tiny: Config, tmp_path: Path) -> None:
+    config = tiny.with_overrides({"train": {"checkpoint_updates": 1}})
+    build = lambda config, spec: Overflowing(spec)  # noqa: E731
+    with (
+        Trainer(config, tmp_path, toy(), build) as trainer,
+        pytest.raises(CheckpointError, match="sums: expected finite numbers"),
+    ):
+        trainer.run()
+    with Trainer(config, tmp_path, toy(), build) as again:
+        assert again.learner.updates == 2
+
+
+def test_a_batch_is_kept_whoever_finds_that_it_is_not_finite(tiny: Config, tmp_path: Path) -> None:
+    with (
+        Trainer(tiny, tmp_path, toy(), lambda config, spec: Refusing(spec)) as trainer,
+        pytest.raises(NonFiniteError, match="^size is not finite; .* the batch is saved in "),
+    ):
+        trainer.run()
+    assert load_checkpoint(tmp_path / "bad_batch.pt")["update"] == 2
+
+
+def test_an_interrupt_while_a_checkpoint_is_begun_loses_nothing(
+    tiny: Config, tmp_path: Path
+) -> None:
+    """As a second Ctrl-C while the first one saves, and the learner waits for its device."""
+
+    class Waiting(Guesser):
+        def state_dict(self) -> dict[str, Any]:
+            if self.updates == 3 and not asked:
+                asked.append(self.updates)
+                raise KeyboardInterrupt
+            return super().state_dict()
+
+    asked: list[int] = []
+    config = tiny.with_overrides({"train": {"checkpoint_updates": 3}})
+    with (
+        Trainer(config, tmp_path, toy(), lambda config, spec: Waiting(spec)) as trainer,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        trainer.run()
+    assert trainer.saved == (2, 3)
