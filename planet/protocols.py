@@ -249,8 +249,8 @@ class Learner(Protocol):
         names it.
 
         Returns:
-          Metrics by name, 0-d tensors on the learner's device, the same names every time; `total`
-          is the loss, where there is one.
+          Metrics by name, 0-d tensors, on the device where they are computed, the same names every
+          time; `total` is the loss, where there is one.
         """
 
     def policy(self, episodes: int) -> Policy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from typing import Any
 
 import gymnasium
@@ -17,7 +18,7 @@ from planet.errors.scalars import check_int
 Observation = NDArray[np.uint8]
 
 
-class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
+class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
     """Counts its own control steps and ends the episode after so many.
 
     A task has `simulate` and `observe`, the two halves of `step`.
@@ -68,13 +69,13 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         reward, terminated, truncated, info = self.simulate(action)
         return self.observe(), reward, terminated, truncated, info
 
+    @abstractmethod
     def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
         """Does what `step` does before it draws, so that the two can be timed apart."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observe(self) -> Observation:
         """Draws the present state: the other half of `step`, uint8 [image_size, image_size, 3]."""
-        raise NotImplementedError
 
     def _check_running(self) -> None:
         if not self._running:

@@ -69,7 +69,7 @@ class GradientLearner:
         self._step(norm, rate, finite)
         self._finite += finite
         self.updates += 1
-        shown = torch.full((), rate, dtype=torch.float64, device=self._device)
+        shown = torch.full((), rate, dtype=torch.float64, device="cpu")
         return {**terms, "gradient_norm": norm, "learning_rate": shown}
 
     def policy(self, episodes: int) -> Policy:

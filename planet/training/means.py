@@ -29,11 +29,18 @@ class Means:
         """Brings what is unread to the host, all at once, and adds it to the sums."""
         if not self._unread:
             return
-        values = [value.double() for metrics in self._unread for value in metrics.values()]
-        found, sums = iter(torch.stack(values).tolist() if values else []), dict(self.sums)
+        values = [value for metrics in self._unread for value in metrics.values()]
+        found = [0.0] * len(values)
+        for kind in {(value.device, value.dtype) for value in values}:  # a copy to the host each
+            places = [i for i, value in enumerate(values) if (value.device, value.dtype) == kind]
+            for i, number in zip(
+                places, torch.stack([values[i] for i in places]).tolist(), strict=True
+            ):
+                found[i] = number
+        numbers, sums = iter(found), dict(self.sums)
         for metrics in self._unread:
             for name in metrics:
-                sums[name] = sums.get(name, 0.0) + next(found)
+                sums[name] = sums.get(name, 0.0) + next(numbers)
         count = self.count + len(self._unread)
         self.sums, self.count, self._unread = sums, count, []  # at once, for interrupts
 
