@@ -91,10 +91,11 @@ def open_run(
     check_config(path, state.config, kept)
     learner = build(config, state.actions.spec(config.environment.image_size))
     load_learner(path, learner, state)
-    return Run(
-        directory, config, learner.policy(max(state.episodes, config.train.seed_episodes)),
-        state.episodes, state.updates, state.environment_steps, state.actions,
-    )  # fmt: skip
+    policy = learner.policy(max(state.episodes, config.train.seed_episodes))
+    if isinstance(policy, Agent):
+        policy.exploration_stddev = 0.0
+    counts = state.episodes, state.updates, state.environment_steps
+    return Run(directory, config, policy, *counts, state.actions)
 
 
 def make_environment(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:

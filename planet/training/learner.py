@@ -114,6 +114,11 @@ class GradientLearner:
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self._parameters if p.grad is not None]
+        if len(gradients) < len(self._parameters):  # a checkpoint would have no moments of theirs
+            lone = (name for name, p in self.model.named_parameters() if p.grad is None)
+            raise ValueError(
+                f"loss: expected a gradient of every parameter, got none of {listed(lone)}"
+            )
         norm = torch.nn.utils.get_total_norm(gradients)
         return {name: term.detach() for name, term in terms.items()}, norm
 

@@ -86,6 +86,7 @@ def test_open_run_takes_another_planner_and_keeps_what_is_not_named(trained: Pat
     kept = open_run(trained).agent
     assert (kept.imagination.precision, kept.budget_ms) == ("fp32", None)
     assert run.agent.planner == kept.planner
+    assert kept.exploration_stddev == 0.0
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,14 @@ def test_update_learns_and_reports() -> None:
     }  # fmt: skip
 
 
+def test_a_parameter_that_the_loss_leaves_out_is_named() -> None:
+    learner = learner_of(make_model(), CONFIG)
+    learner.model.get_parameter("decoder.layers.0.weight").requires_grad_(False)
+    expected = "loss: expected a gradient of every parameter, got none of decoder.layers.0.weight"
+    with pytest.raises(ValueError, match=f"^{expected}$"):
+        learner.update(replay(make_chunk()))
+
+
 def test_same_seed_and_batches_give_the_same_parameters() -> None:
     results = []
     for seed in (0, 0, 1):
