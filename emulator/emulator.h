@@ -41,6 +41,7 @@ struct Device {
   int active_clusters = 0;  // cudaOccupancyMaxActiveClusters; 0: multiprocessors / cluster
   int count = 1;            // devices
   int driver = 13000;       // 0: none
+  int number = 0;           // cudaGetDevice; a DeviceScope's is another device than all others
 
   static Device sm_80() { return {8, 0, 108, 166912, 167936, 8, 1}; }     // A100
   static Device sm_90() { return {9, 0, 132, 232448, 233472, 16, 2}; }    // H200
@@ -56,9 +57,15 @@ struct Counters {
   int64_t bulk_bytes;             // by copy_to_peer
 };
 
+// Calls of the runtime so far, for tests of what is asked once.
+struct Asked {
+  int shared_memory_limits;  // cudaFuncSetAttribute
+};
+
 Device& device();         // sm_90() at first
 uint64_t& jitter_seed();  // 0: threads take turns in order
 const Counters& last_launch();
+Asked asked();
 
 // Lets ThreadSanitizer forget the threads that launches keep for the next one. It does not work in
 // the child of a process with several: call this before fork().
@@ -66,7 +73,11 @@ void forget_threads();
 
 class DeviceScope {
  public:
-  explicit DeviceScope(const Device& chosen) : before_(device()) { device() = chosen; }
+  explicit DeviceScope(const Device& chosen) : before_(device()) {
+    static int numbers = 0;
+    device() = chosen;
+    device().number = ++numbers;
+  }
   ~DeviceScope() { device() = before_; }
   DeviceScope(const DeviceScope&) = delete;
   DeviceScope& operator=(const DeviceScope&) = delete;

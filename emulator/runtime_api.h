@@ -1,4 +1,5 @@
-// The few calls of CUDA's runtime that csrc makes, answered from emulator::device().
+// The few calls of CUDA's runtime that csrc makes, answered from emulator::device(). What is set
+// for a kernel on a device stays set for all threads (runtime_api.cpp).
 #pragma once
 
 #include <stddef.h>
@@ -13,13 +14,28 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorLaunchFailure = 719,  // its text is what the emulator found
 };
 typedef struct CUstream_st* cudaStream_t;
+
+namespace planet::cuda::emulator {
+
+// Dynamic shared memory that a block of this kernel may have on the present device.
+int shared_memory_limit(const void* kernel);
+void set_shared_memory_limit(const void* kernel, int bytes);
+const char* too_much_shared_memory(size_t bytes, int limit);
+
+// Of the calling thread's last launch.
+inline thread_local const char* launch_failure = nullptr;
+
+}  // namespace planet::cuda::emulator
 
 inline const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
     case cudaSuccess:
       return "no error";
+    case cudaErrorLaunchFailure:
+      return planet::cuda::emulator::launch_failure;
     case cudaErrorInsufficientDriver:
       return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorNoDevice:
@@ -36,7 +52,7 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 inline cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = planet::cuda::emulator::device().number;
   return planet::cuda::emulator::device().count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {
@@ -71,9 +87,10 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
-inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
-  return value <= planet::cuda::emulator::device().shared_per_block ? cudaSuccess
-                                                                    : cudaErrorInvalidValue;
+inline cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (value > planet::cuda::emulator::device().shared_per_block) return cudaErrorInvalidValue;
+  planet::cuda::emulator::set_shared_memory_limit(kernel, value);
+  return cudaSuccess;
 }
 
 enum cudaLaunchAttributeID {
@@ -97,23 +114,49 @@ struct cudaLaunchConfig_t {
   unsigned int numAttrs;
 };
 
-// As if clusters fitted wherever there are multiprocessors, unless the device says how many.
-template <class Kernel>
-cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel*,
-                                           const cudaLaunchConfig_t* config) {
-  const planet::cuda::emulator::Device& device = planet::cuda::emulator::device();
-  unsigned int size = 1;
-  for (unsigned int i = 0; i < config->numAttrs; ++i) {
-    if (config->attrs[i].id == cudaLaunchAttributeClusterDimension) {
-      size = config->attrs[i].val.clusterDim.x;
+inline int cluster_size(const cudaLaunchConfig_t& config) {
+  for (unsigned int i = 0; i < config.numAttrs; ++i) {
+    if (config.attrs[i].id == cudaLaunchAttributeClusterDimension) {
+      return static_cast<int>(config.attrs[i].val.clusterDim.x);
     }
   }
+  return 1;
+}
+
+// As if clusters fitted wherever there are multiprocessors, unless the device says how many.
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel* kernel,
+                                           const cudaLaunchConfig_t* config) {
+  namespace emulator = planet::cuda::emulator;
+  const emulator::Device& device = emulator::device();
   if (device.major < 9) return cudaErrorInvalidValue;
-  const bool fits = config->dynamicSmemBytes <= static_cast<size_t>(device.shared_per_block);
+  const int limit = emulator::shared_memory_limit(reinterpret_cast<const void*>(kernel));
+  const bool fits = config->dynamicSmemBytes <= static_cast<size_t>(limit);
   *clusters = !fits                        ? 0
               : device.active_clusters > 0 ? device.active_clusters
-                                           : device.multiprocessors / static_cast<int>(size);
+                                           : device.multiprocessors / cluster_size(*config);
   return cudaSuccess;
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  namespace emulator = planet::cuda::emulator;
+  const size_t bytes = config->dynamicSmemBytes;
+  const int limit = emulator::shared_memory_limit(reinterpret_cast<const void*>(kernel));
+  if (bytes > static_cast<size_t>(limit)) {
+    emulator::launch_failure = emulator::too_much_shared_memory(bytes, limit);
+    return cudaErrorLaunchFailure;
+  }
+  bool cooperative = false;
+  for (unsigned int i = 0; i < config->numAttrs; ++i) {
+    cooperative |= config->attrs[i].id == cudaLaunchAttributeCooperative &&
+                   config->attrs[i].val.cooperative != 0;
+  }
+  emulator::launch_failure =
+      emulator::launch(config->gridDim, config->blockDim, bytes, cluster_size(*config), cooperative,
+                       [=] { kernel(arguments...); });
+  return emulator::launch_failure == nullptr ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
 inline cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t = nullptr) {

@@ -4,6 +4,8 @@
 #include <cuda_runtime.h>
 #include <stddef.h>
 
+#include "facts.h"
+
 namespace planet::cuda {
 
 struct Launch {
@@ -17,19 +19,12 @@ struct Launch {
 // Enqueues kernel(arguments...). Returns null, or what went wrong (a string that lives for ever).
 template <class... Parameters, class... Arguments>
 const char* launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
-#ifndef __CUDACC__
-  return emulator::launch(how.grid, how.block, how.shared_bytes, how.cluster, how.cooperative,
-                          [=] { kernel(static_cast<Parameters>(arguments)...); });
-#else
-  // More than 48 KB must be asked for; it is remembered per function and device, and cheap.
   cudaError_t error = cudaSuccess;
-  if (how.shared_bytes > 48 * 1024) {
-    error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 static_cast<int>(how.shared_bytes));
+  if (how.shared_bytes > 48 * 1024) {  // less is always allowed
+    error = allow_shared_memory(reinterpret_cast<const void*>(kernel));
     if (error != cudaSuccess) return cudaGetErrorString(error);
   }
-  cudaLaunchAttribute attributes[2];
+  cudaLaunchAttribute attributes[2]{};
   unsigned int count = 0;
   if (how.cluster > 1) {
     attributes[count].id = cudaLaunchAttributeClusterDimension;
@@ -50,7 +45,6 @@ const char* launch(const Launch& how, void (*kernel)(Parameters...), Arguments..
   config.numAttrs = count;
   error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
-#endif
 }
 
 }  // namespace planet::cuda

@@ -78,10 +78,8 @@ PersistentLayout layout_of(const Model& model, int64_t topk) {
 // Clusters of this kernel that are resident at once on the current device; what goes wrong is in
 // `error`.
 int resident_clusters(Kernel kernel, int shared_bytes, const char** error) {
-  cudaError_t status =
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                           cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-  cudaLaunchAttribute cluster;
+  cudaError_t status = allow_shared_memory(reinterpret_cast<const void*>(kernel));
+  cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {kClusterBlocks, 1, 1};
   cudaLaunchConfig_t config{};
