@@ -76,4 +76,5 @@ LIMITS = [
     Limits(r"\bfit_kernel\b", registers=64, local_bytes=0),
     Limits(r"\bplan_refit_kernel\b", registers=64, local_bytes=0),
     Limits(r"\btable_kernel\b", registers=64, local_bytes=0),
+    Limits(r"\bprobe\b", registers=16, local_bytes=0),
 ]

@@ -38,6 +38,11 @@ const char* too_much_shared_memory(size_t bytes, int limit) {
   return texts.insert(text).first->c_str();
 }
 
+void count(int Asked::* call) {
+  const std::lock_guard guard(lock);
+  ++(calls.*call);
+}
+
 Asked asked() {
   const std::lock_guard guard(lock);
   return calls;

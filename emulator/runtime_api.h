@@ -14,6 +14,7 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorNoKernelImageForDevice = 209,
   cudaErrorLaunchFailure = 719,  // its text is what the emulator found
 };
 typedef struct CUstream_st* cudaStream_t;
@@ -24,6 +25,7 @@ namespace planet::cuda::emulator {
 int shared_memory_limit(const void* kernel);
 void set_shared_memory_limit(const void* kernel, int bytes);
 const char* too_much_shared_memory(size_t bytes, int limit);
+void count(int Asked::* call);
 
 // Of the calling thread's last launch.
 inline thread_local const char* launch_failure = nullptr;
@@ -34,6 +36,8 @@ inline const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
     case cudaSuccess:
       return "no error";
+    case cudaErrorNoKernelImageForDevice:
+      return "no kernel image is available for execution on the device";
     case cudaErrorLaunchFailure:
       return planet::cuda::emulator::launch_failure;
     case cudaErrorInsufficientDriver:
@@ -63,6 +67,7 @@ inline cudaError_t cudaDriverGetVersion(int* version) {
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
   cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
 
@@ -75,6 +80,9 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
       break;
     case cudaDevAttrComputeCapabilityMajor:
       *value = device.major;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = device.minor;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = device.shared_per_block;
@@ -90,6 +98,19 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 inline cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   if (value > planet::cuda::emulator::device().shared_per_block) return cudaErrorInvalidValue;
   planet::cuda::emulator::set_shared_memory_limit(kernel, value);
+  return cudaSuccess;
+}
+
+struct cudaFuncAttributes {
+  int ptxVersion, binaryVersion;
+};
+
+inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  const planet::cuda::emulator::Device& device = planet::cuda::emulator::device();
+  planet::cuda::emulator::count(&planet::cuda::emulator::Asked::attributes);
+  if (device.ptx_version < 0) return cudaErrorNoKernelImageForDevice;
+  const int own = 10 * device.major + device.minor;
+  *attributes = {device.ptx_version > 0 ? device.ptx_version : own, own};
   return cudaSuccess;
 }
 
@@ -129,6 +150,7 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel* kernel,
                                            const cudaLaunchConfig_t* config) {
   namespace emulator = planet::cuda::emulator;
   const emulator::Device& device = emulator::device();
+  emulator::count(&emulator::Asked::occupancies);
   if (device.major < 9) return cudaErrorInvalidValue;
   const int limit = emulator::shared_memory_limit(reinterpret_cast<const void*>(kernel));
   const bool fits = config->dynamicSmemBytes <= static_cast<size_t>(limit);

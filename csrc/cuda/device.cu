@@ -3,6 +3,10 @@
 #include <cuda_runtime.h>
 #include <stdio.h>
 
+#include <string>
+
+#include "facts.h"
+
 namespace planet::cuda {
 namespace {
 
@@ -19,6 +23,32 @@ const char* driver_too_old(int driver) {
       driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
   (void)written;
   return text;
+}
+
+// Compiled for what all kernels are compiled for.
+__global__ void probe() {}
+
+cudaError_t ask_refusal(int device, std::string& refusal) {
+  int major = 0, minor = 0;
+  cudaError_t status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  if (status == cudaSuccess) {
+    status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  }
+  if (status != cudaSuccess) return status;
+  if (major < kOldestMajor) {
+    refusal = "this GPU is too old: the planner needs compute capability 8.0 (Ampere) or newer";
+    return cudaSuccess;
+  }
+  cudaFuncAttributes code{};
+  status = cudaFuncGetAttributes(&code, reinterpret_cast<const void*>(&probe));
+  if (status != cudaErrorNoKernelImageForDevice) return status;
+  char text[400];
+  snprintf(text, sizeof text,
+           "the build (%s) has no code for this GPU of compute capability %d.%d; build planet with "
+           "PLANET_CUDA_ARCHS=%d%d-real",
+           built_architectures(), major, minor, major, minor);
+  refusal = text;
+  return cudaSuccess;
 }
 
 }  // namespace
@@ -41,15 +71,17 @@ int device_count(const char** error) {
   return 0;
 }
 
+const char* built_architectures() {
+  return PLANET_CUDA_ARCHS;
+}
+
 const char* device_refusal() {
-  int device = 0, major = 0;
-  cudaError_t status = cudaGetDevice(&device);
-  if (status == cudaSuccess) {
-    status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  }
-  if (status != cudaSuccess) return cudaGetErrorString(status);
-  if (major >= kOldestMajor) return nullptr;
-  return "this GPU is too old: the planner needs compute capability 8.0 (Ampere) or newer";
+  static auto& known = *new Facts<void (*)(), std::string>;
+  const std::string* refusal = nullptr;
+  // What the runtime cannot answer is no refusal: the next call meets the same error and returns
+  // it.
+  if (known.find(probe, refusal, ask_refusal) != cudaSuccess) return nullptr;
+  return refusal->empty() ? nullptr : refusal->c_str();
 }
 
 }  // namespace planet::cuda

@@ -7,6 +7,9 @@ namespace planet::cuda {
 // *error is null.
 int device_count(const char** error);
 
+// What the kernels were built for, as in PLANET_CUDA_ARCHS.
+const char* built_architectures();
+
 // Null if the current device runs the kernels of this build, otherwise why not (a string that lives
 // for ever).
 const char* device_refusal();

@@ -53,4 +53,22 @@ TEST("CUDA: a GPU older than Ampere is refused with what it would need") {
                           "or newer"));
 }
 
+TEST("CUDA: a GPU that the build has no code for is told what it was built for and what helps") {
+  Device thor = Device::sm_100();
+  thor.major = 11;
+  thor.ptx_version = -1;
+  const DeviceScope scope(thor);
+  const char* refusal = cuda::device_refusal();
+  CHECK_EQUAL(std::string(refusal == nullptr ? "" : refusal),
+              std::string("the build (emulated) has no code for this GPU of compute capability "
+                          "11.0; build planet with PLANET_CUDA_ARCHS=110-real"));
+}
+
+TEST("CUDA: a device is asked once whether it runs the build's code") {
+  const DeviceScope scope(Device::sm_90());
+  const int before = cuda::emulator::asked().attributes;
+  for (int i = 0; i < 3; ++i) CHECK(cuda::device_refusal() == nullptr);
+  CHECK_EQUAL(cuda::emulator::asked().attributes - before, 1);
+}
+
 }  // namespace planet::tests
