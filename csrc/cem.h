@@ -53,7 +53,8 @@ enum class Variant : int {
 };
 
 // Null if the current device runs this variant of the plan, otherwise why not (a string that lives
-// for ever). kPortable is never refused.
+// for ever). kPortable is never refused. Null, too, where the device cannot be asked: cem_plan then
+// says what is wrong.
 const char* plan_refusal(const Model& model, const PlanProblem& problem, Variant variant);
 
 // Bytes of workspace for cem_plan on the current device; -1 if that overflows.

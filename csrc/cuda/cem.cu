@@ -70,8 +70,6 @@ int64_t plan_workspace(const Model& model, const PlanProblem& problem, Variant v
 
 const char* cem_plan(const Model& model, const PlanProblem& problem, Variant variant,
                      void* workspace, void* stream) {
-  const char* refusal = plan_refusal(model, problem, variant);
-  if (refusal != nullptr) return refusal;
   return variant == Variant::kPersistent
              ? persistent_plan(model, problem, workspace, stream)
              : portable_plan(model, problem, static_cast<char*>(workspace), stream);

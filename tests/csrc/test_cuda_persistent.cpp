@@ -277,4 +277,48 @@ TEST("CUDA: the persistent planner says why it refuses a plan") {
   CHECK(contains(refusal(kPaper, fp16), "no room for a cluster"));
 }
 
+TEST("CUDA: a build whose code for the device has no persistent kernel says so and plans nothing") {
+  cuda::emulator::Device hopper = cuda::emulator::Device::sm_90();
+  hopper.ptx_version = 80;  // of compute_80, translated for this device: the kernel is empty
+  const cuda::emulator::DeviceScope scope(hopper);
+  const std::string text = refusal(kPaper, Precision::kFloat16);
+  CHECK(contains(text, "has code for compute capability 8.0 alone"));
+  CHECK(contains(text, "the persistent kernel begins with 9.0"));
+  CHECK(contains(text, "PLANET_CUDA_ARCHS=90-real"));
+  Random random(options().seed + 209);
+  const RandomModel source(kSmall, random);
+  const CudaModel model(source, Precision::kFloat16);
+  PlanCall call(random_plan(source.sizes, 2, 1, 40, 5, random));
+  const char* error =
+      cuda::cem_plan(model.model, call.problem, cuda::Variant::kPersistent, nullptr, nullptr);
+  CHECK_EQUAL(std::string(error == nullptr ? "" : error), text);
+}
+
+TEST("CUDA: code of an older architecture that has the persistent kernel serves newer devices") {
+  cuda::emulator::Device blackwell = cuda::emulator::Device::sm_100();
+  blackwell.ptx_version = 90;
+  const cuda::emulator::DeviceScope scope(blackwell);
+  CHECK_EQUAL(refusal(kPaper, Precision::kFloat16), "");
+}
+
+TEST("CUDA: what a persistent plan needs is asked once per device, kernel and shared memory") {
+  const cuda::emulator::DeviceScope scope(cuda::emulator::Device::sm_90());
+  Random random(options().seed + 210);
+  const RandomModel source(kSmall, random);
+  const CudaModel fp16(source, Precision::kFloat16), bf16(source, Precision::kBfloat16);
+  const Plan plan = random_plan(source.sizes, 2, 1, 40, 5, random);
+  const auto ask = [&plan](const cuda::Model& model) {
+    const cuda::emulator::Asked before = cuda::emulator::asked();
+    run(model, plan);
+    PlanCall call(plan);
+    CHECK(cuda::plan_refusal(model, call.problem, cuda::Variant::kPersistent) == nullptr);
+    const cuda::emulator::Asked after = cuda::emulator::asked();
+    CHECK_EQUAL(after.attributes - before.attributes, after.occupancies - before.occupancies);
+    return after.occupancies - before.occupancies;
+  };
+  CHECK_EQUAL(ask(fp16.model), 1);
+  CHECK_EQUAL(ask(fp16.model), 0);
+  CHECK_EQUAL(ask(bf16.model), 1);
+}
+
 }  // namespace planet::tests

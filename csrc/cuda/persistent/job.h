@@ -5,6 +5,9 @@
 #include "../rollout_job.h"
 #include "layout.h"
 
+// The architectures, as in __CUDA_ARCH__, for which the kernel has a body; elsewhere it is empty.
+#define PLANET_PERSISTENT_BODY(arch) ((arch) >= 900 && (arch) < 1200)
+
 namespace planet::cuda::persistent {
 
 struct PersistentJob {

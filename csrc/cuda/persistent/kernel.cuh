@@ -211,7 +211,7 @@ __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch&
 template <class Type, int Steps, bool kElu>
 __global__ void __launch_bounds__(kPersistentThreads, 1)
     persistent_kernel(const __grid_constant__ PlanJob plan) {
-#if !defined(__CUDA_ARCH__) || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200)
+#if !defined(__CUDA_ARCH__) || PLANET_PERSISTENT_BODY(__CUDA_ARCH__)
   const PersistentJob& p = plan.rollout;
   const int thread = static_cast<int>(threadIdx.x), rank = static_cast<int>(cluster_rank());
   const auto take = [&] { return take_seat(p.at, opaque(thread), opaque(rank)); };

@@ -2,7 +2,12 @@
 #include "plan.h"
 
 #include <cuda_runtime.h>
+#include <stdio.h>
 
+#include <string>
+#include <utility>
+
+#include "../device.h"
 #include "../launch.h"
 #include "kernel.cuh"
 
@@ -33,27 +38,25 @@ int octets_of(int size) {
 const char* model_refusal(const Model& model) {
   const ModelSizes& sizes = model.sizes;
   if (model.precision != Precision::kFloat16 && model.precision != Precision::kBfloat16) {
-    return "the persistent variant computes in fp16 or bf16 only; choose one of these precisions "
-           "or the portable variant";
+    return "the persistent variant computes in fp16 or bf16 only";
   }
   if (sizes.belief == 0) {
-    return "the persistent variant needs a model with a belief (rssm); use the portable variant";
+    return "the persistent variant needs a model with a belief (rssm)";
   }
   if (sizes.reward_layers != kPersistentRewardLayers) {
-    return "the persistent variant needs a reward model of three layers; use the portable variant";
+    return "the persistent variant needs a reward model of three layers";
   }
   const int octets = octets_of(sizes.belief);
   if (octets != octets_of(sizes.hidden) || octets != octets_of(sizes.reward_widths[0]) ||
       octets != octets_of(sizes.reward_widths[1])) {
     return "the persistent variant needs belief, hidden and reward layers of one width (up to the "
-           "next multiple of 8); use the portable variant";
+           "next multiple of 8)";
   }
   if (octets < kClusterBlocks || steps_of(sizes) == 0) {
-    return "the persistent variant needs belief, hidden and reward layers 25 to 208 wide; use the "
-           "portable variant";
+    return "the persistent variant needs belief, hidden and reward layers 25 to 208 wide";
   }
   if (sizes.state > kStateLimit) {
-    return "the persistent variant needs a state of at most 32; use the portable variant";
+    return "the persistent variant needs a state of at most 32";
   }
   return nullptr;
 }
@@ -75,10 +78,27 @@ PersistentLayout layout_of(const Model& model, int64_t topk) {
   return persistent_layout(model.sizes, steps_of(model.sizes), static_cast<int>(scratch));
 }
 
-// Clusters of this kernel that are resident at once on the current device; what goes wrong is in
-// `error`.
-int resident_clusters(Kernel kernel, int shared_bytes, const char** error) {
-  cudaError_t status = allow_shared_memory(reinterpret_cast<const void*>(kernel));
+// What the current device has for a kernel whose blocks have so much shared memory.
+struct Residence {
+  std::string refusal;  // empty: it runs
+  int clusters = 0;     // resident at once
+};
+
+// Code for older devices is translated for newer ones, and then has no body there.
+std::string body_refusal(int ptx_version, int major, int minor) {
+  if (PLANET_PERSISTENT_BODY(10 * ptx_version)) return {};
+  char text[400];
+  snprintf(text, sizeof text,
+           "for this GPU of compute capability %d.%d the build (%s) has code for compute "
+           "capability %d.%d alone, and the persistent kernel begins with 9.0; build planet with "
+           "PLANET_CUDA_ARCHS=%d%d-real",
+           major, minor, built_architectures(), ptx_version / 10, ptx_version % 10, major, minor);
+  return text;
+}
+
+cudaError_t count_clusters(Kernel kernel, int shared_bytes, int& clusters) {
+  const cudaError_t status = allow_shared_memory(reinterpret_cast<const void*>(kernel));
+  if (status != cudaSuccess) return status;
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {kClusterBlocks, 1, 1};
@@ -88,45 +108,63 @@ int resident_clusters(Kernel kernel, int shared_bytes, const char** error) {
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.attrs = &cluster;
   config.numAttrs = 1;
-  int clusters = 0;
-  if (status == cudaSuccess) status = cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
-  *error = status == cudaSuccess ? nullptr : cudaGetErrorString(status);
-  return clusters;
+  return cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
 }
 
-// Why the current device does not run it, or null.
-const char* device_refusal(const Model& model, int64_t topk) {
-  int device = 0, major = 0, shared = 0;
-  cudaError_t status = cudaGetDevice(&device);
+cudaError_t ask_residence(int device, Kernel kernel, int shared_bytes, Residence& out) {
+  int major = 0, minor = 0, shared = 0;
+  cudaFuncAttributes code{};
+  cudaError_t status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
   if (status == cudaSuccess) {
-    status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
   }
   if (status == cudaSuccess) {
     status = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   }
-  if (status != cudaSuccess) return cudaGetErrorString(status);
+  if (status == cudaSuccess) {
+    status = cudaFuncGetAttributes(&code, reinterpret_cast<const void*>(kernel));
+  }
+  if (status != cudaSuccess) return status;
   if (major != 9 && major != 10) {
-    return "the persistent variant needs a GPU of compute capability 9 or 10 (Hopper or Blackwell "
-           "for data centres); use the portable variant";
+    out.refusal =
+        "the persistent variant needs a GPU of compute capability 9 or 10 (Hopper or Blackwell for "
+        "data centres)";
+  } else if (shared_bytes > shared) {
+    out.refusal =
+        "the persistent variant needs more shared memory for these sizes than this GPU has "
+        "(actions and topk count, too)";
+  } else {
+    out.refusal = body_refusal(code.ptxVersion, major, minor);
   }
-  const PersistentLayout layout = layout_of(model, topk);
-  if (layout.bytes > shared) {
-    return "the persistent variant needs more shared memory for these sizes than this GPU has "
-           "(actions and topk count, too); use the portable variant";
+  if (!out.refusal.empty()) return cudaSuccess;
+  status = count_clusters(kernel, shared_bytes, out.clusters);
+  if (status == cudaSuccess && out.clusters == 0) {
+    out.refusal =
+        "the persistent variant finds no room for a cluster of four blocks on this GPU (is it "
+        "partitioned?)";
   }
-  const char* error = nullptr;
-  const int clusters = resident_clusters(kernel_of(model), layout.bytes, &error);
-  if (error != nullptr) return error;
-  return clusters > 0 ? nullptr
-                      : "the persistent variant finds no room for a cluster of four blocks on this "
-                        "GPU (is it partitioned?); use the portable variant";
+  return status;
+}
+
+cudaError_t find_residence(Kernel kernel, int shared_bytes, const Residence*& found) {
+  static auto& known = *new Facts<std::pair<Kernel, int>, Residence>;
+  return known.find({kernel, shared_bytes}, found, [=](int device, Residence& out) {
+    return ask_residence(device, kernel, shared_bytes, out);
+  });
 }
 
 }  // namespace
 
 const char* persistent_refusal(const Model& model, const PlanProblem& problem) {
   const char* refusal = model_refusal(model);
-  return refusal != nullptr ? refusal : device_refusal(model, problem.topk);
+  if (refusal != nullptr) return refusal;
+  const Residence* found = nullptr;
+  // What the runtime cannot answer is no refusal: the plan meets the same error and returns it.
+  if (find_residence(kernel_of(model), layout_of(model, problem.topk).bytes, found) !=
+      cudaSuccess) {
+    return nullptr;
+  }
+  return found->refusal.empty() ? nullptr : found->refusal.c_str();
 }
 
 int64_t persistent_workspace(const Model&, const PlanProblem& problem) {
@@ -137,13 +175,15 @@ int64_t persistent_workspace(const Model&, const PlanProblem& problem) {
 
 const char* persistent_plan(const Model& model, const PlanProblem& problem, void* workspace,
                             void* stream) {
+  const char* refusal = persistent_refusal(model, problem);
+  if (refusal != nullptr) return refusal;
   const PersistentLayout layout = layout_of(model, problem.topk);
   const Kernel kernel = kernel_of(model);
-  const char* error = nullptr;
-  const int64_t resident = resident_clusters(kernel, layout.bytes, &error);
-  if (error != nullptr) return error;
+  const Residence* found = nullptr;
+  cudaError_t status = find_residence(kernel, layout.bytes, found);
+  if (status != cudaSuccess) return cudaGetErrorString(status);
   const int64_t tiles = (problem.candidates + kClusterRows - 1) / kClusterRows * problem.batch;
-  const int64_t clusters = tiles < resident ? tiles : resident;
+  const int64_t clusters = tiles < found->clusters ? tiles : found->clusters;
 
   uint32_t* arrivals = static_cast<uint32_t*>(workspace);
   float* returns = reinterpret_cast<float*>(static_cast<char*>(workspace) + kAlignment);
@@ -166,8 +206,7 @@ const char* persistent_plan(const Model& model, const PlanProblem& problem, void
   job.iterations = problem.iterations;
   job.arrivals = arrivals;
 
-  const cudaError_t status =
-      cudaMemsetAsync(arrivals, 0, sizeof *arrivals, static_cast<cudaStream_t>(stream));
+  status = cudaMemsetAsync(arrivals, 0, sizeof *arrivals, static_cast<cudaStream_t>(stream));
   if (status != cudaSuccess) return cudaGetErrorString(status);
   Launch how{};
   how.grid = dim3(static_cast<unsigned int>(clusters * kClusterBlocks));

@@ -12,7 +12,7 @@ const char* persistent_refusal(const Model& model, const PlanProblem& problem);
 // Bytes of its workspace; -1 if that overflows.
 int64_t persistent_workspace(const Model& model, const PlanProblem& problem);
 
-// Enqueues the plan, which is not refused.
+// Enqueues the plan. Returns null, the refusal, or what went wrong (a string that lives for ever).
 const char* persistent_plan(const Model& model, const PlanProblem& problem, void* workspace,
                             void* stream);
 
