@@ -36,13 +36,13 @@ LIMITS = [
             at_most={"LDS": shared_loads, "LDG": 300, "LDL": 4},
             archs=arch,
         )
-        for arch, shared_loads in (("90a", 580), ("100a", 740))
+        for arch, shared_loads in (("90a", 580), ("100", 740))
     ),
     Limits(
         r"\bpersistent_kernel<.*, 4,",
         registers=255,
         at_least={"HMMA": 140, "LDSM": 60, "UBLKCP": 12},
-        archs="90a|100a",
+        archs="90a|100",
     ),
     Limits(r"\bpersistent_kernel<", registers=16, at_most={"HMMA": 0}),  # refused there: empty
     # Only what draws noise and actions spills, once per step. Weights come 16 bytes per lane, past

@@ -7,9 +7,10 @@
 #   PLANET_CUDA_TARGETS what it compiles for, as CMAKE_CUDA_ARCHITECTURES
 #   PLANET_CUDA_STATUS  one line for people: what is built, or why not
 
-# Machine code for these, and one that later GPUs translate themselves; what an nvcc does not compile
-# for is left out.
-set(PLANET_CUDA_DEFAULT_ARCHS 80-real 90a-real 100a-real 120-real 120-virtual)
+# Machine code for these; code of the oldest and of the newest that other GPUs translate themselves.
+# What an nvcc does not compile for is left out. Machine code for 100 runs on 10.3, too, and is that
+# for 100a, bit for bit: no kernel uses what one GPU alone has.
+set(PLANET_CUDA_DEFAULT_ARCHS 80-real 80-virtual 90a-real 100-real 120-real 120-virtual)
 
 function(planet_choose_cuda)
   set(PLANET_NVCC "" PARENT_SCOPE)
@@ -134,8 +135,8 @@ function(planet_usable_archs nvcc usable refused problem)
         endif()
       endforeach()
     endif()
-    # Later GPUs need one architecture that is not machine code: the newest that is left.
-    if(good AND NOT PLANET_CUDA_ARCHS AND NOT good MATCHES "virtual")
+    # Later GPUs translate the newest that is left.
+    if(good AND NOT PLANET_CUDA_ARCHS AND NOT good MATCHES "virtual$")
       list(GET good -1 newest)
       string(REGEX REPLACE "[af]?-real$" "-virtual" newest "${newest}")
       planet_probe("${nvcc}" "${newest}" line_of_arch)

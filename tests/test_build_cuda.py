@@ -17,7 +17,8 @@ pytestmark = [
     pytest.mark.skipif(not MODULE.is_file(), reason="no source tree"),
 ]
 
-ALL = "80-real 90a-real 100a-real 120-real 120-virtual"
+ALL = "80-real 80-virtual 90a-real 100-real 120-real 120-virtual"
+OLDER = "80-real 80-virtual 90a-real 90-virtual"
 NEW = "compiles everything"
 OLD = "refuses what came after it"
 HOST = "refuses the host compiler"
@@ -29,7 +30,7 @@ def write_nvcc(folder: Path, kind: str) -> Path:
     script = {
         NEW: "",
         OLD: "case \"$*\" in *compute_1[02]0*) echo \"nvcc fatal   : Unsupported gpu architecture "
-        "'compute_100a'\" >&2; exit 1;; esac",
+        "'compute_100'\" >&2; exit 1;; esac",
         HOST: 'case "$*" in *-std*) echo "In file included from x.cu:"; echo "host_config.h:132:2: '
         'error: #error -- unsupported GNU version! gcc versions later than 10"; exit 1;; esac',
         BROKEN: "echo 'nvcc: error while loading shared libraries: libx.so' >&2; exit 127",
@@ -77,9 +78,8 @@ def choose(
     [
         (NEW, "AUTO", ALL, f"CUDA kernels for {ALL}, by nvcc 12.4"),
         (NEW, "on", ALL, f"CUDA kernels for {ALL}, by nvcc 12.4"),
-        (OLD, "AUTO", "80-real 90a-real 90-virtual",
-         "which does not compile for 100a-real 120-real 120-virtual"),
-        (OLD, "ON", "80-real 90a-real 90-virtual", "CUDA kernels for 80-real 90a-real 90-virtual"),
+        (OLD, "AUTO", OLDER, "which does not compile for 100-real 120-real 120-virtual"),
+        (OLD, "ON", OLDER, f"CUDA kernels for {OLDER}"),
         (HOST, "AUTO", "", "built without CUDA: nvcc 12.4"),
         (HOST, "", "", "cannot build the kernels: host_config.h:132:2: error"),
         (BROKEN, "AUTO", "", "does not run: nvcc: error while loading shared libraries: libx.so"),
@@ -108,12 +108,33 @@ def test_on_is_refused_by_an_nvcc_that_does_not_work(kind: str | None, tmp_path:
     assert str(folder / "nvcc").replace(" ", "") in refused.replace(" ", "") or kind == HOST
 
 
+def runs(code: str, major: int, minor: int) -> bool:
+    """Whether a GPU of this compute capability has machine code in `code`, or can translate it."""
+    number, kind = code.split("-")
+    oldest, least = divmod(int(number.rstrip("a")), 10)
+    if kind == "virtual":
+        return (oldest, least) <= (major, minor)
+    return oldest == major and (least == minor if number.endswith("a") else least <= minor)
+
+
+@pytest.mark.parametrize(
+    "capability",
+    [(8, 0), (8, 6), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (11, 0), (12, 0), (12, 1), (13, 0)],
+)
+def test_every_gpu_since_ampere_has_code(capability: tuple[int, int]) -> None:
+    for architectures in (ALL, OLDER):
+        assert any(runs(code, *capability) for code in architectures.split())
+    machine_code = [code for code in ALL.split() if code.endswith("real")]
+    translated = capability in {(11, 0), (13, 0)}
+    assert translated != any(runs(code, *capability) for code in machine_code)
+
+
 def test_an_architecture_that_was_asked_for_is_never_dropped(tmp_path: Path) -> None:
     write_nvcc(tmp_path / "bin", OLD)
     assert choose(tmp_path, tmp_path / "bin", archs="80-real;90a")[0] == "80-real 90a"
-    *_, refused = choose(tmp_path, tmp_path / "bin", archs="90a-real;100a-real")
+    *_, refused = choose(tmp_path, tmp_path / "bin", archs="90a-real;100-real")
     assert "PLANET_CUDA_ARCHS: nvcc 12.4" in refused
-    assert "does not compile for 100a-real" in refused
+    assert "does not compile for 100-real" in refused
 
 
 @pytest.mark.parametrize(

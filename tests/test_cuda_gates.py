@@ -107,7 +107,7 @@ def test_a_kernel_without_a_row_and_a_row_without_a_kernel_fail(gates: ModuleTyp
     _, unused = gates.check([kernel], [row], complete=True)
     assert unused == "no kernel matches the row 'other'"
     # Of an architecture that this nvcc has not got.
-    newer = gates.Limits("novel", registers=32, archs="100a")
+    newer = gates.Limits("novel", registers=32, archs="100")
     assert gates.check([kernel], [newer], complete=True) == [missing]
 
 
