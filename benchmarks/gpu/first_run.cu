@@ -6,6 +6,8 @@
 // the kernel instead of hanging it.
 #include "first_run.cuh"
 
+#include "../../csrc/cuda/persistent/layout.h"
+
 #include <cooperative_groups.h>
 #include <cuda_fp16.h>
 
@@ -15,7 +17,9 @@ namespace cg = cooperative_groups;
 
 namespace {
 
-constexpr size_t kResident = 207 * 1024;  // shared memory of the persistent planner
+// Shared memory of a block of the persistent planner: the paper's sizes on cheetah-run.
+constexpr planet::ModelSizes kPaper{200, 30, 6, 200, 3, {200, 200, 1}, false, false};
+constexpr size_t kResident = planet::cuda::persistent_layout(kPaper, 13, 0).bytes;
 
 __global__ __launch_bounds__(256, 1) void resident(float* out) {
   out[threadIdx.x] = shared[threadIdx.x];
@@ -24,10 +28,10 @@ __global__ __launch_bounds__(256, 1) void resident(float* out) {
 void clusters() {
   check(cudaFuncSetAttribute(resident, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(kResident)),
-        "207 KB of shared memory");
+        "shared memory of the persistent planner");
   check(cudaFuncSetAttribute(resident, cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
         "clusters of 16");
-  for (int size = 1; size <= 16; size *= 2) {
+  for (int size : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {
     cudaLaunchAttribute cluster;
     cluster.id = cudaLaunchAttributeClusterDimension;
     cluster.val.clusterDim.x = size;
@@ -40,8 +44,9 @@ void clusters() {
     config.numAttrs = 1;
     int active = -1;
     const cudaError_t error = cudaOccupancyMaxActiveClusters(&active, resident, &config);
-    std::printf("{\"cluster\": %d, \"active_clusters\": %d, \"status\": \"%s\"}\n", size, active,
-                cudaGetErrorString(error));
+    std::printf(
+        "{\"cluster\": %d, \"shared_bytes\": %zu, \"active_clusters\": %d, \"status\": \"%s\"}\n",
+        size, kResident, active, cudaGetErrorString(error));
     cudaGetLastError();
   }
 }
