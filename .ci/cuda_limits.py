@@ -23,6 +23,10 @@ class Limits:
         return bool(re.search(self.kernel, name) and re.fullmatch(self.archs, arch))
 
 
+# Waits invalidate the L1 cache where the grid meets (twice) and the cluster (thrice), in no step of a
+# rollout.
+WAITS = {"CCTL.IVALL": 5}
+
 # The first row that matches a kernel holds for it.
 LIMITS = [
     # The GRU's weights fill the registers. Its three loops (one before the steps, two in them) have
@@ -33,7 +37,7 @@ LIMITS = [
             r"\bpersistent_kernel<.*, 13,",
             registers=255,
             at_least={"HMMA": 450, "LDSM": 180, "UBLKCP": 12},
-            at_most={"LDS": shared_loads, "LDG": 300, "LDL": 4},
+            at_most={"LDS": shared_loads, "LDG": 300, "LDL": 4, **WAITS},
             archs=arch,
         )
         for arch, shared_loads in (("90a", 580), ("100", 740))
@@ -42,6 +46,7 @@ LIMITS = [
         r"\bpersistent_kernel<.*, 4,",
         registers=255,
         at_least={"HMMA": 140, "LDSM": 60, "UBLKCP": 12},
+        at_most=WAITS,
         archs="90a|100",
     ),
     Limits(r"\bpersistent_kernel<", registers=16, at_most={"HMMA": 0}),  # refused there: empty

@@ -207,13 +207,16 @@ __device__ __forceinline__ void barrier_arrive(uint64_t* barrier) {
                : "memory");
 }
 
-// Waits until the phase of this parity (0, 1, 0, ...) is complete.
+// Waits until the phase of this parity (0, 1, 0, ...) is complete. What the block's own threads
+// have written before they arrived is then visible, and what bulk copies have written, who count
+// their bytes on this very barrier. Nothing else is read behind it, no peer's ordinary write above
+// all, so the block's scope suffices; the cluster's would invalidate the L1 cache each time.
 __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity) {
   uint32_t done = 0;
   while (!done) {
     asm volatile(
         "{\n.reg .pred p;\n"
-        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n"
+        "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 p, [%1], %2;\n"
         "selp.u32 %0, 1, 0, p;\n}"
         : "=r"(done)
         : "r"(shared_address(barrier)), "r"(parity)
