@@ -24,8 +24,8 @@ class Limits:
 
 
 # Waits invalidate the L1 cache where the grid meets (twice) and the cluster (thrice), in no step of a
-# rollout.
-WAITS = {"CCTL.IVALL": 5}
+# rollout. Traps are what PLANET_BOUNDED_WAITS is for.
+WAITS = {"CCTL.IVALL": 5, "BPT": 0}
 
 # The first row that matches a kernel holds for it.
 LIMITS = [

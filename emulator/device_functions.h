@@ -30,6 +30,10 @@ inline void __nanosleep(unsigned int,
   planet::cuda::emulator::poll("__nanosleep", where);
 }
 
+inline void __trap(std::source_location where = std::source_location::current()) {
+  planet::cuda::emulator::fail("__trap", where, "the kernel gave up");
+}
+
 // ---- warps ----
 
 namespace planet::cuda::emulator {

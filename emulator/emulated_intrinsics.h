@@ -26,6 +26,10 @@ inline uint32_t shared_address(const void* pointer, Where where = Where::current
   return emulator::shared_address(pointer, where);
 }
 
+inline uint64_t nanoseconds() {
+  return emulator::nanoseconds();
+}
+
 // ---- matrix units ----
 
 template <class Type>

@@ -38,6 +38,7 @@ struct Thread {
   // The last read of load_acquire: the same again means that the thread spins.
   const uint32_t* polled;
   uint32_t polled_value;
+  uint64_t clock;  // nanoseconds
 };
 
 // Lanes on their way into one call of a warp.
@@ -136,6 +137,8 @@ void jitter();
 // Something has happened that others may poll for.
 void made_progress();
 void count_streamed(int64_t bytes);
+// The current thread's clock: each look at it takes five milliseconds.
+uint64_t nanoseconds();
 // Whether the current thread reads the same value of a counter again.
 bool spins(const uint32_t* counter, uint32_t value);
 // A random number below `count`.

@@ -16,6 +16,35 @@ struct Bfloat16 {};
 
 constexpr unsigned int kFullWarp = 0xFFFFFFFFu;
 
+// ---- waiting ----
+// A build with CUDAFLAGS=-DPLANET_BOUNDED_WAITS ends a kernel that hangs: whoever has waited for
+// two seconds traps, and the launch fails. Other builds have no code for it. __syncthreads and
+// cluster_wait cannot be bounded; but who waits there waits for others of the block or cluster, and
+// one of them, in the end, waits here.
+#ifdef PLANET_BOUNDED_WAITS
+constexpr bool kBoundedWaits = true;
+#else
+constexpr bool kBoundedWaits = false;
+#endif
+constexpr uint64_t kLongestWait = 2'000'000'000;  // nanoseconds; a plan takes one or two million
+
+// A clock of the device.
+__device__ uint64_t nanoseconds();
+
+// Asks ready() until it is true.
+template <bool kBounded = kBoundedWaits, class Ready>
+__device__ __forceinline__ void wait_until(const Ready& ready) {
+  if constexpr (kBounded) {
+    const uint64_t start = nanoseconds();
+    while (!ready()) {
+      if (nanoseconds() - start > kLongestWait) __trap();
+    }
+  } else {
+    while (!ready()) {
+    }
+  }
+}
+
 }  // namespace planet::cuda
 
 #ifndef __CUDACC__
@@ -41,6 +70,12 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
 __device__ __forceinline__ int opaque(int value) {
   asm volatile("" : "+r"(value));
   return value;
+}
+
+__device__ __forceinline__ uint64_t nanoseconds() {
+  uint64_t out;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(out));
+  return out;
 }
 
 // ---- matrix units (lane maps: fragments.h) ----
@@ -212,8 +247,8 @@ __device__ __forceinline__ void barrier_arrive(uint64_t* barrier) {
 // their bytes on this very barrier. Nothing else is read behind it, no peer's ordinary write above
 // all, so the block's scope suffices; the cluster's would invalidate the L1 cache each time.
 __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity) {
-  uint32_t done = 0;
-  while (!done) {
+  wait_until([&] {
+    uint32_t done;
     asm volatile(
         "{\n.reg .pred p;\n"
         "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 p, [%1], %2;\n"
@@ -221,7 +256,8 @@ __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity)
         : "=r"(done)
         : "r"(shared_address(barrier)), "r"(parity)
         : "memory");
-  }
+    return done != 0;
+  });
 }
 
 // Ordinary writes to shared memory before this are seen by bulk copies started after it.

@@ -153,8 +153,7 @@ __device__ __forceinline__ void meet(uint32_t* arrivals, uint32_t round) {
   __syncthreads();
   if (threadIdx.x == 0) {
     add_release(arrivals, 1);
-    while (load_acquire(arrivals) < round * gridDim.x) {
-    }
+    wait_until([&] { return load_acquire(arrivals) >= round * gridDim.x; });
   }
   __syncthreads();
 }
