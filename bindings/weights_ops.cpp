@@ -1,4 +1,5 @@
-// Packs a snapshot's tensors into what the kernels read.
+// Packs a snapshot's tensors into what the kernels read: into a new tensor, or into one that is
+// there.
 #include <optional>
 #include <vector>
 
@@ -21,6 +22,13 @@ Tensor pack_weights(std::vector<Tensor> tensors, std::vector<int64_t> sizes_list
   cpu::pack(sizes, weights, isa, precision, packed.mutable_data_ptr());
   return packed;
 }
+
+void pack_weights_(Tensor packed, std::vector<Tensor> tensors, std::vector<int64_t> sizes,
+                   std::optional<int64_t> isa, int64_t precision) {
+  const cpu::Model model = make_model(packed, sizes, 0.0, isa, precision);
+  const ModelWeights weights = model_weights(tensors, model.sizes);
+  cpu::pack(model.sizes, weights, model.isa, model.precision, packed.mutable_data_ptr());
+}
 #endif
 
 #ifdef PLANET_WITH_CUDA
@@ -36,6 +44,16 @@ Tensor pack_weights_cuda(std::vector<Tensor> tensors, std::vector<int64_t> sizes
   check_enqueued("pack_weights",
                  cuda::pack(sizes, weights, precision, packed.mutable_data_ptr(), stream.get()));
   return packed;
+}
+
+void pack_weights__cuda(Tensor packed, std::vector<Tensor> tensors, std::vector<int64_t> sizes,
+                        std::optional<int64_t> isa, int64_t precision) {
+  const ModelWeights weights = model_weights(tensors, model_sizes(sizes));
+  const Place place(tensors[0]);
+  const cuda::Model model = make_cuda_model(packed, sizes, 0.0, isa, precision, place);
+  const CudaStream stream{place};
+  check_enqueued("pack_weights_", cuda::pack(model.sizes, weights, model.precision,
+                                             packed.mutable_data_ptr(), stream.get()));
 }
 #endif
 
@@ -64,3 +82,8 @@ int64_t packed_size(const std::vector<int64_t>& sizes_list, std::optional<int64_
 }  // namespace planet
 
 PLANET_OP(pack_weights, "(Tensor[] tensors, int[] sizes, int? isa, int precision) -> Tensor")
+
+// Overwrites an earlier result for the same sizes, instruction set and precision.
+PLANET_OP(pack_weights_,
+          "(Tensor(a!) packed, Tensor[] tensors, int[] sizes, int? isa, "
+          "int precision) -> ()")

@@ -156,6 +156,16 @@ def cem_plan(
     return Plan(mean[0].clone(), mean, stddev, best, iterations)
 
 
+@torch.no_grad()
+def repack(kept: RolloutWeights, weights: RolloutWeights) -> None:
+    """Packs a snapshot into the memory of what was packed for another of the same form.
+
+    A captured CUDA graph reads it there. `kept` is nobody's snapshot but the caller's, who has
+    waited for the graphs that read it.
+    """
+    _kernels("weights", "repack", weights.device).repack(kept, weights)
+
+
 def served_precisions(device: torch.device | str) -> tuple[str, ...]:
     """Returns the precisions that are computed in on a kind of device, by this build and machine.
 
@@ -195,6 +205,10 @@ def _fake_pack_weights(
     return tensors[0].new_empty(_C.packed_bytes(sizes, isa, precision), dtype=torch.uint8)
 
 
+def _fake_repack_weights(packed: Tensor, *rest: object) -> None:
+    """Has no result."""
+
+
 def _fake_rollout_returns(
     packed: Tensor, sizes: list[int], min_stddev: float, isa: int | None, precision: int,
     belief: Tensor, state: Tensor, actions: Tensor, *rest: object,
@@ -221,6 +235,7 @@ def _fake_cem_plan(
 
 if _C is not None:  # the outputs' shapes, for torch.compile and torch.export
     torch.library.register_fake("planet::pack_weights", _fake_pack_weights)
+    torch.library.register_fake("planet::pack_weights_", _fake_repack_weights)
     torch.library.register_fake("planet::rollout_returns", _fake_rollout_returns)
     torch.library.register_fake("planet::refit", _fake_refit)
     torch.library.register_fake("planet::cem_plan", _fake_cem_plan)

@@ -1,7 +1,7 @@
 """Calls the compiled kernels of a kind of device, and packs models for them.
 
-A snapshot's weights are packed on first use and kept with the snapshot, once per precision and, on
-the CPU, instruction set.
+A snapshot's weights are packed on first use and kept with the snapshot by instruction set, of which
+CUDA has none, and precision.
 """
 
 from __future__ import annotations
@@ -62,13 +62,18 @@ class CpuKernels:
                 f"processor runs {', '.join(self._extension.build_info()['isas'])}); use "
                 "precision='fp32'"
             )
-        key = f"packed for cpu instruction set {isa} in {precision}"
-        index, packed = PRECISIONS.index(precision), weights._cache.get(key)
+        index = PRECISIONS.index(precision)
+        packed = weights._cache.get((isa, index))
         if packed is None:
             packed = self.call("pack_weights", tensors(weights), sizes(weights), isa, index)
             if may_be_kept(packed):
-                weights._cache[key] = packed
+                weights._cache[isa, index] = packed
         return packed, sizes(weights), weights.min_stddev, isa, index
+
+    def repack(self, kept: RolloutWeights, weights: RolloutWeights) -> None:
+        """Overwrites what was packed for the snapshot `kept`."""
+        for (isa, index), packed in kept._cache.items():
+            self.call("pack_weights_", packed, tensors(weights), sizes(weights), isa, index)
 
     def variant(self, name: str) -> int:
         """Returns the number of the one variant that CPUs have."""
@@ -145,6 +150,15 @@ class CudaKernels:
         packed, index = self._packed(weights, precision), PRECISIONS.index(precision)
         return packed, sizes(weights), weights.min_stddev, None, index
 
+    def repack(self, kept: RolloutWeights, weights: RolloutWeights) -> None:
+        """Overwrites what was packed for the snapshot `kept`, for every stream to read.
+
+        The current stream packs and is waited for; whoever reads `kept` on others has finished.
+        """
+        for (isa, index), (packed, _) in kept._cache.items():
+            self.call("pack_weights_", packed, tensors(weights), sizes(weights), isa, index)
+        self._current_stream(weights.device).synchronize()
+
     def variant(self, name: str) -> int:
         """Returns the number of a variant."""
         return VARIANTS.index(name)
@@ -158,7 +172,7 @@ class CudaKernels:
 
         The current stream packs it and is waited for, once per snapshot and precision.
         """
-        key = f"packed for cuda in {precision}"
+        key = None, PRECISIONS.index(precision)
         tracing, found = torch.compiler.is_compiling(), weights._cache.get(key)
         if found is None and not tracing and self._capturing():
             raise RuntimeError(
@@ -166,8 +180,9 @@ class CudaKernels:
                 f"capture; plan once with these weights and precision={precision!r} before the "
                 "capture"
             )
-        given = tensors(weights), sizes(weights), None, PRECISIONS.index(precision)
-        packed, known = found or (self.call("pack_weights", *given), None)
+        packed, known = found or (
+            self.call("pack_weights", tensors(weights), sizes(weights), *key), None
+        )  # fmt: skip
         if tracing or not may_be_kept(packed):
             return packed  # type: ignore[no-any-return]
         stream = self._current_stream(weights.device)

@@ -87,7 +87,7 @@ class RolloutWeights:
     stddev: str = "add"
     min_stddev: float = 0.1
     # Backends keep the layout that they packed for this snapshot here; it lives as long as we do.
-    _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check_choices()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from ops.fused_support import needs_extension
 from random_weights import TINY, make_problem
+from torch import Tensor
 
 from planet.ops import fused, kernels
 
@@ -121,9 +122,33 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
     }
 
 
+def packing_calls() -> dict[str, tuple[Call, str]]:
+    """Calls that pack into a tensor which is there."""
+    weights = make_problem(TINY, batch=2).weights
+    all_tensors = kernels.tensors(weights)
+    packed, sizes, _, isa, _ = fused._KERNELS["cpu"].model(weights, "fp32")
+    spare = torch.zeros(2 * len(packed) + 64, dtype=torch.uint8)
+    first = -spare.data_ptr() % 64 + 4
+
+    def repack(to: Tensor, isa: int | None = isa, tensors: list[Tensor] = all_tensors) -> Call:
+        return lambda: torch.ops.planet.pack_weights_(to, tensors, sizes, isa, 0)
+
+    return {
+        "repack": (repack(packed[:-64]), "packed: expected shape"),
+        "repack dtype": (repack(packed.float()), "packed: expected dtype uint8"),
+        "repack strides": (repack(spare[: 2 * len(packed) : 2]), "packed: .* contiguous"),
+        "repack alignment": (repack(spare[first : first + len(packed)]), "packed: .* 64 bytes"),
+        "repack isa": (repack(packed, None), "isa: expected an instruction set .*got None"),
+        "repack tensors": (repack(packed, isa, [packed]), "tensors: expected"),
+    }
+
+
+RAW_CALLS = raw_calls() | packing_calls() if fused._C is not None else {}
+
+
 @needs_extension
-@pytest.mark.parametrize("name", list(raw_calls()) if fused._C is not None else [])
+@pytest.mark.parametrize("name", RAW_CALLS)
 def test_the_binding_refuses_what_memory_safety_needs(name: str) -> None:
-    call, message = raw_calls()[name]
+    call, message = RAW_CALLS[name]
     with pytest.raises(RuntimeError, match=message):
         call()

@@ -165,9 +165,9 @@ def test_a_traced_pack_is_as_long_as_a_real_one() -> None:
     for precision in (0, 1) if fused._C.has_int8() else (0,):
         given = kernels.tensors(weights), kernels.sizes(weights), isa, precision
         torch.library.opcheck(torch.ops.planet.pack_weights, given)
-        assert torch.ops.planet.pack_weights(*given).numel() == fused._C.packed_bytes(
-            kernels.sizes(weights), isa, precision
-        )
+        packed = torch.ops.planet.pack_weights(*given)
+        assert packed.numel() == fused._C.packed_bytes(kernels.sizes(weights), isa, precision)
+        torch.library.opcheck(torch.ops.planet.pack_weights_, (packed, *given))
     with pytest.raises(RuntimeError, match=r"sizes: expected \[D, S, A, M"):
         fused._C.packed_bytes([1], isa, 0)
 

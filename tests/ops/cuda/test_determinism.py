@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ops.cuda.support import Device, needs_gpu, plan, rollout
@@ -54,6 +56,19 @@ def test_rollouts_repeat(device: Device, precision: str) -> None:
         assert rollout(device, problem, actions, Noise(1), precision=precision).equal(first)
 
 
+@PRECISIONS
+def test_another_snapshot_is_packed_into_the_same_memory(device: Device, precision: str) -> None:
+    sizes = TINY if device.emulated else PRESET_SIZES["paper"]
+    kept, newer = (device.move(make_problem(sizes, 1, seed=seed)) for seed in (0, 1))
+    actions, kernels = newer.actions(2, 40), fused._KERNELS[device.place]
+    packed = kernels.model(kept.weights, precision)[0]
+    expected = rollout(device, newer, actions, Noise(1), precision=precision)
+    fused.repack(kept.weights, newer.weights)
+    assert kernels.model(kept.weights, precision)[0] is packed
+    other = replace(newer, weights=kept.weights)
+    assert rollout(device, other, actions, Noise(1), precision=precision).equal(expected)
+
+
 # --- A GPU alone ----------------------------------------------------------------------------------
 
 
@@ -79,6 +94,36 @@ def test_a_captured_plan_is_replayed_with_new_seeds(variant: str, precision: str
         got = make()
     for seed, expected in eager.items():
         seeds.copy_(row_seeds(seed, 2))
+        graph.replay()
+        torch.cuda.synchronize()
+        assert got.mean.cpu().equal(expected.mean)
+        assert got.best_return.cpu().equal(expected.best_return)
+
+
+@needs_gpu
+@PRECISIONS
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_captured_plan_is_replayed_with_new_weights(variant: str, precision: str) -> None:
+    if variant == "persistent" and precision == "fp32":
+        pytest.skip("there is no fp32")
+    device, first = Device("cuda", "cuda"), make_problem(FITTING, 2)
+    kept, seeds = device.move(first), row_seeds(1, 2).cuda()
+    how = SETTINGS | {"precision": precision, "variant": variant}
+    start = first.distribution(4)
+    mean, stddev = map(device.to, start)
+
+    def make() -> Plan:
+        return fused.cem_plan(kept.weights, kept.latent, mean, stddev, seed=seeds, **how)
+
+    make()  # packs the weights
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        got = make()
+    for seed in (1, 2):
+        newer = replace(first, weights=make_problem(FITTING, 2, seed=seed).weights)
+        expected = plan(device, newer, *start, seed=1, **how)
+        with torch.cuda.stream(torch.cuda.Stream()):
+            fused.repack(kept.weights, device.move(newer).weights)
         graph.replay()
         torch.cuda.synchronize()
         assert got.mean.cpu().equal(expected.mean)

@@ -92,7 +92,11 @@ def test_a_snapshot_is_packed_once_and_waited_for(monkeypatch: pytest.MonkeyPatc
     packed, waited, recorded = [], [], []
     tensor = SimpleNamespace(record_stream=lambda stream: recorded.append(stream.cuda_stream))
     kernels = CudaKernels(None)
-    kernels.ops = SimpleNamespace(pack_weights=lambda *_: packed.append(1) or tensor)
+    into: list[tuple[object, int]] = []
+    kernels.ops = SimpleNamespace(
+        pack_weights=lambda *_: packed.append(1) or tensor,
+        pack_weights_=lambda *given: into.append((given[0], given[-1])),
+    )
     streams = {
         handle: SimpleNamespace(cuda_stream=handle, synchronize=lambda: waited.append(1))
         for handle in (1, 2)
@@ -105,6 +109,9 @@ def test_a_snapshot_is_packed_once_and_waited_for(monkeypatch: pytest.MonkeyPatc
         current[0] = handle
         assert kernels.model(weights, precision)[0] is tensor
     assert (len(packed), len(waited), recorded) == (2, 2, [2])
+    newer, kept = make_problem(TINY, 1, seed=1).weights, dict(weights._cache)
+    kernels.repack(weights, newer)
+    assert into == [(tensor, 2), (tensor, 3)] and len(waited) == 3 and weights._cache == kept
     capturing[0] = True
     kernels.model(weights, "fp16")  # packed already
     with pytest.raises(RuntimeError) as error:
@@ -211,8 +218,30 @@ def test_the_op_itself_is_sound(device: Device) -> None:
     assert raw_plan(device)()[3].item() == 1
     problem = device.move(make_problem(TINY, 1))
     kernels = fused._KERNELS[device.place]
+    given = tensors(problem.weights), sizes(problem.weights)
     with pytest.raises(RuntimeError, match="isa: expected None for .*, got 1"):
-        kernels.call("pack_weights", tensors(problem.weights), sizes(problem.weights), 1, 2)
+        kernels.call("pack_weights", *given, 1, 2)
+    packed = kernels.call("pack_weights", *given, None, 2)
+    spare = torch.zeros(len(packed) + 512, dtype=torch.uint8, device=packed.device)
+    first = -spare.data_ptr() % 256 + 64
+    for to, isa, message in (
+        (packed, 1, "isa: expected None for .*, got 1"),
+        (packed[1:].contiguous(), None, "packed: expected shape"),
+        (packed.float(), None, "packed: expected dtype uint8"),
+        (spare[first : first + len(packed)], None, "packed: expected data aligned to 256 bytes"),
+        (packed[:1].expand(len(packed)), None, "packed: expected a contiguous tensor"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            kernels.call("pack_weights_", to, *given, isa, 2)
+
+
+@needs_gpu
+def test_weights_are_packed_on_their_device_alone() -> None:
+    problem, kernels = Device("cuda", "cuda").move(make_problem(TINY, 1)), fused._KERNELS["cuda"]
+    given = tensors(problem.weights), sizes(problem.weights), None, 2
+    packed = kernels.call("pack_weights", *given)
+    with pytest.raises(RuntimeError, match="packed: expected a tensor on cuda:0, got cpu"):
+        kernels.call("pack_weights_", packed.cpu(), *given)
 
 
 @needs_gpu
