@@ -51,7 +51,7 @@ class Agent:
       exploration_stddev: of the Normal noise that `act(explore=True)` adds to planned actions, in
         units of half the width of the box of actions; 0 adds none.
       capture: run a step as one CUDA graph, which is captured at the first `act` and again after
-        `update_weights`, another batch size or another planner; None: on CUDA with the fused
+        another batch size, another planner or a move of the model; None: on CUDA with the fused
         backend. The actions are the same, bit for bit. On the CPU, True runs the same code on the
         same static buffers.
 
@@ -129,9 +129,12 @@ class Agent:
         return self._weights
 
     def update_weights(self) -> None:
-        """Takes a new snapshot of the world model; call it after every training phase."""
-        self._captured = self._imagination = None  # their memory, before there are new ones
+        """Takes a new snapshot of the world model; call it after every training phase.
+
+        Earlier ones stay as they are. A captured graph is kept, which reads a copy.
+        """
         self._weights = self.world_model.rollout_weights()
+        self._imagination = None
 
     @property
     def imagination(self) -> Imagination:
@@ -266,7 +269,7 @@ class Agent:
         """Returns the step's runner: the captured one is kept as long as it serves."""
         step = ControlStep(self.world_model, self.imagination, self.planner, self.budget_ms)
         captured, self._captured = self._captured, None
-        if captured is None or self.capture is False or not captured.step.same(step):
+        if captured is None or self.capture is False or not captured.take(step):
             captured = None  # gives its memory back before there is a new one
             if not self._captures():
                 return step

@@ -9,6 +9,9 @@ lies in buffers that are allocated once:
                          ^                     |
                          +------ 1 kernel -----+--> results: mean, stddev, best return
 
+The weights that it plans with lie in memory of its own, too (`StaticImagination`): a newer snapshot
+is written there, and the graphs go on.
+
 Belief and state stay on the device from step to step. What is handed out is a copy of `results`,
 made once the action is on the host, so that callers never see a buffer that the next step writes.
 """
@@ -25,6 +28,7 @@ from torch import Tensor
 
 from planet.acting.control_step import ControlStep, StepInputs, StepOutcome, read_report
 from planet.acting.cuda_graph import Graph, capture, on_device
+from planet.acting.static_imagination import StaticImagination
 from planet.latent import LatentState
 from planet.protocols import Plan
 
@@ -39,15 +43,17 @@ class CapturedStep:
     On the CPU there is nothing to capture: the same code runs on the same buffers at every call.
 
     Args:
-      step: what to run; on CUDA its imagination's backend must be "fused".
+      step: what to run, with a copy of its imagination's tensors; on CUDA the imagination's backend
+        must be "fused".
     """
 
     def __init__(self, step: ControlStep) -> None:
-        self.step, batch_size = step, step.imagination.batch_size
+        batch_size, self._taken = step.imagination.batch_size, step.imagination
         self._device = device = step.model.device
         inputs, results = _inputs_layout(step, batch_size), _results_layout(step, batch_size)
         cuda = device.type == "cuda"
         with torch.inference_mode(False):  # such tensors could not be written outside of it
+            self._imagination = StaticImagination(step.imagination)
             host = torch.zeros(_size(inputs), dtype=torch.uint8, device="cpu", pin_memory=cuda)
             self._host_bytes, self._device_bytes = host, torch.zeros_like(host, device=device)
             self._staged = _split_inputs(self._host_bytes, inputs)
@@ -57,6 +63,7 @@ class CapturedStep:
             shape = batch_size, step.model.action_size + 1
             report = torch.zeros(shape, dtype=torch.float32, device="cpu")
             self._report = report.pin_memory() if cuda else report
+        self.step = replace(step, imagination=self._imagination.imagination)
         self._latent = LatentState(self._results["belief"], self._results["state"])
         self._held: LatentState | None = None  # whose values `_latent` has
         self._iterations = 0
@@ -68,6 +75,23 @@ class CapturedStep:
         """Whether the model's parameters lie elsewhere than when this was captured."""
         now = self.step.model.parameters()
         return [p.data_ptr() for p in now] != [p.data_ptr() for p in self._parameters]
+
+    def take(self, step: ControlStep) -> bool:
+        """Becomes a step that differs in the snapshot's numbers alone; returns whether it could.
+
+        Graphs that were captured go on with the numbers of the newest step.
+        """
+        if not self.step.same(step):
+            return False
+        if step.imagination is self._taken:
+            return True
+        if self.moved() or not self._imagination.holds(step.imagination):
+            return False
+        self._wait()
+        with on_device(self._device):
+            self._imagination.write(step.imagination)
+        self._taken = step.imagination
+        return True
 
     def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
         """See `ControlStep.filter`; `inputs` are on the host."""
@@ -117,8 +141,7 @@ class CapturedStep:
         torch._foreach_copy_([self._results[name] for name in values], list(values.values()))
 
     def _stage(self, latent: LatentState, inputs: StepInputs) -> None:
-        for graph in self._graphs.values():  # an interrupted step may still read what is staged
-            graph.wait()
+        self._wait()
         staged = self._staged
         for name, array in staged.observation.items():
             array.copy_(inputs.observation[name])
@@ -129,6 +152,11 @@ class CapturedStep:
             self._latent.belief.copy_(latent.belief)
             self._latent.state.copy_(latent.state)
         self._held = None  # until the step is done, which may fail
+
+    def _wait(self) -> None:
+        """Waits for an interrupted step, which may still read what is going to be written."""
+        for graph in self._graphs.values():
+            graph.wait()
 
     def _replay(self, part: str, body: Callable[[], None]) -> None:
         with on_device(self._device):

@@ -84,8 +84,9 @@ class ControlStep:
     budget_ms: float | None = None
 
     def same(self, other: ControlStep) -> bool:
-        """Whether another step is made of these very objects."""
-        return all(getattr(self, name) is getattr(other, name) for name in vars(self))
+        """Whether another step is made of these very objects, but for the imagination."""
+        names = set(vars(self)) - {"imagination"}
+        return all(getattr(self, name) is getattr(other, name) for name in names)
 
     @torch.no_grad()
     def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pytest
 import torch
 from small_models import frame
 from torch import Tensor
@@ -13,6 +14,11 @@ from planet.acting import captured_step
 from planet.acting.agent import Agent
 from planet.acting.cuda_graph import Graph
 from planet.noise import row_seeds
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
+]
 
 
 class Captures:

@@ -60,7 +60,7 @@ def move_parameters(agent: Agent) -> None:
     agent.reset()
 
 
-CHANGES = [Agent.update_weights, change_batch_size, change_planner, move_parameters]
+CHANGES = [change_batch_size, change_planner, move_parameters]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from acting.captures import trace
+from acting.captures import DEVICES, trace
 from agents import latent_of, small_agent
 from conftest import EACH_BACKEND, FUSED_MISSING, fused_is_built
 from ops.cuda import emulated
@@ -17,11 +17,6 @@ from planet.latent import LatentState
 from planet.noise import row_seeds
 from planet.ops import draws, fused
 from planet.ops.kernels import CudaKernels
-
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
-]
 
 
 @pytest.mark.parametrize("batch", [1, 5])
