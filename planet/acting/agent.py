@@ -23,7 +23,7 @@ from planet.models import WorldModel
 from planet.noise import mix_seed
 from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
-from planet.planning import Imagination
+from planet.planning import Imagination, make_imagination
 from planet.protocols import Observation, Plan, Planner
 from planet.weights.rollout_weights import RolloutWeights
 
@@ -46,7 +46,8 @@ class Agent:
       planner: decides on actions.
       low: smallest action; see `planet.Imagination`.
       high: largest action.
-      imagination: how the model is rolled out; None: by the defaults.
+      imagination: how the model is rolled out, see `planet.planning.make_imagination`; None: by
+        the defaults.
       budget_ms: milliseconds that a plan may take; None: whatever it takes.
       exploration_stddev: of the Normal noise that `act(explore=True)` adds to planned actions, in
         units of half the width of the box of actions; 0 adds none.
@@ -124,6 +125,11 @@ class Agent:
         self._latent = latent
 
     @property
+    def settings(self) -> ImaginationConfig:
+        """Settings of the imagination as they were given; `imagination` has what None became."""
+        return self._settings
+
+    @property
     def weights(self) -> RolloutWeights:
         """The snapshot that it plans with."""
         return self._weights
@@ -143,8 +149,8 @@ class Agent:
         if self._imagination is None or self._imagination.batch_size != batch:
             with torch.no_grad():
                 latent = self.world_model.initial(batch)
-            self._imagination = Imagination(
-                self._weights, latent, low=self._low, high=self._high, **vars(self._settings)
+            self._imagination = make_imagination(
+                self._settings, self.planner, self._weights, latent, low=self._low, high=self._high
             )
         return self._imagination
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from planet.cli.options import RunDirectory, parse_options, told
+from planet.cli.options import RunDirectory, parse_options, told, told_imagination
 from planet.cli.progress import make_progress
 from planet.config import ActingConfig, Config
 from planet.experiments.evaluate import baselines, score_table, write_scores
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         f"{task}: agent after {trained.environment_steps:,} environment "
         f"steps, {trained.episodes} episodes and {trained.updates} updates; "
         f"{options.episodes} episodes without noise, seed {seed}; "
-        f"{told(options.planner)}, {told(options.imagination)}"
+        f"{told(options.planner)}, {told_imagination(trained.agent)}"
     )
     try:
         with cpu_threads(trained.config.train.threads):

@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def planner_settings(trained: Run) -> dict[str, Any]:
     """Returns the settings and the action repeat with which a program plans as the run did."""
-    settings = {**vars(trained.config.planner), **vars(trained.config.imagination)}
+    settings = {**vars(trained.config.planner), **vars(trained.agent.imagination.settings)}
     for name in ("name", "backend", "variant"):  # of Python, and of CUDA
         del settings[name]
     # Bounds of the environment's box, of which the settings hold shares.

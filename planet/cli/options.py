@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import tyro
 
+from planet.acting.agent import Agent
 from planet.config import Config
 from planet.errors import advice
 
@@ -50,6 +51,14 @@ def parse_options(
 def told(settings: Any) -> str:
     """Names settings and their values as people read them."""
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in vars(settings).items())
+
+
+def told_imagination(agent: Agent) -> str:
+    """Names how an agent's model is rolled out, and what of it the settings left open."""
+    made = agent.imagination
+    open_ones = " and ".join(n for n, value in vars(agent.settings).items() if value is None)
+    device = agent.world_model.device.type
+    return told(made.settings) + (f" ({open_ones} chosen for {device})" if open_ones else "")
 
 
 def _is_run(argument: str) -> bool:

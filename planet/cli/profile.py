@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import tyro
 
 from planet.cli.options import parse_options
@@ -16,6 +17,7 @@ from planet.cli.output import say
 from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
 from planet.errors import advice
 from planet.experiments.run import open_environment, open_run
+from planet.planning.make import settled
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
 from planet.profiling.plot import picture_format
 from planet.storage.atomic import atomic_write, replaceable
@@ -96,7 +98,7 @@ def _bare(options: ProfileOptions) -> Comparison:
     batch_size = 1 if options.batch_size is None else options.batch_size
     weights = random_weights(config.model, action_size).to(device)
     with cpu_threads(config.train.threads):
-        planners = _planners(options)
+        planners = _planners(options, device)
         return compare_planners(planners, weights, batch_size, options.steps, options.rate)
 
 
@@ -105,7 +107,7 @@ def _trained(options: ProfileOptions, directory: Path) -> Comparison:
         if getattr(options, name) is not None:
             raise ValueError(f"{name}: only for a bare planner; {directory} has sizes of its own")
     trained = open_run(directory, {**options.overrides(), "model": vars(options.model)})
-    planners = _planners(options)
+    planners = _planners(options, available_device(trained.config))
     with cpu_threads(trained.config.train.threads):
         environment = open_environment(trained)
         try:
@@ -121,13 +123,14 @@ def _title(profile: Profile) -> str:
     return f"{what}: " + ", ".join(f"{name} {facts[name]}" for name in named)
 
 
-def _planners(options: ProfileOptions) -> dict[str, ActingConfig]:
+def _planners(options: ProfileOptions, device: torch.device) -> dict[str, ActingConfig]:
     """Returns the planners to time by name; what a name does not say is as in the options."""
     imaginations = {"": options.imagination}
     if options.compare is not None:
         named = options.compare.split(",")
         imaginations = {name: _imagination(options, name) for name in named}
-        if len(set(imaginations.values())) < len(named):
+        different = {settled(imagination, device) for imagination in imaginations.values()}
+        if len(different) < len(named):
             raise ValueError(f"compare: expected different planners, got {options.compare!r}")
     return {
         name: ActingConfig(planner=options.planner, imagination=imagination, train=options.train)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from planet.cli.options import told
+from planet.acting.agent import Agent
+from planet.cli.options import told, told_imagination
 from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
@@ -151,7 +152,7 @@ def _summary(config: Config, trainer: Trainer) -> str:
         f"  model        belief {config.model.belief_size}, state {config.model.state_size}, "
         f"{parameters:,} parameters on {train.device}",
         f"  planner      {told(config.planner)}",
-        f"  imagination  {told(config.imagination)}",
+        f"  imagination  {told_imagination(_agent(trainer))}",
         f"  schedule     {train.seed_episodes} random episodes, {train.initial_updates} updates, "
         f"then {planned} times: collect an episode, {train.updates_per_episode} updates; "
         f"seed {train.seed}",
@@ -161,6 +162,13 @@ def _summary(config: Config, trainer: Trainer) -> str:
     if trainer.episodes:
         lines.append(f"continues from the checkpoint: {_counters(trainer)}")
     return "\n".join(lines)
+
+
+def _agent(trainer: Trainer) -> Agent:
+    """Returns what acts after the seed episodes."""
+    agent = trainer.learner.policy(max(trainer.episodes, trainer.config.train.seed_episodes))
+    assert isinstance(agent, Agent)
+    return agent
 
 
 def _counters(trainer: Trainer) -> str:

@@ -21,7 +21,8 @@ _WHOLE = 1 << 63  # whole numbers stay below
 def choices(config: type, name: str) -> tuple[str, ...]:
     """Returns the texts that a setting is one of, in the order of its annotation; () without."""
     hint = get_type_hints(config)[name]
-    return get_args(hint) if get_origin(hint) is Literal else ()
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return get_args(kinds[0]) if get_origin(kinds[0]) is Literal else ()
 
 
 def check_types(config: Any) -> None:

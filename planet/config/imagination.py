@@ -7,14 +7,21 @@ from typing import Literal
 
 from planet.config.checks import check_positive, check_types
 
+Precision = Literal["fp32", "int8", "fp16", "bf16"]
+Variant = Literal["portable", "persistent"]
+
 
 @dataclass(frozen=True)
 class ImaginationConfig:
-    """Says how the model is rolled out while planning, whatever the planner."""
+    """Says how the model is rolled out while planning, whatever the planner.
+
+    None is decided where an imagination is made, by `planet.planning.make_imagination`. A run's
+    settings keep it, so a run that goes on elsewhere decides anew.
+    """
 
     backend: Literal["fused", "reference"] = "fused"  # the code that computes rollouts [O]
-    precision: Literal["fp32", "int8", "fp16", "bf16"] = "fp32"  # of the rollouts' products [O]
-    variant: Literal["portable", "persistent"] = "portable"  # of the fused CUDA kernels [O]
+    precision: Precision | None = None  # of products; None: fp16 of fused on CUDA, else fp32 [O]
+    variant: Variant | None = None  # of the fused CUDA kernels; None: by card, sizes, planner [O]
     state_noise: bool = True  # sample the prior in rollouts [P Alg. 2]
     discount: float = 1.0  # per model step [P; G at its first commit: 0.99]
 
@@ -24,7 +31,7 @@ class ImaginationConfig:
         check_kernels(self.backend, self.variant)
 
 
-def check_kernels(backend: str, variant: str) -> None:
+def check_kernels(backend: str, variant: str | None) -> None:
     """Raises ValueError unless the backend has variants, or the portable one is asked for."""
-    if backend != "fused" and variant != "portable":
+    if backend != "fused" and variant not in (None, "portable"):
         raise ValueError(f"variant: expected 'portable' with backend={backend!r}, got {variant!r}")

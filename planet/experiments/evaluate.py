@@ -41,6 +41,7 @@ def write_scores(path: Path, run: Run, seed: int, scores: Sequence[Score]) -> No
     content = {
         "environment_steps": run.environment_steps, "task": run.config.environment.task,
         "episodes_collected": run.episodes, "updates": run.updates, "evaluation_seed": seed,
+        "imagination": vars(run.agent.imagination.settings),
         "scores": [score.to_dict() for score in scores], "config": run.config.to_dict(),
     }  # fmt: skip
     with atomic_write(path) as file:

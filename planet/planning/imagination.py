@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from planet import ops
-from planet.config.imagination import check_kernels
+from planet.config.imagination import ImaginationConfig, check_kernels
 from planet.errors.scalars import check_bool, check_float
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
@@ -103,6 +103,12 @@ class Imagination:
         """B."""
         return self.latent.belief.shape[0]
 
+    @property
+    def settings(self) -> ImaginationConfig:
+        """Returns how the model is rolled out; nothing is open."""
+        names = [field.name for field in fields(ImaginationConfig)]
+        return ImaginationConfig(**{name: getattr(self, name) for name in names})
+
     def at(self, latent: LatentState) -> Imagination:
         """Returns the same from other starts, which are not checked."""
         other = copy.copy(self)
@@ -125,11 +131,12 @@ class Imagination:
         )  # fmt: skip
         return returns
 
-    def try_out(self, budget_ms: float | None = None) -> None:
+    def try_out(self, budget_ms: float | None = None, topk: int = 1) -> None:
         """Runs a tiny plan so that a backend or kernel that is missing fails early.
 
         Args:
           budget_ms: that plans are to have.
+          topk: K of the plans, on which the memory of a kernel depends.
 
         Raises:
           ImportError: the backend is missing.
@@ -137,7 +144,8 @@ class Imagination:
         """
         mean = self.low[None]
         ops.backend(self.backend).cem_plan(
-            self.weights, self.latent, mean, torch.zeros_like(mean), seed=0, candidates=1, topk=1,
-            iterations=1, low=CheckedBound(self.low), high=CheckedBound(self.high),
-            precision=self.precision, variant=self.variant, budget_ms=budget_ms,
+            self.weights, self.latent, mean, torch.zeros_like(mean), seed=0,
+            candidates=topk, topk=topk, iterations=1, low=CheckedBound(self.low),
+            high=CheckedBound(self.high), precision=self.precision, variant=self.variant,
+            budget_ms=budget_ms,
         )  # fmt: skip

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from planet.config import ImaginationConfig, PlannerConfig
+from planet.config import PlannerConfig
 from planet.diagnostics.build import build_info
 from planet.experiments.run import Run
+from planet.planning import Imagination
 from planet.weights.rollout_weights import RolloutWeights
 
 
@@ -29,12 +30,13 @@ def plan_facts(planner: PlannerConfig, weights: RolloutWeights, batch_size: int)
     return facts if planner.budget_ms is None else {**facts, "budget_ms": planner.budget_ms}
 
 
-def compute_facts(imagination: ImaginationConfig, device: torch.device) -> dict[str, Any]:
+def compute_facts(imagination: Imagination) -> dict[str, Any]:
     """Returns device, imagination, instruction set and threads; on CUDA the clock as well."""
+    device = imagination.weights.device
     cuda = device.type == "cuda"
     facts = {
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
-        **vars(imagination),
+        **vars(imagination.settings),
         "instruction_set": _instruction_set(imagination, device),
         "threads": torch.get_num_threads(),
     }
@@ -42,7 +44,7 @@ def compute_facts(imagination: ImaginationConfig, device: torch.device) -> dict[
     return {**facts, "clock": clock} if cuda else facts
 
 
-def _instruction_set(imagination: ImaginationConfig, device: torch.device) -> str:
+def _instruction_set(imagination: Imagination, device: torch.device) -> str:
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         return f"sm_{major}{minor}"

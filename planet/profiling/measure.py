@@ -23,7 +23,7 @@ from planet.errors.scalars import check_int, check_positive
 from planet.errors.short_repr import short_repr
 from planet.experiments.run import Run
 from planet.latent import LatentState
-from planet.planning import Imagination, make_planner
+from planet.planning import Imagination, make_imagination, make_planner
 from planet.profiling.facts import compute_facts, plan_facts, run_facts
 from planet.profiling.latency import Stage
 from planet.profiling.result import Comparison, Profile
@@ -63,7 +63,8 @@ def compare_planners(
         torch.zeros(batch_size, weights.state_size, dtype=torch.float32, device=weights.device),
     )
     names = list(planners)
-    plans = {name: _search(settings, weights, latent) for name, settings in planners.items()}
+    imaginations = {name: _imagine(s, weights, latent) for name, s in planners.items()}
+    plans = {name: _search(planners[name], imaginations[name]) for name in names}
     log = _Log(names)
     for step in range(-min(_WARMUP, steps), steps):
         for name in _turns(names, step):
@@ -71,7 +72,7 @@ def compare_planners(
             seconds, planned = _timed(weights.device, plan)
             if step >= 0:
                 log.add(name, planned.iterations, plan=seconds)
-    facts = {name: _facts(settings, weights, batch_size) for name, settings in planners.items()}
+    facts = {name: _facts(planners[name], imaginations[name]) for name in names}
     return log.comparison(facts, rate_hz)
 
 
@@ -121,7 +122,7 @@ def compare_run(
             seconds = {"render": rendering, **act.seconds, "environment": acting}
             log.add(name, act.iterations, **seconds)
     facts = {
-        name: _facts(planners[name], policy.weights, 1)
+        name: _facts(planners[name], policy.imagination)
         if isinstance(policy, Agent)
         else ({}, {"threads": torch.get_num_threads()})
         for name, policy in policies.items()
@@ -166,9 +167,10 @@ def _act(policy: Policy, observation: Any) -> _Act:
     return _Act({"filter": filtering, "plan": planning}, action, plan.iterations)
 
 
-def _facts(settings: ActingConfig, weights: RolloutWeights, batch_size: int) -> Facts:
-    computes = compute_facts(settings.imagination, weights.device)
-    return plan_facts(settings.planner, weights, batch_size), computes
+def _facts(settings: ActingConfig, imagination: Imagination) -> Facts:
+    weights = imagination.weights
+    plan = plan_facts(settings.planner, weights, imagination.batch_size)
+    return plan, compute_facts(imagination)
 
 
 class _Log:
@@ -196,16 +198,21 @@ class _Log:
         return Comparison(profiles)
 
 
-def _search(
-    settings: ActingConfig, weights: RolloutWeights, latent: LatentState
-) -> Callable[[int], Plan]:
-    """Makes a function that plans with a seed, and finds what is not served."""
-    planner = settings.planner
-    imagination = Imagination(
-        weights, latent, low=planner.low, high=planner.high, **vars(settings.imagination)
-    )
-    imagination.try_out(planner.budget_ms)
-    return partial(make_planner(planner).plan, imagination, budget_ms=planner.budget_ms)
+def _imagine(settings: ActingConfig, weights: RolloutWeights, latent: LatentState) -> Imagination:
+    """Makes the imagination of the settings, and finds what is not served."""
+    config = settings.planner
+    imagination = make_imagination(
+        settings.imagination, make_planner(config), weights, latent,
+        low=config.low, high=config.high,
+    )  # fmt: skip
+    imagination.try_out(config.budget_ms)
+    return imagination
+
+
+def _search(settings: ActingConfig, imagination: Imagination) -> Callable[[int], Plan]:
+    """Makes a function that plans with a seed."""
+    config = settings.planner
+    return partial(make_planner(config).plan, imagination, budget_ms=config.budget_ms)
 
 
 def _turns(names: Sequence[str], step: int) -> Sequence[str]:

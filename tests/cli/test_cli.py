@@ -109,7 +109,8 @@ def test_train_says_what_was_chosen_and_every_point_of_the_curve(
     captured = capsys.readouterr()
     assert "action repeat 2, 8x8 pixels" in captured.out
     assert "horizon 3, candidates 10, iterations 2, topk 3, initial stddev 1" in captured.out
-    assert "imagination  backend reference, precision fp32" in captured.out
+    imagination = "imagination  backend reference, precision fp32, variant portable, state noise "
+    assert f"{imagination}True, discount 1.0 (precision and variant chosen for cpu)" in captured.out
     points = [line for line in captured.out.splitlines() if ": return " in line]
     assert [point.partition(":")[0] for point in points] == [
         "2 episodes, 5 updates",
@@ -269,7 +270,8 @@ def test_export_writes_the_weights_that_the_agent_plans_with(
     assert written.min_stddev == weights.min_stddev
     config = open_run(trained).config
     python_only = dict.fromkeys(("name", "backend", "variant"))
-    settings = {**vars(config.planner), **vars(config.imagination), "action_repeat": 1}
+    rollouts = vars(open_run(trained).agent.imagination.settings)
+    settings = {**vars(config.planner), **rollouts, "action_repeat": 1}
     assert load_settings(file) | python_only == settings | python_only
     assert "horizon " in output and "action_repeat 1" in output
 

@@ -94,4 +94,5 @@ def test_evaluate_with_other_settings_says_so(
     output = capsys.readouterr().out
     assert "budget ms 1000.0" in output and "backend reference, precision int8" in output
     config = json.loads((trained / "scores.json").read_text())["config"]
+    assert "(variant chosen for cpu)" in output
     assert (config["imagination"]["precision"], config["planner"]["budget_ms"]) == ("int8", 1000.0)

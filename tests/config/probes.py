@@ -19,7 +19,7 @@ from learners import learner_of, replay
 from planet.config import Config
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.planning import PLANNERS, Imagination, make_planner
+from planet.planning import PLANNERS, Imagination, make_imagination, make_planner
 from planet.protocols import Chunk
 from planet.replay import Episode
 from planet.systems.planet import build, make_world_model
@@ -117,8 +117,8 @@ def optimizer_step(config: Config, tmp_path: Path) -> list[object]:
 def imagination(config: Config, model: WorldModel) -> Imagination:
     latent = LatentState(torch.ones(1, 5), torch.ones(1, 3))
     low, high = config.planner.low, config.planner.high
-    how = vars(config.imagination)
-    return Imagination(model.rollout_weights(), latent, low=low, high=high, **how)
+    planner, weights = make_planner(config.planner), model.rollout_weights()
+    return make_imagination(config.imagination, planner, weights, latent, low=low, high=high)
 
 
 def plan(config: Config, tmp_path: Path) -> list[object]:

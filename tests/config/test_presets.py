@@ -29,7 +29,7 @@ PUBLISHED = {
         "horizon": 12, "candidates": 1000, "iterations": 10, "topk": 100, "initial_stddev": 1.0,
         "spread": "population", "epsilon": 1e-6, "low": -1.0, "high": 1.0, "budget_ms": None,
     },
-    "imagination": {"precision": "fp32", "state_noise": True, "discount": 1.0},
+    "imagination": {"precision": None, "state_noise": True, "discount": 1.0},
     "train": {
         "seed_episodes": 5, "updates_per_episode": 100, "batch_size": 50, "chunk_length": 50,
         "recent_draws": 1000, "recent_share": 0.5, "learning_rate": 1e-3,

@@ -177,6 +177,9 @@ def test_scores_file_says_how_to_repeat_them(trained: Path, tmp_path: Path) -> N
     assert list(content)[0] == "environment_steps" == list(content["scores"][0])[0]
     assert content["environment_steps"] == run.environment_steps == 5 * 4
     assert Config.from_dict(content["config"]) == run.config
+    assert run.config.imagination.precision is run.config.imagination.variant is None
+    chosen = content["imagination"]
+    assert (chosen["precision"], chosen["variant"]) == ("fp32", "portable")
 
 
 def test_context_is_filtered_and_the_rest_is_predicted(trained: Path) -> None:

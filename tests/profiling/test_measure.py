@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from planet.config import ActingConfig, ImaginationConfig, ModelConfig, PlannerC
 from planet.experiments.run import Run, open_run
 from planet.latent import LatentState
 from planet.planning import CEMPlanner, Imagination
+from planet.planning.make import settled
 from planet.profiling import compare_planners, compare_run
 from planet.profiling.facts import compute_facts
 from planet.protocols import Plan
@@ -86,24 +88,27 @@ def test_a_rate_that_is_none_is_refused(rate: float) -> None:
 
 
 def test_compute_facts_name_precision_and_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = compute_facts(REFERENCE, torch.device("cpu"))
+    weights = random_weights(MODEL, 2)
+    zeros = LatentState(torch.zeros(1, 5), torch.zeros(1, 3))
+    facts = compute_facts(Imagination(weights, zeros, backend="reference"))
     assert (facts["device"], facts["backend"], facts["precision"]) == ("cpu", "reference", "fp32")
     assert facts["threads"] >= 1
     assert facts["instruction_set"]
     info = {"fp32": "avx512", "int8": "avx512vnni"}
     monkeypatch.setattr("planet.profiling.facts.build_info", lambda: info)
     for precision, isa in info.items():
-        imagination = ImaginationConfig(precision=precision)  # type: ignore[arg-type]
-        facts = compute_facts(imagination, torch.device("cpu"))
+        facts = compute_facts(Imagination(weights, zeros, precision=precision))
         assert (facts["precision"], facts["instruction_set"]) == (precision, isa)
 
 
 def test_compute_facts_of_a_gpu_name_it_and_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    facts = compute_facts(ImaginationConfig(), torch.device("cuda:0"))
+    settings = settled(ImaginationConfig(), device := torch.device("cuda:0"))
+    imagination: Any = SimpleNamespace(weights=SimpleNamespace(device=device), settings=settings)
+    facts = compute_facts(imagination)
     assert (facts["device"], facts["instruction_set"]) == ("NVIDIA H200", "sm_90")
-    assert facts["variant"] == "portable"
+    assert (facts["precision"], facts["variant"]) == ("fp16", "portable")
     assert facts["clock"] == "host, device synchronised before and after each stage"
 
 

@@ -20,6 +20,7 @@ from toy_runs import Recorder, changed, finished, make_trainer, model_of, outcom
 from planet.config import Config
 from planet.storage.checkpoint import load_checkpoint
 from planet.training.action_box import ActionBox
+from planet.training.run_config import check_config
 
 Whole = Callable[[Config], tuple[Any, ...]]
 
@@ -211,6 +212,15 @@ def test_a_run_goes_on_with_the_arithmetic_and_the_budget_it_began_with(
     make_trainer(tiny, tmp_path)
     with pytest.raises(ValueError, match=f"started with other settings: {setting} was"):
         make_trainer(tiny.with_overrides({section: {name: value}}), tmp_path)
+
+
+def test_a_run_that_goes_on_on_another_device_decides_anew(tiny: Config, tmp_path: Path) -> None:
+    with make_trainer(tiny, tmp_path) as trainer:
+        trainer.run()
+    path = tmp_path / "config.json"
+    kept = Config.load(path)
+    assert (kept.imagination.precision, kept.imagination.variant) == (None, None)
+    check_config(path, kept, kept.with_overrides({"train": {"device": "cuda"}}))
 
 
 def test_a_run_of_an_older_version_is_refused_by_name(tiny: Config, tmp_path: Path) -> None:

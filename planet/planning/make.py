@@ -1,0 +1,79 @@
+"""Makes imaginations of settings, and decides what these leave open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from planet.config import ImaginationConfig
+from planet.latent import LatentState
+from planet.ops.bounds import Bound
+from planet.planning.cem import CEMPlanner
+from planet.planning.imagination import Imagination
+from planet.protocols import Planner
+from planet.weights.rollout_weights import RolloutWeights
+
+PERSISTENT_HAS_RUN = False
+"""Whether the persistent kernels have planned on a GPU; until then nobody gets them unasked."""
+
+_FEW = 4  # problems; more of them keep a GPU busy with the portable kernels, too
+
+
+def settled(settings: ImaginationConfig, device: torch.device) -> ImaginationConfig:
+    """Names what settings leave open by the device alone.
+
+    The precision is fp16 for the fused backend on CUDA, where only the halves keep the pace of
+    control; else fp32. The variant is portable.
+    """
+    fused_gpu = settings.backend == "fused" and device.type == "cuda"
+    precision = settings.precision or ("fp16" if fused_gpu else "fp32")
+    return replace(settings, precision=precision, variant=settings.variant or "portable")
+
+
+def make_imagination(
+    settings: ImaginationConfig,
+    planner: Planner,
+    weights: RolloutWeights,
+    latent: LatentState,
+    *,
+    low: Bound = -1.0,
+    high: Bound = 1.0,
+) -> Imagination:
+    """Makes the imagination of the settings; what they leave open, device and sizes decide.
+
+    An open variant is persistent for a plain CEM with few problems on a card that serves it, once
+    `PERSISTENT_HAS_RUN`. For the rest see `settled`.
+
+    Args:
+      settings: None is open.
+      planner: what is to search with it.
+      weights: see `planet.Imagination`.
+      latent: likewise.
+      low: likewise.
+      high: likewise.
+
+    Raises:
+      TypeError, ValueError: as `planet.Imagination`.
+    """
+    named = settled(settings, weights.device)
+    make = partial(Imagination, weights, latent, low=low, high=high)
+    imagination = make(**vars(named))
+    open_on_gpu = settings.variant is None and weights.device.type == "cuda" and PERSISTENT_HAS_RUN
+    if open_on_gpu and settings.backend == "fused" and type(planner) is CEMPlanner:
+        persistent = make(**vars(replace(named, variant="persistent")))
+        if persistent.batch_size <= _FEW and _is_served(persistent, planner.topk):
+            return persistent
+    return imagination
+
+
+def _is_served(imagination: Imagination, topk: int) -> bool:
+    """Tells whether card and sizes allow the variant."""
+    try:
+        imagination.try_out(topk=topk)
+    except ValueError as refusal:
+        if not str(refusal).startswith("variant:"):
+            raise
+        return False
+    return True

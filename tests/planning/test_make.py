@@ -1,0 +1,109 @@
+"""Settings that are left open: device, card, sizes and planner decide, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from planet.config import ImaginationConfig
+from planet.planning import CEMPlanner, make_imagination
+from planet.planning.make import PERSISTENT_HAS_RUN
+from planet.protocols import Planner
+
+MODULE = "planet.planning.make"
+PLANNER = CEMPlanner(topk=7)
+
+
+class Imagined:
+    """Stands in for an imagination, on whatever device; knows what its card refuses."""
+
+    refusal: str | None = None
+    tried: list[int] = []
+
+    def __init__(self, weights: Any, latent: Any, **how: Any) -> None:
+        self.batch_size, self.how = latent, how
+
+    def try_out(self, topk: int) -> None:
+        self.tried.append(topk)
+        if self.refusal:
+            raise ValueError(self.refusal)
+
+
+@pytest.fixture(autouse=True)
+def imagined(monkeypatch: pytest.MonkeyPatch) -> type[Imagined]:
+    monkeypatch.setattr(f"{MODULE}.Imagination", Imagined)
+    monkeypatch.setattr(Imagined, "refusal", None)
+    monkeypatch.setattr(Imagined, "tried", [])
+    return Imagined
+
+
+def chosen(
+    device: str, batch: int = 1, planner: Planner = PLANNER, **settings: Any
+) -> tuple[str, str]:
+    """Precision and variant of `batch` problems on a device."""
+    weights: Any = SimpleNamespace(device=torch.device(device))
+    made: Any = make_imagination(ImaginationConfig(**settings), planner, weights, batch)  # type: ignore[arg-type]
+    return made.how["precision"], made.how["variant"]
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "expected"),
+    [
+        ("cpu", {}, "fp32"),
+        ("cuda", {}, "fp16"),
+        ("cuda:1", {}, "fp16"),
+        ("cuda", {"backend": "reference"}, "fp32"),
+        ("cuda", {"precision": "bf16"}, "bf16"),
+        ("cuda", {"precision": "fp32"}, "fp32"),
+        ("cpu", {"precision": "int8"}, "int8"),
+    ],
+)
+def test_the_device_decides_the_precision(
+    device: str, settings: dict[str, Any], expected: str
+) -> None:
+    assert chosen(device, **settings) == (expected, "portable")
+
+
+def test_persistent_kernels_that_have_not_run_are_never_chosen() -> None:
+    assert not PERSISTENT_HAS_RUN
+    assert chosen("cuda") == ("fp16", "portable")
+    assert not Imagined.tried
+    assert chosen("cuda", variant="persistent") == ("fp16", "persistent")  # as it was asked for
+
+
+@dataclass(frozen=True)
+class Greedy(CEMPlanner):
+    """Is no plain CEM."""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "persistent"),
+        ({"batch": 4}, "persistent"),
+        ({"batch": 5}, "portable"),
+        ({"planner": Greedy()}, "portable"),
+        ({"device": "cpu"}, "portable"),
+        ({"backend": "reference"}, "portable"),
+        ({"variant": "portable"}, "portable"),
+    ],
+)
+def test_once_they_have_run_they_serve_few_problems_of_a_plain_cem(
+    given: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{MODULE}.PERSISTENT_HAS_RUN", True)
+    assert chosen(**{"device": "cuda", **given})[1] == expected
+    assert Imagined.tried == [7] * (expected == "persistent")
+
+
+def test_a_card_that_refuses_them_gets_the_portable_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{MODULE}.PERSISTENT_HAS_RUN", True)
+    monkeypatch.setattr(Imagined, "refusal", "variant: 'persistent' does not serve this plan")
+    assert chosen("cuda", precision="fp32") == ("fp32", "portable")
+    monkeypatch.setattr(Imagined, "refusal", "weights: of another kind")
+    with pytest.raises(ValueError, match="weights: of another kind"):
+        chosen("cuda")
