@@ -157,6 +157,9 @@ def _summary(config: Config, trainer: Trainer) -> str:
         f"then {planned} times: collect an episode, {train.updates_per_episode} updates; "
         f"seed {train.seed}",
     ]
+    if train.device.startswith("cuda"):
+        how = "a resumed run repeats bit for bit" if train.deterministic else "cuDNN's fastest"
+        lines.append(f"  updates      deterministic {train.deterministic}: {how}")
     if train.device == "cpu" and torch.cuda.is_available():
         lines.append("  a CUDA device is there and not used; add: --train.device cuda")
     if trainer.episodes:

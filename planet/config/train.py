@@ -25,6 +25,7 @@ class TrainConfig(ComputeConfig):
     """Sets up Algorithm 1: data, loss, optimiser and schedule."""
 
     seed: int = 0  # of the whole run
+    deterministic: bool = True  # CUDA: runs repeat bit for bit; False: cuDNN's fastest [O]
     episodes: int = 1000  # collected in all, seed episodes included [P Sec. 5]
     seed_episodes: int = 5  # S, with random actions [P Alg. 1; G configs.py:231]
     initial_updates: int = 100  # gradient steps after the seed episodes [P Alg. 1: C]

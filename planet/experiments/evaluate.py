@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from planet.acting.agent import Agent
 from planet.acting.baselines import RandomPolicy, ZeroPolicy
 from planet.config import Config
 from planet.experiments.run import Run
@@ -38,10 +39,12 @@ def score_table(scores: Sequence[Score]) -> str:
 
 def write_scores(path: Path, run: Run, seed: int, scores: Sequence[Score]) -> None:
     """Writes the scores with what is needed to repeat them, as JSON, atomically."""
+    acts = isinstance(run.policy, Agent)
+    imagination = vars(run.agent.imagination.settings) if acts else None
     content = {
         "environment_steps": run.environment_steps, "task": run.config.environment.task,
         "episodes_collected": run.episodes, "updates": run.updates, "evaluation_seed": seed,
-        "imagination": vars(run.agent.imagination.settings),
+        "imagination": imagination,
         "scores": [score.to_dict() for score in scores], "config": run.config.to_dict(),
     }  # fmt: skip
     with atomic_write(path) as file:

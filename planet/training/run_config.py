@@ -13,8 +13,8 @@ from planet.errors.listing import listed
 _MAY_DIFFER = {
     "imagination": ("backend",),
     "train": (
-        "episodes", "device", "threads", "evaluation_interval", "evaluation_episodes",
-        "checkpoint_interval", "checkpoint_updates",
+        "episodes", "device", "threads", "deterministic", "evaluation_interval",
+        "evaluation_episodes", "checkpoint_interval", "checkpoint_updates",
     ),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from planet.training.environment_steps import action_repeat
 from planet.training.interrupt import StopSwitch, deferred_signals
 from planet.training.means import Means, seem_finite, shown_values
 from planet.training.progress import Progress, guarded
+from planet.training.repeatable import repeatable
 from planet.training.run_directory import RunDirectory
 from planet.training.run_state import RunState
 from planet.training.score import Score, play, score
@@ -35,12 +36,15 @@ class Trainer:
 
     The directory holds `config.json`, `metrics.jsonl` (and TensorBoard files), `episodes/`,
     `checkpoint.pt` and the checkpoint before it. All randomness derives from (seed, counters): an
-    interrupted run continues to the metrics of an uninterrupted one. A directory belongs to one
+    interrupted run continues to the metrics of an uninterrupted one. That is so bit for bit on one
+    device, machine and release of PyTorch, on CUDA as long as `train.deterministic` is on; a run
+    that goes on on another device is a valid one, with other roundings. A directory belongs to one
     trainer from its making to its `close`, or until its process ends.
 
     Args:
       config: settings; a directory that exists must hold equal ones, except for `episodes`,
-        `device`, `threads`, `imagination.backend` and the intervals of evaluation and checkpoints.
+        `device`, `threads`, `deterministic`, `imagination.backend` and the intervals of evaluation
+        and checkpoints.
       directory: of the run.
       environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and a bounded Box of actions;
         see `planet.training.check_environment`.
@@ -114,8 +118,8 @@ class Trainer:
           Interrupted: a KeyboardInterrupt that tells the signal; a checkpoint was written.
         """
         self._check_usable()
-        threads = cpu_threads(self.config.train.threads)
-        with threads, self._switch.running(), deferred_signals(self.stop):
+        train, running = self.config.train, self._switch.running()
+        with cpu_threads(train.threads), repeatable(train), running, deferred_signals(self.stop):
             try:
                 if self._saved is None:  # so that episodes are never without a checkpoint
                     self.save()

@@ -20,12 +20,12 @@ from toy_runs import timeless
 from planet import __version__
 from planet.cli import COMMANDS, main
 from planet.cli.progress import Lines, duration, make_progress
-from planet.cli.train import PresetName, TrainOptions, parse
+from planet.cli.train import PresetName, TrainOptions, _summary, parse
 from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.envs.toy import ToyReachEnv
 from planet.errors.advice import install_extra, repair
-from planet.experiments.run import open_run
+from planet.experiments.run import make_environment, open_run
 from planet.storage.checkpoint import load_checkpoint
 from planet.systems.planet import build
 from planet.training.trainer import Trainer
@@ -118,6 +118,16 @@ def test_train_says_what_was_chosen_and_every_point_of_the_curve(
         "5 episodes, 14 updates",
     ]
     assert f"planet evaluate {tmp_path} --baselines" in captured.out
+
+
+def test_train_on_cuda_says_whether_a_resumed_run_repeats(tmp_path: Path) -> None:
+    config = parse(train(tmp_path)[1:]).config()
+    with Trainer(config, tmp_path, make_environment(config.environment), build) as trainer:
+        for deterministic, said in ((True, "True: a resumed run repeats bit for bit"), (False, "")):
+            other = {"train": {"device": "cuda", "deterministic": deterministic}}
+            text = _summary(config.with_overrides(other), trainer)
+            assert f"  updates      deterministic {said or 'False: cuDNN'}" in text
+        assert "deterministic" not in _summary(config, trainer)
 
 
 def test_output_into_a_file_is_one_line_per_stage(

@@ -15,6 +15,7 @@ import pytest
 import settings
 import torch
 from learners import learner_of, replay
+from settings import changed
 
 from planet.config import Config
 from planet.latent import LatentState
@@ -243,4 +244,23 @@ def threads(config: Config, tmp_path: Path) -> set[int]:
 
     Trainer(config, tmp_path, FakeEnvironment(8), build, Watch()).run()
     assert torch.get_num_threads() == 1  # as before
+    return seen
+
+
+def convolutions(config: Config, tmp_path: Path) -> set[tuple[bool, bool]]:
+    """cuDNN's switches while a run updates: deterministic, and choosing the fastest."""
+    seen: set[tuple[bool, bool]] = set()
+
+    def build_here(config: Config, spec: Any) -> Any:
+        learner = build(changed(config, "train.device", "cpu"), spec)
+        update = learner.update
+
+        def look(replay: Any) -> Any:
+            seen.add((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+            return update(replay)
+
+        learner.update = look  # type: ignore[method-assign]
+        return learner
+
+    Trainer(config, tmp_path, FakeEnvironment(8), build_here).run()
     return seen

@@ -22,6 +22,7 @@ from config.probes import (
     TINY,
     arithmetic,
     batches,
+    convolutions,
     device,
     episode,
     exploration,
@@ -96,6 +97,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
         arithmetic, "persistent", changed(TINY, "imagination.backend", "fused")
     ),
     "train.seed": (run, 1),
+    "train.deterministic": (convolutions, False, changed(TINY, "train.device", "cuda")),
     "train.episodes": (run, 4),
     "train.seed_episodes": (run, 1),
     "train.initial_updates": (run, 2),
