@@ -4,7 +4,6 @@
     python benchmarks/cem/bench.py --table          # the table alone
     python benchmarks/cem/bench.py --sweep          # the sizes alone
     python benchmarks/cem/bench.py --quick          # tiny sizes in seconds: does the command work?
-    python benchmarks/cem/bench.py --device cuda    # plans on a GPU (`on_gpu.py`): minutes
 
 Everything that is compared runs in this process in turn, so that a busy machine slows all alike:
 quote the ratios, which are medians of the ratios of neighbouring runs. Before it is timed, every
@@ -54,21 +53,16 @@ import os
 import sys
 import time
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from cem import on_gpu, sweep, table
+from cem import sweep, table
 from cem.cases import Size
 from cem.ceilings import KERNELS
+from circumstances import circumstances, result_path
+from gpu.runner import write_json
 
-from planet import build_info
-from planet.diagnostics.machine import machine_facts
-
-RESULTS = Path(__file__).parents[1] / "results"
 STARTED = time.perf_counter()
 
 
@@ -78,13 +72,6 @@ def report(text: str) -> None:
     print(
         f"[{minutes:5.1f} min, load {os.getloadavg()[0]:.1f}] {text}", file=sys.stderr, flush=True
     )
-
-
-def circumstances() -> dict[str, Any]:
-    """When, with which command and on what it was measured."""
-    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    machine = {**machine_facts(), "build": build_info(), "load_before": os.getloadavg()}
-    return {"date": date, "command": " ".join(sys.argv), "machine": machine}
 
 
 def quick_sizes() -> dict[str, Size]:
@@ -102,15 +89,8 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=40.0, help="of the table's main rows")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--problems", nargs="+", type=int, default=on_gpu.PROBLEMS)
-    parser.add_argument("--output", type=Path, help="else a file in benchmarks/results")
+    parser.add_argument("--output", type=Path, default=result_path("cem", "cpu"))
     options = parser.parse_args()
-    if options.output is None:
-        options.output = RESULTS / ("cem.json" if options.device == "cpu" else "cem_cuda.json")
-    if options.device == "cuda":
-        on_a_gpu(options)
-        return
     seconds = min(options.seconds, 0.02) if options.quick else options.seconds
     compiled = not options.no_compile
     both = options.table == options.sweep
@@ -131,26 +111,7 @@ def main() -> None:
             options.threads, seconds / 12, report, baseline, compiled, options.quick
         )
         results["sweep"] = {**facts, "points": rows, "load_after": os.getloadavg()}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"written to {options.output}")
-
-
-def on_a_gpu(options: argparse.Namespace) -> None:
-    """Plans on a GPU, graph against graph."""
-    if not torch.cuda.is_available():
-        raise SystemExit(f"--device cuda: torch {torch.__version__} sees no CUDA device")
-    size = quick_sizes()["paper"] if options.quick else Size.of_preset("paper")
-    seconds = min(options.seconds, 0.02) if options.quick else options.seconds
-    facts = circumstances()
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {}
-    for batch in options.problems:  # written after each, so that a time limit costs the last alone
-        results |= on_gpu.measure(
-            torch.device("cuda"), size, [batch], seconds, not options.no_compile, report
-        )
-        options.output.write_text(json.dumps({**facts, "problems": results}, indent=1) + "\n")
-    print("\n".join(on_gpu.lines(results)))
+    write_json(options.output, results)
     print(f"written to {options.output}")
 
 

@@ -12,12 +12,10 @@ must act exactly as the eager form of its precision does. Writes JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +23,19 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from gpu.device_timing import gpu_state
+from circumstances import circumstances, gpu_state, result_path
+from gpu.runner import write_json
 
-from planet import build_info
 from planet.acting.agent import Agent
 from planet.config import Config
 from planet.config.presets import PRESETS
-from planet.diagnostics.machine import machine_facts
 from planet.models import WorldModel
 from planet.noise import row_seeds
 from planet.planning import make_planner
 from planet.profiling import Stage
 
-RESULTS = Path(__file__).parents[1] / "results"
 FRAMES, BLOCK = 16, 50
+WRONG = "acts otherwise than the eager form"
 ACTIONS = 6  # the cheetah's
 
 
@@ -86,8 +83,7 @@ def ready(
 ) -> tuple[dict[str, Agent], dict[str, str]]:
     """Agents that acted, and why the others cannot.
 
-    Raises:
-      SystemExit: a captured form acts otherwise than the eager one of its precision and variant.
+    A captured form that acts otherwise than the eager one of its precision and variant is none.
     """
     agents, missing = {}, {}
     for name, form in forms.items():
@@ -97,7 +93,8 @@ def ready(
             if form.capture:
                 eager = make_agent(config, Form(form.precision, form.variant), device)
                 if not np.array_equal(got, episode(eager, config, batch)):
-                    raise SystemExit(f"{name}: acts otherwise than the eager form, not timed")
+                    missing[name] = WRONG
+                    continue
             agents[name] = agent
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
             missing[name] = str(error).splitlines()[0]
@@ -144,30 +141,33 @@ def measure(
     return times
 
 
-def main() -> None:
-    """Command line."""
+def main() -> int:
+    """Command line; exit status 1 when a captured form acts otherwise than the eager one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--steps", type=int, help="of each form; else 10,000, or 100 on the CPU")
     parser.add_argument("--seconds", type=float, default=600.0, help="of each number of problems")
     parser.add_argument("--problems", nargs="+", type=int, default=[1])
     parser.add_argument("--preset", choices=tuple(PRESETS), default="paper")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--no-persistent", action="store_true", help="or PLANET_NO_PERSISTENT")
+    parser.add_argument("--quick", action="store_true", help="few steps, to test the command")
+    parser.add_argument("--output", type=Path, help="else a file in benchmarks/results")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit(f"--device cuda: torch {torch.__version__} sees no CUDA device")
-    device, config = torch.device(options.device), PRESETS[options.preset]("cheetah-run")
+    device = torch.device(options.device)
+    preset = "small" if options.quick else options.preset
     forms = CUDA_FORMS if options.device == "cuda" else CPU_FORMS
+    if options.no_persistent or os.environ.get("PLANET_NO_PERSISTENT"):
+        forms = {name: form for name, form in forms.items() if form.variant != "persistent"}
     steps = options.steps or (10_000 if options.device == "cuda" else 100)
+    config, steps = PRESETS[preset]("cheetah-run"), 4 if options.quick else steps
+    output = options.output or result_path("control_step", device)
     result: dict[str, Any] = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
-        "clock": "host, around Agent.act",
-        "machine": {**machine_facts(), "build": build_info(), "load_before": os.getloadavg()},
-        "preset": options.preset,
-        "problems": {},
-    }
+        **circumstances(), "clock": "host, around Agent.act", "preset": preset, "problems": {},
+    }  # fmt: skip
     print(f"{'problems':>8}  {'form':24}" + "".join(f"{n:>9}" for n in ("p50", "p99", "max ms")))
+    wrong = 0
     for batch in options.problems:
         agents, missing = ready(config, forms, device, batch)
         before = gpu_state()
@@ -178,16 +178,16 @@ def main() -> None:
             "times": stages, "missing": missing,
             "state_before": before, "state_after": gpu_state(),
         }  # fmt: skip
+        write_json(output, result)
         for name, stage in stages.items():
             cells = "".join(f"{stage[key]:9.3f}" for key in ("p50_ms", "p99_ms", "max_ms"))
-            print(f"{batch:>8}  {name:24}{cells}")
+            print(f"{batch:>8}  {name:24}{cells}", flush=True)
         for name, why in missing.items():
-            print(f"{batch:>8}  {name:24}not measured: {why}")
-    output = options.output or RESULTS / f"control_step_{options.device}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written to {output}")
+            print(f"{batch:>8}  {name:24}not measured: {why}", flush=True)
+        wrong += list(missing.values()).count(WRONG)
+    print(f"{wrong} forms FAILED" if wrong else f"written to {output}")
+    return int(wrong > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any, Protocol
 import torch
 
 SIDE = 8192  # of the square matrices whose product is the ceiling
-_CLOCKS = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "utilization.gpu")
 
 
 class Timed(Protocol):
@@ -132,13 +130,3 @@ def product_rates(device: torch.device, side: int = SIDE, repeats: int = 10) -> 
         rates[name] = 2e-9 * side**3 / statistics.median(times)
         torch.set_float32_matmul_precision(before)
     return rates
-
-
-def gpu_state() -> dict[str, str] | None:
-    """Clocks, temperature, power and load of the first GPU as nvidia-smi reads them."""
-    query = ["nvidia-smi", f"--query-gpu={','.join(_CLOCKS)}", "--format=csv,noheader", "-i", "0"]
-    try:
-        out = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return dict(zip(_CLOCKS, (value.strip() for value in out.split(",")), strict=False))

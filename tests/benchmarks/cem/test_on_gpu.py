@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from cem import on_gpu
-from cem.cases import Size
+from cem import device_plans, on_gpu
 from gpu.device_timing import DeviceSamples, interleave
 from ops.fused_support import needs_extension
 
 CPU = torch.device("cpu")
-TINY = Size(3, 2, 40, 4, 2, 10, 4, 12, (8, 8))
+TINY = on_gpu.TINY
+OURS = (*on_gpu.OURS, *on_gpu.PERSISTENT)
+
+
+def measure(batch: int, told: list[str]) -> dict[str, Any]:
+    variants = on_gpu.groups(batch, "yes", True)
+    return on_gpu.measure(replace(TINY, batch=batch), CPU, variants, 0.01, told.append)
 
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
     told: list[str] = []
-    found = on_gpu.measure(CPU, TINY, [1, 3], 0.01, True, told.append)
+    found = {str(batch): measure(batch, told) for batch in (1, 3)}
     assert any("B=3, torch graph fp16: checked" in line for line in told)
     return found
 
@@ -32,7 +38,7 @@ def test_every_variant_is_timed_or_its_absence_explained(results: dict[str, Any]
         timed = set(result["times"])
         assert {"fp32", "torch eager fp32", "torch graph tf32"} <= timed
         assert not timed & set(result["missing"])
-        assert set(on_gpu.OURS) <= timed | set(result["missing"])
+        assert set(OURS) <= timed | set(result["missing"])
         assert result["size"]["batch"] == int(batch)
         for name, times in result["times"].items():
             assert 0 < times["p10_ms"] <= times["median_ms"] <= times["p90_ms"]
@@ -45,17 +51,22 @@ def test_every_variant_is_timed_or_its_absence_explained(results: dict[str, Any]
 @needs_extension
 def test_the_table_names_all_of_them(results: dict[str, Any]) -> None:
     text = "\n".join(on_gpu.lines(results))
-    for name in (*on_gpu.OURS, "torch graph fp16"):
+    for name in (*OURS, "torch graph fp16"):
         assert name in text
     assert "not measured: precision: " in text  # fp16 on the CPU
 
 
 @needs_extension
 def test_wrong_returns_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = on_gpu.fused.rollout_returns
-    monkeypatch.setattr(on_gpu.fused, "rollout_returns", lambda *a, **how: right(*a, **how) * 1.001)
-    with pytest.raises(SystemExit, match="fp32: returns are wrong by 1.0e-03, not timed"):
-        on_gpu.measure_size(TINY, CPU, 0.0, False, lambda text: None)
+    right = device_plans.fused.rollout_returns
+    monkeypatch.setattr(
+        device_plans.fused, "rollout_returns", lambda *a, **how: right(*a, **how) * 1.001
+    )
+    found = measure(1, [])
+    assert "fp32" not in found["times"]
+    assert found["missing"]["fp32"].startswith("returns are wrong by 1.0e-03")
+    assert found["wrong"] == ["fp32"]
+    assert "torch graph tf32" in found["times"]  # the others are
 
 
 @needs_extension
@@ -67,9 +78,35 @@ def test_a_graph_that_leaves_its_outputs_is_not_timed(monkeypatch: pytest.Monkey
         def replay(self) -> None:
             pass
 
-    monkeypatch.setattr(on_gpu, "capture", Idle)
-    with pytest.raises(SystemExit, match="fp32: the graph's plan differs from the eager one"):
-        on_gpu.measure_size(TINY, CPU, 0.0, False, lambda text: None)
+    monkeypatch.setattr(device_plans, "capture", Idle)
+    assert measure(1, [])["missing"]["fp32"] == "the graph's plan differs from the eager one"
+
+
+@needs_extension
+def test_figures_are_written_before_what_may_fail_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[dict[str, Any]] = []
+    add = on_gpu.Measurement.add
+
+    def fails(self: on_gpu.Measurement, names: tuple[str, ...]) -> int:
+        if names == on_gpu.PERSISTENT:
+            raise KeyboardInterrupt
+        return add(self, names)
+
+    monkeypatch.setattr(on_gpu.Measurement, "add", fails)
+    with pytest.raises(KeyboardInterrupt):
+        on_gpu.measure(TINY, CPU, on_gpu.groups(1, "no", True), 0.0, print, written.append)
+    assert written[-1]["times"]["fp32"]["median_ms"] > 0
+
+
+def test_variants_are_chosen_by_number_of_problems_and_options() -> None:
+    assert on_gpu.groups(1, "no", False) == [(*on_gpu.OURS, *on_gpu.TORCHS)]
+    assert on_gpu.groups(64, "yes", True) == [
+        ("fp32", "fp16", "bf16", "torch graph tf32", "torch graph fp16"),
+        on_gpu.PERSISTENT, on_gpu.COMPILED,
+    ]  # fmt: skip
+    assert on_gpu.groups(1, "only", False) == [
+        ("fp16", "torch graph tf32", "torch graph fp16"), on_gpu.COMPILED,
+    ]  # fmt: skip
 
 
 class Noted:
