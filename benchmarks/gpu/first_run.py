@@ -3,37 +3,43 @@
     python benchmarks/gpu/first_run.py                # needs nvcc and a GPU of sm_90 or newer
     python benchmarks/gpu/first_run.py --build-only   # needs nvcc alone
 
+PLANET_FIRST_RUN names a program that was built elsewhere.
+
 Occupancy of clusters, copies between their shared memories, grid barriers, rates of the matrix
 units, L2 to multiprocessor, gaps of CUDA graphs: the figures that the planner's designs rest on.
-Every section is a process of its own with a time limit, so that a failure costs that section alone.
+Every section is a process of its own with a time limit, so that a failure costs that section alone,
+and its figures are written when it ends.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from gpu.device_timing import gpu_state
+from circumstances import circumstances, gpu_state, result_path
+from gpu.runner import write_json
 
 SOURCE = Path(__file__).with_suffix(".cu")
-RESULT = Path(__file__).parents[1] / "results" / "gpu_first_run.json"
-SECONDS = 40.0  # of a section
+SECONDS = 10.0  # of a section
 
 
-def build(folder: Path, architecture: str) -> Path:
+def build(folder: Path, architecture: str, strict: bool = True) -> Path:
     """Compiles the program.
 
     Args:
       folder: for the program.
       architecture: such as "90a".
+      strict: whether warnings are errors; those of a host compiler that nobody has tried are not.
 
     Raises:
       SystemExit: there is no nvcc, or it fails.
@@ -42,13 +48,20 @@ def build(folder: Path, architecture: str) -> Path:
         raise SystemExit("first_run: no nvcc on PATH; install the CUDA toolkit")
     out = folder / "first_run"
     target = f"-gencode=arch=compute_{architecture},code=sm_{architecture}"
-    done = subprocess.run(
-        ["nvcc", "-std=c++17", "-O3", target, "--Werror=all-warnings", str(SOURCE), "-o", str(out)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    words = ["nvcc", "-std=c++17", "-O3", target, str(SOURCE), "-o", str(out)]
+    words += ["--Werror=all-warnings"] if strict else []
+    done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"first_run: nvcc failed\n{done.stdout}{done.stderr}")
     return out
+
+
+def own_architecture() -> str:
+    """The architecture of the GPU here, or of an H100."""
+    if not torch.cuda.is_available():
+        return "90a"
+    major, minor = torch.cuda.get_device_capability()
+    return f"{major}{minor}a"
 
 
 def run_section(program: Path, section: str, seconds: float = SECONDS) -> dict[str, Any]:
@@ -67,37 +80,48 @@ def run_section(program: Path, section: str, seconds: float = SECONDS) -> dict[s
     return result
 
 
+def run_sections(program: Path, found: dict[str, Any], output: Path) -> int:
+    """Runs all of them, each into `found["sections"]` and the file; returns how many failed."""
+    names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    failed = 0
+    for name in names:
+        section = run_section(program, name)
+        found["sections"][name] = section
+        found["state_after"] = gpu_state()
+        write_json(output, found)
+        for figure in section["figures"]:
+            print(name, " ".join(f"{key}={value}" for key, value in figure.items()), flush=True)
+        if "error" in section:
+            failed += 1
+            print(f"{name} FAILED: {section['error']}", flush=True)
+    for figure in found["sections"].get("clusters", {}).get("figures", []):
+        print(f"clusters of {figure.get('cluster')}: {figure.get('active_clusters')} at a time")
+    print(f"{failed} of {len(names)} sections failed")
+    return failed
+
+
 def main() -> int:
     """Command line; exit status 1 when a section failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--architecture", default="90a", help="of the GPU, as nvcc names it")
+    parser.add_argument("--architecture", default=own_architecture(), help="as nvcc names it")
     parser.add_argument("--build-only", action="store_true")
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--quick", action="store_true", help="changes nothing")
+    parser.add_argument("--output", type=Path, help="else a file in benchmarks/results")
     options = parser.parse_args()
+    carried = os.environ.get("PLANET_FIRST_RUN")
     with tempfile.TemporaryDirectory(prefix="first_run") as folder:
-        program = build(Path(folder), options.architecture)
-        names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+        if carried and not options.build_only:
+            program = Path(carried)
+        else:
+            program = build(Path(folder), options.architecture, strict=options.build_only)
         if options.build_only:
-            print(f"built; sections: {', '.join(names)}")
+            listed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+            print(f"built; sections: {', '.join(listed.split())}")
             return 0
-        results: dict[str, Any] = {
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "command": " ".join(sys.argv),
-            "state_before": gpu_state(),
-        }
-        results["sections"] = {name: run_section(program, name) for name in names}
-        results["state_after"] = gpu_state()
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(results, indent=1) + "\n")
-    failed = 0
-    for name, section in results["sections"].items():
-        for figure in section["figures"]:
-            print(name, " ".join(f"{key}={value}" for key, value in figure.items()))
-        if "error" in section:
-            failed += 1
-            print(f"{name} FAILED: {section['error']}")
-    print(f"written to {options.output}")
-    return int(failed > 0)
+        found = {**circumstances(), "state_before": gpu_state(), "sections": {}}
+        output = options.output or result_path("gpu_first_run", options.device)
+        return int(run_sections(program, found, output) > 0)
 
 
 if __name__ == "__main__":
