@@ -23,8 +23,8 @@ class Limits:
         return bool(re.search(self.kernel, name) and re.fullmatch(self.archs, arch))
 
 
-# Waits invalidate the L1 cache where the grid meets (twice) and the cluster (thrice), in no step of a
-# rollout. Traps are what PLANET_BOUNDED_WAITS is for.
+# Waits invalidate the L1 cache where the grid meets (twice) and the cluster (thrice), in no step of
+# a rollout. Traps are what PLANET_BOUNDED_WAITS is for.
 WAITS = {"CCTL.IVALL": 5, "BPT": 0}
 
 # The first row that matches a kernel holds for it.

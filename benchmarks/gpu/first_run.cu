@@ -6,12 +6,12 @@
 // the kernel instead of hanging it.
 #include "first_run.cuh"
 
-#include "../../csrc/cuda/persistent/layout.h"
-
 #include <cooperative_groups.h>
 #include <cuda_fp16.h>
 
 #include <cstring>
+
+#include "../../csrc/cuda/persistent/layout.h"
 
 namespace cg = cooperative_groups;
 
@@ -19,23 +19,21 @@ namespace {
 
 // Shared memory of a block of the persistent planner: the paper's sizes on cheetah-run.
 constexpr planet::ModelSizes kPaper{200, 30, 6, 200, 3, {200, 200, 1}, false, false};
-constexpr size_t kResident = planet::cuda::persistent_layout(kPaper, 13, 0).bytes;
+constexpr int kResident = planet::cuda::persistent_layout(kPaper, 13, 0).bytes;
 
 __global__ __launch_bounds__(256, 1) void resident(float* out) {
   out[threadIdx.x] = shared[threadIdx.x];
 }
 
 void clusters() {
-  check(cudaFuncSetAttribute(resident, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(kResident)),
+  check(cudaFuncSetAttribute(resident, cudaFuncAttributeMaxDynamicSharedMemorySize, kResident),
         "shared memory of the persistent planner");
   check(cudaFuncSetAttribute(resident, cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
         "clusters of 16");
-  for (int size : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {
-    cudaLaunchAttribute cluster;
+  for (unsigned size : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {
+    cudaLaunchAttribute cluster{};
     cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x = size;
-    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+    cluster.val.clusterDim = {size, 1, 1};
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(size * 256);
     config.blockDim = dim3(256);
@@ -45,7 +43,7 @@ void clusters() {
     int active = -1;
     const cudaError_t error = cudaOccupancyMaxActiveClusters(&active, resident, &config);
     std::printf(
-        "{\"cluster\": %d, \"shared_bytes\": %zu, \"active_clusters\": %d, \"status\": \"%s\"}\n",
+        "{\"cluster\": %u, \"shared_bytes\": %d, \"active_clusters\": %d, \"status\": \"%s\"}\n",
         size, kResident, active, cudaGetErrorString(error));
     cudaGetLastError();
   }
