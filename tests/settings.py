@@ -30,6 +30,7 @@ TINY = Config(
         free_nats=1.0,
         evaluation_interval=2,
         evaluation_episodes=1,
+        checkpoint_interval=1,
     ),
 )
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config))

@@ -47,6 +47,11 @@ def checkpoint_due(train: TrainConfig, episodes: int) -> bool:
     return finished(train, episodes) or planned % train.checkpoint_interval == 0
 
 
+def checkpoint_due_between(train: TrainConfig, updates: int, saved: int) -> bool:
+    """Tells whether to save while learning, when the newest checkpoint has `saved` updates."""
+    return updates - saved >= train.checkpoint_updates
+
+
 def line_due(train: TrainConfig, episodes: int, updates: int) -> bool:
     """Tells whether to write the metrics of the last updates after so many of them."""
     return updates % LINE_UPDATES == 0 or updates == updates_due(train, episodes)

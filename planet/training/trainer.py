@@ -263,14 +263,14 @@ class Trainer:
         if self.learner.updates >= due:
             return
         self.progress.start(f"learn from {self.episodes} episodes", due - self.learner.updates)
-        began, first = time.perf_counter(), self.learner.updates
+        train, began, first = self.config.train, time.perf_counter(), self.learner.updates
         while self.learner.updates < due:
             with self._switch.changing():
                 with self._files.kept_batches():
                     metrics = self.learner.update(self.replay)
                 self._means.add(metrics)
                 shown = shown_values(metrics)
-                line = schedule.line_due(self.config.train, self.episodes, self.learner.updates)
+                line = schedule.line_due(train, self.episodes, self.learner.updates)
                 if line or not seem_finite(metrics):
                     self._read()
                 if line:
@@ -280,7 +280,8 @@ class Trainer:
                     values = {f"train/{name}": mean for name, mean in means.items()}
                     self._write({**values, "train/seconds_per_update": seconds})
                     began, first = time.perf_counter(), self.learner.updates
-            if self.learner.updates % self.config.train.checkpoint_updates == 0:
+            _, saved = self.saved or (0, 0)
+            if schedule.checkpoint_due_between(train, self.learner.updates, saved):
                 self._checkpoint()
             self._advance(**shown)
         self.progress.finish()

@@ -44,7 +44,7 @@ PUBLISHED = {
 OWN = {
     "paper": {
         "model": {"reward_layers": 2, "reward_hidden": 200},
-        "train": {"episodes": 1000, "sampling": "uniform", "evaluation_episodes": 10},
+        "train": {"episodes": 1000, "sampling": "uniform"},
     },
     "official": {
         "model": {"reward_layers": 3, "reward_hidden": 300},
@@ -123,10 +123,18 @@ def test_encoder_and_decoder_fit_the_images(name: str, embedding: int) -> None:
     model.rollout_weights()  # every size is one that the planner takes
 
 
+def test_paper_evaluates_and_saves_at_a_tenth_of_what_it_learns() -> None:
+    train = PRESETS["paper"]("cheetah-run").train
+    assert train.evaluation_episodes / train.evaluation_interval == 0.1  # of the planned steps
+    assert (train.checkpoint_interval, train.checkpoint_updates) == (10, 1000)  # they coincide
+    assert train.checkpoint_interval * train.updates_per_episode == train.checkpoint_updates
+
+
 def test_small_is_the_cheap_recipe() -> None:
     config = PRESETS["small"]("cheetah-run")
     assert (config.environment.render_size, config.environment.quality) == (64, "fast")
     assert config.model.decoder == "mlp"
     assert (config.train.free_nats, config.train.reward_weight) == (1.0, 100.0)
     assert config.train.seed_episodes == 30
+    assert (config.train.checkpoint_interval, config.train.evaluation_interval) == (1, 3)
     assert config.train.episodes >= config.train.seed_episodes + 5

@@ -232,3 +232,41 @@ def test_a_run_of_an_older_version_is_refused_by_name(tiny: Config, tmp_path: Pa
     expected = r"missing setting \['imagination'\], which settings of older versions"
     with pytest.raises(ValueError, match=f"config.json: config: {expected}"):
         make_trainer(tiny, tmp_path)
+
+
+def test_a_kill_costs_at_most_the_interval_and_the_run_goes_on_to_the_same_end(
+    tiny: Config, tmp_path: Path
+) -> None:
+    """With checkpoints of the paper's schedule, seen small: by episodes and by updates at once."""
+    config = changed(
+        tiny, episodes=11, initial_updates=3, updates_per_episode=3, evaluation_interval=0,
+        checkpoint_interval=4, checkpoint_updates=12,
+    )  # fmt: skip
+    whole = finished(config, tmp_path / "whole")
+
+    class Killed(Recorder):
+        """Ends the process, as far as the directory can tell, in the last planned episode."""
+
+        def start(self, stage: str, total: int) -> None:
+            super().start(stage, total)
+            if stage == "collect episode 10/11":
+                raise Crash
+
+    trainer = make_trainer(config, tmp_path / "killed", Killed())
+    saved: list[tuple[int, int]] = []
+    save = trainer.save
+
+    def keep() -> None:
+        saved.append((trainer.episodes, trainer.learner.updates))
+        save()
+
+    trainer.save = keep  # type: ignore[method-assign]
+    trainer._leave = lambda error: None  # type: ignore[method-assign, assignment]
+    with pytest.raises(Crash):
+        trainer.run()
+    trainer.close()
+    assert saved == [(0, 0), (2, 0), (2, 3), (6, 15)]  # not once more for every twelve updates
+    with make_trainer(config, tmp_path / "killed") as again:
+        assert again.saved == (6, 15)
+        again.run()
+    assert outcome(tmp_path / "killed") == whole

@@ -32,6 +32,12 @@ def test_intervals_count_planned_episodes_and_the_last_one_is_always_due() -> No
     assert [n for n in planning if schedule.checkpoint_due(TRAIN, n)] == [2, 5, 7]
 
 
+def test_checkpoints_between_count_from_the_newest() -> None:
+    train = TrainConfig(checkpoint_updates=10)
+    due = [n for n in range(40) if schedule.checkpoint_due_between(train, n, saved=17)]
+    assert due[0] == 27
+
+
 def test_lines_of_metrics_end_with_a_hundred_updates_or_a_phase() -> None:
     train = TrainConfig(seed_episodes=1, initial_updates=230)
     lines = [updates for updates in range(1, 231) if schedule.line_due(train, 1, updates)]
