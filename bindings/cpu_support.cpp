@@ -10,7 +10,7 @@ namespace planet {
 extern const int kTorchHeaders[3];  // module.cpp, which must not see torch's headers
 const int kTorchHeaders[3] = {TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH};
 
-bool interrupted();  // module.cpp
+bool interrupted();  // interrupt.cpp
 
 namespace {
 

@@ -1,25 +1,18 @@
 // `planet._C`: what is compiled in, which instruction set is used, and Philox for tests. Loading it
 // also registers torch.ops.planet (*_ops.cpp).
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "cuda/device.h"
 #include "isa.h"
+#include "objects.h"
 #include "order.h"
 #include "philox.h"
-
-namespace py = pybind11;
 
 namespace planet {
 
@@ -52,123 +45,143 @@ std::string joined(const std::vector<std::string>& names) {
 cpu::Isa choose(const char* argument, const char* cap) {
   const cpu::Isa isa = cpu::best_isa(cap);
   if (isa < 0) {
-    throw py::value_error(std::string(argument) + ": expected one of " + joined(supported_isas()) +
-                          ", got '" + cap + "'");
+    throw std::invalid_argument(std::string(argument) + ": expected one of " +
+                                joined(supported_isas()) + ", got '" + cap + "'");
   }
   return isa;
 }
 
 // Exactly `name`, or without one the default.
-void set_isa(const std::optional<std::string>& name) {
+void use_isa(const std::optional<std::string>& name) {
   const char* cap = name ? name->c_str() : std::getenv("PLANET_CPU_ISA");
   if (cap != nullptr && *cap == '\0') cap = nullptr;
   const cpu::Isa isa = choose(name ? "isa" : "PLANET_CPU_ISA", cap);
   if (name && *name != cpu::isa_name(isa)) {
-    throw py::value_error("isa: expected one of " + joined(supported_isas()) + ", got '" + *name +
-                          "', which this processor does not run");
+    throw std::invalid_argument("isa: expected one of " + joined(supported_isas()) + ", got '" +
+                                *name + "', which this processor does not run");
   }
   isa_in_use = isa;
 }
 
-py::dict cuda_info() {
-  py::dict info;
+PyObject* cuda_info() {
+  Dict info;
 #ifdef PLANET_WITH_CUDA
   const char* error = nullptr;
   const int devices = cuda::device_count(&error);
-  info["compiled"] = true;
-  info["toolkit"] = PLANET_CUDA_VERSION;
-  info["architectures"] = PLANET_CUDA_ARCHS;
-  info["devices"] = devices;
-  info["status"] = error ? error : "ok";
+  info.set("compiled", true);
+  info.set("toolkit", PLANET_CUDA_VERSION);
+  info.set("architectures", PLANET_CUDA_ARCHS);
+  info.set("devices", devices);
+  info.set("status", error ? error : "ok");
 #else
-  info["compiled"] = false;
-  info["devices"] = 0;
-  info["status"] = PLANET_CUDA_STATUS;
+  info.set("compiled", false);
+  info.set("devices", 0);
+  info.set("status", PLANET_CUDA_STATUS);
 #endif
-  return info;
+  return info.release();
 }
 
-py::dict build_info() {
-  py::dict info;
-  info["version"] = PLANET_VERSION;
+PyObject* build_info(PyObject*) {
+  Dict info;
+  info.set("version", PLANET_VERSION);
 #if defined(__clang__)
-  info["compiler"] = "clang " __clang_version__;
+  info.set("compiler", "clang " __clang_version__);
 #else
-  info["compiler"] = "gcc " __VERSION__;
+  info.set("compiler", "gcc " __VERSION__);
 #endif
-  info["isa"] = cpu::isa_name(isa_in_use);
-  info["isas"] = supported_isas();
-  info["int8"] = cpu::isa_has_int8(isa_in_use);
-  info["torch_headers"] = std::to_string(kTorchHeaders[0]) + "." +
-                          std::to_string(kTorchHeaders[1]) + "." + std::to_string(kTorchHeaders[2]);
-  info["fingerprint"] = std::string_view(kSources).substr(std::string_view(kSources).find(':') + 1);
-  info["cuda"] = cuda_info();
-  return info;
+  info.set("isa", cpu::isa_name(isa_in_use));
+  info.set("isas", supported_isas());
+  info.set("int8", cpu::isa_has_int8(isa_in_use));
+  const auto [major, minor, patch] = kTorchHeaders;
+  info.set("torch_headers", Owned(PyUnicode_FromFormat("%d.%d.%d", major, minor, patch)));
+  info.set("fingerprint", std::strchr(kSources, ':') + 1);
+  info.set("cuda", Owned(cuda_info()));
+  return info.release();
 }
 
-bool on_main_thread() {
-  return syscall(SYS_gettid) == getpid();
+PyObject* isa(PyObject*) {
+  return to_object(isa_in_use.load());
 }
 
-// Called by the interpreter: raises the exception that `interrupted` handed to it.
-int raise_pending(void* raised) {
-  const py::object error = py::reinterpret_steal<py::object>(static_cast<PyObject*>(raised));
-  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
-  return -1;
+PyObject* isa_name(PyObject*) {
+  return to_object(cpu::isa_name(isa_in_use));
 }
 
-std::array<uint32_t, 4> philox(const std::array<uint32_t, 4>& counter,
-                               const std::array<uint32_t, 2>& key) {
-  uint32_t word[4] = {counter[0], counter[1], counter[2], counter[3]};
-  philox4x32(word, key[0], key[1]);
-  return {word[0], word[1], word[2], word[3]};
+PyObject* has_int8(PyObject*) {
+  return to_object(cpu::isa_has_int8(isa_in_use));
 }
+
+PyObject* packed_bytes(PyObject* arguments) {
+  const auto [sizes, isa, precision] = positional<3>(arguments, "packed_bytes");
+  const std::vector<int64_t> model = integers("sizes", sizes);
+  std::optional<int64_t> index;
+  if (isa != Py_None) index = integer("isa", isa);
+  return PyLong_FromLongLong(packed_size(model, index, integer("precision", precision)));
+}
+
+PyObject* set_isa(PyObject* arguments) {
+  const auto [name] = positional<1>(arguments, "set_isa");
+  use_isa(name == Py_None ? std::nullopt : std::optional(text("isa", name)));
+  Py_RETURN_NONE;
+}
+
+PyObject* philox(PyObject* arguments) {
+  const auto [counter, key] = positional<2>(arguments, "philox4x32");
+  const auto [c0, c1, c2, c3] = words<4>("counter", counter);
+  const auto [key0, key1] = words<2>("key", key);
+  uint32_t word[4] = {c0, c1, c2, c3};
+  philox4x32(word, key0, key1);
+  return Py_BuildValue("[IIII]", word[0], word[1], word[2], word[3]);
+}
+
+PyObject* rank(PyObject* arguments) {
+  const auto [value, index] = positional<2>(arguments, "rank_key");
+  if (!PyFloat_Check(value)) wrong_type("value", "a float", value);
+  const float rounded = static_cast<float>(PyFloat_AsDouble(value));
+  return PyLong_FromUnsignedLongLong(
+      rank_key(std::bit_cast<uint32_t>(rounded), word("index", index)));
+}
+
+PyObject* uniform_of(PyObject* arguments) {
+  const auto [bits] = positional<1>(arguments, "uniform");
+  return PyFloat_FromDouble(uniform(word("word", bits)));
+}
+
+PyMethodDef methods[] = {
+    {"build_info", method<build_info>, METH_NOARGS,
+     "What this extension was built with and runs on."},
+    {"isa", method<isa>, METH_NOARGS, "Index of the instruction set in use."},
+    {"isa_name", method<isa_name>, METH_NOARGS, "Name of the instruction set in use."},
+    {"has_int8", method<has_int8>, METH_NOARGS,
+     "Whether the instruction set in use has int8 kernels."},
+    {"packed_bytes", method<packed_bytes>, METH_VARARGS,
+     "How long the result of pack_weights is; without an instruction set, on CUDA devices."},
+    {"set_isa", method<set_isa>, METH_VARARGS,
+     "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA)."},
+    {"philox4x32", method<philox>, METH_VARARGS, "Philox4x32-10, four words."},
+    {"rank_key", method<rank>, METH_VARARGS, "The key by which returns are ranked."},
+    {"uniform", method<uniform_of>, METH_VARARGS, "((word >> 8) + 0.5) * 2**-24."},
+    {},
+};
+
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    "_C",
+    "The compiled planner: build facts and the instruction set; the ops are torch.ops.planet.",
+    -1,  // one instruction set in use for the whole process
+    methods,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+};
 
 }  // namespace
-
-// Whether a signal such as Ctrl-C asks the calling thread to stop. Its handler runs here. What it
-// raises cannot pass through an op, so the interpreter is asked to raise it as soon as the op is
-// back in Python, whoever called it; nothing of it is kept here.
-bool interrupted() {
-  if (!on_main_thread() || !Py_IsInitialized()) return false;  // spares other threads the GIL
-  const py::gil_scoped_acquire gil;
-  if (PyErr_CheckSignals() == 0) return false;
-  PyObject *type, *value, *trace;
-  PyErr_Fetch(&type, &value, &trace);
-  PyErr_NormalizeException(&type, &value, &trace);
-  if (trace != nullptr) PyException_SetTraceback(value, trace);
-  Py_XDECREF(type);
-  Py_XDECREF(trace);
-  if (Py_AddPendingCall(raise_pending, value) == 0) return true;
-  // Its queue of 32 is full of others' calls: the plan goes on, the exception is at least shown.
-  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value)), value);
-  Py_DECREF(value);
-  PyErr_WriteUnraisable(nullptr);
-  return false;
-}
-
 }  // namespace planet
 
-PYBIND11_MODULE(_C, m) {
-  using namespace planet;
-  m.doc() =
-      "The compiled planner: build facts and the instruction set; the ops are torch.ops.planet.";
-  set_isa(std::nullopt);
-  m.def("build_info", &build_info, "What this extension was built with and runs on.");
-  m.def("isa", [] { return static_cast<int>(isa_in_use); }, "Index of the instruction set in use.");
-  m.def(
-      "isa_name", [] { return cpu::isa_name(isa_in_use); }, "Name of the instruction set in use.");
-  m.def(
-      "has_int8", [] { return cpu::isa_has_int8(isa_in_use); },
-      "Whether the instruction set in use has int8 kernels.");
-  m.def("packed_bytes", &packed_size, py::arg("sizes"), py::arg("isa"), py::arg("precision"),
-        "How long the result of pack_weights is; without an instruction set, on CUDA devices.");
-  m.def("set_isa", &set_isa, py::arg("name"),
-        "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA).");
-  m.def("philox4x32", &philox, py::arg("counter"), py::arg("key"), "Philox4x32-10, four words.");
-  m.def(
-      "rank_key",
-      [](float value, uint32_t index) { return rank_key(std::bit_cast<uint32_t>(value), index); },
-      py::arg("value"), py::arg("index"), "The key by which returns are ranked.");
-  m.def("uniform", &uniform, py::arg("word"), "((word >> 8) + 0.5) * 2**-24.");
+PyMODINIT_FUNC PyInit__C() {
+  return planet::guarded([] {
+    planet::use_isa(std::nullopt);
+    return PyModule_Create(&planet::definition);
+  });
 }

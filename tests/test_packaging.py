@@ -16,6 +16,7 @@ from processes import python, run
 import planet
 from planet import build_info
 from planet.ops import extension
+from planet.ops.extension import SUFFIX
 
 try:
     DISTRIBUTION = metadata.distribution("planet-rl")
@@ -99,3 +100,22 @@ def test_the_extension_uses_the_stable_abi_of_torch_2_11() -> None:
     assert "STABLE" in text
     assert "unstable=0" in text
     assert "2.11" in text
+
+
+@needs_extension
+@needs_installation
+@pytest.mark.skipif(not SUFFIX.endswith(".abi3.so"), reason="this Python loads no such files")
+def test_one_wheel_serves_every_python() -> None:
+    assert extension.path().name == "_C.abi3.so"
+    tags = [line for line in DISTRIBUTION.read_text("WHEEL").splitlines() if "Tag:" in line]
+    assert [tag.split("-")[:2] for tag in tags] == [["Tag: cp310", "abi3"]]
+
+
+@needs_extension
+@pytest.mark.skipif(
+    importlib.util.find_spec("abi3audit") is None, reason="abi3audit is in extra dev"
+)
+def test_the_extension_uses_the_limited_api_of_python_3_10() -> None:
+    tool = shutil.which("abi3audit", path=PATH)
+    assert tool is not None, "pip installs it beside the interpreter, or on PATH"
+    run(tool, "--strict", "--assume-minimum-abi3", "3.10", str(extension.path()))

@@ -25,6 +25,8 @@ from planet.errors import advice
 from planet.ops.fingerprint import compiled_fingerprint, fingerprint
 
 NAME = "planet._C"
+SUFFIX = next((end for end in EXTENSION_SUFFIXES if ".abi3" in end), EXTENSION_SUFFIXES[0])
+"""How the file's name ends: one file serves every version of Python that loads such files."""
 TORCH = (2, 11)
 """The oldest torch that has all that the extension calls."""
 
@@ -66,7 +68,7 @@ def missing() -> Missing:
         return Missing(f"{cause} {hidden[0]}", remedy)
     foreign = [file for folder in (package, *hidden) for file in _foreign_extensions(folder)]
     if foreign:
-        needed = f"{sys.executable} needs _C{EXTENSION_SUFFIXES[0]}"
+        needed = f"{sys.executable} needs _C{SUFFIX}"
         cause = f"{foreign[0]} was built for another Python or platform; {needed}"
     elif root is not None:
         where = f"the source folder {root} and is not installed for {sys.executable}"
@@ -108,13 +110,13 @@ def _load() -> tuple[Any, tuple[Path | None, Exception] | None]:
 
 
 def _candidates() -> Iterator[Path]:
-    """Lists what Python finds for this package, then what its source folder hides."""
+    """Lists what Python finds for this package, then what that or its source folder hides."""
     spec = importlib.util.find_spec(NAME)
     if spec is not None and spec.origin is not None:
         yield Path(spec.origin)
     blocked = NAME in sys.modules and sys.modules[NAME] is None
     if advice.source_folder() is not None and not blocked:
-        for folder in _hidden_packages():
+        for folder in (advice.PACKAGE, *_hidden_packages()):
             files = (folder / f"_C{suffix}" for suffix in EXTENSION_SUFFIXES)
             yield from (file for file in files if os.path.isfile(file))
 

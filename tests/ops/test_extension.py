@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from planet.ops import extension
 from planet.ops.fingerprint import MARK, compiled_fingerprint, fingerprint, source_files
 
 ROOT = Path(__file__).parents[2]
-SUFFIX = extension.EXTENSION_SUFFIXES[0]
+SUFFIX = extension.SUFFIX
 OTHER_PYTHON = "_C.cpython-399-x86_64-linux-gnu.so"
 Look = Callable[..., extension.Missing]
 needs_sources = pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="no source folder")
@@ -113,6 +114,13 @@ def test_the_first_of_several_with_the_same_sources_is_loaded(
     why = run_from(package, *(tmp_path / folder for folder in ("old", "new", "newer")))
     wanted = tmp_path / "new" / "planet" / f"_C{SUFFIX}"
     assert why.cause.startswith(f"{wanted} cannot be loaded (ImportError: ")
+
+
+def test_an_older_build_that_python_prefers_hides_nothing(tmp_path: Path, run_from: Look) -> None:
+    package = make_sources(tmp_path)
+    make_extension(package, "0" * 16, f"_C{EXTENSION_SUFFIXES[0]}")
+    suits = make_extension(package, fingerprint(tmp_path), f"_C{EXTENSION_SUFFIXES[-1]}")
+    assert run_from(package).cause.startswith(f"{suits} cannot be loaded (ImportError: ")
 
 
 def test_a_package_that_is_no_source_folder_takes_nobody_s_extension(
