@@ -1,9 +1,7 @@
 // What a GPU does with the patterns that the planner's kernels are built of: one line of JSON per
 // figure. `first_run SECTION`; first_run.py builds it and runs every section in a process of its
 // own. Compiles for sm_90a and newer (clusters, bulk copies between shared memories).
-//
-// Every section checks what it computes and fails loudly: waits are bounded, so that a mistake ends
-// the kernel instead of hanging it.
+// Every section checks what it computes; waits are bounded, so that a mistake ends the kernel.
 #include "first_run.cuh"
 
 #include <cooperative_groups.h>

@@ -20,7 +20,7 @@ def script(name: str, *words: str) -> tuple[str, ...]:
     return (sys.executable, str(BENCHMARKS / name), *where, *words)
 
 
-SMOKE, BENCH = "gpu/smoke.py", "cem/bench.py"
+SMOKE, PLANS = "gpu/smoke.py", "cem/on_gpu.py"
 FACTS = Stage("facts", 25, script("gpu/facts.py"), switch=Switch(NO_GPU, status=3))
 PORTABLE = Stage("smoke", 20, script(SMOKE, "--variants", "portable"))
 PERSISTENT = Stage("persistent", 15, script(SMOKE, "--variants", "persistent"),
@@ -32,7 +32,7 @@ FIRST = (
     replace(PERSISTENT, name="persistent_checked", site="PLANET_CHECKED_SITE"),
     PERSISTENT,
     Stage("tests", 70, script("gpu/device_tests.py", "--deselect", "too_little_memory")),
-    Stage("plans", 40, script(BENCH, "--problems", "1", "64", "--seconds", "4", "--no-compile")),
+    Stage("plans", 40, script(PLANS, "--problems", "1", "64", "--seconds", "4")),
     Stage("memcheck", 40, script("gpu/sanitizer.py", "memcheck", "--variants", "portable")),
     Stage("render", 15, script("gpu/render_probe.py")),
     Stage("update", 25, script("gpu/update_probe.py")),
@@ -43,8 +43,7 @@ SECOND = (
     PERSISTENT,
     Stage("tests_again", 30, script("gpu/device_tests.py", "--again", "PLANET_AGAIN"),
           requires=("PLANET_AGAIN",)),
-    Stage("sweep", 60, script(BENCH, "--problems", "1", "64", "8", "256", "--seconds", "5",
-                              "--no-compile")),
+    Stage("sweep", 60, script(PLANS, "--problems", "1", "64", "8", "256", "--seconds", "5")),
     Stage("control_step", 25, script("control_step/bench.py", "--seconds", "12")),
     Stage("train", 50, script("gpu/train_slice.py")),
     Stage("jitter", 15, script(SMOKE, "--repeats", "100"), site="PLANET_JITTER_SITE"),
@@ -52,7 +51,7 @@ SECOND = (
           script("gpu/sanitizer.py", "memcheck", "--variants", "persistent"),
           unless=(NO_PERSISTENT,)),
     Stage("too_little_memory", 10, script("gpu/device_tests.py", "--alone", "too_little_memory")),
-    Stage("compile", 35, script(BENCH, "--problems", "1", "--seconds", "3", "--only-compile")),
+    Stage("compile", 35, script(PLANS, "--problems", "1", "--seconds", "3", "--compile", "only")),
 )  # fmt: skip
 LISTS = {"first": FIRST, "second": SECOND}
 

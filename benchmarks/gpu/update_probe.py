@@ -150,7 +150,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="update_probe") as folder:
         config = replace(config, train=train)
         figures = measure(config, Path(folder) / "episodes", repeats, steps, write)
-    for row in figures["profile"]["operators"]:
+    for row in reversed(figures["profile"]["operators"]):  # the dearest last, where it is seen
         print(f"{row['device_ms_per_update']:8.3f} ms, host {row['host_ms_per_update']:7.3f} ms, "
               f"{row['calls_per_update']:6.0f} x {row['name'][:60]}")  # fmt: skip
     medians = ", ".join(

@@ -1,9 +1,9 @@
-"""Rollouts and plans in float64 NumPy, without `planet.ops`: exact, or rounded to half precision.
+"""Rollouts and plans in float64, without `planet.ops`: exact, or rounded to half precision.
 
 A second writing of `planet.ops.arithmetic.half` in plain loops, for tests that measure how far
-float32 and
-half precision are from exact returns, and whether half precision is rounded where it is said to be.
-Numbers that stay float32 in the specification are float64 here.
+float32 and half precision are from exact returns, and whether half precision is rounded where it is
+said to be. Numbers that stay float32 in the specification are float64 here. It computes on a GPU
+where there is one, which the tests of a GPU have to wait for; what it returns is on the CPU.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
-from golden.model import softplus
 from torch import Tensor
 
 from planet.latent import LatentState
@@ -21,28 +19,41 @@ from planet.noise import STREAM_ACTIONS, STREAM_STATE, normals
 from planet.weights.rollout_weights import RolloutWeights
 from planet.weights.shapes import layouts
 
-Array = np.ndarray
 LARGEST = {"fp16": 65504.0, "bf16": float.fromhex("0x1.fep127")}
+# Significant bits, and the exponent below which numbers are subnormal: x = m 2^e, 1/2 <= m < 1.
+FORMATS = {"fp16": (11, -13), "bf16": (8, -125)}
 
 
-def rounded(x: Array, precision: str | None) -> Array:
+def home() -> torch.device:
+    """Where it is computed."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def power_of_two(exponents: Tensor) -> Tensor:
+    """2^e, exactly: a float64 that has no other bits."""
+    return ((exponents.long().clamp(-1000, 1000) + 1023) << 52).view(torch.float64)
+
+
+def rounded(x: Tensor, precision: str | None) -> Tensor:
     """Rounds `x` to the nearest numbers of the format, ties to even; None: as it is."""
     if precision is None:
         return x
-    if precision == "fp16":
-        return x.astype(np.float16).astype(np.float64)
-    # Eight significant bits: in units of 2^(exponent - 8), rint is to the nearest, ties to even.
-    unit = np.ldexp(1.0, np.frexp(x)[1] - 8)
-    return np.rint(x / unit) * unit
+    bits, least = FORMATS[precision]
+    unit = power_of_two(torch.frexp(x).exponent.clamp(min=least) - bits)
+    return torch.round(x / unit) * unit  # to the nearest, ties to even
 
 
-def sigmoid(x: Array) -> Array:
-    return 0.5 + 0.5 * np.tanh(0.5 * x)
+def sigmoid(x: Tensor) -> Tensor:
+    return 0.5 + 0.5 * torch.tanh(0.5 * x)
 
 
-def exponent(*matrices: Array) -> int:
+def softplus(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def exponent(*matrices: Tensor) -> int:
     """Finds e with 256 <= 2^e max |W| < 512, by looking."""
-    largest = max(np.abs(matrix).max() for matrix in matrices)
+    largest = max(matrix.abs().max().item() for matrix in matrices)
     if largest == 0:
         return 0
     found = 8 - math.floor(math.log2(largest))
@@ -62,68 +73,68 @@ class Oracle:
         self.elu, self.least = weights.activation == "elu", weights.min_stddev
         self.clamp = weights.stddev == "clamp"
         self.w = {
-            name: getattr(weights, name).double().numpy() for name in layouts(weights.transition, 0)
+            name: getattr(weights, name).to(home()).double()
+            for name in layouts(weights.transition, 0)
         }
         self.reward_layers = [
-            (weight.double().numpy(), bias.double().numpy())
+            (weight.to(home()).double(), bias.to(home()).double())
             for weight, bias in zip(weights.reward_weights, weights.reward_biases, strict=True)
         ]
         self.outside: Any = False
 
-    def operand(self, x: Array) -> Array:
+    def operand(self, x: Tensor) -> Tensor:
         """Activations as a product reads them; notes rows that the format does not hold."""
         if self.precision:
-            with np.errstate(invalid="ignore"):
-                inside = (np.abs(x) <= LARGEST[self.precision]).all(axis=1)
+            inside = (x.abs() <= LARGEST[self.precision]).all(dim=1)
             self.outside = self.outside | ~inside
-            x = np.where(inside[:, None], x, 0.0)
+            x = torch.where(inside[:, None], x, 0.0)
         return rounded(x, self.precision)
 
-    def linear(self, x: Array, weight: Array, bias: Array) -> Array:
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return self.sums(x, weight, exponent(weight)) + bias
 
-    def sums(self, x: Array, weight: Array, e: int) -> Array:
+    def sums(self, x: Tensor, weight: Tensor, e: int) -> Tensor:
         if self.precision is None:
             e = 0
         return self.operand(x) @ rounded(weight * 2.0**e, self.precision).T * 2.0**-e
 
-    def activate(self, x: Array) -> Array:
+    def activate(self, x: Tensor) -> Tensor:
         if self.elu:
-            return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-        return np.maximum(x, 0)  # NaN stays NaN
+            return torch.where(x > 0, x, torch.expm1(x.clamp(max=0)))
+        return x.clamp(min=0)  # NaN stays NaN
 
-    def step(self, belief: Array, state: Array, action: Array) -> tuple[Array, Array, Array]:
+    def step(self, belief: Tensor, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Computes the new belief, and mean and stddev of the new state."""
         w, d = self.w, self.sizes[0]
-        x = self.linear(np.hstack([state, action]), w["input_weight"], w["input_bias"])
+        x = self.linear(torch.hstack([state, action]), w["input_weight"], w["input_bias"])
         x = self.activate(x)
         if d:
             e = exponent(w["gru_weight_ih"], w["gru_weight_hh"])
             from_x = self.sums(x, w["gru_weight_ih"], e) + w["gru_bias_ih"]
             from_h = self.sums(belief, w["gru_weight_hh"], e) + w["gru_bias_hh"]
             r, z = (sigmoid((from_x + from_h)[:, i * d : (i + 1) * d]) for i in range(2))
-            n = np.tanh(from_x[:, 2 * d :] + r * from_h[:, 2 * d :])
+            n = torch.tanh(from_x[:, 2 * d :] + r * from_h[:, 2 * d :])
             x = belief = n + z * (belief - n)
         p = self.linear(x, w["prior_hidden_weight"], w["prior_hidden_bias"])
         out = self.linear(self.activate(p), w["prior_weight"], w["prior_bias"])
         size = self.sizes[1]
         stddev = softplus(out[:, size:])
-        stddev = np.maximum(stddev, self.least) if self.clamp else stddev + self.least
+        stddev = stddev.clamp(min=self.least) if self.clamp else stddev + self.least
         return belief, out[:, :size], stddev
 
-    def reward(self, belief: Array, state: Array) -> Array:
-        x = np.hstack([belief, state])
+    def reward(self, belief: Tensor, state: Tensor) -> Tensor:
+        x = torch.hstack([belief, state])
         for weight, bias in self.reward_layers[:-1]:
             x = self.activate(self.linear(x, weight, bias))
         weight, bias = self.reward_layers[-1]  # never rounded
         return x @ weight[0] + bias[0]
 
     def returns(
-        self, belief: Array, state: Array, actions: Array, noise: Array | None, discount: float
-    ) -> Array:
+        self, belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor | None, discount: float
+    ) -> Tensor:
         """Computes [J] from belief [J, D], state [J, S], actions [H, J, A], noise [H, J, S]."""
-        self.outside = np.zeros(len(belief), dtype=bool)
-        total = np.zeros(len(belief))
+        self.outside = torch.zeros(len(belief), dtype=torch.bool, device=belief.device)
+        total = torch.zeros(len(belief), dtype=torch.float64, device=belief.device)
         for t in range(len(actions)):
             belief, mean, stddev = self.step(belief, state, actions[t])
             state = mean if noise is None else mean + stddev * noise[t]
@@ -144,33 +155,21 @@ def exact_returns(
 
     With a precision, candidates that its format does not hold are exact.
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        return _exact_returns(weights, latent, actions, noise, discount, precision)
-
-
-def _exact_returns(
-    weights: RolloutWeights,
-    latent: LatentState,
-    actions: Tensor,
-    noise: Tensor | None,
-    discount: float,
-    precision: str | None,
-) -> Tensor:
     _, batch, candidates, _ = actions.shape
     model, exact = Oracle(weights, precision), Oracle(weights)
     rows = []
     for b in range(batch):
         start = [
-            np.broadcast_to(x[b].double().numpy(), (candidates, x.shape[-1]))
+            x[b].to(home()).double().expand(candidates, x.shape[-1])
             for x in (latent.belief, latent.state)
         ]
-        draw = None if noise is None else noise[:, b].double().numpy()
-        rollout = *start, actions[:, b].double().numpy(), draw, discount
+        draw = None if noise is None else noise[:, b].to(home()).double()
+        rollout = *start, actions[:, b].to(home()).double(), draw, discount
         row = model.returns(*rollout)
-        if np.any(model.outside):
-            row = np.where(model.outside, exact.returns(*rollout), row)
+        if model.outside.any():
+            row = torch.where(model.outside, exact.returns(*rollout), row)
         rows.append(row)
-    return torch.from_numpy(np.stack(rows))
+    return torch.stack(rows).cpu()
 
 
 def exact_plan(
@@ -179,16 +178,18 @@ def exact_plan(
 ) -> Tensor:  # fmt: skip
     """Finds action means [H, B, A] of CEM in float64, from mean 0 and stddev 1."""
     batch, size = len(seeds), weights.action_size
-    mean, stddev = np.zeros((horizon, batch, size)), np.ones((horizon, batch, size))
+    mean = torch.zeros(horizon, batch, size, dtype=torch.float64)
+    stddev = torch.ones_like(mean)
     for i in range(iterations):
         draws = drawn(seeds, horizon, candidates, size, STREAM_ACTIONS, i)
-        actions = np.clip(mean[:, :, None] + stddev[:, :, None] * draws.numpy(), -1, 1)
+        actions = (mean[:, :, None] + stddev[:, :, None] * draws).clamp(-1, 1)
         noise = drawn(seeds, horizon, candidates, weights.state_size, STREAM_STATE, i)
-        returns = exact_returns(weights, latent, torch.from_numpy(actions), noise)
-        elites = np.argsort(-returns.numpy(), axis=1, kind="stable")[:, :topk]
-        chosen = np.take_along_axis(actions, elites[None, :, :, None], axis=2)
-        mean, stddev = chosen.mean(axis=2), np.sqrt(chosen.var(axis=2) + 1e-6)
-    return torch.from_numpy(mean)
+        returns = exact_returns(weights, latent, actions, noise)
+        elites = returns.sort(dim=1, descending=True, stable=True).indices[:, :topk]
+        chosen = torch.take_along_dim(actions, elites[None, :, :, None], dim=2)
+        mean = chosen.mean(dim=2)
+        stddev = (chosen.var(dim=2, correction=0) + 1e-6).sqrt()
+    return mean
 
 
 def drawn(seeds: Tensor, horizon: int, candidates: int, size: int, stream: int, i: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,16 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> D
         pytest.skip("the compiled core is not built")
     monkeypatch.setitem(fused._KERNELS, "cpu", emulated.EmulatedKernels())
     return Device("emulated", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def switched_off(request: pytest.FixtureRequest) -> None:
+    """Leaves out what runs persistent kernels on a GPU where PLANET_NO_PERSISTENT says why."""
+    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
+    why = os.environ.get("PLANET_NO_PERSISTENT")
+    on_gpu = parameters.get("device", "cuda") == "cuda"
+    if why and on_gpu and parameters.get("variant") == "persistent":
+        pytest.skip(f"PLANET_NO_PERSISTENT: {why}")
 
 
 @pytest.fixture(autouse=True)
