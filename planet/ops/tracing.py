@@ -26,6 +26,12 @@ def has_values(tensor: Tensor) -> bool:
     return not torch.compiler.is_compiling() and not isinstance(tensor, FakeTensor)
 
 
+@constant
+def _exporting() -> bool:
+    """Asks for real: traced by torch.compile, torch 2.11 has it that it exports."""
+    return torch.compiler.is_exporting()
+
+
 def may_be_kept(tensor: object) -> bool:
     """Whether a result outlives its call: torch.compile computes it, torch.export does not."""
-    return not torch.compiler.is_exporting() and not isinstance(tensor, FakeTensor)
+    return not _exporting() and not isinstance(tensor, FakeTensor)
