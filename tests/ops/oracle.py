@@ -25,7 +25,7 @@ FORMATS = {"fp16": (11, -13), "bf16": (8, -125)}
 
 
 def home() -> torch.device:
-    """Where it is computed."""
+    """Returns the device that computes."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
