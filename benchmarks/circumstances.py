@@ -68,7 +68,7 @@ def short_name(card: str) -> str:
 def _ask(names: tuple[str, ...]) -> dict[str, str] | None:
     query = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader", "-i", "0"]
     try:
-        out = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+        out = subprocess.run(query, capture_output=True, text=True, timeout=8, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     return dict(zip(names, (value.strip() for value in out.split(",")), strict=False))

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+GRACE = 2.0  # seconds for each of SIGTERM and SIGKILL
 LEAST = 3.0  # seconds without which no stage begins
-LONGEST_LOG = 4 << 20  # bytes of a stage's log; of a longer one, beginning and end are kept
+LONGEST_LOG = 1 << 20  # bytes of a stage's log; of a longer one, beginning and end are kept
 LINES, COLUMNS, CHARACTERS = 10, 120, 700  # of a stage's end in the runner's own output
 POLL = 0.05
 
@@ -137,12 +137,12 @@ class Runner:
         for name in (*stage.requires, *([stage.site] if stage.site else [])):
             if not self.environment.get(name):
                 return f"no {name}"
-        if self.ends - self.clock() - GRACE < LEAST:
+        if self.ends - self.clock() - 2 * GRACE < LEAST:
             return "out of time"
         return None
 
     def _run(self, stage: Stage) -> Outcome:
-        limit = min(stage.limit, self.ends - self.clock() - GRACE)
+        limit = min(stage.limit, self.ends - self.clock() - 2 * GRACE)
         report(f"== {stage.name} (at most {limit:.0f} s)")
         log, began = self._path(stage, "log"), self.clock()
         with open(log, "ab", buffering=0) as out:

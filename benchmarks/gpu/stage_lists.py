@@ -43,14 +43,14 @@ SECOND = (
     PERSISTENT,
     Stage("tests_again", 30, script("gpu/device_tests.py", "--again", "PLANET_AGAIN"),
           requires=("PLANET_AGAIN",)),
-    Stage("sweep", 60, script(PLANS, "--problems", "1", "64", "8", "256", "--seconds", "5")),
-    Stage("control_step", 25, script("control_step/bench.py", "--seconds", "12")),
+    Stage("sweep", 55, script(PLANS, "--problems", "1", "64", "8", "256", "--seconds", "5")),
+    Stage("control_step", 25, script("control_step/bench.py", "--seconds", "8")),
     Stage("train", 50, script("gpu/train_slice.py")),
-    Stage("jitter", 15, script(SMOKE, "--repeats", "100"), site="PLANET_JITTER_SITE"),
+    Stage("jitter", 15, script(SMOKE, "--repeats", "40"), site="PLANET_JITTER_SITE"),
     Stage("memcheck_persistent", 30,
           script("gpu/sanitizer.py", "memcheck", "--variants", "persistent"),
           unless=(NO_PERSISTENT,)),
-    Stage("too_little_memory", 10, script("gpu/device_tests.py", "--alone", "too_little_memory")),
+    Stage("too_little_memory", 15, script("gpu/device_tests.py", "--alone", "too_little_memory")),
     Stage("compile", 35, script(PLANS, "--problems", "1", "--seconds", "3", "--compile", "only")),
 )  # fmt: skip
 LISTS = {"first": FIRST, "second": SECOND}

@@ -23,7 +23,8 @@ from gpu.runner import write_json
 
 from planet.training.metrics import METRICS_NAME, read_metrics
 
-SEED_EPISODES, EPISODES = 5, 15
+SEED_EPISODES, EPISODES = 5, 9
+UPDATES = 50  # after each of them, half of the paper's
 POLL = 1.0  # seconds
 TINY = (
     "--preset", "small", "--task", "toy-reach", "--environment.image-size", "8",
@@ -90,7 +91,8 @@ def main() -> int:
     if not options.quick:
         words = ["--preset", "paper", "--task", "cheetah-run",
                  "--train.seed-episodes", str(SEED_EPISODES),
-                 "--train.episodes", str(options.episodes)]  # fmt: skip
+                 "--train.episodes", str(options.episodes), "--train.initial-updates",
+                 str(UPDATES), "--train.updates-per-episode", str(UPDATES)]  # fmt: skip
     if options.device != "cpu":
         words = [*words, "--imagination.precision", options.precision]
     words = [*words, "--train.device", options.device, "--train.evaluation-interval", "0",
