@@ -41,7 +41,7 @@ struct Device {
   int active_clusters = 0;  // cudaOccupancyMaxActiveClusters; 0: multiprocessors / cluster
   int count = 1;            // devices
   int driver = 13000;       // 0: none
-  int ptx_version = 0;      // the kernels' there; 0: the device's own, -1: no code runs on it
+  int ptx_version = 0;      // the kernels' there; 0: the device's own; below: minus an error
   int number = 0;           // cudaGetDevice; a DeviceScope's is another device than all others
 
   static Device sm_80() { return {8, 0, 108, 166912, 167936, 8, 1}; }     // A100

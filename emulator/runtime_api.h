@@ -15,6 +15,7 @@ enum cudaError_t {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorUnsupportedPtxVersion = 222,
   cudaErrorLaunchFailure = 719,  // its text is what the emulator found
 };
 typedef struct CUstream_st* cudaStream_t;
@@ -38,6 +39,8 @@ inline const char* cudaGetErrorString(cudaError_t error) {
       return "no error";
     case cudaErrorNoKernelImageForDevice:
       return "no kernel image is available for execution on the device";
+    case cudaErrorUnsupportedPtxVersion:
+      return "the provided PTX was compiled with an unsupported toolchain.";
     case cudaErrorLaunchFailure:
       return planet::cuda::emulator::launch_failure;
     case cudaErrorInsufficientDriver:
@@ -108,7 +111,7 @@ struct cudaFuncAttributes {
 inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   const planet::cuda::emulator::Device& device = planet::cuda::emulator::device();
   planet::cuda::emulator::count(&planet::cuda::emulator::Asked::attributes);
-  if (device.ptx_version < 0) return cudaErrorNoKernelImageForDevice;
+  if (device.ptx_version < 0) return static_cast<cudaError_t>(-device.ptx_version);
   const int own = 10 * device.major + device.minor;
   *attributes = {device.ptx_version > 0 ? device.ptx_version : own, own};
   return cudaSuccess;

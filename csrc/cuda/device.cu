@@ -41,12 +41,14 @@ cudaError_t ask_refusal(int device, std::string& refusal) {
   }
   cudaFuncAttributes code{};
   status = cudaFuncGetAttributes(&code, reinterpret_cast<const void*>(&probe));
-  if (status != cudaErrorNoKernelImageForDevice) return status;
+  if (status != cudaErrorNoKernelImageForDevice && status != cudaErrorUnsupportedPtxVersion) {
+    return status;
+  }
   char text[400];
   snprintf(text, sizeof text,
-           "the build (%s) has no code for this GPU of compute capability %d.%d; build planet with "
-           "PLANET_CUDA_ARCHS=%d%d-real",
-           built_architectures(), major, minor, major, minor);
+           "the build (%s) does not run on this GPU of compute capability %d.%d: %s; build planet "
+           "with PLANET_CUDA_ARCHS=%d%d-real",
+           built_architectures(), major, minor, cudaGetErrorString(status), major, minor);
   refusal = text;
   return cudaSuccess;
 }

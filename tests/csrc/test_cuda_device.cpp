@@ -1,4 +1,6 @@
 // Machines that cannot run the kernels are told why.
+#include <cuda_runtime.h>
+
 #include <string>
 
 #include "cuda/device.h"
@@ -53,15 +55,22 @@ TEST("CUDA: a GPU older than Ampere is refused with what it would need") {
                           "or newer"));
 }
 
-TEST("CUDA: a GPU that the build has no code for is told what it was built for and what helps") {
-  Device thor = Device::sm_100();
-  thor.major = 11;
-  thor.ptx_version = -1;
-  const DeviceScope scope(thor);
-  const char* refusal = cuda::device_refusal();
-  CHECK_EQUAL(std::string(refusal == nullptr ? "" : refusal),
-              std::string("the build (emulated) has no code for this GPU of compute capability "
-                          "11.0; build planet with PLANET_CUDA_ARCHS=110-real"));
+TEST("CUDA: a GPU that does not run the build's code is told what was built and what helps") {
+  const auto refusal_of = [](cudaError_t error) {
+    Device thor = Device::sm_100();
+    thor.major = 11;
+    thor.ptx_version = -error;
+    const DeviceScope scope(thor);
+    const char* refusal = cuda::device_refusal();
+    return std::string(refusal == nullptr ? "" : refusal);
+  };
+  CHECK_EQUAL(refusal_of(cudaErrorNoKernelImageForDevice),
+              std::string("the build (emulated) does not run on this GPU of compute capability "
+                          "11.0: no kernel image is available for execution on the device; build "
+                          "planet with PLANET_CUDA_ARCHS=110-real"));
+  CHECK(refusal_of(cudaErrorUnsupportedPtxVersion).find("toolchain") != std::string::npos);
+  // What is no fact of the device is left to the call that meets it.
+  CHECK_EQUAL(refusal_of(cudaErrorLaunchFailure), std::string());
 }
 
 TEST("CUDA: a device is asked once whether it runs the build's code") {

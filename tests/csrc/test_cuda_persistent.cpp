@@ -1,5 +1,7 @@
 // The persistent planner: its returns against the oracle in double precision, its refit against the
 // CPU's of the same returns, and what must not depend on how the work is spread.
+#include <cuda_runtime.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -292,6 +294,20 @@ TEST("CUDA: a build whose code for the device has no persistent kernel says so a
   const char* error =
       cuda::cem_plan(model.model, call.problem, cuda::Variant::kPersistent, nullptr, nullptr);
   CHECK_EQUAL(std::string(error == nullptr ? "" : error), text);
+}
+
+TEST("CUDA: an error of the runtime is no refusal of a persistent plan, but the plan's error") {
+  cuda::emulator::Device broken = cuda::emulator::Device::sm_90();
+  broken.ptx_version = -cudaErrorInvalidValue;
+  const cuda::emulator::DeviceScope scope(broken);
+  CHECK_EQUAL(refusal(kPaper, Precision::kFloat16), "");
+  Random random(options().seed + 211);
+  const RandomModel source(kSmall, random);
+  const CudaModel model(source, Precision::kFloat16);
+  PlanCall call(random_plan(source.sizes, 2, 1, 40, 5, random));
+  const char* error =
+      cuda::cem_plan(model.model, call.problem, cuda::Variant::kPersistent, nullptr, nullptr);
+  CHECK_EQUAL(std::string(error == nullptr ? "" : error), std::string("invalid argument"));
 }
 
 TEST("CUDA: code of an older architecture that has the persistent kernel serves newer devices") {
