@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "cem.h"
 #include "cpu_support.h"
+#include "cuda/persistent/plan.h"
 #include "cuda_support.h"
 #include "library.h"
 
@@ -96,6 +97,14 @@ Outputs cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
 #endif
 
 #ifdef PLANET_WITH_CUDA
+void check_variant(const cuda::Model& model, const PlanProblem& problem, cuda::Variant variant,
+                   Place place) {
+  if (const char* refusal = cuda::plan_refusal(model, problem, variant)) {
+    fail("variant: 'persistent' does not serve this plan on ", place.text(), ": ", refusal,
+         "; use 'portable'");
+  }
+}
+
 Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
                       std::optional<int64_t> isa, int64_t precision, Tensor belief, Tensor state,
                       Tensor mean, Tensor stddev, Tensor seeds, Tensor low, Tensor high,
@@ -111,10 +120,7 @@ Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stdd
   PlanProblem problem =
       make_problem(model.sizes, belief, state, mean, stddev, seeds, low, high, candidates, topk,
                    iterations, first_iteration, spread, epsilon, state_noise, discount);
-  if (const char* refusal = cuda::plan_refusal(model, problem, variant)) {
-    fail("variant: 'persistent' does not serve this plan on ", place.text(), ": ", refusal,
-         "; use 'portable'");
-  }
+  check_variant(model, problem, variant, place);
   const int64_t bytes = cuda::plan_workspace(model, problem, variant);
   check_workspace(bytes, candidates);
   Tensor workspace = new_aligned(mean, bytes);
@@ -123,6 +129,20 @@ Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stdd
                                             stream.get()));
   *std::get<3>(out).mutable_data_ptr<int64_t>() = iterations;
   return out;
+}
+
+int64_t persistent_clusters_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
+                                 std::optional<int64_t> isa, int64_t precision, int64_t topk) {
+  const Place place(packed);
+  const CudaStream stream(place);
+  const cuda::Model model = make_cuda_model(packed, sizes, min_stddev, isa, precision, place);
+  check_range("topk", topk, 1, kMaxCount);
+  PlanProblem problem{};
+  problem.topk = topk;
+  check_variant(model, problem, cuda::Variant::kPersistent, place);
+  int clusters = 0;
+  check_enqueued("persistent_clusters", cuda::persistent_clusters(model, problem, clusters));
+  return clusters;
 }
 #endif
 
@@ -135,3 +155,11 @@ PLANET_OP(cem_plan,
           "high, int candidates, int topk, int iterations, int first_iteration, int spread, "
           "float epsilon, bool state_noise, float discount, float? budget_ms, int variant) -> "
           "(Tensor mean, Tensor stddev, Tensor best, Tensor iterations)")
+
+// Clusters of a persistent plan's blocks that a CUDA device runs at once. Nothing runs there.
+STABLE_TORCH_LIBRARY_FRAGMENT(PLANET_LIBRARY, m) {
+  m.def(
+      "persistent_clusters(Tensor packed, int[] sizes, float min_stddev, int? isa, int precision, "
+      "int topk) -> int");
+}
+PLANET_CUDA_OP(persistent_clusters)

@@ -28,8 +28,9 @@ def build_info() -> dict[str, Any]:
       isa_cap: value of the environment variable PLANET_CPU_ISA; None where it is not set.
       fp32, int8: instruction set of plans in that arithmetic. int8 is None where it is not
         available, and `int8_reason` says why.
-      cuda: compiled, toolkit, architectures, devices, status; where it was compiled, the
-        choices of the imagination that are served.
+      cuda: compiled, toolkit, architectures (-real: machine code; -virtual: code that drivers
+        translate for other GPUs), devices, status; where it was compiled, the choices of the
+        imagination that are served.
       torch, threads: of the running torch; plans have its number of threads.
     """
     facts: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads()}

@@ -25,7 +25,7 @@ from planet.diagnostics.packages import (
     python_environment,
     version,
 )
-from planet.diagnostics.self_test import Agreement, compare, served_variants
+from planet.diagnostics.self_test import Agreement, compare, persistent_plans
 from planet.errors import advice
 from planet.weights.random import random_weights
 
@@ -180,18 +180,19 @@ def _try_planner(report: Report, info: dict[str, Any]) -> None:
 
 
 def _try_cuda_planner(report: Report) -> None:
-    name = f"CUDA planner on {torch.cuda.get_device_name()}"
+    gpu = torch.cuda.get_device_name()
+    name = f"CUDA planner on {gpu}"
+    capability = ".".join(map(str, torch.cuda.get_device_capability()))
     retreat = "try --train.device cpu, or --imagination.backend reference"
     try:
+        served = persistent_plans(random_weights(ModelConfig(), 6).to("cuda"))
+        report.fact("GPU", f"{gpu}, compute capability {capability}, {served}")
         agreement = compare("cuda")
-        variants = served_variants("cuda", random_weights(ModelConfig(), 6))
     except (RuntimeError, ValueError) as error:
         report.fact("", f"{name} FAILED: {error}")
         report.problem(f"the {name} does not run: {error}", retreat)
         return
     _judge(report, name, agreement, retreat)
-    served = [f"{v} ({why or 'yes'})" for v, why in variants.items()]
-    report.fact("", f"CUDA variants at the paper's size: {', '.join(served)}")
 
 
 def _judge(report: Report, name: str, agreement: Agreement, retreat: str) -> None:

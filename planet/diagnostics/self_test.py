@@ -11,7 +11,6 @@ from planet.config import ModelConfig
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import fused, reference
-from planet.ops.checks import VARIANTS
 from planet.weights.random import random_weights
 from planet.weights.rollout_weights import RolloutWeights
 
@@ -63,24 +62,15 @@ def compare(device: torch.device | str) -> Agreement:
     return Agreement(errors, torch.equal(elites, wanted))
 
 
-def served_variants(device: torch.device | str, weights: RolloutWeights) -> dict[str, str]:
-    """Says of each variant of the kernels on a CUDA device why it refuses `weights`, or ""."""
-    found = {}
-    weights = weights.to(device)
-    latent = _start(1, weights)
-    mean = torch.zeros(12, 1, weights.action_size, dtype=torch.float32, device=device)
-    for variant in VARIANTS:
-        refusals = {}
-        for precision in ("fp32", "fp16"):
-            try:
-                fused.cem_plan(
-                    weights, latent, mean, torch.ones_like(mean), seed=0,
-                    candidates=1000, topk=100, iterations=1, precision=precision, variant=variant,
-                )  # fmt: skip
-            except ValueError as refusal:
-                refusals[precision] = str(refusal)
-        found[variant] = "" if len(refusals) < 2 else refusals["fp16"]
-    return found
+def persistent_plans(weights: RolloutWeights) -> str:
+    """Says what persistent plans of the paper's CEM get on the weights' device, or why none do."""
+    try:
+        clusters = fused.persistent_clusters(weights, precision="fp16", topk=100)
+    except ValueError as refusal:
+        if not str(refusal).startswith("variant:"):
+            raise
+        return f"no persistent plans ({refusal})"
+    return f"persistent plans in {clusters} clusters of 4, {32 * clusters} candidates a wave"
 
 
 def _start(batch: int, weights: RolloutWeights) -> LatentState:

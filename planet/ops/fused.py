@@ -166,6 +166,21 @@ def repack(kept: RolloutWeights, weights: RolloutWeights) -> None:
     _kernels("weights", "repack", weights.device).repack(kept, weights)
 
 
+def persistent_clusters(weights: RolloutWeights, *, precision: str, topk: int) -> int:
+    """Counts the clusters of four blocks that the weights' device runs at once in persistent plans.
+
+    A cluster scores 32 candidates at a time.
+
+    Raises:
+      ImportError: the extension is missing.
+      ValueError: the device or the variant is not served; the message says why.
+    """
+    _require_extension()
+    kernels = _kernels("weights", "persistent_clusters", weights.device)
+    kernels.variant("persistent")
+    return int(kernels.call("persistent_clusters", *kernels.model(weights, precision), topk))
+
+
 def served_precisions(device: torch.device | str) -> tuple[str, ...]:
     """Returns the precisions that are computed in on a kind of device, by this build and machine.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,18 +129,34 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     right = self_test.compare
     monkeypatch.setattr(doctor, "compare", lambda device: right("cpu"))
-    variants = {"portable": "", "persistent": "needs 16 clusters"}
-    monkeypatch.setattr(doctor, "served_variants", lambda device, weights: variants)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *device: (9, 0))
+    weights = SimpleNamespace(to=lambda device: device)
+    monkeypatch.setattr(doctor, "random_weights", lambda *sizes: weights)
+    monkeypatch.setattr(fused, "persistent_clusters", lambda *weights, **plan: 31)
 
 
 @needs_fused
-def test_a_gpu_is_tried_and_its_variants_are_named(rendered: dict[str, Any], gpu: None) -> None:
+def test_a_gpu_is_tried_and_what_it_serves_is_named(rendered: dict[str, Any], gpu: None) -> None:
     report = examine()
     texts = [text for _, text in report.facts]
     assert any("CUDA planner on NVIDIA H200 agrees with the reference" in text for text in texts)
-    wanted = "CUDA variants at the paper's size: portable (yes), persistent (needs 16 clusters)"
-    assert wanted in texts
+    wanted = "persistent plans in 31 clusters of 4, 992 candidates a wave"
+    assert ("GPU", f"NVIDIA H200, compute capability 9.0, {wanted}") in report.facts
     assert report.healthy
+
+
+@needs_fused
+def test_a_gpu_without_persistent_plans_says_why(
+    rendered: dict[str, Any], gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*weights: Any, **plan: Any) -> int:
+        raise ValueError("variant: 'persistent' does not serve this plan: too old")
+
+    monkeypatch.setattr(fused, "persistent_clusters", refuse)
+    texts = [text for title, text in examine().facts if title == "GPU"]
+    assert texts[0].endswith(
+        "no persistent plans (variant: 'persistent' does not serve this plan: too old)"
+    )
 
 
 @needs_fused

@@ -167,6 +167,17 @@ const char* persistent_refusal(const Model& model, const PlanProblem& problem) {
   return found->refusal.empty() ? nullptr : found->refusal.c_str();
 }
 
+const char* persistent_clusters(const Model& model, const PlanProblem& problem, int& clusters) {
+  const char* refusal = persistent_refusal(model, problem);
+  if (refusal != nullptr) return refusal;
+  const Residence* found = nullptr;
+  const cudaError_t status =
+      find_residence(kernel_of(model), layout_of(model, problem.topk).bytes, found);
+  if (status != cudaSuccess) return cudaGetErrorString(status);
+  clusters = found->clusters;
+  return nullptr;
+}
+
 int64_t persistent_workspace(const Model&, const PlanProblem& problem) {
   const double returns =
       static_cast<double>(problem.batch) * static_cast<double>(problem.candidates) * sizeof(float);
@@ -175,15 +186,12 @@ int64_t persistent_workspace(const Model&, const PlanProblem& problem) {
 
 const char* persistent_plan(const Model& model, const PlanProblem& problem, void* workspace,
                             void* stream) {
-  const char* refusal = persistent_refusal(model, problem);
-  if (refusal != nullptr) return refusal;
+  int resident = 0;
+  const char* error = persistent_clusters(model, problem, resident);
+  if (error != nullptr) return error;
   const PersistentLayout layout = layout_of(model, problem.topk);
-  const Kernel kernel = kernel_of(model);
-  const Residence* found = nullptr;
-  cudaError_t status = find_residence(kernel, layout.bytes, found);
-  if (status != cudaSuccess) return cudaGetErrorString(status);
   const int64_t tiles = (problem.candidates + kClusterRows - 1) / kClusterRows * problem.batch;
-  const int64_t clusters = tiles < found->clusters ? tiles : found->clusters;
+  const int64_t clusters = tiles < resident ? tiles : resident;
 
   uint32_t* arrivals = static_cast<uint32_t*>(workspace);
   float* returns = reinterpret_cast<float*>(static_cast<char*>(workspace) + kAlignment);
@@ -206,7 +214,8 @@ const char* persistent_plan(const Model& model, const PlanProblem& problem, void
   job.iterations = problem.iterations;
   job.arrivals = arrivals;
 
-  status = cudaMemsetAsync(arrivals, 0, sizeof *arrivals, static_cast<cudaStream_t>(stream));
+  const cudaError_t status =
+      cudaMemsetAsync(arrivals, 0, sizeof *arrivals, static_cast<cudaStream_t>(stream));
   if (status != cudaSuccess) return cudaGetErrorString(status);
   Launch how{};
   how.grid = dim3(static_cast<unsigned int>(clusters * kClusterBlocks));
@@ -215,7 +224,7 @@ const char* persistent_plan(const Model& model, const PlanProblem& problem, void
   how.stream = stream;
   how.cluster = kClusterBlocks;
   how.cooperative = true;
-  return launch(how, kernel, job);
+  return launch(how, kernel_of(model), job);
 }
 
 const float* persistent_returns(const void* workspace) {

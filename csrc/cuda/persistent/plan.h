@@ -9,6 +9,10 @@ namespace planet::cuda {
 // that lives for ever).
 const char* persistent_refusal(const Model& model, const PlanProblem& problem);
 
+// Clusters of this plan that the current device runs at once, in `clusters`. Returns null, the
+// refusal, or what went wrong (likewise).
+const char* persistent_clusters(const Model& model, const PlanProblem& problem, int& clusters);
+
 // Bytes of its workspace; -1 if that overflows.
 int64_t persistent_workspace(const Model& model, const PlanProblem& problem);
 

@@ -14,7 +14,7 @@ from random_weights import PRESET_SIZES, TINY, Problem, Sizes, make_problem
 from torch import Tensor
 
 from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, row_seeds
-from planet.ops import reference
+from planet.ops import fused, reference
 from planet.ops.checks import VARIANTS
 
 PRECISIONS = pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
@@ -195,3 +195,28 @@ def test_half_precision_plans_are_as_good_as_float64_s(
     worst = sorted(regrets)[-5:]
     assert sum(regrets) / len(regrets) <= HALF_REGRET[precision], worst
     assert small or sum(x > HALF_REGRET[precision] for x in regrets) <= 3, worst
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_persistent_plans_know_how_many_clusters_run_at_once(
+    device: Device, precision: str
+) -> None:
+    skip_unless_served(device, "persistent", precision)
+    weights = device.move(problem_of("persistent")).weights
+    clusters = fused.persistent_clusters(weights, precision=precision, topk=7)
+    assert clusters == 33 if device.emulated else clusters > 0
+
+
+def test_clusters_of_refused_plans_are_not_counted(device: Device) -> None:
+    weights = device.move(problem_of("persistent")).weights
+    with pytest.raises(ValueError, match="variant: 'persistent' does not .* fp16 or bf16 only; "):
+        fused.persistent_clusters(weights, precision="fp32", topk=7)
+    with pytest.raises(RuntimeError, match=r"topk: expected a value in \[1, "):
+        fused.persistent_clusters(weights, precision="fp16", topk=0)
+
+
+def test_a_cpu_has_no_clusters() -> None:
+    if fused._C is None:
+        pytest.skip("the compiled core is not built")
+    with pytest.raises(ValueError, match="variant: 'persistent' has no kernels on cpu; use 'port"):
+        fused.persistent_clusters(problem_of("persistent").weights, precision="fp32", topk=7)
