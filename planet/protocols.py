@@ -7,8 +7,9 @@ candidates, A action, D belief, S state, T chunk length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,10 +86,11 @@ class Chunk:
 
     __repr__ = short_repr
 
-    def to(self, device: torch.device | str) -> Chunk:
-        """Returns the chunk on `device`."""
-        observation = {name: array.to(device) for name, array in self.observation.items()}
-        return Chunk(observation, self.action.to(device), self.reward.to(device))
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Chunk:
+        """Returns the chunk on `device`; see `torch.Tensor.to`."""
+        there = partial(Tensor.to, device=device, non_blocking=non_blocking)
+        observation = {name: there(array) for name, array in self.observation.items()}
+        return Chunk(observation, there(self.action), there(self.reward))
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,11 +214,34 @@ class Policy(Protocol):
         """Says which action was really executed after the last `act`, [A] or [B, A]."""
 
 
+Empty = Callable[[tuple[int, ...], torch.dtype], Tensor]
+"""Makes a tensor on the host, whose values are to be written."""
+
+
+class Pieces(Protocol):
+    """Says what a chunk is made of; equal ones hold the same numbers."""
+
+    def read(self, empty: Empty = ...) -> Chunk:
+        """Reads the chunk into tensors of `empty`'s; may run in another thread."""
+
+
 class Replay(Protocol):
     """Draws pieces of experience."""
 
     def sample(self, batch_size: int, length: int, generator: np.random.Generator) -> Chunk:
         """Draws `batch_size` sequences of `length` entries; the generator alone decides which."""
+
+    def draw(
+        self, batch_size: int, length: int, generator: np.random.Generator, *, ahead: bool = False
+    ) -> Pieces:
+        """Chooses what `sample` reads.
+
+        Args:
+          batch_size: how many sequences.
+          length: entries of each.
+          generator: decides which.
+          ahead: only tell what such a draw will choose if nothing is added until then.
+        """
 
 
 class NonFiniteError(RuntimeError):

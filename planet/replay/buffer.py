@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from planet.config import TrainConfig, choices
 from planet.errors.checks import check_choice
@@ -21,10 +20,10 @@ from planet.replay.episode import Episode
 from planet.replay.episode_file import (
     CorruptEpisodeError,
     EpisodeInfo,
-    read_chunk,
     verify_episode,
     write_episode,
 )
+from planet.replay.pieces import Pieces
 from planet.replay.sampling import draw_recent, draw_uniform
 from planet.storage.atomic import make_directory
 
@@ -177,31 +176,31 @@ class ReplayBuffer:
           ValueError: batch_size or length is below 1, or no episode is as long as a chunk.
           CorruptEpisodeError: a file was cut short or removed since it was opened.
         """
+        return self.draw(batch_size, length, generator).read()
+
+    def draw(
+        self, batch_size: int, length: int, generator: np.random.Generator, *, ahead: bool = False
+    ) -> Pieces:
+        """Chooses the pieces of a batch; see `sample` and `planet.protocols.Replay`.
+
+        Raises:
+          ValueError: batch_size or length is below 1, or no episode is as long as a chunk.
+        """
         check_int("batch_size", batch_size, 1)
         check_int("length", length, 1)
         if not isinstance(generator, np.random.Generator):
             raise TypeError(
                 f"generator: expected numpy.random.Generator, got {type(generator).__name__}"
             )
-        draws = self._draw(batch_size, length, generator)
-        size, first = (length, batch_size), draws[0][0]
-        # numpy's memory: torch.empty's aligned blocks of this size fragment the heap, and the
-        # process grows by hundreds of megabytes.
-        observation = np.empty((*size, *first.entry_shape("observation")), np.uint8)
-        action = np.empty((*size, first.action_size), np.float32)
-        reward = np.empty(size, np.float32)
-        for row, (info, start) in enumerate(draws):
-            try:
-                pieces = read_chunk(info, start, length)
-            except OSError as error:
-                raise CorruptEpisodeError(info.path, f"cannot be read any more: {error}") from error
-            observation[:, row], action[:, row], reward[:, row] = pieces
-        image, actions, rewards = map(torch.from_numpy, (observation, action, reward))
-        return Chunk({"image": image}, actions, rewards)
+        state = self._recent, self._draws
+        drawn = self._draw(batch_size, length, generator)
+        if ahead:
+            self._recent, self._draws = state
+        return Pieces(drawn, length)
 
     def refresh(self) -> None:
         """Ends the preference of "recent" for the episodes added so far."""
-        self._recent.clear()
+        self._recent = set()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint must keep: which episodes there are, and the recent draws.

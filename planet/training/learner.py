@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +12,8 @@ from planet.config import TrainConfig
 from planet.errors.listing import listed
 from planet.noise import mix_seed
 from planet.protocols import Chunk, NonFiniteError, Policy, Replay
-from planet.training import seeds
 from planet.training.learner_state import check_learner_state
+from planet.training.uploads import Uploads
 
 Loss = Callable[[Chunk, torch.Generator], dict[str, Tensor]]
 """Scalars of a chunk by name, `total` among them, which is minimised; draws from the generator."""
@@ -46,6 +45,7 @@ class GradientLearner:
         self._parameters = list(model.parameters())
         self._device = self._parameters[0].device
         self._generator = torch.Generator(self._device)
+        self._uploads = Uploads(self._device, config)
         self.optimizer = torch.optim.Adam(
             self._parameters, lr=config.learning_rate, eps=config.adam_epsilon
         )
@@ -57,9 +57,11 @@ class GradientLearner:
 
         Returns the loss's scalars, the gradient's global norm before clipping, the learning rate.
         """
+        with self._uploads.chunk(replay, self.updates) as chunk:
+            return self._learn(chunk)
+
+    def _learn(self, chunk: Chunk) -> dict[str, Tensor]:
         train = self.config
-        draws = np.random.default_rng([train.seed, seeds.BATCH, self.updates])
-        chunk = replay.sample(train.batch_size, train.chunk_length, draws).to(self._device)
         terms, norm = self._differentiate(chunk, self.updates)
         before = self._finite == self.updates
         self._remember(chunk, before)

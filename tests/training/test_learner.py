@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -211,3 +212,17 @@ def test_masked_steps_are_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
             learner.update(replay(make_chunk(seed=index)))
         snapshots.append(snapshot(learner))
     assert equal(*snapshots)
+
+
+def test_an_update_looks_at_nothing_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On "meta" there is nothing to look at; on CUDA the host would wait for the device."""
+    host = SimpleNamespace(**{**vars(torch), "Generator": lambda device: torch.Generator("cpu")})
+    monkeypatch.setattr("planet.training.learner.torch", host)  # "meta" has no generator
+    learner = learner_of(make_model().to("meta"), CONFIG)
+    for _ in range(2):
+        metrics = learner.update(replay(make_chunk()))
+    assert {name for name, value in metrics.items() if value.device.type != "meta"} == {
+        "learning_rate"
+    }
+    with pytest.raises(RuntimeError, match="meta"):
+        learner.state_dict()
