@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from types import ModuleType
 
@@ -41,8 +42,9 @@ def test_sizes_are_read_off_the_tensors() -> None:
 
 
 def test_documented_shapes_are_the_table_s() -> None:
+    documented = inspect.getdoc(RolloutWeights)
     for name, layout in layouts("rssm", 0).items():
-        assert f"      {name}: {layout}" in RolloutWeights.__doc__
+        assert f"\n  {name}: {layout}" in documented
         assert getattr(RecurrentParameters, name).__doc__.startswith(layout)
 
 
