@@ -17,7 +17,6 @@ from planet.cli.output import say
 from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
 from planet.errors import advice
 from planet.experiments.run import open_environment, open_run
-from planet.planning.make import settled
 from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
 from planet.profiling.plot import picture_format
 from planet.storage.atomic import atomic_write, replaceable
@@ -129,7 +128,7 @@ def _planners(options: ProfileOptions, device: torch.device) -> dict[str, Acting
     if options.compare is not None:
         named = options.compare.split(",")
         imaginations = {name: _imagination(options, name) for name in named}
-        different = {settled(imagination, device) for imagination in imaginations.values()}
+        different = {imagination.on(device.type) for imagination in imaginations.values()}
         if len(different) < len(named):
             raise ValueError(f"compare: expected different planners, got {options.compare!r}")
     return {

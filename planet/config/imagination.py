@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from planet.config.checks import check_positive, check_types
@@ -29,6 +29,16 @@ class ImaginationConfig:
         check_types(self)
         check_positive(self, "discount")
         check_kernels(self.backend, self.variant)
+
+    def on(self, device: str) -> ImaginationConfig:
+        """Names what is open by the kind of device alone, "cpu" or "cuda".
+
+        The precision is fp16 for the fused backend on CUDA, where only the halves keep the pace of
+        control; else fp32. The variant is portable.
+        """
+        usual: Precision = "fp16" if (self.backend, device) == ("fused", "cuda") else "fp32"
+        precision, variant = self.precision or usual, self.variant or "portable"
+        return replace(self, precision=precision, variant=variant)
 
 
 def check_kernels(backend: str, variant: str | None) -> None:

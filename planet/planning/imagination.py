@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from planet.noise import Noise
 from planet.ops.bounds import Bound, CheckedBound
 from planet.ops.checks import check_latent, check_precision, check_start, check_variant
 from planet.planning.box import Box
+from planet.protocols import Plan
 from planet.weights.rollout_weights import RolloutWeights
 
 
@@ -131,6 +133,21 @@ class Imagination:
         )  # fmt: skip
         return returns
 
+    def search(self, mean: Tensor, stddev: Tensor, **settings: Any) -> Plan:
+        """Plans with the op of the backend; see `planet.ops.reference.cem_plan`.
+
+        Args:
+          mean: of the first candidates, [H, B, A].
+          stddev: likewise.
+          settings: of the planner, and the seed.
+        """
+        plan: Plan = ops.backend(self.backend).cem_plan(
+            self.weights, self.latent, mean, stddev,
+            low=CheckedBound(self.low), high=CheckedBound(self.high), state_noise=self.state_noise,
+            discount=self.discount, precision=self.precision, variant=self.variant, **settings,
+        )  # fmt: skip
+        return plan
+
     def try_out(self, budget_ms: float | None = None, topk: int = 1) -> None:
         """Runs a tiny plan so that a backend or kernel that is missing fails early.
 
@@ -142,10 +159,5 @@ class Imagination:
           ImportError: the backend is missing.
           ValueError: the backend does not serve the device, precision, variant or budget.
         """
-        mean = self.low[None]
-        ops.backend(self.backend).cem_plan(
-            self.weights, self.latent, mean, torch.zeros_like(mean), seed=0,
-            candidates=topk, topk=topk, iterations=1, low=CheckedBound(self.low),
-            high=CheckedBound(self.high), precision=self.precision, variant=self.variant,
-            budget_ms=budget_ms,
-        )  # fmt: skip
+        mean, sizes = self.low[None], {"candidates": topk, "topk": topk, "iterations": 1}
+        self.search(mean, torch.zeros_like(mean), seed=0, budget_ms=budget_ms, **sizes)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-import torch
-
 from planet.config import ImaginationConfig
 from planet.latent import LatentState
 from planet.ops.bounds import Bound
@@ -21,17 +19,6 @@ PERSISTENT_HAS_RUN = False
 _FEW = 4  # problems; more of them keep a GPU busy with the portable kernels, too
 
 
-def settled(settings: ImaginationConfig, device: torch.device) -> ImaginationConfig:
-    """Names what settings leave open by the device alone.
-
-    The precision is fp16 for the fused backend on CUDA, where only the halves keep the pace of
-    control; else fp32. The variant is portable.
-    """
-    fused_gpu = settings.backend == "fused" and device.type == "cuda"
-    precision = settings.precision or ("fp16" if fused_gpu else "fp32")
-    return replace(settings, precision=precision, variant=settings.variant or "portable")
-
-
 def make_imagination(
     settings: ImaginationConfig,
     planner: Planner,
@@ -44,7 +31,8 @@ def make_imagination(
     """Makes the imagination of the settings; what they leave open, device and sizes decide.
 
     An open variant is persistent for a plain CEM with few problems on a card that serves it, once
-    `PERSISTENT_HAS_RUN`. For the rest see `settled`.
+    `PERSISTENT_HAS_RUN`. For the rest see
+    `ImaginationConfig.on`.
 
     Args:
       settings: None is open.
@@ -57,7 +45,7 @@ def make_imagination(
     Raises:
       TypeError, ValueError: as `planet.Imagination`.
     """
-    named = settled(settings, weights.device)
+    named = settings.on(weights.device.type)
     make = partial(Imagination, weights, latent, low=low, high=high)
     imagination = make(**vars(named))
     open_on_gpu = settings.variant is None and weights.device.type == "cuda" and PERSISTENT_HAS_RUN

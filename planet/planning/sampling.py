@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from planet import ops
 from planet.noise import resolve_seeds
 from planet.ops import reference
-from planet.ops.bounds import CheckedBound
 from planet.ops.checks import CEMSettings, check_budget
 from planet.planning.box import Box
 from planet.planning.imagination import Imagination
@@ -53,11 +51,8 @@ def search(
         seeds = resolve_seeds(seed, batch, mean.device)
         bounds = box.low.expand(batch, -1), box.high.expand(batch, -1)
         return reference.cem_loop(scorer.returns, mean, stddev, *bounds, seeds, settings)
-    plan: Plan = ops.backend(model.backend).cem_plan(
-        model.weights, model.latent, mean, stddev,
-        seed=seed, candidates=candidates, topk=topk, iterations=iterations, low=CheckedBound(low),
-        high=CheckedBound(high), spread=spread, epsilon=epsilon, state_noise=model.state_noise,
-        discount=model.discount, precision=model.precision, budget_ms=budget_ms,
-        variant=model.variant,
+    return model.search(
+        mean, stddev,
+        seed=seed, candidates=candidates, topk=topk, iterations=iterations, spread=spread,
+        epsilon=epsilon, budget_ms=budget_ms,
     )  # fmt: skip
-    return plan

@@ -16,7 +16,6 @@ from planet.config import ActingConfig, ImaginationConfig, ModelConfig, PlannerC
 from planet.experiments.run import Run, open_run
 from planet.latent import LatentState
 from planet.planning import CEMPlanner, Imagination
-from planet.planning.make import settled
 from planet.profiling import compare_planners, compare_run
 from planet.profiling.facts import compute_facts
 from planet.protocols import Plan
@@ -104,7 +103,7 @@ def test_compute_facts_name_precision_and_instruction_set(monkeypatch: pytest.Mo
 def test_compute_facts_of_a_gpu_name_it_and_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    settings = settled(ImaginationConfig(), device := torch.device("cuda:0"))
+    device, settings = torch.device("cuda:0"), ImaginationConfig().on("cuda")
     imagination: Any = SimpleNamespace(weights=SimpleNamespace(device=device), settings=settings)
     facts = compute_facts(imagination)
     assert (facts["device"], facts["instruction_set"]) == ("NVIDIA H200", "sm_90")

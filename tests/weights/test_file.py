@@ -53,7 +53,8 @@ DEFAULTS = "12 1000 100 10 1 -1 1 0 0 0 9.9999999999999995e-07 1 1 0 inf 0"
 
 
 def test_the_defaults_in_cpp_are_the_planner_s() -> None:
-    planner, rollouts, plan = CEMPlanner(), ImaginationConfig(), PlannerConfig()
+    planner, plan = CEMPlanner(), PlannerConfig()
+    rollouts = ImaginationConfig().on("cpu")
     values = [*DEFAULTS.split()]
     assert [int(word) for word in values[:4]] == [
         planner.horizon, planner.candidates, planner.topk, planner.iterations
