@@ -142,7 +142,6 @@ inline __device__ __attribute__((noinline)) void run_exactly(const PersistentJob
   }
   // The others send to the panels in their next rollout.
   bulk_copy_fence();
-  __syncthreads();
   cluster_arrive();
   cluster_wait();
 }
@@ -178,7 +177,9 @@ struct Turn {
   }
 };
 
-// Refits this block's share of all values of all problems; every block selects for itself.
+// Refits this block's share of all values of all problems; every block selects for itself. Behind
+// meet(); the barriers of a selection and of a fit keep one turn's use of the scratch apart from
+// the next one's.
 __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch& scratch) {
   constexpr int kGroups = kPersistentThreads / kFitMembers;
   uint32_t* elites = reinterpret_cast<uint32_t*>(&scratch + 1);
@@ -188,7 +189,6 @@ __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch&
   for (Turn turn(blockIdx.x, groups); turn.problem < fit.batch; turn.next(gridDim.x)) {
     const int64_t problem = turn.problem, index = int64_t{turn.part} * kGroups + group;
     const float* returns = fit.returns + problem * fit.candidates;
-    __syncthreads();  // the scratch is free again
     if (problem != selected) {
       const auto return_at = [returns](int64_t j) { return returns[j]; };
       const Selection found = select_elites(return_at, fit.candidates, fit.topk, scratch.selection);

@@ -156,7 +156,7 @@ __device__ const uint32_t* write_returns(const Block& b) {
   const int64_t candidates = b.job.arguments.candidates;
   const uint32_t* flags = b.template at<uint32_t>(b.shared.flags);
   uint32_t* list = b.template at<uint32_t>(b.shared.flagged);
-  __syncthreads();
+  // A row's return comes from the thread that added it up, its flag from behind a barrier.
   for (int row = b.thread_from_last(); row < Block::kRows; row += b.threads()) {
     const int64_t j = b.first() + candidate_of_row(Block::kRows, row);
     if (j < candidates && flags[row] == 0) {
