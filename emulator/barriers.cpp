@@ -1,6 +1,5 @@
 // Barriers in shared memory that count arrivals and bytes.
 #include "machine.h"
-#include "sanitizers.h"
 
 namespace planet::cuda::emulator {
 namespace {
@@ -49,6 +48,7 @@ void complete_phase(uint64_t* word, Barrier& barrier, Block& block) {
   }
   barrier.pending = barrier.expected;
   barrier.parity ^= 1;
+  order_barrier_completion(word);
   ++machine.progress;
 }
 
@@ -62,7 +62,7 @@ void arrive(const char* call, Where where, uint64_t* word, int64_t bytes) {
   barrier.bytes += bytes;
   if (barrier.bytes > kMaxBytes) fail(call, where, "more bytes than a barrier counts");
   --barrier.pending;
-  release(word);
+  order_barrier_arrival(word, call, where);
   ++machine.progress;
   complete_phase(word, barrier, *current->block);
   *word = encode(barrier);
@@ -94,19 +94,20 @@ void barrier_init(uint64_t* barrier, uint32_t arrivals, Where where) {
   if (arrivals == 0 || arrivals > kMaxArrivals) fail("barrier_init", where, "invalid count");
   if (is_barrier(*barrier)) fail("barrier_init", where, "initialised already");
   *barrier = encode({arrivals, arrivals, 0, 0});
-  const Unseen unseen;
   current->block->barriers.push_back(barrier);
-  release(barrier);
+  order_barrier_init(barrier);
 }
 
 void barrier_arrive(uint64_t* barrier, uint32_t expected_bytes, Where where) {
   const char* call = expected_bytes ? "barrier_expect" : "barrier_arrive";
+  if (left_out(call, where)) return;
   check_shared(call, where, barrier, 8, 8);
   jitter();
   arrive(call, where, barrier, expected_bytes);
 }
 
 void barrier_wait(uint64_t* barrier, uint32_t parity, Where where) {
+  if (left_out("barrier_wait", where)) return;
   check_shared("barrier_wait", where, barrier, 8, 8);
   if (!is_barrier(*barrier)) fail("barrier_wait", where, "not an initialised barrier");
   if (parity > 1) fail("barrier_wait", where, "parity is neither 0 nor 1");
@@ -119,7 +120,7 @@ void barrier_wait(uint64_t* barrier, uint32_t parity, Where where) {
   } else {
     jitter();
   }
-  acquire(barrier);
+  order_barrier_wait(barrier, "barrier_wait", where);
 }
 
 std::string barrier_text(const Thread& thread) {

@@ -1,6 +1,5 @@
 // Clusters of blocks: their barrier, and addresses in each other's shared memory.
 #include "machine.h"
-#include "sanitizers.h"
 
 namespace planet::cuda::emulator {
 
@@ -9,13 +8,15 @@ uint32_t cluster_rank() {
 }
 
 void cluster_arrive(Where where) {
+  if (left_out("cluster_arrive", where)) return;
   Block& cluster = *current->block->cluster;
   if (current->cluster_arrived) fail("cluster_arrive", where, "arrived already; no wait between");
   current->cluster_arrived = true;
   current->cluster_phase = cluster.cluster_phase;
-  release(&cluster.cluster_objects[cluster.cluster_phase % 2]);
+  const bool last = ++cluster.cluster_arrived == cluster.threads * machine.configuration.cluster;
+  order_cluster_arrival(cluster, cluster.cluster_phase, last);
   ++machine.progress;
-  if (++cluster.cluster_arrived == cluster.threads * machine.configuration.cluster) {
+  if (last) {
     cluster.cluster_arrived = 0;
     ++cluster.cluster_phase;
   }
@@ -23,11 +24,12 @@ void cluster_arrive(Where where) {
 }
 
 void cluster_wait(Where where) {
+  if (left_out("cluster_wait", where)) return;
   Block& cluster = *current->block->cluster;
   if (!current->cluster_arrived) fail("cluster_wait", where, "without cluster_arrive");
   while (cluster.cluster_phase == current->cluster_phase) poll("cluster_wait", where);
   current->cluster_arrived = false;
-  acquire(&cluster.cluster_objects[current->cluster_phase % 2]);
+  order_cluster_wait(cluster, current->cluster_phase);
 }
 
 void check_shared(const char* call, Where where, const void* pointer, size_t bytes,

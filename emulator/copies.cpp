@@ -1,6 +1,5 @@
 // Bulk copies: when they arrive, what they tell their barriers.
 #include "machine.h"
-#include "sanitizers.h"
 
 namespace planet::cuda::emulator {
 namespace {
@@ -16,34 +15,9 @@ struct Copy {
   Where where;
   const Thread* issuer;
   std::vector<unsigned char> staged;  // the source, read early
-  char order;                         // what ThreadSanitizer knows it by
+  CopyOrder order;
 };
 std::vector<Copy*> copies;
-
-#if PLANET_TSAN
-std::vector<void*> engines;
-
-// A copy is a thread of its own: after who started it, before who waits for the barrier. Threads
-// cost much: 64 take turns.
-void perform_accesses(Copy& copy) {
-  static size_t next = 0;
-  if (engines.size() < 64) {
-    engines.push_back(__tsan_create_fiber(0));
-    next = engines.size() - 1;
-  }
-  void* here = __tsan_get_current_fiber();
-  __tsan_switch_to_fiber(engines[next], 1);
-  next = (next + 1) % engines.size();
-  acquire(&copy.order);
-  note_read(copy.source, copy.bytes);
-  note_write(copy.target, copy.bytes);
-  release(copy.barrier);
-  release(&machine.finished);
-  __tsan_switch_to_fiber(here, 1);
-}
-#else
-void perform_accesses(Copy&) {}
-#endif
 
 std::string copy_text(const Copy& copy) {
   return position(*copy.issuer) + ": " + copy.call + " (" + place(copy.where) + "): ";
@@ -53,9 +27,16 @@ std::string copy_text(const Copy& copy) {
   fail_all(copy_text(copy) + text);
 }
 
+void note_accesses(const Copy& copy) {
+  if (!watching) return;
+  const std::string text = copy_text(copy);
+  note_copy(copy.order, *copy.issuer->block, copy.source, copy.bytes, Access::kCopyRead, text);
+  note_copy(copy.order, *copy.block, copy.target, copy.bytes, Access::kCopyWrite, text);
+  if (is_barrier(*copy.barrier)) order_copy_end(copy.order, copy.barrier, text);
+}
+
 void perform(Copy& copy) {
-  perform_accesses(copy);
-  const Unseen unseen;
+  note_accesses(copy);
   const unsigned char* from = copy.staged.empty() ? copy.source : copy.staged.data();
   for (size_t i = 0; i < copy.bytes; ++i) copy.target[i] = from[i];
   machine.counters.bulk_bytes += static_cast<int64_t>(copy.bytes);
@@ -74,7 +55,6 @@ void start_copy(Copy&& copy) {
   if (misaligned(copy.target) || misaligned(copy.source)) {
     fail(copy.call, copy.where, "an address is not a multiple of 16");
   }
-  const Unseen unseen;
   copy.issuer = current;
   copy.due = machine.tick + 64;
   if (machine.random) {
@@ -82,7 +62,6 @@ void start_copy(Copy&& copy) {
     if (random_below(2)) copy.staged.assign(copy.source, copy.source + copy.bytes);
   }
   Copy* kept = new Copy(std::move(copy));
-  release(&kept->order);
   copies.push_back(kept);
   ++machine.copies;
 }
@@ -105,13 +84,12 @@ void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t 
               0,
               call,
               where,
+              nullptr,
               {},
-              {},
-              0});
+              order_copy_start(reinterpret_cast<uint64_t*>(word), call, where)});
 }
 
 bool advance_copies(bool now) {
-  const Unseen unseen;
   for (size_t i = 0; i < copies.size(); ++i) {
     if (!now && copies[i]->due > machine.tick) continue;
     Copy* copy = copies[i];
@@ -122,13 +100,6 @@ bool advance_copies(bool now) {
     return true;
   }
   return false;
-}
-
-void forget_engines() {
-#if PLANET_TSAN
-  for (void* fiber : engines) __tsan_destroy_fiber(fiber);
-  engines.clear();
-#endif
 }
 
 void forget_copies() {

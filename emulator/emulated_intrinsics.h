@@ -7,7 +7,6 @@
 
 #include "machine.h"
 #include "matrix_unit.h"
-#include "sanitizers.h"
 #include "warp_calls.h"
 
 namespace planet::cuda {
@@ -46,7 +45,6 @@ inline void multiply_accumulate(float (&d)[4], const uint32_t (&a)[4], uint32_t 
 
 inline void load_matrix_x4(uint32_t (&r)[4], const void* row, Where where = Where::current()) {
   emulator::MatrixRow part{static_cast<const unsigned char*>(row), r};
-  emulator::note_read(row, 16);
   emulator::load_matrix(part, where);
 }
 
@@ -102,8 +100,8 @@ inline uint4 load_streaming(const uint4* pointer, Where where = Where::current()
   return *pointer;
 }
 
-inline void add_release(uint32_t* counter, uint32_t value) {
-  emulator::release(counter);
+inline void add_release(uint32_t* counter, uint32_t value, Where where = Where::current()) {
+  if (!emulator::left_out("add_release", where)) emulator::release(counter);
   atomicAdd(counter, value);
 }
 
@@ -113,7 +111,7 @@ inline uint32_t load_acquire(const uint32_t* counter, Where where = Where::curre
     emulator::poll("load_acquire", where);
     value = __atomic_load_n(counter, __ATOMIC_RELAXED);
   }
-  emulator::acquire(counter);
+  if (!emulator::left_out("load_acquire", where)) emulator::acquire(counter);
   return value;
 }
 
@@ -139,7 +137,9 @@ inline void barrier_init(uint64_t* barrier, uint32_t arrivals, Where where = Whe
   emulator::barrier_init(barrier, arrivals, where);
 }
 
-inline void barrier_init_fence() {}
+inline void barrier_init_fence(Where where = Where::current()) {
+  if (!emulator::left_out("barrier_init_fence", where)) emulator::order_init_fence();
+}
 
 inline void barrier_expect(uint64_t* barrier, uint32_t bytes, Where where = Where::current()) {
   emulator::barrier_arrive(barrier, bytes, where);
@@ -153,7 +153,9 @@ inline void barrier_wait(uint64_t* barrier, uint32_t parity, Where where = Where
   emulator::barrier_wait(barrier, parity, where);
 }
 
-inline void bulk_copy_fence() {}
+inline void bulk_copy_fence(Where where = Where::current()) {
+  if (!emulator::left_out("bulk_copy_fence", where)) emulator::order_fence();
+}
 
 inline void copy_to_peer(uint32_t peer_target, const void* source, uint32_t bytes,
                          uint32_t peer_barrier, Where where = Where::current()) {

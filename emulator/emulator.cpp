@@ -3,12 +3,13 @@
 
 #include <string.h>
 
+#include <bit>
 #include <mutex>
 #include <set>
+#include <utility>
 
 #include "faults.h"
 #include "machine.h"
-#include "sanitizers.h"
 
 namespace planet::cuda::emulator {
 
@@ -19,6 +20,9 @@ namespace {
 
 Device chosen_device = Device::sm_90();
 uint64_t chosen_seed = 0;
+Calls calls;
+std::set<const void*> seen;  // places of calls
+const Where* without = nullptr;
 
 // Texts that live for ever.
 const char* kept(const std::string& text) {
@@ -68,6 +72,39 @@ uint64_t& jitter_seed() {
   return chosen_seed;
 }
 
+Calls take_ordering_calls() {
+  seen.clear();
+  return std::exchange(calls, {});
+}
+
+WithoutCall::WithoutCall(const Where& where) {
+  without = &where;
+}
+
+WithoutCall::~WithoutCall() {
+  without = nullptr;
+}
+
+// "run" of "void planet::cuda::WeightStreams<kDepth>::run(int) [with ...]"
+static std::string function_of(Where where) {
+  const std::string name = where.function_name();
+  const std::string head = name.substr(0, name.find('('));
+  return head.substr(head.find_last_of(": ") + 1);
+}
+
+bool left_out(const char* call, Where where) {
+  if (!watching && without == nullptr) return false;
+  const auto is = [where](Where other) {
+    return where.line() == other.line() && where.column() == other.column() &&
+           strcmp(where.file_name(), other.file_name()) == 0;
+  };
+  if (without != nullptr && is(*without)) return true;
+  if (seen.insert(std::bit_cast<const void*>(where)).second) {
+    calls.emplace(place(where) + " " + call + " in " + function_of(where), where);
+  }
+  return false;
+}
+
 const Counters& last_launch() {
   return machine.counters;
 }
@@ -83,6 +120,7 @@ const char* run(const Configuration& configuration, void (*body)(const void*), c
   machine.random = chosen_seed;
   machine.failure.clear();
   machine.counters = {};
+  begin_launch(configuration.stream);
   const FaultScope faults;
   const size_t blocks = volume(configuration.grid);
   const size_t together =
@@ -90,7 +128,6 @@ const char* run(const Configuration& configuration, void (*body)(const void*), c
   for (size_t first = 0; first < blocks && machine.failure.empty(); first += together) {
     run_blocks(first, together);
   }
-  acquire(&machine.finished);
   return machine.failure.empty() ? nullptr : kept(machine.failure);
 }
 

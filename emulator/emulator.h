@@ -17,13 +17,19 @@
 //   DeviceScope small(Device::sm_120());  what the runtime says of the device, and its limits
 //   last_launch().multiply_accumulates    counts
 //
-// Under ThreadSanitizer the CUDA threads are threads of their own, ordered only by what orders
-// them on a device: __syncthreads, __syncwarp, cluster and bulk copy barriers, release and acquire,
-// launches. Warp calls such as mma, ldmatrix and shuffles order nothing.
+// Kernels that are compiled with instrumentation (target planet_cuda_watched) also fail where two
+// accesses are not ordered by what orders them on a device: __syncthreads, __syncwarp, cluster and
+// bulk copy barriers, release and acquire, launches on one stream. Warp calls such as mma, ldmatrix
+// and shuffles order nothing, and a bulk copy comes behind what its issuer knows, and behind
+// ordinary writes only with a fence.
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include <map>
+#include <source_location>
+#include <string>
 
 #include "vector_types.h"
 
@@ -70,9 +76,8 @@ uint64_t& jitter_seed();  // 0: threads take turns in order
 const Counters& last_launch();
 Asked asked();
 
-// Lets ThreadSanitizer forget the threads that launches keep for the next one. It does not work in
-// the child of a process with several: call this before fork().
-void forget_threads();
+// The host waits for all streams.
+void synchronize();
 
 class DeviceScope {
  public:
@@ -100,9 +105,24 @@ class JitterScope {
   uint64_t before_;
 };
 
+// Where instrumented kernels have called what orders threads (barriers, fences, releases and
+// acquires), by "file:line call in function".
+using Calls = std::map<std::string, std::source_location>;
+Calls take_ordering_calls();  // since the last time
+
+// Leaves such a call out, as if it were not in the source; a release or acquire still counts.
+class WithoutCall {
+ public:
+  explicit WithoutCall(const std::source_location& where);
+  ~WithoutCall();
+  WithoutCall(const WithoutCall&) = delete;
+  WithoutCall& operator=(const WithoutCall&) = delete;
+};
+
 struct Configuration {
   dim3 grid, block;
   size_t shared_bytes;
+  const void* stream;
   int cluster;
   bool cooperative;
 };
@@ -112,10 +132,10 @@ const char* run(const Configuration& configuration, void (*body)(const void*), c
 
 // Runs kernel() once per thread. Returns null, or what went wrong (a string that lives for ever).
 template <class Kernel>
-const char* launch(dim3 grid, dim3 block, size_t shared_bytes, int cluster, bool cooperative,
-                   const Kernel& kernel) {
+const char* launch(dim3 grid, dim3 block, size_t shared_bytes, const void* stream, int cluster,
+                   bool cooperative, const Kernel& kernel) {
   return run(
-      {grid, block, shared_bytes, cluster, cooperative},
+      {grid, block, shared_bytes, stream, cluster, cooperative},
       [](const void* body) { (*static_cast<const Kernel*>(body))(); }, &kernel);
 }
 

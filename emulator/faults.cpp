@@ -5,7 +5,7 @@
 
 namespace planet::cuda::emulator {
 
-#if PLANET_ASAN || PLANET_TSAN
+#if PLANET_ASAN
 
 FaultScope::FaultScope() = default;
 FaultScope::~FaultScope() = default;

@@ -6,7 +6,7 @@
 namespace planet::cuda::emulator {
 
 // While it lives, signals of bad accesses by kernels end the launch; `describe` says what lies at
-// an address. Under the sanitizers it does nothing: they tell more.
+// an address. Under the address sanitizer it does nothing: that tells more.
 class FaultScope {
  public:
   FaultScope();

@@ -86,8 +86,8 @@ constexpr size_t kSaved = 8, kReturn = 6;  // 6 registers, the address, 8 bytes:
 constexpr size_t kSaved = 20, kReturn = 11;
 #endif
 
-#if PLANET_ASAN || PLANET_TSAN
-constexpr size_t kStackBytes = (PLANET_ASAN ? 256 : 128) << 10;  // instrumented frames are larger
+#if PLANET_ASAN
+constexpr size_t kStackBytes = 256 << 10;  // instrumented frames are larger
 #else
 constexpr size_t kStackBytes = 64 << 10;
 #endif
@@ -138,10 +138,6 @@ void switch_context(Context& from, Context& to) {
 #if PLANET_ASAN
   __sanitizer_start_switch_fiber(from.ends ? nullptr : &from.fake_stack, to.stack, to.stack_bytes);
 #endif
-#if PLANET_TSAN
-  constexpr unsigned kNoSync = 1;
-  __tsan_switch_to_fiber(to.tsan_fiber, kNoSync);
-#endif
   planet_switch_stacks(&from.stack_pointer, to.stack_pointer);
   finish_switch(from);
 }
@@ -161,7 +157,7 @@ void Stacks::require(size_t count) {
   }
   base_ = static_cast<unsigned char*>(base);
   count_ = count;
-  for (size_t i = 0; i < count && i < kMostStrips && !PLANET_TSAN; ++i) {
+  for (size_t i = 0; i < count && i < kMostStrips; ++i) {
     mprotect(base_ + i * kStride, kStrip, PROT_NONE);
   }
 }
@@ -178,6 +174,10 @@ size_t Stacks::bytes(size_t index) const {
 bool Stacks::below_stack(const void* address) const {
   const size_t offset = static_cast<size_t>(static_cast<const unsigned char*>(address) - base_);
   return address >= base_ && offset < count_ * kStride && offset % kStride < kStrip;
+}
+
+bool Stacks::contains(const void* address) const {
+  return static_cast<size_t>(static_cast<const unsigned char*>(address) - base_) < count_ * kStride;
 }
 
 bool Stacks::intact(size_t index) const {

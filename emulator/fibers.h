@@ -11,7 +11,6 @@ struct Context {
   size_t stack_bytes = 0;
   bool ends = false;           // the next switch away from it is its last
   void* fake_stack = nullptr;  // AddressSanitizer's
-  void* tsan_fiber = nullptr;  // ThreadSanitizer's
 };
 
 // Makes `context` begin with entry() on its stack; entry never returns.
@@ -20,8 +19,7 @@ void prepare(Context& context, void* stack, size_t stack_bytes, void (*entry)())
 // To be called first thing by entry().
 void begin_context();
 
-// Leaves `from`, which is running, and goes on where `to` stands. Orders no memory accesses: to
-// ThreadSanitizer the two are concurrent.
+// Leaves `from`, which is running, and goes on where `to` stands.
 void switch_context(Context& from, Context& to);
 
 // The stacks of many contexts, mapped at once; pages cost memory when they are touched.
@@ -38,6 +36,8 @@ class Stacks {
   size_t bytes(size_t index) const;  // of a stack
   // Whether `address` lies in the strip without access below a stack.
   bool below_stack(const void* address) const;
+  // Whether `address` lies on any of the stacks, or below one.
+  bool contains(const void* address) const;
   // Whether the lowest bytes of a stack were never written.
   bool intact(size_t index) const;
 

@@ -11,13 +11,9 @@
 
 #include "emulator.h"
 #include "fibers.h"
+#include "order.h"
 
 namespace planet::cuda::emulator {
-
-using Where = std::source_location;  // the place of a call, its default argument
-
-struct Warp;
-struct Block;
 
 struct Thread {
   Context context;
@@ -34,11 +30,11 @@ struct Thread {
   bool satisfied;          // the phase is complete
   bool cluster_arrived;    // and has not waited yet
   uint64_t cluster_phase;  // that it arrived in
-  uint64_t warp_syncs;     // __syncwarp so far
   // The last read of load_acquire: the same again means that the thread spins.
   const uint32_t* polled;
   uint32_t polled_value;
   uint64_t clock;  // nanoseconds
+  ThreadOrder order;
 };
 
 // Lanes on their way into one call of a warp.
@@ -59,8 +55,7 @@ struct Warp {
   uint32_t at_barrier;
   int meetings;
   Meeting meeting[32];
-  void* data[32];        // what each lane brought to its meeting
-  char sync_objects[2];  // what ThreadSanitizer knows __syncwarp by, in turn
+  void* data[32];  // what each lane brought to its meeting
 };
 
 struct Block {
@@ -72,19 +67,15 @@ struct Block {
   int warp_count;
   int threads, exited;
   int at_barrier;
-  uint64_t barrier_phase;
-  char sync_objects[2];  // of __syncthreads
   // State of the cluster, kept by its block of rank 0.
   int cluster_arrived;
   uint64_t cluster_phase;
-  char cluster_objects[2];
   std::vector<uint64_t*> barriers;  // initialised in its shared memory
 };
 
 struct Machine {
   Configuration configuration;
   Context host;
-  char started, finished;  // what ThreadSanitizer knows the launch's begin and end by
   void (*body)(const void*);
   const void* kernel;
   std::vector<Thread> threads;  // of the blocks that run now, as all below
@@ -112,6 +103,8 @@ inline size_t volume(const dim3& size) {
 void run_blocks(size_t first, size_t count);
 // Says what lies at an address that the current thread cannot access.
 std::string describe_address(const void* address);
+// Whether the memory at an address is no kernel's.
+bool of_emulator(const void* address);
 
 // Thrown by fail, so that nothing is left on the thread's stack; caught where it began.
 struct LaunchFailed {};
@@ -121,12 +114,17 @@ struct LaunchFailed {};
 [[noreturn]] void fail(const char* call, Where where, const std::string& text);
 // Ends it without a current thread's position.
 [[noreturn]] void fail_all(const std::string& text);
+// As fail, where nothing can be thrown: what is on the thread's stack stays there.
+[[noreturn]] void leave_failed(const std::string& text);
 std::string position(const Thread& thread);
 std::string place(Where where);
 std::string block_text(const Block& block);
 std::string lanes_text(uint32_t mask);
 std::string mask_text(uint32_t mask);
 std::string barrier_text(const Thread& thread);  // what is known of the one waited for
+
+// Whether a call that orders threads is to be passed over (emulator.h, WithoutCall).
+bool left_out(const char* call, Where where);
 
 // The current thread waits until somebody sets its bit of `runnable`.
 void wait(const char* call, Where where);
@@ -186,7 +184,6 @@ void copy_to_peer(uint32_t target, const void* source, uint32_t bytes, uint32_t 
 // Performs bulk copies that are due, or one if `now`. Whether there was one.
 bool advance_copies(bool now);
 void forget_copies();
-void forget_engines();  // ThreadSanitizer's fibers
 // Says which copies are under way or bytes awaited when the blocks have ended; empty if none.
 std::string unfinished_copies();
 

@@ -49,6 +49,12 @@ std::string position(const Thread& thread) {
          triple(thread.index.x, thread.index.y, thread.index.z) + ")";
 }
 
+void leave_failed(const std::string& text) {
+  machine.failure = text;
+  switch_context(current->context, machine.host);
+  __builtin_unreachable();
+}
+
 void fail_all(const std::string& text) {
   machine.failure = text;
   throw LaunchFailed();

@@ -3,25 +3,13 @@
 #include <cstdio>
 
 #include "machine.h"
-#include "sanitizers.h"
 #include "shared_memory.h"
 
 namespace planet::cuda::emulator {
 namespace {
 
-// Groups of blocks run on a crew, one group after another. ThreadSanitizer takes a fiber for a
-// thread, and what one fiber did for ordered: groups that run one after another here but at the
-// same time on a device use different crews in turn, so that races between neighbours are found.
-struct Crew {
-  Stacks stacks;
-  SharedMemory shared;
-  std::vector<void*> fibers;  // ThreadSanitizer's
-  uint64_t turns;             // groups so far
-  char ended[2];              // what it knows the ends of this group and the one before by, in turn
-};
-constexpr size_t kCrews = PLANET_TSAN ? 4 : 1;
-Crew crews[kCrews];
-Crew* crew = crews;  // the one at work
+Stacks stacks;
+SharedMemory shared_memory;
 
 }  // namespace
 
@@ -36,7 +24,7 @@ std::string describe_address(const void* address) {
   if (offset < 0 && offset > -4096 - 256) {
     return "access " + std::to_string(-offset) + " bytes before the block's shared memory";
   }
-  if (crew->stacks.below_stack(address)) return "stack overflow";
+  if (stacks.below_stack(address)) return "stack overflow";
   char text[32];
   snprintf(text, sizeof text, "%p", address);
   return "access to memory without access at " + std::string(text) +
@@ -47,8 +35,6 @@ namespace {
 
 void thread_main() {
   begin_context();
-  acquire(&machine.started);
-  acquire(&crew->ended[(crew->turns - 1) % 2]);
   bool failed = false;
   try {
     machine.body(machine.kernel);
@@ -57,8 +43,6 @@ void thread_main() {
     failed = true;  // leaving from here would leave the exception caught for ever
   }
   if (failed) switch_context(current->context, machine.host);
-  release(&crew->ended[crew->turns % 2]);
-  release(&machine.finished);
   leave_kernel();
 }
 
@@ -73,8 +57,8 @@ void prepare_block(size_t slot, size_t number) {
                  static_cast<unsigned>(number / c.grid.x / c.grid.y)};
   block.rank = static_cast<uint32_t>(number % static_cast<size_t>(c.cluster));
   block.cluster = &block - block.rank;
-  crew->shared.poison(slot);
-  block.shared = crew->shared.block(slot);
+  shared_memory.poison(slot);
+  block.shared = shared_memory.block(slot);
   block.warps = &machine.warps[slot * warps];
   block.warp_count = static_cast<int>(warps);
   block.threads = static_cast<int>(threads);
@@ -90,51 +74,28 @@ void prepare_block(size_t slot, size_t number) {
       const size_t t = w * 32 + lane;
       Thread& thread = warp.threads[lane];
       thread = Thread{};
-      if (PLANET_TSAN) thread.context.tsan_fiber = crew->fibers[slot * threads + t];
       thread.index = {static_cast<unsigned>(t % c.block.x),
                       static_cast<unsigned>(t / c.block.x % c.block.y),
                       static_cast<unsigned>(t / c.block.x / c.block.y)};
       thread.lane = static_cast<int>(lane);
       thread.warp = &warp;
       thread.block = &block;
-      prepare(thread.context, crew->stacks.stack(slot * threads + t),
-              crew->stacks.bytes(slot * threads + t), thread_main);
+      prepare(thread.context, stacks.stack(slot * threads + t), stacks.bytes(slot * threads + t),
+              thread_main);
     }
   }
 }
 
-#if PLANET_TSAN
-void require_fibers(size_t count) {
-  machine.host.tsan_fiber = __tsan_get_current_fiber();
-  while (crew->fibers.size() < count) crew->fibers.push_back(__tsan_create_fiber(0));
-}
-
-// Threads that a failure has stopped in the middle end here.
-void end_fibers() {
-  if (machine.failure.empty()) return;
-  for (const Thread& thread : machine.threads) {
-    __tsan_switch_to_fiber(thread.context.tsan_fiber, 1);
-    release(&crew->ended[crew->turns % 2]);
-    release(&machine.finished);
-    __tsan_switch_to_fiber(machine.host.tsan_fiber, 1);
-  }
-}
-#else
-void require_fibers(size_t) {}
-void end_fibers() {}
-#endif
-
 void check_after_blocks() {
   if (!machine.failure.empty()) return;
   for (size_t i = 0; i < machine.blocks.size(); ++i) {
-    if (!crew->shared.intact(i)) {
+    if (!shared_memory.intact(i)) {
       machine.failure =
           "block " + block_text(machine.blocks[i]) + " wrote beside its shared memory";
     }
   }
   for (size_t i = 0; i < machine.threads.size(); ++i) {
-    if (!crew->stacks.intact(i))
-      machine.failure = position(machine.threads[i]) + ": stack overflow";
+    if (!stacks.intact(i)) machine.failure = position(machine.threads[i]) + ": stack overflow";
   }
   if (machine.failure.empty()) machine.failure = unfinished_copies();
 }
@@ -143,35 +104,28 @@ void check_after_blocks() {
 
 void run_blocks(size_t first, size_t count) {
   const size_t threads = volume(machine.configuration.block), warps = (threads + 31) / 32;
-  const Unseen unseen;
-  // Its clocks have an entry per fiber: large groups get fewer crews.
-  const size_t in_turn = count * threads <= 64 ? kCrews : count * threads <= 256 ? 2 : 1;
-  crew = &crews[first / count % std::min(kCrews, in_turn)];
-  ++crew->turns;
-  require_fibers(count * threads);
-  crew->stacks.require(count * threads);
-  crew->shared.require(count, machine.configuration.shared_bytes);
+  stacks.require(count * threads);
+  shared_memory.require(count, machine.configuration.shared_bytes);
   machine.blocks.resize(count);
   machine.warps.resize(count * warps);
   machine.threads.resize(count * threads);
   for (size_t i = 0; i < count; ++i) prepare_block(i, first + i);
   machine.alive = static_cast<int>(count * threads);
-  release(&machine.started);
+  begin_order(first);
   schedule_until_done();
   check_after_blocks();
   forget_copies();
-  end_fibers();
   machine.counters.blocks += static_cast<int64_t>(count);
 }
 
-void forget_threads() {
-#if PLANET_TSAN
-  for (Crew& one : crews) {
-    for (void* fiber : one.fibers) __tsan_destroy_fiber(fiber);
-    one.fibers.clear();
-  }
-#endif
-  forget_engines();
+bool of_emulator(const void* address) {
+  const auto within = [address](const auto* first, size_t count) {
+    return address >= first && address < first + count;
+  };
+  return stacks.contains(address) || within(&current, 1) || within(&machine, 1) ||
+         within(machine.threads.data(), machine.threads.size()) ||
+         within(machine.warps.data(), machine.warps.size()) ||
+         within(machine.blocks.data(), machine.blocks.size());
 }
 
 }  // namespace planet::cuda::emulator

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "emulator.h"
+#include "order.h"
 
 #define CUDART_VERSION 13000
 
@@ -179,12 +180,14 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                    config->attrs[i].val.cooperative != 0;
   }
   emulator::launch_failure =
-      emulator::launch(config->gridDim, config->blockDim, bytes, cluster_size(*config), cooperative,
-                       [=] { kernel(arguments...); });
+      emulator::launch(config->gridDim, config->blockDim, bytes, config->stream,
+                       cluster_size(*config), cooperative, [=] { kernel(arguments...); });
   return emulator::launch_failure == nullptr ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
-inline cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t = nullptr) {
+inline cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes,
+                                   cudaStream_t stream = nullptr) {
+  planet::cuda::emulator::host_writes(target, bytes, stream);
   memset(target, value, bytes);
   return cudaSuccess;
 }

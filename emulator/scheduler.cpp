@@ -2,7 +2,6 @@
 #include <bit>
 
 #include "machine.h"
-#include "sanitizers.h"
 
 namespace planet::cuda::emulator {
 namespace {
@@ -116,7 +115,6 @@ void release_block_barrier(Block& block) {
     warp.at_barrier = 0;
   }
   block.at_barrier = 0;
-  ++block.barrier_phase;
   ++machine.progress;
 }
 
@@ -247,29 +245,23 @@ void meet(const char* call, Where where, uint32_t mask, bool aligned,
 }
 
 void synchronize_warp(uint32_t mask, Where where) {
-  // Two objects in turn: who comes early to the next barrier does not order those still in this
-  // one.
-  Thread& thread = *current;
-  char& object = thread.warp->sync_objects[thread.warp_syncs++ % 2];
-  release(&object);
-  meet("__syncwarp", where, mask, false, [](Warp&, uint32_t) {}, nullptr);
-  acquire(&object);
+  if (left_out("__syncwarp", where)) return;
+  meet("__syncwarp", where, mask, false, order_lanes, nullptr);
 }
 
 void synchronize_block(Where where) {
+  if (left_out("__syncthreads", where)) return;
   Warp& warp = *current->warp;
   Block& block = *warp.block;
   check_block_barrier(warp, where);
-  char& object = block.sync_objects[block.barrier_phase % 2];
-  release(&object);
   warp.at_barrier |= 1u << current->lane;
   if (++block.at_barrier < block.threads) {
     wait("__syncthreads", where);
   } else {
+    order_block(block);
     release_block_barrier(block);
     jitter();
   }
-  acquire(&object);
 }
 
 void check_leaving() {

@@ -99,6 +99,7 @@ void multiply_bfloat(Multiply& part, Where where) {
 
 void load_matrix(MatrixRow& part, Where where) {
   check_shared("load_matrix_x4", where, part.row, 16, 16);
+  note_read(part.row, 16, where);
   meet("load_matrix_x4", where, 0xFFFFFFFFu, true, load_matrices, &part);
 }
 

@@ -14,6 +14,7 @@ struct Options {
   uint64_t seed = 20190612;
   bool quick = false;      // fewer sizes, every kernel: for emulators and sanitizers
   bool endurance = false;  // run the endurance tests instead of the others
+  bool verbose = false;    // say more
 };
 
 const Options& options();

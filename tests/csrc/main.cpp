@@ -1,6 +1,6 @@
 // Runs the tests of the core. No Python, no torch.
 //
-//   planet_tests [--quick] [--endurance] [--seed N] [--expect-isa NAME] [FILTER]
+//   planet_tests [--quick] [--endurance] [--verbose] [--seed N] [--expect-isa NAME] [FILTER]
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,10 +56,11 @@ void name_test_on_signals() {
 #endif
 
 [[noreturn]] void usage(const char* what) {
-  std::fprintf(stderr,
-               "%s\nusage: planet_tests [--quick] [--endurance] [--seed N] [--expect-isa NAME] "
-               "[FILTER]\n",
-               what);
+  std::fprintf(
+      stderr,
+      "%s\nusage: planet_tests [--quick] [--endurance] [--verbose] [--seed N] [--expect-isa NAME] "
+      "[FILTER]\n",
+      what);
   std::exit(2);
 }
 
@@ -74,6 +75,8 @@ void parse(int count, char** words) {
       chosen.quick = true;
     } else if (word == "--endurance") {
       chosen.endurance = true;
+    } else if (word == "--verbose") {
+      chosen.verbose = true;
     } else if (word == "--seed") {
       chosen.seed = std::strtoull(value().c_str(), nullptr, 10);
     } else if (word == "--expect-isa") {

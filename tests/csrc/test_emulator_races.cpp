@@ -1,43 +1,17 @@
-// Races planted in small kernels, for ThreadSanitizer: each is found, and what is ordered is not.
-#include <sys/wait.h>
-#include <unistd.h>
-
+// Missing order, planted in small kernels: each mistake is named, and what is ordered is not.
 #include <vector>
 
 #include "cuda/intrinsics.cuh"
 #include "cuda/launch.h"
-#include "harness.h"
-#include "memory.h"
-
-#ifdef __SANITIZE_THREAD__
+#include "watched.h"
 
 namespace planet::tests {
 namespace {
 
 using namespace planet::cuda;
 
-constexpr int kClean = 0, kRace = 42, kOther = 1;
-bool exit_on_report = false;
-
-// Runs `body` in a process of its own: kRace if ThreadSanitizer reports one.
-template <class Body>
-int outcome(bool quiet, const Body& body) {
-  fflush(nullptr);
-  emulator::forget_threads();
-  const pid_t child = fork();
-  if (child == 0) {
-    exit_on_report = true;
-    if (quiet && freopen("/dev/null", "w", stderr) == nullptr) _exit(kOther);
-    body();
-    _exit(kClean);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : kOther;
-}
-
 // Which barrier a kernel has; kNone plants the race.
-enum class Order { kNone, kWarp, kBlock, kCluster, kCopy, kRelease };
+enum class Order { kNone, kWarp, kBlock, kCopy, kRelease, kAcquire };
 
 // Threads write, then read what their neighbour wrote.
 __global__ void exchange_in_block(Order order, int* out) {
@@ -88,6 +62,7 @@ __global__ void exchange_in_cluster(Order order, int* out) {
     for (int i = 0; i < 4; ++i) shared[i] = i;
   }
   barrier_init_fence();
+  bulk_copy_fence();
   cluster_arrive();
   cluster_wait();
   if (threadIdx.x == 0) {
@@ -107,8 +82,10 @@ __global__ void overwrites_source(Order order) {
   uint64_t* barrier = reinterpret_cast<uint64_t*>(shared + 16);
   if (threadIdx.x == 0) {
     barrier_init(barrier, 1);
+    barrier_init_fence();
     barrier_expect(barrier, 16);
     shared[0] = 1;
+    bulk_copy_fence();
     copy_to_peer(peer_address(shared + 4, 0), shared, 16, peer_address(barrier, 0));
     if (order == Order::kCopy) barrier_wait(barrier, 0);
     shared[0] = 2;
@@ -116,16 +93,20 @@ __global__ void overwrites_source(Order order) {
   }
 }
 
-// Blocks hand on a value in global memory.
+// Blocks hand on a value in global memory; kRelease and kAcquire lack the other half.
 __global__ void exchange_in_grid(Order order, uint32_t* counter, int* values, int* out) {
   if (threadIdx.x != 0) return;
   values[blockIdx.x] = 1;
-  if (order == Order::kRelease) {
-    add_release(counter, 1);
-  } else {
+  if (order == Order::kAcquire) {
     atomicAdd(counter, 1u);
+  } else {
+    add_release(counter, 1);
   }
-  while (load_acquire(counter) < gridDim.x) {
+  if (order == Order::kRelease) {
+    while (atomicAdd(counter, 0u) < gridDim.x) __nanosleep(1);
+  } else {
+    while (load_acquire(counter) < gridDim.x) {
+    }
   }
   out[blockIdx.x] = values[(blockIdx.x + 1) % gridDim.x];
 }
@@ -139,75 +120,83 @@ __global__ void counts(int* out) {
   atomicAdd(out, 1);
 }
 
-void run_or_exit(const char* error) {
-  if (error == nullptr) return;
-  fprintf(stderr, "%s\n", error);
-  _exit(kOther);
+// ---- workspaces ----
+
+// Blocks use a list in global memory.
+__global__ void uses_workspace(int stride, int* workspace, int* out) {
+  int* list = workspace + static_cast<int>(blockIdx.x) * stride;
+  list[threadIdx.x] = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  out[blockIdx.x * blockDim.x + threadIdx.x] = list[(threadIdx.x + 1) % blockDim.x];
 }
 
-// Runs a kernel in order and in random orders.
-template <class... Arguments>
-int outcome_of(bool quiet, const Launch& how, Arguments... arguments) {
-  return outcome(quiet, [&] {
-    for (uint64_t seed = 0; seed < 3; ++seed) {
-      const emulator::JitterScope jitter(seed);
-      run_or_exit(launch(how, arguments...));
-    }
-  });
-}
+const std::vector<std::string> kRace = {"race: not ordered with", "test_emulator_races.cpp:"};
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) void __tsan_on_report(void*) {
-  if (exit_on_report) _exit(kRace);
-}
-
 TEST("races in a block are found where a barrier is missing, and nowhere else") {
   std::vector<int> out(256);
-  const Launch warp{1, 32, 1024, nullptr};
-  CHECK_EQUAL(outcome_of(true, warp, exchange_in_block, Order::kNone, out.data()), kRace);
-  CHECK_EQUAL(outcome_of(false, warp, exchange_in_block, Order::kWarp, out.data()), kClean);
-  CHECK_EQUAL(outcome_of(true, {1, 64, 1024, nullptr}, exchange_in_block, Order::kWarp, out.data()),
-              kRace);
-  CHECK_EQUAL(
-      outcome_of(false, {1, 64, 1024, nullptr}, exchange_in_block, Order::kBlock, out.data()),
-      kClean);
-  CHECK_EQUAL(outcome_of(true, {1, 64, 1024, nullptr}, rounds_in_block, false, out.data()), kRace);
-  CHECK_EQUAL(outcome_of(false, {1, 64, 1024, nullptr}, rounds_in_block, true, out.data()), kClean);
-  CHECK_EQUAL(outcome_of(true, warp, exchange_by_shuffle, out.data()), kRace);
+  const Launch warp{1, 32, 1024, nullptr}, block{1, 64, 1024, nullptr};
+  check_named(said(warp, exchange_in_block, Order::kNone, out.data()), kRace);
+  check_fine(said(warp, exchange_in_block, Order::kWarp, out.data()));
+  check_named(said(block, exchange_in_block, Order::kWarp, out.data()), kRace);
+  check_fine(said(block, exchange_in_block, Order::kBlock, out.data()));
+  check_named(said(block, rounds_in_block, false, out.data()), kRace);
+  check_fine(said(block, rounds_in_block, true, out.data()));
+  check_named(said(warp, exchange_by_shuffle, out.data()), kRace);
   std::vector<uint32_t> words(32);
-  CHECK_EQUAL(outcome_of(true, warp, loads_matrix_of, Order::kNone, words.data()), kRace);
-  CHECK_EQUAL(outcome_of(false, warp, loads_matrix_of, Order::kWarp, words.data()), kClean);
+  check_named(said(warp, loads_matrix_of, Order::kNone, words.data()), kRace);
+  check_fine(said(warp, loads_matrix_of, Order::kWarp, words.data()));
 }
 
 TEST("races in a cluster are found where a copy is not waited for, and nowhere else") {
   std::vector<int> out(128);
-  const Launch cluster{4, 32, 256, nullptr, 2};
-  CHECK_EQUAL(outcome_of(true, cluster, exchange_in_cluster, Order::kNone, out.data()), kRace);
-  CHECK_EQUAL(outcome_of(false, cluster, exchange_in_cluster, Order::kCopy, out.data()), kClean);
-  CHECK_EQUAL(outcome_of(true, {1, 32, 256, nullptr}, overwrites_source, Order::kNone), kRace);
-  CHECK_EQUAL(outcome_of(false, {1, 32, 256, nullptr}, overwrites_source, Order::kCopy), kClean);
+  const Launch cluster{4, 32, 256, nullptr, 2}, warp{1, 32, 256, nullptr};
+  check_named(said(cluster, exchange_in_cluster, Order::kNone, out.data()), {"race", "copy"});
+  check_fine(said(cluster, exchange_in_cluster, Order::kCopy, out.data()));
+  check_named(said(warp, overwrites_source, Order::kNone), {"race", "copy"});
+  check_fine(said(warp, overwrites_source, Order::kCopy));
 }
 
 TEST("races in a grid are found between blocks, and nowhere else") {
   std::vector<int> values(8), out(8);
   const Launch grid{8, 32, 0, nullptr, 1, true};
-  const auto exchanged = [&](Order order) {
-    return outcome(order == Order::kNone, [&] {
-      uint32_t counter = 0;
-      for (int i = 0; i < 2; ++i) {
-        run_or_exit(launch(grid, exchange_in_grid, order, &counter, values.data(), out.data()));
-        counter = 0;  // launches follow one another
-      }
-    });
+  for (const Order order : {Order::kNone, Order::kRelease, Order::kAcquire}) {
+    uint32_t counter = 0;
+    const auto run = [&] {
+      counter = 0;
+      const char* error =
+          launch(grid, exchange_in_grid, order, &counter, values.data(), out.data());
+      return std::string(error ? error : "nothing");
+    };
+    if (order == Order::kNone) {
+      check_fine(run());
+      check_fine(run());  // launches follow one another
+    } else {
+      check_named(run(), kRace);
+    }
+  }
+  check_named(said({8, 1, 0, nullptr}, every_block_writes, 0, out.data()), kRace);
+  check_fine(said({8, 1, 0, nullptr}, every_block_writes, 1, out.data()));
+  check_fine(said({8, 32, 0, nullptr}, counts, out.data()));
+}
+
+TEST("a workspace that blocks, or launches on two streams, use at the same time is a race") {
+  std::vector<int> workspace(4 * 64), out(4 * 64);
+  const auto run = [&](void* stream, int stride, int* at) {
+    const char* error = launch({4, 64, 0, stream}, uses_workspace, stride, at, out.data());
+    return std::string(error ? error : "nothing");
   };
-  CHECK_EQUAL(exchanged(Order::kNone), kRace);
-  CHECK_EQUAL(exchanged(Order::kRelease), kClean);
-  CHECK_EQUAL(outcome_of(true, {8, 1, 0, nullptr}, every_block_writes, 0, out.data()), kRace);
-  CHECK_EQUAL(outcome_of(false, {8, 1, 0, nullptr}, every_block_writes, 1, out.data()), kClean);
-  CHECK_EQUAL(outcome_of(false, {8, 32, 0, nullptr}, counts, out.data()), kClean);
+  check_fine(run(nullptr, 64, workspace.data()));
+  check_named(run(nullptr, 63, workspace.data()), {"race", "block number 0 or one"});
+  check_named(run(nullptr, 0, workspace.data()), {"race", "block number 0 or one"});
+  int streams[2];
+  check_fine(run(streams, 64, workspace.data()));
+  check_fine(run(streams, 64, workspace.data()));
+  check_named(run(streams + 1, 64, workspace.data()), {"race", "a launch on another stream"});
+  emulator::synchronize();
+  check_fine(run(streams + 1, 64, workspace.data()));
+  check_fine(run(nullptr, 64, workspace.data()));  // comes behind all others
 }
 
 }  // namespace planet::tests
-
-#endif

@@ -203,6 +203,7 @@ __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch&
     }
     fit_value(fit, problem, index, index < values, elites, scratch.kept[group], scratch.sums);
   }
+  bulk_copy_fence();  // the others send to the panels in their next rollout
 }
 
 // Blocks of kPersistentThreads in clusters of kClusterBlocks, all resident at once; shared memory
