@@ -118,12 +118,6 @@ __global__ void spins(uint32_t* counter) {
   }
 }
 
-// The last block, or none, tells the others to go on.
-__global__ void waits_with_a_limit(uint32_t* counter, bool arrives) {
-  if (arrives && blockIdx.x + 1 == gridDim.x) add_release(counter, 1);
-  wait_until<true>([&] { return load_acquire(counter) != 0; });
-}
-
 // ---- memory ----
 
 __global__ void reads_new_shared(float* out) {
@@ -261,16 +255,6 @@ TEST("emulator finds barriers that not all threads come to") {
   check_said(said(block, two_barriers), {"lane 16", "lane 0 of the warp came to the one at"});
   uint32_t counter = 0;
   check_said(said(block, spins, &counter), {"deadlock", "warp 1 lanes 0-31 at load_acquire"});
-}
-
-TEST("CUDA: a wait with a limit ends in an error when nobody arrives") {
-  for (const bool arrives : {true, false}) {
-    uint32_t counter = 0;
-    const Launch grid{2, 1, 0, nullptr, 1, true};
-    const std::string text = said(grid, waits_with_a_limit, &counter, arrives);
-    if (arrives) CHECK_EQUAL(text, std::string("nothing"));
-    if (!arrives) check_said(text, {"__trap (", "intrinsics.cuh", "the kernel gave up"});
-  }
 }
 
 TEST("emulator finds memory that is new, misaligned or not the block's") {
