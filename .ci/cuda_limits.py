@@ -27,6 +27,11 @@ class Limits:
 # a rollout. Traps are what PLANET_BOUNDED_WAITS is for.
 WAITS = {"CCTL.IVALL": 5, "BPT": 0}
 
+# An element of half precision's GRU is three MUFU.TANH, a softplus one MUFU.EX2 and one MUFU.LG2.
+# By exponentials it would be three MUFU.EX2, each with a comparison (FSETP) that checks the range,
+# and as many MUFU.RCP. The exact path has those of one element; for newer architectures ptxas
+# writes the tiles' code twice.
+
 # The first row that matches a kernel holds for it.
 LIMITS = [
     # The GRU's weights fill the registers. Its three loops (one before the steps, two in them) have
@@ -36,8 +41,8 @@ LIMITS = [
         Limits(
             r"\bpersistent_kernel<.*, 13,",
             registers=255,
-            at_least={"HMMA": 450, "LDSM": 180, "UBLKCP": 12},
-            at_most={"LDS": shared_loads, "LDG": 300, "LDL": 4, **WAITS},
+            at_least={"HMMA": 450, "LDSM": 180, "UBLKCP": 12, "MUFU.TANH": 24},
+            at_most={"LDS": shared_loads, "LDG": 300, "LDL": 4, "MUFU": 78, "FSETP": 190, **WAITS},
             archs=arch,
         )
         for arch, shared_loads in (("90a", 580), ("100", 740))
@@ -45,8 +50,8 @@ LIMITS = [
     Limits(
         r"\bpersistent_kernel<.*, 4,",
         registers=255,
-        at_least={"HMMA": 140, "LDSM": 60, "UBLKCP": 12},
-        at_most=WAITS,
+        at_least={"HMMA": 140, "LDSM": 60, "UBLKCP": 12, "MUFU.TANH": 24},
+        at_most={"MUFU": 78, "FSETP": 190, **WAITS},
         archs="90a|100",
     ),
     Limits(r"\bpersistent_kernel<", registers=16, at_most={"HMMA": 0}),  # refused there: empty
@@ -65,13 +70,17 @@ LIMITS = [
         at_least={"HMMA": 216, "LDSM": 40, "LDG.128": 30},
     ),
     Limits(
-        r"\brollout_tiles<.*, 4>", registers=255, at_least={"HMMA": 576, "LDSM": 160, "LDG.128": 60}
+        r"\brollout_tiles<.*, 4>",
+        registers=255,
+        at_least={"HMMA": 576, "LDSM": 160, "LDG.128": 60, "MUFU.TANH": 96},
+        at_most={"MUFU.EX2": 36, "MUFU.RCP": 30},
     ),
     Limits(
         r"\brollout_tiles<.*, [12]>",
         registers=128,
         local_bytes=64,
-        at_least={"HMMA": 144, "LDSM": 40, "LDG.128": 36},
+        at_least={"HMMA": 144, "LDSM": 40, "LDG.128": 36, "MUFU.TANH": 24},
+        at_most={"MUFU.EX2": 20, "MUFU.RCP": 30},
     ),
     Limits(r"\bexact_rollouts\b", registers=128, local_bytes=0),
     Limits(

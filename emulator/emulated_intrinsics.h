@@ -5,6 +5,7 @@
 #include <limits>
 #include <source_location>
 
+#include "approximations.h"
 #include "machine.h"
 #include "matrix_unit.h"
 #include "warp_calls.h"
@@ -84,6 +85,18 @@ inline float fast_reciprocal(float x) {
   if (fabsf(x) < 0x1p-126f) x = copysignf(0.0f, x);
   const float out = 1.0f / x;
   return fabsf(out) < 0x1p-126f ? copysignf(0.0f, out) : out;
+}
+
+inline float approximate_exp2(float x) {
+  return emulator::approximate_exp2(x);
+}
+
+inline float approximate_log2(float x) {
+  return emulator::approximate_log2(x);
+}
+
+inline float approximate_tanh(float x) {
+  return emulator::approximate_tanh(x);
 }
 
 inline float maximum(float x, float y) {

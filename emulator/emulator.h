@@ -44,6 +44,9 @@ struct Device {
   // The sums of the matrix units: how many products are added at once, and the bits kept below the
   // largest one's 24 (see matrix_unit.h).
   int products_at_once, extra_bits;
+  // How far half precision's special functions are off, in units of the most that they may be; up
+  // or down by a hash of the argument.
+  double function_error = 1.0;
   int active_clusters = 0;  // cudaOccupancyMaxActiveClusters; 0: multiprocessors / cluster
   int count = 1;            // devices
   int driver = 13000;       // 0: none

@@ -160,6 +160,29 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
   return out;
 }
 
+// ---- special functions of half precision, one instruction each (PTX ISA) ----
+
+// 2^x, to 2 units in the last place; 0 below 2^-126.
+__device__ __forceinline__ float approximate_exp2(float x) {
+  float out;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+
+// To 2^-22, absolute between 1/2 and 2 and relative elsewhere.
+__device__ __forceinline__ float approximate_log2(float x) {
+  float out;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+
+// To 2^-11 of itself; 1 and -1 at infinity.
+__device__ __forceinline__ float approximate_tanh(float x) {
+  float out;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+
 // The larger one, or NaN if either is, which fmaxf would lose.
 __device__ __forceinline__ float maximum(float x, float y) {
   float out;

@@ -164,6 +164,9 @@ __device__ __forceinline__ void advance_belief(const GruSums& sums, float unscal
                                                uint32_t* flags) {
   const float2 bias_r = columns(bias, 0, lane), bias_z = columns(bias, 1, lane);
   const float2 bias_x = columns(bias, 2, lane), bias_h = columns(bias, 3, lane);
+  const float half = 0.5f * unscale;
+  const float half_r[2] = {0.5f * bias_r.x, 0.5f * bias_r.y};
+  const float half_z[2] = {0.5f * bias_z.x, 0.5f * bias_z.y};
 #pragma unroll
   for (int tile = 0; tile < 2; ++tile) {
     const float4 before = beliefs[32 * tile];
@@ -171,12 +174,10 @@ __device__ __forceinline__ void advance_belief(const GruSums& sums, float unscal
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const bool odd = i % 2;
-      const float r = sigmoid(fmaf(sums.r[tile][i], unscale, odd ? bias_r.y : bias_r.x));
-      const float z = sigmoid(fmaf(sums.z[tile][i], unscale, odd ? bias_z.y : bias_z.x));
-      const float n_input = fmaf(sums.n_input[tile][i], unscale, odd ? bias_x.y : bias_x.x);
-      const float n_belief = fmaf(sums.n_belief[tile][i], unscale, odd ? bias_h.y : bias_h.x);
-      const float n = tanh_of(fmaf(r, n_belief, n_input));
-      belief[i] = fmaf(z, belief[i] - n, n);
+      belief[i] = half_belief(
+          fmaf(sums.r[tile][i], half, half_r[i % 2]), fmaf(sums.z[tile][i], half, half_z[i % 2]),
+          fmaf(sums.n_input[tile][i], unscale, odd ? bias_x.y : bias_x.x),
+          fmaf(sums.n_belief[tile][i], unscale, odd ? bias_h.y : bias_h.x), belief[i]);
     }
     beliefs[32 * tile] = make_float4(belief[0], belief[1], belief[2], belief[3]);
     store_pair<Type>(panel, octet, lane, row_of(lane, tile, 0), belief[0], belief[1], flags);

@@ -194,7 +194,7 @@ __device__ __forceinline__ void sample_state(const PersistentJob& p, const Tile&
       const float* sum = sums[i / 2][half] + i % 2 * 2;
       float state = fmaf(sum[0], unscale, of_dim.x);
       if (noisy) {
-        const float stddev = stddev_of(fmaf(sum[1], unscale, of_dim.y), p.job.stddev_floor);
+        const float stddev = half_stddev(fmaf(sum[1], unscale, of_dim.y), p.job.stddev_floor);
         state = fmaf(stddev, noise[i], state);
       }
       store_one<Type>(seat.shared + p.at.state, row_of(seat.lane, i / 2, i % 2), dim, state,

@@ -14,6 +14,7 @@ struct RolloutBlock {
   using Products = ProductsOf;
   static constexpr int kRowTiles = kRowTilesOf, kRows = 16 * kRowTiles;
   static constexpr int kParts = Products::kParts;
+  static constexpr bool kHalf = kParts == 1;  // fp16 and bf16
   // Tiles of weights that a warp has on their way: as many as the registers hold beside the sums of
   // the GRU.
   static constexpr int kDepth = kRowTiles == 2 || kParts == 2 ? 6 : 12;

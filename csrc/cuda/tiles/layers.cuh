@@ -145,6 +145,7 @@ __device__ __forceinline__ void finish_gru(const Block& b, int block,
                                            const typename Block::Sums& x_sums,
                                            const typename Block::Sums& h_sums, int out) {
   const float unscale = b.unscale(kGruLayer);
+  const float gate_unscale = Block::kHalf ? 0.5f * unscale : unscale;  // see half_belief
   const bool last = b.job.sizes.reward_layers == 1;
   const float* biases = b.floats(b.job.layout.layer[kGruLayer].bias) + block * 4 * kTile;
 #pragma unroll
@@ -154,21 +155,26 @@ __device__ __forceinline__ void finish_gru(const Block& b, int block,
 #pragma unroll
     for (int slot = 0; slot < 4; ++slot) {
       const float2 pair = *reinterpret_cast<const float2*>(biases + slot * kTile + column);
-      bias[slot][0] = pair.x;
-      bias[slot][1] = pair.y;
+      bias[slot][0] = Block::kHalf && slot < 2 ? 0.5f * pair.x : pair.x;
+      bias[slot][1] = Block::kHalf && slot < 2 ? 0.5f * pair.y : pair.y;
     }
     for_each_row(b, [&](int row, int tile, int i) {
       float* belief = b.belief_exact(row, n);
       float value[2];
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
-        float r, z;
-        sigmoid_pair(fmaf(r_sums[tile][half][i + j], unscale, bias[0][j]),
-                     fmaf(z_sums[tile][half][i + j], unscale, bias[1][j]), r, z);
+        const float of_r = fmaf(r_sums[tile][half][i + j], gate_unscale, bias[0][j]);
+        const float of_z = fmaf(z_sums[tile][half][i + j], gate_unscale, bias[1][j]);
         const float from_h = fmaf(h_sums[tile][half][i + j], unscale, bias[3][j]);
         const float from_x = fmaf(x_sums[tile][half][i + j], unscale, bias[2][j]);
-        const float candidate = tanh_of(fmaf(r, from_h, from_x));
-        value[j] = fmaf(z, __fsub_rn(belief[j], candidate), candidate);
+        if constexpr (Block::kHalf) {
+          value[j] = half_belief(of_r, of_z, from_x, from_h, belief[j]);
+        } else {
+          float r, z;
+          sigmoid_pair(of_r, of_z, r, z);
+          const float candidate = tanh_of(fmaf(r, from_h, from_x));
+          value[j] = fmaf(z, __fsub_rn(belief[j], candidate), candidate);
+        }
         belief[j] = value[j];
       }
       if (b.out_of_range(value[0]) || b.out_of_range(value[1])) b.flag(row);
@@ -211,7 +217,8 @@ __device__ __forceinline__ void finish_prior(const Block& b, int block,
     for_each_row(b, [&](int row, int tile, int i) {
       const float mean = fmaf(sums[tile][half][i], unscale, bias.x);
       const float raw = fmaf(sums[tile][half][i + 1], unscale, bias.y);
-      const float stddev = stddev_of(raw, b.job.stddev_floor);
+      const float floor = b.job.stddev_floor;
+      const float stddev = Block::kHalf ? half_stddev(raw, floor) : stddev_of(raw, floor);
       const float value = fmaf(stddev, noise[j * b.shared.noise_stride + row], mean);
       b.store_operand(b.shared.state, row, j, value);
       if (last) leave_term(b, belief_groups + block * 2 + half, row, __fmul_rn(value, factor));

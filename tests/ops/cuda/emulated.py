@@ -7,9 +7,12 @@ CPU tensors as it calls `torch.ops.planet` for CUDA tensors. No GPU is needed.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,8 +39,8 @@ def missing() -> str | None:
 
 
 @cache
-def load() -> None:
-    """Builds what has changed, once per session, and registers the ops.
+def load() -> ctypes.CDLL:
+    """Builds what has changed, once per session, registers the ops and returns their library.
 
     PLANET_EMULATED names a folder to build in; else build/emulated of the source tree.
     """
@@ -53,6 +56,18 @@ def load() -> None:
                   "-DPLANET_EMULATED_OPS=ON", f"-DPLANET_TORCH_INCLUDE={include}")  # fmt: skip
             cmake("--build", folder, "--target", "planet_emulated", "--parallel", "2")
         torch.ops.load_library(str(library))
+    return ctypes.CDLL(str(library))
+
+
+@contextmanager
+def exact_functions() -> Iterator[None]:
+    """Takes the errors of half precision's special functions away, so that roundings are left."""
+    set_error = load().planet_emulated_function_error
+    set_error(ctypes.c_double(0.0))
+    try:
+        yield
+    finally:
+        set_error(ctypes.c_double(1.0))
 
 
 class EmulatedKernels(CudaKernels):
