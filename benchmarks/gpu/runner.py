@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,6 @@ class Stage:
       unless: variables that switch it off.
       requires: variables without which there is nothing to run.
       site: variable that names the folder to import from first.
-      environment: variables of its own.
     """
 
     name: str
@@ -63,7 +62,6 @@ class Stage:
     unless: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     site: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -196,7 +194,7 @@ class Runner:
         return [names.get(word, word) for word in stage.command]
 
     def _variables(self, stage: Stage) -> dict[str, str]:
-        variables = self.environment | dict(stage.environment)
+        variables = dict(self.environment)
         if stage.site:
             paths = (self.environment[stage.site], variables.get("PYTHONPATH", ""))
             variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))

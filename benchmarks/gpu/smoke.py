@@ -170,13 +170,14 @@ def main() -> int:
             if options.output:
                 write_json(options.output, found)
     count, wrong = len(found["errors"]), found["wrong"]
-    print(*(text.splitlines()[0] for text in wrong[:8]), sep="\n", end="\n" if wrong else "")
-    none = not any("persistent" in str(entry) for entry in found["errors"])
-    if "persistent" in options.variants and none and device.type == "cuda":
-        wrong.append("persistent")
-        print("no persistent plan was served")
-    print(f"{len(wrong)} wrong of {count} comparisons with the reference on {device}")
-    return int(bool(wrong) or not count and device.type == "cuda")
+    served = any("persistent" in what for _, _, what, _, _ in found["errors"])
+    if device.type == "cuda" and "persistent" in options.variants and not (served or wrong):
+        wrong.append("no persistent plan was served")
+    firsts = [text.splitlines()[0] for text in wrong]
+    print(*(f"FAILED: {text}" for text in firsts[:8]), sep="\n", end="\n" if wrong else "")
+    first = f": {firsts[0]}" if wrong else ""
+    print(f"{len(wrong)} wrong of {count} comparisons with the reference on {device}{first}")
+    return int(bool(wrong) or (device.type == "cuda" and not count))
 
 
 if __name__ == "__main__":

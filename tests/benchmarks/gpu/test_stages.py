@@ -210,6 +210,8 @@ recorder.write()
     results.write_text(json.dumps({"stages": {"tests": {"results": content}}}))
     again = [name.rpartition("::")[2] for name in device_tests.not_passed(results)]
     assert again == ["test_fails", "test_breaks", "test_hangs"]
+    results.write_text(json.dumps({"stages": {"tests": {"results": None}}}))  # ended too early
+    assert device_tests.not_passed(results) == list(device_tests.WHERE)
 
 
 def test_seconds_of_training_come_from_metrics_that_are_still_written(tmp_path: Path) -> None:
