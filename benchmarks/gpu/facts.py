@@ -94,6 +94,9 @@ def main() -> int:
     if found["obstacle"]:
         print(f"no GPU: {found['obstacle']}")
         return NO_GPU
+    if torch.device(options.device).type == "cpu":
+        print("stand-in: this processor, no GPU")
+        return 0
     card = found.get("card", {})
     print(f"{card.get('name', options.device)}, driver {card.get('driver_version')}, "
           f"{card.get('clocks.sm')} of {card.get('clocks.max.sm')}")  # fmt: skip

@@ -71,6 +71,12 @@ def test_the_list_can_be_seen_without_running_it() -> None:
     assert "--only: expected some of facts, first_run, smoke" in wrong.stderr
 
 
+@needs_extension
+def test_a_stand_in_for_a_gpu_is_called_one() -> None:
+    done = processes.python(GPU / "facts.py", "--device", "cpu")
+    assert done.stdout.splitlines()[-1] == "stand-in: this processor, no GPU"
+
+
 # ---- Runs ----------------------------------------------------------------------------------------
 
 
