@@ -235,8 +235,9 @@ def definitions_exist(arguments: list[str]) -> None:
 
 
 def python_runs(arguments: list[str]) -> None:
-    """`python FILE ...` or `python -m MODULE`."""
-    assert arguments[0] in ("-m", "-c") or (ROOT / arguments[0]).is_file()
+    """`python FILE ...`, `python FOLDER ...` or `python -m MODULE`."""
+    path = ROOT / arguments[0]
+    assert arguments[0] in ("-m", "-c") or path.is_file() or (path / "__main__.py").is_file()
 
 
 def is_present(arguments: list[str]) -> None:
@@ -288,4 +289,5 @@ def test_every_benchmark_has_its_line() -> None:
     named = (folder / "README.md").read_text()
     for path in programs:
         if path.suffix == ".sh" or "__main__" in path.read_text():
-            assert f"{path.relative_to(ROOT)}" in named
+            folder_runs = (path.parent / "__main__.py").exists()
+            assert f"{(path.parent if folder_runs else path).relative_to(ROOT)}" in named

@@ -132,7 +132,7 @@ def test_an_update_that_fails_waits_for_what_is_being_read(
 
     def late(pieces: Pieces, *given: Any) -> Chunk:
         if threading.current_thread() is not threading.main_thread():
-            failed.wait(60)
+            failed.wait(300)
         return read(pieces, *given)
 
     monkeypatch.setattr(Pieces, "read", late)
