@@ -28,6 +28,14 @@ const char* driver_too_old(int driver) {
 // Compiled for what all kernels are compiled for.
 __global__ void probe() {}
 
+// Whether an error says that a kernel has no code for a device, or none that its driver translates.
+// cudaFuncGetAttributes calls the former an invalid function, a launch a missing image.
+bool lacks_code(cudaError_t error) {
+  return error == cudaErrorInvalidDeviceFunction || error == cudaErrorNoKernelImageForDevice ||
+         error == cudaErrorInvalidPtx || error == cudaErrorUnsupportedPtxVersion ||
+         error == cudaErrorJitCompilerNotFound || error == cudaErrorJitCompilationDisabled;
+}
+
 cudaError_t ask_refusal(int device, std::string& refusal) {
   int major = 0, minor = 0;
   cudaError_t status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
@@ -41,9 +49,7 @@ cudaError_t ask_refusal(int device, std::string& refusal) {
   }
   cudaFuncAttributes code{};
   status = cudaFuncGetAttributes(&code, reinterpret_cast<const void*>(&probe));
-  if (status != cudaErrorNoKernelImageForDevice && status != cudaErrorUnsupportedPtxVersion) {
-    return status;
-  }
+  if (!lacks_code(status)) return status;
   char text[400];
   snprintf(text, sizeof text,
            "the build (%s) does not run on this GPU of compute capability %d.%d: %s; build planet "

@@ -69,6 +69,10 @@ TEST("CUDA: a GPU that does not run the build's code is told what was built and 
                           "11.0: no kernel image is available for execution on the device; build "
                           "planet with PLANET_CUDA_ARCHS=110-real"));
   CHECK(refusal_of(cudaErrorUnsupportedPtxVersion).find("toolchain") != std::string::npos);
+  for (const cudaError_t error : {cudaErrorInvalidDeviceFunction, cudaErrorInvalidPtx,
+                                  cudaErrorJitCompilerNotFound, cudaErrorJitCompilationDisabled}) {
+    CHECK(refusal_of(error).find("does not run on this GPU") != std::string::npos);
+  }
   // What is no fact of the device is left to the call that meets it.
   CHECK_EQUAL(refusal_of(cudaErrorLaunchFailure), std::string());
 }
