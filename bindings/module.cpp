@@ -70,7 +70,7 @@ PyObject* cuda_info() {
   const int devices = cuda::device_count(&error);
   info.set("compiled", true);
   info.set("toolkit", PLANET_CUDA_VERSION);
-  info.set("architectures", PLANET_CUDA_ARCHS);
+  info.set("architectures", cuda::built_architectures());
   info.set("devices", devices);
   info.set("status", error ? error : "ok");
 #else
