@@ -329,6 +329,7 @@ void graphs() {
 }  // namespace
 
 int main(int count, char** arguments) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a section that hangs has given its figures till then
   const struct {
     const char* name;
     void (*run)();

@@ -65,18 +65,19 @@ def own_architecture() -> str:
 
 
 def run_section(program: Path, section: str, seconds: float = SECONDS) -> dict[str, Any]:
-    """Figures of a section, or why there are none."""
+    """Figures of a section, and what ended it before its end."""
     try:
-        done = subprocess.run(
-            [program, section], capture_output=True, text=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"figures": [], "error": f"did not end within {seconds:.0f} s"}
-    figures = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        done = subprocess.run([program, section], capture_output=True, timeout=seconds, check=False)
+        output, status = done.stdout, done.returncode
+        problem = f"exit status {status}" if status else None
+    except subprocess.TimeoutExpired as ended:
+        output, problem = ended.stdout or b"", f"did not end within {seconds:.0f} s"
+    lines = output.decode(errors="replace").splitlines()
+    figures = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
     errors = [figure["error"] for figure in figures if "error" in figure]
     result: dict[str, Any] = {"figures": [f for f in figures if "error" not in f]}
-    if done.returncode or errors:
-        result["error"] = "; ".join(errors) or f"exit status {done.returncode}"
+    if problem or errors:
+        result["error"] = "; ".join(errors) or problem
     return result
 
 

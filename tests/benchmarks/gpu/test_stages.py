@@ -163,12 +163,13 @@ def test_the_first_run_compiles_and_reports_what_failed(tmp_path: Path) -> None:
 def test_a_section_that_hangs_costs_itself_alone(tmp_path: Path) -> None:
     program = stand_in(
         tmp_path / "program",
-        "case $1 in hangs) sleep 60 ;; works) echo '{\"ns\": 5}' ;;\n"
+        "case $1 in hangs) echo '{\"ns\": 5}'; echo '{\"cut'; sleep 60 ;;\n"
+        "works) echo '{\"ns\": 5}' ;;\n"
         'fails) echo \'{"ns": 5}\'; echo \'{"error": "no memory"}\'; exit 1 ;; esac',
     )
     seconds = {"hangs": 1.0, "works": 1800.0, "fails": 1800.0}
     results = {n: first_run.run_section(Path(program), n, s) for n, s in seconds.items()}
-    assert results["hangs"] == {"figures": [], "error": "did not end within 1 s"}
+    assert results["hangs"] == {"figures": [{"ns": 5}], "error": "did not end within 1 s"}
     assert results["works"] == {"figures": [{"ns": 5}]}
     assert results["fails"] == {"figures": [{"ns": 5}], "error": "no memory"}
 
