@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +98,18 @@ def test_figures_are_written_before_what_may_fail_begins(monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         on_gpu.measure(TINY, CPU, on_gpu.groups(1, "no", True), 0.0, print, written.append)
     assert written[-1]["times"]["fp32"]["median_ms"] > 0
+
+
+@needs_extension
+def test_a_size_of_which_nothing_of_ours_is_timed_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["on_gpu.py", "--device", "cpu", "--quick", "--problems", "1", "--output"]
+    monkeypatch.setattr(sys, "argv", [*words, str(tmp_path / "plans.json")])
+    for ours, status in ((("fp32", "fp16"), 0), (("fp16",), 1)):  # no fp16 on the CPU
+        monkeypatch.setattr(on_gpu, "OURS", ours)
+        assert on_gpu.main() == status
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing was timed, 0 wrong"
 
 
 def test_variants_are_chosen_by_number_of_problems_and_options() -> None:
