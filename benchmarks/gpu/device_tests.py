@@ -39,18 +39,35 @@ class Recorder:
     """Follows a run of pytest.
 
     Attributes:
-      outcomes: of the tests that have ended, and their seconds.
-      begun: tests that have not.
+      outcomes: of the tests that have ended, and their seconds; of files that cannot be read, too.
+      due: tests that were chosen and have not begun.
+      begun: tests that have not ended.
     """
 
     def __init__(self, output: Path | None, facts: dict[str, Any]) -> None:
         self.outcomes: dict[str, tuple[str, float]] = {}
+        self.due: set[str] = set()
         self.begun: set[str] = set()
         self.why: dict[str, str] = {}
         self._output, self._facts, self._written = output, facts, 0.0
 
+    def pytest_collectreport(self, report: Any) -> None:
+        """Notes a file that cannot be read, as a failure of its own."""
+        if report.failed:
+            self.pytest_runtest_logreport(report)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Notes what was chosen, in a single process."""
+        self.due |= {item.nodeid for item in session.items}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """Notes what was chosen, by each worker."""
+        self.due |= set(ids) - self.begun - self.outcomes.keys()
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Notes a test that begins."""
+        self.due.discard(nodeid)
         self.begun.add(nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -58,7 +75,7 @@ class Recorder:
         outcome, seconds = self.outcomes.get(report.nodeid, ("passed", 0.0))
         if report.outcome != "passed" and outcome != "failed":
             outcome = report.outcome
-        self.outcomes[report.nodeid] = outcome, round(seconds + report.duration, 3)
+        self.outcomes[report.nodeid] = outcome, round(seconds + getattr(report, "duration", 0.0), 3)
         self.begun.discard(report.nodeid)
         if report.outcome == "failed":
             lines = str(report.longrepr).strip().splitlines()
@@ -77,17 +94,18 @@ class Recorder:
         """Writes all that is known."""
         self._written = time.monotonic()
         if self._output:
-            figures = {"outcomes": self.outcomes, "begun": sorted(self.begun), "why": self.why}
+            left = {"begun": sorted(self.begun), "due": sorted(self.due)}
+            figures = {"outcomes": self.outcomes, **left, "why": self.why}
             write_json(self._output, self._facts | figures)
 
 
 def not_passed(path: Path) -> list[str]:
-    """The tests that failed or did not end in stages' results; all, where none is known."""
+    """The tests that failed, did not end or did not begin in stages' results; else all."""
     tests = json.loads(path.read_text())["stages"].get("tests", {}).get("results") or {}
-    if "outcomes" not in tests:
+    if not tests.get("outcomes"):
         return list(WHERE)
     failed = [name for name, (outcome, _) in tests["outcomes"].items() if outcome == "failed"]
-    return [f"{REPO}/{name}" for name in (*failed, *tests["begun"])]
+    return [f"{REPO}/{name}" for name in (*failed, *tests["begun"], *tests["due"])]
 
 
 def arguments(options: argparse.Namespace, chosen: list[str]) -> list[str]:
@@ -98,6 +116,7 @@ def arguments(options: argparse.Namespace, chosen: list[str]) -> list[str]:
     if options.deselect:
         what = f"{what} and not {options.deselect}"
     words = ["-v", "-rfE", "--tb=short", "-p", "no:cacheprovider", "-k", what]
+    words += ["--continue-on-collection-errors"]
     if importlib.util.find_spec("xdist") and not options.alone:
         words += ["-n", str(options.workers)]
     if importlib.util.find_spec("pytest_timeout"):

@@ -103,7 +103,9 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANET_SANITIZER", stand_in(tmp_path / "sanitizer", options))
     figures = 'case $1 in "") echo clusters ;; *) echo "{\\"active_clusters\\": 31}" ;; esac'
     monkeypatch.setenv("PLANET_FIRST_RUN", stand_in(tmp_path / "first_run", figures))
-    results = {"stages": {"tests": {"results": {"outcomes": {}, "begun": []}}}}
+    results = {
+        "stages": {"tests": {"results": {"outcomes": {"a": ["passed", 1]}, "begun": [], "due": []}}}
+    }
     (tmp_path / "results.json").write_text(json.dumps(results))
     monkeypatch.setenv("PLANET_AGAIN", str(tmp_path / "results.json"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -191,18 +193,27 @@ def test_breaks(broken): pass
 """
 
 
-def test_outcomes_of_tests_are_written_and_those_that_failed_are_found_again(
-    tmp_path: Path,
+@pytest.mark.parametrize("workers", [0, 2])
+def test_outcomes_of_tests_are_written_and_those_that_did_not_pass_are_found_again(
+    tmp_path: Path, workers: int
 ) -> None:
-    suite, output = tmp_path / "test_of_all_kinds.py", tmp_path / "tests.json"
+    if workers:
+        pytest.importorskip("xdist", reason="workers are pytest-xdist's")
+    suite, broken = tmp_path / "test_of_all_kinds.py", tmp_path / "test_unreadable.py"
     suite.write_text(SUITE)
+    broken.write_text("import what_is_not_there\n")
+    output = tmp_path / "tests.json"
     code = f"""
 import sys, pytest
 from pathlib import Path
 from gpu.device_tests import Recorder
 recorder = Recorder(Path({str(output)!r}), {{"date": "today"}})
+words = ["-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", {str(tmp_path)!r}]
+words += ["-n", "{workers}"] if {workers} else []
+status = pytest.main(words, plugins=[recorder])
+assert recorder.due == recorder.begun == set()
 recorder.begun.add("ops/test_that_hangs.py::test_hangs")
-status = pytest.main(["-q", "-p", "no:cacheprovider", {str(suite)!r}], plugins=[recorder])
+recorder.due.add("ops/test_that_hangs.py::test_comes_after_it")
 recorder.write()
 """
     processes.python("-c", code, env=processes.variables(), cwd=tmp_path)
@@ -210,15 +221,19 @@ recorder.write()
     outcomes = {name.rpartition("::")[2]: kind for name, (kind, _) in content["outcomes"].items()}
     assert outcomes == {
         "test_passes": "passed", "test_fails": "failed", "test_is_skipped": "skipped",
-        "test_breaks": "failed",
+        "test_breaks": "failed", "test_unreadable.py": "failed",
     }  # fmt: skip
     assert any("assert 1 == 2" in text for text in content["why"].values())
     results = tmp_path / "results.json"
     results.write_text(json.dumps({"stages": {"tests": {"results": content}}}))
-    again = [name.rpartition("::")[2] for name in device_tests.not_passed(results)]
-    assert again == ["test_fails", "test_breaks", "test_hangs"]
-    results.write_text(json.dumps({"stages": {"tests": {"results": None}}}))  # ended too early
-    assert device_tests.not_passed(results) == list(device_tests.WHERE)
+    again = {
+        name.rpartition("::")[2].rpartition("/")[2] for name in device_tests.not_passed(results)
+    }
+    unknown = {"test_hangs", "test_comes_after_it"}
+    assert again == {"test_fails", "test_breaks", "test_unreadable.py"} | unknown
+    for nothing in (None, {"outcomes": {}, "begun": [], "due": []}):  # ended too early
+        results.write_text(json.dumps({"stages": {"tests": {"results": nothing}}}))
+        assert device_tests.not_passed(results) == list(device_tests.WHERE)
 
 
 def test_seconds_of_training_come_from_metrics_that_are_still_written(tmp_path: Path) -> None:
