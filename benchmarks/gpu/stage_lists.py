@@ -1,8 +1,8 @@
 """Lists the stages of the two runs: commands, limits, and what a failure switches off.
 
 Limits are one and a half to two times what is expected of an H100 and 16 cores, not yet measured on
-one; 7 s of each are imports. The tests are 228: 35 s of processor time with the oracle on the GPU,
-by ten workers, the longest test 5 s, after 15 s until all have begun.
+one; 7 s of each are imports. The tests are some 250: 40 s of processor time with the oracle on the
+GPU, by ten workers, the longest test 5 s, after 15 s until all have begun.
 """
 
 from __future__ import annotations

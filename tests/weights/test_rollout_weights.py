@@ -98,7 +98,7 @@ def test_to_the_same_device_returns_the_snapshot_itself() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @EACH_TRANSITION
-def test_to_another_device_and_back_keeps_every_value(sizes: Sizes) -> None:
+def test_to_cuda_and_back_keeps_every_value(sizes: Sizes) -> None:
     weights = make_weights(sizes, activation="elu", stddev="clamp", min_stddev=0.25)
     there = weights.to("cuda")
     assert there.device.type == "cuda"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -191,6 +192,19 @@ def broken():
 
 def test_breaks(broken): pass
 """
+
+
+def test_every_test_that_waits_for_a_gpu_is_run_on_one() -> None:
+    tests, waits = GPU.parents[1] / "tests", r"@needs_gpu|DEVICES\)|skipif\(not torch\.cuda\.is_av"
+    lone = re.compile(r"skipif\(not torch\.cuda\.is_avail.*\)\n(?:@.*\n)*def (\w+)")
+    found = 0
+    for path in sorted(tests.rglob("test_*.py")):
+        text, name = path.read_text(), path.relative_to(tests).as_posix()
+        if path != Path(__file__) and re.search(waits, text):
+            found += 1
+            assert name.startswith(device_tests.WHERE), name
+            assert all("cuda" in f"{name} {test}" for test in lone.findall(text)), name
+    assert found >= 8
 
 
 @pytest.mark.parametrize("workers", [0, 2])
