@@ -6,11 +6,13 @@
 
 Small, so that a checker that slows kernels down a hundredfold ends in seconds (`sanitizer.py`).
 What is wrong is named and the rest runs, unless the device itself has failed; the exit status is 1.
+PLANET_NO_PERSISTENT leaves the persistent kernels out where --variants does not name them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -138,17 +140,30 @@ def findings(
                 yield precision, shape, plans(weights, device, precision, variant, sizes, repeats)
 
 
+def clusters(device: torch.device) -> int | str:
+    """How many clusters run at once in persistent plans of the paper's size, or why none does."""
+    try:
+        weights = random_weights(PAPER, 6).to(device)
+        return fused.persistent_clusters(weights, precision="fp16", topk=100)
+    except (ValueError, RuntimeError) as error:
+        return str(error).splitlines()[0]
+
+
 def main() -> int:
     """Command line; exit status 1 when something is wrong."""
+    usual = VARIANTS[:1] if os.environ.get("PLANET_NO_PERSISTENT") else VARIANTS
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(usual))
     parser.add_argument("--repeats", type=int, default=2, help="of every plan")
     parser.add_argument("--quick", action="store_true", help="the small models alone")
     parser.add_argument("--output", type=Path, help="for every error, as JSON")
     options = parser.parse_args()
     device = torch.device(options.device)
     found: dict[str, Any] = {**circumstances(), "errors": [], "refused": [], "wrong": []}
+    if device.type == "cuda" and "persistent" in options.variants:
+        found["clusters"] = clusters(device)
+        print(f"clusters of persistent plans at the paper's size: {found['clusters']}", flush=True)
     largest = FITTING.belief_size if options.quick else max(case[0].belief_size for case in CASES)
     parts = findings(device, options.variants, options.repeats, largest)
     for precision, shape, comparisons in parts:

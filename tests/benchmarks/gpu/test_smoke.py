@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from gpu import smoke
 from ops.cuda import emulated
 from ops.fused_support import needs_extension
@@ -65,6 +66,19 @@ def test_a_wrong_plan_is_named_and_the_rest_runs(
     assert all("portable plan, best return" in text for text in found["wrong"])
     assert len(found["wrong"]) == 3
     assert "3 wrong of 21 comparisons" in capsys.readouterr().out
+
+
+def test_switched_off_persistent_kernels_are_not_asked(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for why, asked in (("", True), ("it hung", False)):
+        monkeypatch.setenv("PLANET_NO_PERSISTENT", why)
+        status, found = run("--repeats", "1")
+        assert (status, bool(found["refused"])) == (0, asked)  # no CPU has them
+
+
+def test_clusters_are_counted_or_their_lack_explained() -> None:
+    assert "persistent" in str(smoke.clusters(torch.device("cpu")))
 
 
 def test_a_device_that_failed_ends_it_with_what_was_found(
