@@ -3,8 +3,10 @@
     python benchmarks/gpu/update_probe.py --output update.json
 
 The paper's model and batch on random episodes: milliseconds of drawing a batch from replay, of
-bringing it to the device, and of a whole update, which holds both; the device is waited for after
-each. Then updates that nobody waits for, as training makes them, and their dearest operators.
+bringing it to the device (from pinned memory, too, where updates take it from there), and of a
+whole update, which holds both: on CUDA beside the update before. The device is waited for after
+each. Then updates that nobody waits for, as training makes them, and their dearest operators. All
+of it with cuDNN as training sets it; --fastest waives that updates repeat bit for bit.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from planet.config.presets import PRESETS
 from planet.protocols import Spec
 from planet.replay import Episode, ReplayBuffer
 from planet.systems.planet import build
+from planet.training.repeatable import repeatable
+from planet.training.uploads import pinned, reads_ahead
 
 ACTIONS = 6  # the cheetah's
 OPERATORS = 15
@@ -105,11 +109,14 @@ def measure(
     batch = train.batch_size, train.chunk_length
     chunk = replay.sample(*batch, draws)
     parts: dict[str, Callable[[], Any]] = {
-        "sample": lambda: replay.sample(*batch, draws),
-        "upload": lambda: chunk.to(device),
-        "update": lambda: learner.update(replay),
-    }
-    found: dict[str, Any] = {"batch": batch, "state_before": gpu_state()}
+        "sample": lambda: replay.sample(*batch, draws), "upload": lambda: chunk.to(device),
+    }  # fmt: skip
+    if reads_ahead(device):
+        ready = replay.draw(*batch, draws).read(pinned)
+        parts["upload_pinned"] = lambda: ready.to(device, non_blocking=True)
+    parts["update"] = lambda: learner.update(replay)
+    found: dict[str, Any] = {"batch": batch, "deterministic": train.deterministic,
+                             "state_before": gpu_state()}  # fmt: skip
     for name, call in parts.items():
         found[name] = summary(milliseconds(call, device, repeats))
         write(found)
@@ -133,11 +140,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--updates", type=int, default=20)
+    parser.add_argument("--fastest", action="store_true", help="train.deterministic off")
     parser.add_argument("--quick", action="store_true", help="a small model, few updates")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     config = PRESETS["small" if options.quick else "paper"]("cheetah-run")
-    train = replace(config.train, device=options.device)
+    train = replace(config.train, device=options.device, deterministic=not options.fastest)
     repeats, steps = options.updates, 250
     if options.quick:
         train, repeats, steps = replace(train, seed_episodes=2, batch_size=4, chunk_length=5), 2, 20
@@ -147,7 +155,7 @@ def main() -> int:
         if options.output:
             write_json(options.output, found | figures)
 
-    with tempfile.TemporaryDirectory(prefix="update_probe") as folder:
+    with tempfile.TemporaryDirectory(prefix="update_probe") as folder, repeatable(train):
         config = replace(config, train=train)
         figures = measure(config, Path(folder) / "episodes", repeats, steps, write)
     for row in reversed(figures["profile"]["operators"]):  # the dearest last, where it is seen

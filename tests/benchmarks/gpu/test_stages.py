@@ -9,19 +9,22 @@ import re
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import processes
 import pytest
 import torch
-from gpu import device_tests, first_run, train_slice
+from gpu import device_tests, first_run, train_slice, update_probe
 from gpu.runner import Stage
 from gpu.stage_lists import LISTS, NO_GPU, NO_PERSISTENT, TOTALS, stages_of
 from ops.fused_support import needs_extension
 
 from planet.diagnostics.doctor import render_test
+from planet.replay.pieces import numpys
 from planet.training.metrics import METRICS_NAME
+from planet.training.repeatable import repeatable
 
 GPU = Path(__file__).parents[3] / "benchmarks" / "gpu"
 EVERY = {stage.command[1:]: stage for which in LISTS for stage in stages_of(which, "cpu")}
@@ -248,6 +251,34 @@ recorder.write()
     for nothing in (None, {"outcomes": {}, "begun": [], "due": []}):  # ended too early
         results.write_text(json.dumps({"stages": {"tests": {"results": nothing}}}))
         assert device_tests.not_passed(results) == list(device_tests.WHERE)
+
+
+def test_updates_are_probed_as_training_makes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cudnn, seen = torch.backends.cudnn, [False]
+
+    def on_cuda(train: Any) -> Any:
+        return repeatable(replace(train, device="cuda"))
+
+    monkeypatch.setattr(update_probe, "reads_ahead", lambda device: True)  # as on CUDA
+    monkeypatch.setattr(update_probe, "pinned", numpys)
+    monkeypatch.setattr(update_probe, "repeatable", on_cuda)
+    measure = update_probe.measure
+
+    def note(*given: Any) -> Any:
+        seen.append(cudnn.deterministic)
+        return measure(*given)
+
+    monkeypatch.setattr(update_probe, "measure", note)
+    for words, deterministic in (([], True), (["--fastest"], False)):
+        output = tmp_path / "update.json"
+        words = ["update_probe.py", "--device", "cpu", "--quick", "--output", str(output), *words]
+        monkeypatch.setattr(sys, "argv", words)
+        assert update_probe.main() == 0
+        found = json.loads(output.read_text())
+        assert {"sample", "upload", "upload_pinned", "update", "unwaited", "profile"} <= set(found)
+        assert (found["deterministic"], seen[-1]) == (deterministic, deterministic)
 
 
 def test_seconds_of_training_come_from_metrics_that_are_still_written(tmp_path: Path) -> None:
