@@ -49,12 +49,16 @@ def obstacle(device: str) -> str | None:
 
 
 def tool_version(*command: str) -> str | None:
-    """The line of a tool's answer that holds a version, or None where it is not there."""
+    """The line of a tool's answer that holds a version; None where there is no tool or answer."""
     if shutil.which(command[0]) is None:
         return None
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
     lines = (done.stdout + done.stderr).strip().splitlines()
-    return next((line for line in lines if "ersion" in line or "release" in line), lines[0])
+    named = [line for line in lines if "ersion" in line or "release" in line]
+    return next(iter([*named, *lines]), None)
 
 
 def collect(device: str) -> dict[str, Any]:

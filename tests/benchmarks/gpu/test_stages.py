@@ -16,7 +16,7 @@ from typing import Any
 import processes
 import pytest
 import torch
-from gpu import device_tests, first_run, train_slice, update_probe
+from gpu import device_tests, facts, first_run, train_slice, update_probe
 from gpu.runner import Stage
 from gpu.stage_lists import LISTS, NO_GPU, NO_PERSISTENT, TOTALS, stages_of
 from ops.fused_support import needs_extension
@@ -53,9 +53,9 @@ def test_limits_fit_the_minutes_that_a_gpu_is_lent_for(which: str) -> None:
 
 @pytest.mark.parametrize("which", LISTS)
 def test_what_needs_a_gpu_or_persistent_kernels_can_be_switched_off(which: str) -> None:
-    facts, *others = stages_of(which, "cuda")
-    assert facts.switch is not None
-    assert facts.switch.variable == NO_GPU
+    first, *others = stages_of(which, "cuda")
+    assert first.switch is not None
+    assert first.switch.variable == NO_GPU
     assert all(NO_GPU in stage.unless for stage in others)
     for stage in others:
         if stage.name.startswith("persistent"):
@@ -81,6 +81,15 @@ def test_a_stand_in_for_a_gpu_is_called_one() -> None:
     assert done.stdout.splitlines()[-1] == "stand-in: this processor, no GPU"
 
 
+def test_a_tool_that_says_nothing_costs_no_other_fact(tmp_path: Path) -> None:
+    answers = {"echo one; echo version 2": "version 2", "echo one": "one", ":": None}
+    for script, expected in answers.items():
+        assert facts.tool_version(stand_in(tmp_path / "tool", script), "--version") == expected
+    assert facts.tool_version(str(tmp_path / "missing")) is None
+    (tmp_path / "tool").write_bytes(b"\x7fELF of another machine")
+    assert facts.tool_version(str(tmp_path / "tool")) is None
+
+
 # ---- Runs ----------------------------------------------------------------------------------------
 
 
@@ -89,10 +98,10 @@ def test_a_stand_in_for_a_gpu_is_called_one() -> None:
 def test_without_a_gpu_torch_says_why_and_nothing_else_is_tried(tmp_path: Path) -> None:
     words = ("first", "--out", tmp_path, "--patience", 90)
     done = processes.python(GPU / "stages.py", *words, status=1)
-    facts, *others = (tmp_path / "summary.txt").read_text().splitlines()
-    assert facts.split()[:5] == ["facts", "FAILED:", "exit", "status", "3"]
-    assert "  no GPU: " in facts
-    why = facts.partition("  no GPU: ")[2]
+    first, *others = (tmp_path / "summary.txt").read_text().splitlines()
+    assert first.split()[:5] == ["facts", "FAILED:", "exit", "status", "3"]
+    assert "  no GPU: " in first
+    why = first.partition("  no GPU: ")[2]
     assert len(others) == len(LISTS["first"]) - 1
     assert all(f"skipped: {NO_GPU}: no GPU: {why[:40]}" in line for line in others)
     assert len(done.stdout) < 12_000
