@@ -20,6 +20,7 @@ SMOKE = Path(__file__).with_name("smoke.py")
 FILTERS = ("--kernel-regex", "--kernel-name", "--filter")  # it depends on the version
 REFUSALS = ("unrecogni", "unknown", "invalid", "usage", "not valid", "ambiguous")
 FOUND = 9  # exit status of a tool that found something
+SUMMARY = "ERROR SUMMARY"  # begins a tool's last line; where it is missing, nothing was checked
 
 
 def kernel_filter(program: str) -> list[str]:
@@ -33,8 +34,22 @@ def kernel_filter(program: str) -> list[str]:
     return []
 
 
+def run(words: list[str], variables: dict[str, str]) -> tuple[int, bool]:
+    """Runs a tool and passes on what it prints; its exit status, and whether it summed up."""
+    summed_up = False
+    with subprocess.Popen(
+        words, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors="replace",
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            summed_up |= SUMMARY in line
+    return process.returncode, summed_up
+
+
 def main() -> int:
-    """Command line; the exit status is the tool's."""
+    """Command line; the exit status is the tool's, or 1 where it checked nothing on a GPU."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tool", choices=("memcheck", "synccheck", "racecheck"))
     parser.add_argument("--device", default="cuda")
@@ -55,8 +70,10 @@ def main() -> int:
     smoke += ["--output", str(options.output)] if options.output else []
     words = [program, "--tool", options.tool, *chosen, "--error-exitcode", str(FOUND), *smoke]
     variables = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    status = subprocess.run(words, env=variables, check=False).returncode
+    status, summed_up = run(words, variables)
     verdict = {0: "nothing found", FOUND: "FOUND errors"}.get(status, f"exit status {status}")
+    if options.device != "cpu" and not summed_up:
+        status, verdict = status or 1, f"CHECKED NOTHING ({program} did not sum up), {verdict}"
     print(f"{options.tool}: {verdict}")
     return status
 

@@ -157,6 +157,20 @@ def test_every_stage_ends_on_the_cpu_and_leaves_its_figures(
 # ---- Programs ------------------------------------------------------------------------------------
 
 
+def test_a_sanitizer_that_does_not_sum_up_has_checked_nothing(tmp_path: Path) -> None:
+    summary = "echo '========= ERROR SUMMARY: 0 errors'"
+    for script, status, said in (
+        (summary, 0, "nothing found"),
+        (f"{summary}; exit 9", 9, "FOUND errors"),
+        ("echo Device not supported", 1, "CHECKED NOTHING"),
+        ("exit 4", 4, "CHECKED NOTHING"),
+    ):
+        program = stand_in(tmp_path / "sanitizer", script)
+        variables = os.environ | {"PLANET_SANITIZER": program}
+        done = processes.python(GPU / "sanitizer.py", "memcheck", env=variables, status=status)
+        assert f"memcheck: {said}" in done.stdout.splitlines()[-1]
+
+
 def test_a_sanitizer_that_is_missing_is_said(tmp_path: Path) -> None:
     variables = os.environ | {"PLANET_SANITIZER": str(tmp_path / "none")}
     done = processes.python(GPU / "sanitizer.py", "memcheck", status=1, env=variables)
