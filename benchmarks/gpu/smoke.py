@@ -27,6 +27,7 @@ from circumstances import circumstances
 from gpu.runner import write_json
 
 from planet.config import ModelConfig
+from planet.diagnostics.self_test import persistent_plans
 from planet.latent import LatentState
 from planet.noise import Noise
 from planet.ops import fused, reference
@@ -140,11 +141,10 @@ def findings(
                 yield precision, shape, plans(weights, device, precision, variant, sizes, repeats)
 
 
-def clusters(device: torch.device) -> int | str:
-    """How many clusters run at once in persistent plans of the paper's size, or why none does."""
+def clusters(device: torch.device) -> str:
+    """Says what persistent plans of the paper's size get, or why there are none."""
     try:
-        weights = random_weights(PAPER, 6).to(device)
-        return fused.persistent_clusters(weights, precision="fp16", topk=100)
+        return persistent_plans(random_weights(PAPER, 6).to(device))
     except (ValueError, RuntimeError) as error:
         return str(error).splitlines()[0]
 
@@ -163,7 +163,7 @@ def main() -> int:
     found: dict[str, Any] = {**circumstances(), "errors": [], "refused": [], "wrong": []}
     if device.type == "cuda" and "persistent" in options.variants:
         found["clusters"] = clusters(device)
-        print(f"clusters of persistent plans at the paper's size: {found['clusters']}", flush=True)
+        print(f"the paper's size: {found['clusters']}", flush=True)
     largest = FITTING.belief_size if options.quick else max(case[0].belief_size for case in CASES)
     parts = findings(device, options.variants, options.repeats, largest)
     for precision, shape, comparisons in parts:
