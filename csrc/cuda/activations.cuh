@@ -75,7 +75,7 @@ __device__ __forceinline__ float half_belief(float half_r, float half_z, float f
   return fmaf(z, __fsub_rn(belief, n), n);
 }
 
-// To 2^-22. The exponential is at most 1: nothing overflows.
+// To 2^-21: three errors add up. The exponential is at most 1: nothing overflows.
 __device__ __forceinline__ float half_softplus(float x) {
   const float power = approximate_exp2(-1.44269504f * fabsf(x));
   return fmaf(0.693147181f, approximate_log2(1.0f + power), fmaxf(x, 0.0f));

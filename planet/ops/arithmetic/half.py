@@ -15,7 +15,7 @@ Only products of weights and activations are affected; everything between them i
 - The GRU's belief is kept in float32 besides: h' = n + z (h - n) never reads a rounded h.
 - The last reward layer, also if it is the only one, is float32 and reads float32.
 - Sigmoid, tanh and softplus may be approximate: tanh by 2^-11 of itself, sigmoid by 2^-12, softplus
-  by 2^-22. That is what operands keep, and what GPUs compute in one instruction. The reference's
+  by 2^-21. That is what operands keep, and what GPUs compute in one instruction. The reference's
   are float32's.
 - A candidate of which some activation to be rounded is not finite, or beyond the format's largest
   number, is computed in float32 throughout. So every model is served, whatever its range.
