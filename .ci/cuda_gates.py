@@ -20,10 +20,11 @@ from pathlib import Path
 from cuda_limits import LIMITS, Limits
 
 ROOT = Path(__file__).resolve().parent.parent
+KERNELS = ROOT / "csrc" / "cuda"
 JOBS = int(os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "2"))
 OPTIONS = [
     "-std=c++17", "-cubin", "--fmad=false", "--Werror=all-warnings", "-Xptxas=-v",
-    f"-I{ROOT / 'csrc'}",
+    f"-I{ROOT / 'csrc'}", '-DPLANET_CUDA_ARCHS=""',
 ]  # fmt: skip
 INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?(\w[\w.]*)", re.MULTILINE)
 # Registers that a local load or store moves, by the last part of its name; 1 when there is none.
@@ -80,26 +81,25 @@ def architectures() -> list[str]:
 
 
 def compile_all(folder: Path) -> list[Path]:
-    """Compiles every .cu file for every architecture; a warning or remark of ptxas is an error.
+    """Compiles every .cu file for every architecture."""
+    sources = sorted(KERNELS.rglob("*.cu"))
+    with ThreadPoolExecutor(JOBS) as pool:
+        jobs = [(source, arch, folder) for source in sources for arch in architectures()]
+        return list(pool.map(compile_one, *zip(*jobs, strict=True)))
+
+
+def compile_one(source: Path, arch: str, folder: Path) -> Path:
+    """Compiles a .cu file; a warning or remark of ptxas is an error.
 
     ptxas reports lost performance as remarks with a number, as in "(C7510) Potential Performance
     Loss: wgmma.mma_async instructions are serialized".
     """
-
-    home = ROOT / "csrc" / "cuda"
-
-    def compile_one(job: tuple[Path, str]) -> Path:
-        source, arch = job
-        name = source.relative_to(home).as_posix()
-        cubin = folder / f"{name.replace('/', '-')}.{arch}.cubin"
-        log = run("nvcc", *OPTIONS, f"-arch=sm_{arch}", "-o", str(cubin), str(source))
-        if remarks := [line for line in log.splitlines() if re.search(r"\(C\d+\)|warning", line)]:
-            sys.exit(f"{name}, sm_{arch}:\n" + "\n".join(remarks))
-        return cubin
-
-    sources = sorted(home.rglob("*.cu"))
-    with ThreadPoolExecutor(JOBS) as pool:
-        return list(pool.map(compile_one, [(s, a) for s in sources for a in architectures()]))
+    name = source.relative_to(KERNELS).as_posix()
+    cubin = folder / f"{name.replace('/', '-')}.{arch}.cubin"
+    log = run("nvcc", *OPTIONS, f"-arch=sm_{arch}", "-o", str(cubin), str(source))
+    if remarks := [line for line in log.splitlines() if re.search(r"\(C\d+\)|warning", line)]:
+        sys.exit(f"{name}, sm_{arch}:\n" + "\n".join(remarks))
+    return cubin
 
 
 def read_kernels(file: Path) -> Iterator[Kernel]:

@@ -99,6 +99,12 @@ def test_an_unwanted_instruction_fails(gates: ModuleType, compiled: dict[str, ob
     assert gates.violations(compiled["multiply"], limits) == ["4 STG, limit 3"]
 
 
+def test_a_source_with_definitions_of_the_build_compiles(gates: ModuleType, tmp_path: Path) -> None:
+    if not shutil.which("nvcc"):
+        pytest.skip("no nvcc")
+    assert gates.compile_one(gates.KERNELS / "device.cu", "90a", tmp_path).is_file()
+
+
 def test_a_kernel_without_a_row_and_a_row_without_a_kernel_fail(gates: ModuleType) -> None:
     kernel = gates.Kernel("planet::cuda::novel<1>", "80", 32, Counter({"EXIT": 1}))
     row = gates.Limits("other", registers=32, archs="80|90a")
