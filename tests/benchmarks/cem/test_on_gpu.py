@@ -109,7 +109,10 @@ def test_a_size_of_which_nothing_of_ours_is_timed_is_no_success(
     for ours, status in ((("fp32", "fp16"), 0), (("fp16",), 1)):  # no fp16 on the CPU
         monkeypatch.setattr(on_gpu, "OURS", ours)
         assert on_gpu.main() == status
-    assert capsys.readouterr().out.splitlines()[-1] == "nothing was timed, 0 wrong"
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing of ours was timed, 1 wrong"
+    both = {"1": {"times": {"fp16": {}}}, "64": {"missing": {}}}
+    assert [line.split(":")[0] for line in on_gpu.untimed(both, "no")] == ["B=64"]
+    assert len(on_gpu.untimed(both, "only")) == 2
 
 
 def test_variants_are_chosen_by_number_of_problems_and_options() -> None:
