@@ -31,8 +31,7 @@ def make_imagination(
     """Makes the imagination of the settings; what they leave open, device and sizes decide.
 
     An open variant is persistent for a plain CEM with few problems on a card that serves it, once
-    `PERSISTENT_HAS_RUN`. For the rest see
-    `ImaginationConfig.on`.
+    `PERSISTENT_HAS_RUN`. For the rest see `ImaginationConfig.on`.
 
     Args:
       settings: None is open.
