@@ -10,10 +10,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from gpu import first_run
+from gpu import first_run_program
 from gpu.bundle import manifest
 
-JITTER = Path(first_run.__file__).with_name("jitter.cuh")
+JITTER = Path(first_run_program.__file__).with_name("jitter.cuh")
 BUILDS = {
     "wheels": "",
     "jitter": f'-include "{JITTER}"',
@@ -45,7 +45,7 @@ def build_all(bundle: Path, work: Path, root: Path, architectures: str, python: 
             raise SystemExit(f"bundle: the {folder} build is the plain one: {flags} does nothing")
         plain = plain or code
     numbers = re.findall(r"(?:9\d|1\d\d)[af]?", architectures)  # clusters begin with 90
-    program = first_run.build(work, numbers[0] if numbers else "90a")
+    program = first_run_program.build(work, numbers[0] if numbers else "90a")
     shutil.copy2(program, bundle / "first_run")
 
 

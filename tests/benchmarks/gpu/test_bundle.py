@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from gpu.bundle import libraries, manifest, packages, unpack
+from processes import run
 
 ROOT = Path(__file__).parents[3]
+BUNDLE = ROOT / "benchmarks/gpu/bundle"
 PYTHON = (3, 12)
 FACTS = {"commit": "abc1234"}
 
@@ -37,6 +40,13 @@ def bundle(tmp_path: Path) -> Path:
         (folder / "gl" / name).write_text(name)
     manifest.write(folder, ROOT, FACTS)
     return folder
+
+
+def test_a_bundle_is_made_and_unpacked_without_planet_or_torch() -> None:
+    """The installed planet may be of other sources, which then does not even import."""
+    code = "import runpy, sys; sys.modules.update(planet=None, torch=None, numpy=None)\n"
+    for name in ("__main__.py", "unpack.py"):
+        run(sys.executable, "-c", code + f"runpy.run_path({str(BUNDLE / name)!r})")
 
 
 def test_a_whole_bundle_has_no_problem(bundle: Path) -> None:
