@@ -41,6 +41,7 @@ from planet.training.uploads import pinned, reads_ahead
 
 ACTIONS = 6  # the cheetah's
 OPERATORS = 15
+PARTS = ("sample", "upload", "upload_pinned", "update")
 
 
 def fill(folder: Path, config: Config, episodes: int, steps: int) -> ReplayBuffer:
@@ -161,9 +162,8 @@ def main() -> int:
     for row in reversed(figures["profile"]["operators"]):  # the dearest last, where it is seen
         print(f"{row['device_ms_per_update']:8.3f} ms, host {row['host_ms_per_update']:7.3f} ms, "
               f"{row['calls_per_update']:6.0f} x {row['name'][:60]}")  # fmt: skip
-    medians = ", ".join(
-        f"{n} {figures[n]['median_ms']:.1f}" for n in ("sample", "upload", "update")
-    )
+    named = [name for name in PARTS if name in figures]
+    medians = ", ".join(f"{name} {figures[name]['median_ms']:.1f}" for name in named)
     print(f"ms: {medians}, not waited for {figures['unwaited']['ms']:.1f}")
     return 0
 
