@@ -79,15 +79,16 @@ class CapturedStep:
     def take(self, step: ControlStep) -> bool:
         """Becomes a step that differs in the snapshot's numbers alone; returns whether it could.
 
-        Graphs that were captured go on with the numbers of the newest step.
+        Graphs that were captured go on with the numbers of the newest step. Whatever it returns, no
+        step is under way any more: pinned memory that is given back is soon another's.
         """
+        self._wait()
         if not self.step.same(step):
             return False
         if step.imagination is self._taken:
             return True
         if self.moved() or not self._imagination.holds(step.imagination):
             return False
-        self._wait()
         with on_device(self._device):
             self._imagination.write(step.imagination)
         self._taken = step.imagination
@@ -154,7 +155,7 @@ class CapturedStep:
         self._held = None  # until the step is done, which may fail
 
     def _wait(self) -> None:
-        """Waits for an interrupted step, which may still read what is going to be written."""
+        """Waits for an interrupted step, which may still read and write the buffers."""
         for graph in self._graphs.values():
             graph.wait()
 

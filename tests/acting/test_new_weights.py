@@ -238,6 +238,10 @@ def test_a_step_under_way_is_waited_for_before_weights_are_written(
     assert done.count("write") == 1
     agent.act(frame(2))
     assert done.count("write") == 1
+    agent.planner = replace(agent.planner, iterations=1)
+    del done[:]
+    agent.act(frame(3))
+    assert done[:2] == ["wait", "wait"], "before its buffers are given back"
 
 
 def test_parameters_that_moved_are_captured_anew_in_the_middle_of_an_episode(
