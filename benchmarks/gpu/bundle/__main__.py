@@ -9,8 +9,8 @@ bounded waits), the program first_run, wheels of the packages that are missing t
 vendor-neutral libraries, and manifest.json. `first.sh` and `second.sh` beside this use it; after a
 change of C++ or CUDA sources make it again (Python files are taken from the checkout).
 
-Needs nvcc, this project's build requirements, and a package index. --work keeps objects, so that
-the next bundle compiles only what changed.
+Needs nvcc, torch and a package index. --work keeps objects, so that the next bundle compiles only
+what changed.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def build(out: Path, work: Path, root: Path, architectures: str, flags: str) -> 
     before = set(out.iterdir())
     settings = [f"build-dir={work / 'cmake'}", f"cmake.define.CMAKE_CUDA_FLAGS={flags}"]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps",
          "--disable-pip-version-check", "-w", str(out),
          *(word for setting in settings for word in ("--config-settings", setting)), str(root)],
         env=os.environ | {"PLANET_CUDA": "ON", "PLANET_CUDA_ARCHS": architectures},
