@@ -117,9 +117,17 @@ inline int64_t integer(const char* name, PyObject* object, int64_t first = INT64
   const Owned exact(PyNumber_Index(object));
   int overflow = 0;
   const int64_t value = PyLong_AsLongLongAndOverflow(exact.get(), &overflow);
-  if (overflow != 0 || value < first || value > last) {
-    PyErr_Format(PyExc_ValueError, "%s: expected a value in [%lld, %lld], got %R", name,
-                 static_cast<long long>(first), static_cast<long long>(last), exact.get());
+  if (overflow != 0) {  // its digits may be thousands, and then no text in Python
+    const Owned bits(PyObject_CallMethod(exact.get(), "bit_length", nullptr));
+    PyErr_Format(PyExc_ValueError,
+                 "%s: expected a value in [%lld, %lld], got an integer of %S bits", name,
+                 static_cast<long long>(first), static_cast<long long>(last), bits.get());
+    throw Raised();
+  }
+  if (value < first || value > last) {
+    PyErr_Format(PyExc_ValueError, "%s: expected a value in [%lld, %lld], got %lld", name,
+                 static_cast<long long>(first), static_cast<long long>(last),
+                 static_cast<long long>(value));
     throw Raised();
   }
   return value;
