@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ctypes.util
 import grp
+import importlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from planet.errors import advice
@@ -81,7 +82,9 @@ def prepare_import() -> str:
     library as this package (and do not try GLFW, which needs a display), and writes the variables
     in the form that they all read: lower case, nothing around it. Sets LP_NUM_THREADS to 0 when it
     is unset: a small frame is a single tile of Mesa's software renderer, to which its threads only
-    add a quarter of the time.
+    add a quarter of the time. Imports Triton where it is installed, as it is with PyTorch for CUDA:
+    after Mesa's software renderer, which has an LLVM as well, its import ends the process, and
+    PyTorch imports it with the first optimiser.
 
     Returns:
       the backend that contexts will use.
@@ -98,6 +101,8 @@ def prepare_import() -> str:
         else:
             os.environ.pop(name, None)
     os.environ.setdefault("LP_NUM_THREADS", "0")
+    with suppress(Exception):  # one that is missing or broken is no matter of frames
+        importlib.import_module("triton")
     return backend
 
 

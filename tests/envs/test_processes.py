@@ -47,6 +47,16 @@ def test_import_order_and_mujoco_gl_do_not_matter(run_script, digest, first, var
     assert result.stdout.strip() == digest, result.stderr
 
 
+def test_triton_is_imported_before_a_driver_brings_another_llvm(run_script, digest, tmp_path):
+    triton = tmp_path / "triton.py"  # beside the script
+    triton.write_text("with open('/proc/self/maps') as maps: early = 'LLVM' not in maps.read()")
+    result = run_script(f"import sys\n{PLAY}\nprint(play()[1], sys.modules['triton'].early)")
+    assert result.stdout.split() == [digest, "True"], result.stderr
+    triton.write_text("1 / 0")
+    result = run_script(f"{PLAY}\nprint(play()[1])")
+    assert result.stdout.strip() == digest, result.stderr
+
+
 def test_egl_and_osmesa_draw_the_same_pixels(run_script, opengl, digest):
     if not ctypes.util.find_library("OSMesa") or opengl != "egl":
         pytest.skip("needs both EGL and OSMesa")
