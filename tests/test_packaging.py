@@ -89,14 +89,19 @@ def test_the_extension_exports_its_entry_alone() -> None:
     assert [s for s in symbols if "planet" in s or s.startswith("PyInit")] == ["PyInit__C"]
 
 
+def audited(name: str, *options: str) -> str:
+    """What a tool says of the extension, which it accepts."""
+    tool = shutil.which(name, path=PATH)
+    assert tool is not None, "pip installs it beside the interpreter, or on PATH"
+    return run(tool, *options, str(extension.path())).stdout
+
+
 @needs_extension
 @pytest.mark.skipif(
     importlib.util.find_spec("torch_abi_audit") is None, reason="torch-abi-audit is in extra dev"
 )
 def test_the_extension_uses_the_stable_abi_of_torch_2_11() -> None:
-    tool = shutil.which("torch-abi-audit", path=PATH)
-    assert tool is not None, "pip installs it beside the interpreter, or on PATH"
-    text = run(tool, str(extension.path())).stdout
+    text = audited("torch-abi-audit")
     assert "STABLE" in text
     assert "unstable=0" in text
     assert "2.11" in text
@@ -116,6 +121,4 @@ def test_one_wheel_serves_every_python() -> None:
     importlib.util.find_spec("abi3audit") is None, reason="abi3audit is in extra dev"
 )
 def test_the_extension_uses_the_limited_api_of_python_3_10() -> None:
-    tool = shutil.which("abi3audit", path=PATH)
-    assert tool is not None, "pip installs it beside the interpreter, or on PATH"
-    run(tool, "--strict", "--assume-minimum-abi3", "3.10", str(extension.path()))
+    audited("abi3audit", "--strict", "--assume-minimum-abi3", "3.10")

@@ -148,16 +148,15 @@ class Imagination:
         )  # fmt: skip
         return plan
 
-    def try_out(self, budget_ms: float | None = None, topk: int = 1) -> None:
+    def try_out(self, budget_ms: float | None = None) -> None:
         """Runs a tiny plan so that a backend or kernel that is missing fails early.
 
         Args:
           budget_ms: that plans are to have.
-          topk: K of the plans, on which the memory of a kernel depends.
 
         Raises:
           ImportError: the backend is missing.
           ValueError: the backend does not serve the device, precision, variant or budget.
         """
-        mean, sizes = self.low[None], {"candidates": topk, "topk": topk, "iterations": 1}
+        mean, sizes = self.low[None], {"candidates": 1, "topk": 1, "iterations": 1}
         self.search(mean, torch.zeros_like(mean), seed=0, budget_ms=budget_ms, **sizes)

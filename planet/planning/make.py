@@ -7,6 +7,7 @@ from functools import partial
 
 from planet.config import ImaginationConfig
 from planet.latent import LatentState
+from planet.ops import fused
 from planet.ops.bounds import Bound
 from planet.planning.cem import CEMPlanner
 from planet.planning.imagination import Imagination
@@ -47,18 +48,17 @@ def make_imagination(
     named = settings.on(weights.device.type)
     make = partial(Imagination, weights, latent, low=low, high=high)
     imagination = make(**vars(named))
-    open_on_gpu = settings.variant is None and weights.device.type == "cuda" and PERSISTENT_HAS_RUN
-    if open_on_gpu and settings.backend == "fused" and type(planner) is CEMPlanner:
-        persistent = make(**vars(replace(named, variant="persistent")))
-        if persistent.batch_size <= _FEW and _is_served(persistent, planner.topk):
-            return persistent
+    usable = settings.variant is None and settings.backend == "fused" and PERSISTENT_HAS_RUN
+    few = imagination.batch_size <= _FEW and weights.device.type == "cuda"
+    if usable and few and type(planner) is CEMPlanner and _is_served(imagination, planner.topk):
+        return make(**vars(replace(named, variant="persistent")))
     return imagination
 
 
 def _is_served(imagination: Imagination, topk: int) -> bool:
-    """Tells whether card and sizes allow the variant."""
+    """Tells whether card and sizes allow persistent plans; runs none."""
     try:
-        imagination.try_out(topk=topk)
+        fused.persistent_clusters(imagination.weights, precision=imagination.precision, topk=topk)
     except ValueError as refusal:
         if not str(refusal).startswith("variant:"):
             raise

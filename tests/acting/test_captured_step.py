@@ -22,7 +22,7 @@ from planet.acting.agent import Agent
 from planet.acting.cuda_graph import Graph
 from planet.models import WorldModel
 from planet.noise import row_seeds
-from planet.ops import draws, fused
+from planet.ops import draws
 
 
 def test_each_part_is_captured_once(captures: Captures) -> None:
@@ -168,10 +168,8 @@ def test_a_captured_step_reads_nothing_and_copies_no_numbers(
     if kernels == "cpu":
         for name in ("normals", "uniforms"):
             monkeypatch.setattr(draws, name, one_kernel)
-    elif reason := emulated.missing():
-        pytest.skip(reason)
     else:  # the Python of the CUDA path, draws included
-        monkeypatch.setitem(fused._KERNELS, "cpu", emulated.EmulatedKernels())
+        emulated.stand_in(monkeypatch)
     bodies: list[Callable[[], None]] = []
 
     def make(body: Callable[[], None], device: torch.device) -> Graph:

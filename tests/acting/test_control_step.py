@@ -7,7 +7,7 @@ import pytest
 import torch
 from acting.captures import DEVICES, trace
 from agents import latent_of, small_agent
-from conftest import EACH_BACKEND, FUSED_MISSING, fused_is_built
+from conftest import EACH_BACKEND
 from ops.cuda import emulated
 from small_models import frame, make_model
 from torch import Tensor
@@ -40,11 +40,7 @@ def test_captured_and_eager_agree_on_emulated_kernels(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The CUDA path to its end: draws and plans by the kernels that a GPU would run."""
-    if reason := emulated.missing():
-        pytest.skip(reason)
-    if not fused_is_built():
-        pytest.skip(FUSED_MISSING)
-    monkeypatch.setitem(fused._KERNELS, "cpu", emulated.EmulatedKernels())
+    emulated.stand_in(monkeypatch)
     traces = []
     for capture in (False, True):
         agent = small_agent(capture, backend="fused", precision=precision)

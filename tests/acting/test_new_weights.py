@@ -75,11 +75,7 @@ def test_a_graph_in_int8_does_too(captures: Captures) -> None:
 def test_a_graph_of_emulated_kernels_does_too(
     precision: str, captures: Captures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if reason := emulated.missing():
-        pytest.skip(reason)
-    if not fused_is_built():
-        pytest.skip(FUSED_MISSING)
-    monkeypatch.setitem(fused._KERNELS, "cpu", emulated.EmulatedKernels())
+    emulated.stand_in(monkeypatch)
     how = {"backend": "fused", "precision": precision}
     agent = small_agent(**how)
     for episode in range(3):

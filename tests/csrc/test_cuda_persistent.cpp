@@ -279,6 +279,17 @@ TEST("CUDA: the persistent planner says why it refuses a plan") {
   CHECK(contains(refusal(kPaper, fp16), "no room for a cluster"));
 }
 
+// What comes of asking for a small persistent plan all the same.
+std::string plan_error() {
+  Random random(options().seed + 209);
+  const RandomModel source(kSmall, random);
+  const CudaModel model(source, Precision::kFloat16);
+  PlanCall call(random_plan(source.sizes, 2, 1, 40, 5, random));
+  const char* error =
+      cuda::cem_plan(model.model, call.problem, cuda::Variant::kPersistent, nullptr, nullptr);
+  return error == nullptr ? "" : error;
+}
+
 TEST("CUDA: a build whose code for the device has no persistent kernel says so and plans nothing") {
   cuda::emulator::Device hopper = cuda::emulator::Device::sm_90();
   hopper.ptx_version = 80;  // of compute_80, translated for this device: the kernel is empty
@@ -287,13 +298,7 @@ TEST("CUDA: a build whose code for the device has no persistent kernel says so a
   CHECK(contains(text, "has code for compute capability 8.0 alone"));
   CHECK(contains(text, "the persistent kernel begins with 9.0"));
   CHECK(contains(text, "PLANET_CUDA_ARCHS=90-real"));
-  Random random(options().seed + 209);
-  const RandomModel source(kSmall, random);
-  const CudaModel model(source, Precision::kFloat16);
-  PlanCall call(random_plan(source.sizes, 2, 1, 40, 5, random));
-  const char* error =
-      cuda::cem_plan(model.model, call.problem, cuda::Variant::kPersistent, nullptr, nullptr);
-  CHECK_EQUAL(std::string(error == nullptr ? "" : error), text);
+  CHECK_EQUAL(plan_error(), text);
 }
 
 TEST("CUDA: an error of the runtime is no refusal of a persistent plan, but the plan's error") {
@@ -301,13 +306,7 @@ TEST("CUDA: an error of the runtime is no refusal of a persistent plan, but the 
   broken.ptx_version = -cudaErrorInvalidValue;
   const cuda::emulator::DeviceScope scope(broken);
   CHECK_EQUAL(refusal(kPaper, Precision::kFloat16), "");
-  Random random(options().seed + 211);
-  const RandomModel source(kSmall, random);
-  const CudaModel model(source, Precision::kFloat16);
-  PlanCall call(random_plan(source.sizes, 2, 1, 40, 5, random));
-  const char* error =
-      cuda::cem_plan(model.model, call.problem, cuda::Variant::kPersistent, nullptr, nullptr);
-  CHECK_EQUAL(std::string(error == nullptr ? "" : error), std::string("invalid argument"));
+  CHECK_EQUAL(plan_error(), std::string("invalid argument"));
 }
 
 TEST("CUDA: code of an older architecture that has the persistent kernel serves newer devices") {

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from planet.config import ImaginationConfig
+from planet.ops import fused
 from planet.planning import CEMPlanner, make_imagination
 from planet.planning.make import PERSISTENT_HAS_RUN
 from planet.protocols import Planner
@@ -19,26 +20,33 @@ PLANNER = CEMPlanner(topk=7)
 
 
 class Imagined:
-    """Stands in for an imagination, on whatever device; knows what its card refuses."""
-
-    refusal: str | None = None
-    tried: list[int] = []
+    """Stands in for an imagination, on whatever device."""
 
     def __init__(self, weights: Any, latent: Any, **how: Any) -> None:
-        self.batch_size, self.how = latent, how
+        self.weights, self.batch_size, self.how = weights, latent, how
+        self.precision = how["precision"]
 
-    def try_out(self, topk: int) -> None:
-        self.tried.append(topk)
+
+class Card:
+    """Stands in for the question to the card, which says what it refuses."""
+
+    def __init__(self) -> None:
+        self.refusal: str | None = None
+        self.asked: list[tuple[str, int]] = []
+
+    def clusters(self, weights: Any, *, precision: str, topk: int) -> int:
+        self.asked.append((precision, topk))
         if self.refusal:
             raise ValueError(self.refusal)
+        return 32
 
 
 @pytest.fixture(autouse=True)
-def imagined(monkeypatch: pytest.MonkeyPatch) -> type[Imagined]:
+def card(monkeypatch: pytest.MonkeyPatch) -> Card:
+    card = Card()
     monkeypatch.setattr(f"{MODULE}.Imagination", Imagined)
-    monkeypatch.setattr(Imagined, "refusal", None)
-    monkeypatch.setattr(Imagined, "tried", [])
-    return Imagined
+    monkeypatch.setattr(fused, "persistent_clusters", card.clusters)
+    return card
 
 
 def chosen(
@@ -68,10 +76,10 @@ def test_the_device_decides_the_precision(
     assert chosen(device, **settings) == (expected, "portable")
 
 
-def test_persistent_kernels_that_have_not_run_are_never_chosen() -> None:
+def test_persistent_kernels_that_have_not_run_are_never_chosen(card: Card) -> None:
     assert not PERSISTENT_HAS_RUN
     assert chosen("cuda") == ("fp16", "portable")
-    assert not Imagined.tried
+    assert not card.asked
     assert chosen("cuda", variant="persistent") == ("fp16", "persistent")  # as it was asked for
 
 
@@ -93,17 +101,19 @@ class Greedy(CEMPlanner):
     ],
 )
 def test_once_they_have_run_they_serve_few_problems_of_a_plain_cem(
-    given: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+    given: dict[str, Any], expected: str, card: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{MODULE}.PERSISTENT_HAS_RUN", True)
     assert chosen(**{"device": "cuda", **given})[1] == expected
-    assert Imagined.tried == [7] * (expected == "persistent")
+    assert card.asked == [("fp16", 7)] * (expected == "persistent")
 
 
-def test_a_card_that_refuses_them_gets_the_portable_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_that_refuses_them_gets_the_portable_ones(
+    card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(f"{MODULE}.PERSISTENT_HAS_RUN", True)
-    monkeypatch.setattr(Imagined, "refusal", "variant: 'persistent' does not serve this plan")
+    card.refusal = "variant: 'persistent' does not serve this plan"
     assert chosen("cuda", precision="fp32") == ("fp32", "portable")
-    monkeypatch.setattr(Imagined, "refusal", "weights: of another kind")
+    card.refusal = "weights: of another kind"
     with pytest.raises(ValueError, match="weights: of another kind"):
         chosen("cuda")

@@ -38,9 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_kernels_of_the_emulator_pass(
     run: Run, variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if reason := emulated.missing():
-        pytest.skip(reason)
-    monkeypatch.setitem(fused._KERNELS, "cpu", emulated.EmulatedKernels())
+    emulated.stand_in(monkeypatch)
     monkeypatch.setattr(fused, "served_precisions", lambda device: tuple(smoke.TOLERANCES))
     status, found = run("--variants", variant)
     assert (status, found["wrong"]) == (0, [])

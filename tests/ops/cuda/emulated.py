@@ -18,11 +18,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
-from conftest import PATH, ROOT
+from conftest import FUSED_MISSING, PATH, ROOT, fused_is_built
 from processes import run
 from torch import Tensor
 
+from planet.ops import fused
 from planet.ops.kernels import CudaKernels
 
 CMAKE = shutil.which("cmake", path=PATH)
@@ -89,3 +91,12 @@ class EmulatedKernels(CudaKernels):
     @staticmethod
     def _current_stream(device: torch.device) -> Any:
         return _STREAM
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes CPU tensors take the path of CUDA tensors, to its end; skips where that cannot be."""
+    if reason := missing():
+        pytest.skip(reason)
+    if not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    monkeypatch.setitem(fused._KERNELS, "cpu", EmulatedKernels())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -72,6 +73,15 @@ def test_another_snapshot_is_packed_into_the_same_memory(device: Device, precisi
 # --- A GPU alone ----------------------------------------------------------------------------------
 
 
+def captured(make: Callable[[], Plan]) -> tuple[torch.cuda.CUDAGraph, Plan]:
+    """Captures a plan; replays write into it."""
+    make()  # packs the weights
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        plan = make()
+    return graph, plan
+
+
 @needs_gpu
 @PRECISIONS
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -88,10 +98,7 @@ def test_a_captured_plan_is_replayed_with_new_seeds(variant: str, precision: str
 
     start = problem.distribution(4)
     eager = {seed: plan(device, problem, *start, seed=seed, **how) for seed in (1, 2, 3)}
-    make()  # packs the weights
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        got = make()
+    graph, got = captured(make)
     for seed, expected in eager.items():
         seeds.copy_(row_seeds(seed, 2))
         graph.replay()
@@ -115,10 +122,7 @@ def test_a_captured_plan_is_replayed_with_new_weights(variant: str, precision: s
     def make() -> Plan:
         return fused.cem_plan(kept.weights, kept.latent, mean, stddev, seed=seeds, **how)
 
-    make()  # packs the weights
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        got = make()
+    graph, got = captured(make)
     for seed in (1, 2):
         newer = replace(first, weights=make_problem(FITTING, 2, seed=seed).weights)
         expected = plan(device, newer, *start, seed=1, **how)
