@@ -90,7 +90,7 @@ def test_the_extension_exports_its_entry_alone() -> None:
 
 
 def audited(name: str, *options: str) -> str:
-    """What a tool says of the extension, which it accepts."""
+    """Returns the words of a tool that accepts the extension."""
     tool = shutil.which(name, path=PATH)
     assert tool is not None, "pip installs it beside the interpreter, or on PATH"
     return run(tool, *options, str(extension.path())).stdout
