@@ -33,3 +33,10 @@
     m.def(#name signature);                          \
   }                                                  \
   PLANET_CPU_OP(name) PLANET_CUDA_OP(name)
+
+// For CPU tensors only.
+#define PLANET_OP_OF_CPU(name, signature)            \
+  STABLE_TORCH_LIBRARY_FRAGMENT(PLANET_LIBRARY, m) { \
+    m.def(#name signature);                          \
+  }                                                  \
+  PLANET_CPU_OP(name)
