@@ -27,16 +27,12 @@
     m.impl(#name, TORCH_BOX(&planet::function));      \
   }
 
-// Registers the op planet::name, for CUDA tensors planet::name_cuda, with its schema's signature.
-#define PLANET_OP(name, signature)                   \
-  STABLE_TORCH_LIBRARY_FRAGMENT(PLANET_LIBRARY, m) { \
-    m.def(#name signature);                          \
-  }                                                  \
-  PLANET_CPU_OP(name) PLANET_CUDA_OP(name)
-
-// For CPU tensors only.
-#define PLANET_OP_OF_CPU(name, signature)            \
+// Registers the op planet::name, of CPU tensors alone, with its schema's signature.
+#define PLANET_OP_OF_CPUS(name, signature)           \
   STABLE_TORCH_LIBRARY_FRAGMENT(PLANET_LIBRARY, m) { \
     m.def(#name signature);                          \
   }                                                  \
   PLANET_CPU_OP(name)
+
+// Likewise, and planet::name_cuda for CUDA tensors.
+#define PLANET_OP(name, signature) PLANET_OP_OF_CPUS(name, signature) PLANET_CUDA_OP(name)

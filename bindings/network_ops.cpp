@@ -148,9 +148,9 @@ std::tuple<Tensor, Tensor> network_backward(Tensor gradient, Tensor x, std::vect
 }  // namespace
 }  // namespace planet
 
-PLANET_OP_OF_CPU(network_forward,
-                 "(Tensor x, Tensor[] weights, Tensor[] biases, int[] layers, Tensor? target, int "
-                 "isa) -> (Tensor, Tensor)")
-PLANET_OP_OF_CPU(network_backward,
-                 "(Tensor gradient, Tensor x, Tensor[] weights, int[] layers, Tensor kept, bool "
-                 "of_inputs, int isa) -> (Tensor, Tensor)")
+PLANET_OP_OF_CPUS(network_forward,
+                  "(Tensor x, Tensor[] weights, Tensor[] biases, int[] layers, Tensor? target, int "
+                  "isa) -> (Tensor, Tensor)")
+PLANET_OP_OF_CPUS(network_backward,
+                  "(Tensor gradient, Tensor x, Tensor[] weights, int[] layers, Tensor kept, bool "
+                  "of_inputs, int isa) -> (Tensor, Tensor)")

@@ -11,7 +11,7 @@ namespace planet::cpu {
 namespace {
 
 const NetworkKernels& kernels_of(const KernelSet& set) {
-  return *set.network;
+  return set.network;
 }
 
 int64_t divide_up(int64_t a, int64_t b) {

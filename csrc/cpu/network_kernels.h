@@ -51,7 +51,7 @@ struct NetworkKernels {
   int rows;       // channels per tile
   int vectors;    // per panel, at most
   int64_t slack;  // floats behind every map that are read and not used
-  int (*outer_tasks)(const NetworkLayer& layer);
+  int64_t (*outer_tasks)(const NetworkLayer& layer);
   // small = large times weights, or large = small times weights.
   void (*gather)(const NetworkStep& step, int vectors);
   void (*scatter)(const NetworkStep& step, int vectors);

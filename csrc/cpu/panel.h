@@ -14,6 +14,7 @@
 #include "../model.h"
 #include "../normals.h"
 #include "../rollout.h"
+#include "filter_job.h"
 #include "network_kernels.h"
 
 namespace planet::cpu {
@@ -75,7 +76,8 @@ struct KernelSet {
   // out [count][A]: the actions at time t of some candidates, drawn again as `panel` draws them.
   void (*redraw)(const RolloutJob& job, int64_t problem, int64_t t, const int64_t* candidates,
                  int64_t count, float* out);
-  const NetworkKernels* network;  // null in sets of quantised kernels
+  FilterKernels filter;    // float32 sets only
+  NetworkKernels network;  // empty in sets of quantised kernels
 };
 
 extern const KernelSet kernels_baseline;
