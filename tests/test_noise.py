@@ -16,6 +16,7 @@ from planet.noise import (
     STREAM_POSTERIOR,
     STREAM_STATE,
     Noise,
+    dither,
     mix_seed,
     normals,
     philox,
@@ -190,6 +191,53 @@ def test_blocks_never_repeat_across_streams_times_iterations_and_particles() -> 
         blocks.update(map(tuple, word[::13].tolist()))
         count += len(word[::13])
     assert len(blocks) == count
+
+
+# ---- Dither --------------------------------------------------------------------------------------
+
+
+def test_dither_has_the_counter_layout_of_the_contract() -> None:
+    """Sixteen values of a block, in the order of its bits."""
+    seeds = torch.tensor([0x0123456789ABCDEF, -5])
+    got = dither(seeds, 3, 37) * 256 - 0.5
+    for time, row, q in itertools.product(range(3), range(2), range(3)):
+        key = tuple(torch.tensor(seeds[row].item() >> shift & 0xFFFFFFFF) for shift in (0, 32))
+        counter = (q, STREAM_DITHER << 16, time, 0)
+        c0, c1, c2, c3 = (torch.tensor(word) for word in counter)
+        block = philox((c0, c1, c2, c3), (key[0], key[1])).tolist()
+        expected = list(b"".join(word.to_bytes(4, "little") for word in block))
+        assert got[time, row, 16 * q : 16 * q + 16].tolist() == expected[: 37 - 16 * q]
+
+
+def test_dither_is_uniform() -> None:
+    """Counts of the 256 levels: chi-squared, 255 degrees of freedom, stddev 22.6; five of them."""
+    u = dither(row_seeds(2, 16), 8, 3072).double()
+    assert u.min() == 0.5 / 256
+    assert u.max() == 255.5 / 256
+    expected = u.numel() / 256
+    counts = torch.bincount((u * 256).long().flatten(), minlength=256)
+    assert abs(((counts - expected) ** 2 / expected).sum() - 255) < 5 * math.sqrt(2 * 255)
+    stddev = math.sqrt((1 - 2**-16) / 12)
+    assert abs(u.mean() - 0.5) < 4.5 * stddev / math.sqrt(u.numel())
+    assert abs(u.std() - stddev) < 4.5 * stddev / math.sqrt(u.numel())
+
+
+def test_dither_is_uncorrelated_within_images_and_between_them() -> None:
+    u = dither(row_seeds(3, 8), 6, 3072).double()
+    for shift in (1, 2, 3, 4, 8, 16, 96):  # bytes, channels, words, blocks, image rows
+        assert abs(correlation(u[..., :-shift], u[..., shift:])) < 4.5
+    assert abs(correlation(u[:-1], u[1:])) < 4.5
+    assert abs(correlation(u[:, :-1], u[:, 1:])) < 4.5
+    assert not torch.equal(u, dither(row_seeds(4, 8), 6, 3072).double())
+
+
+def test_dither_does_not_depend_on_how_much_is_asked_for() -> None:
+    seeds = row_seeds(6, 3)
+    whole = dither(seeds, 5, 70)
+    for steps, row, values in ((1, 0, 1), (5, 2, 16), (3, 1, 33)):
+        assert torch.equal(
+            dither(seeds[row : row + 1], steps, values)[:, 0], whole[:steps, row, :values]
+        )
 
 
 def test_noise_resolves_an_int_by_row_seeds_and_a_tensor_as_it_is() -> None:
