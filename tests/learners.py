@@ -29,7 +29,7 @@ def learner_of(model: WorldModel, config: TrainConfig) -> GradientLearner:
 
     return GradientLearner(
         model,
-        lambda chunk, generator: sequence_loss(model, chunk, config, generator),
+        lambda chunk, seeds: sequence_loss(model, chunk, config, seeds),
         policy,
         config,
     )

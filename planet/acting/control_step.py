@@ -16,7 +16,7 @@ from torch import Tensor
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.noise import STREAM_DITHER, STREAM_EXPLORATION, STREAM_POSTERIOR
+from planet.noise import STREAM_EXPLORATION, STREAM_POSTERIOR
 from planet.ops import draws
 from planet.planning import Imagination
 from planet.protocols import Plan, Planner
@@ -101,12 +101,9 @@ class ControlStep:
         """
         model, inputs = self.model, inputs.to(self.model.device)
         seeds = inputs.seeds
-        image = inputs.observation["image"]
-        shape = image.shape
-        dither = draws.uniforms(seeds, shape[1:].numel(), 1, stream=STREAM_DITHER).reshape(shape)
+        image = model.images(inputs.observation["image"][None], seeds)[0]
         noise = draws.normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
-        embedding = model.embed(model.images(image, dither))
-        return model.filter(latent, inputs.action, embedding, noise)
+        return model.filter(latent, inputs.action, model.embed(image), noise)
 
     @torch.no_grad()
     def plan(self, latent: LatentState, seeds: Tensor) -> Plan:

@@ -26,7 +26,7 @@ from planet.acting.agent import Agent
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.models.pixels import postprocess
+from planet.models.pixels import postprocess, preprocess
 from planet.ops.dynamics import imagine
 from planet.protocols import Policy
 from planet.replay import Episode
@@ -84,10 +84,10 @@ def imagine_episode(
     observation = torch.from_numpy(episode.observation).to(device)
     action = torch.from_numpy(episode.action).to(device)[:, None]
     frames, states = len(observation), model.config.state_size
-    embedding = torch.cat(
-        [model.embed(model.images(o, torch.full(o.shape, 0.5, device=device, dtype=torch.float32)))
-         for o in torch.split(observation, 64)]
-    )  # fmt: skip
+    embedding = torch.cat([
+        model.embed(preprocess(part, model.config.bit_depth, 0.5))
+        for part in torch.split(observation, 64)
+    ])  # fmt: skip
     no_noise = torch.zeros(frames, 1, states, device=device, dtype=torch.float32)
     filtered = model.filter_chunk(embedding[:, None], action, no_noise).latent
     belief, state = filtered.belief.clone(), filtered.state.clone()

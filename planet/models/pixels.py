@@ -5,11 +5,42 @@ Acting and training use the same functions, so the networks see the same distrib
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from planet import noise
+from planet.noise import check_seeds
 
-def preprocess(observation: Tensor, bit_depth: int, dither: Tensor) -> Tensor:
+
+def images(observation: Tensor, seeds: Tensor, bit_depth: int) -> Tensor:
+    """Quantises, dithers and centres the images of a chunk.
+
+    The dither of row b at time t is that of `seeds[b]`, `planet.noise.dither`, whatever the other
+    rows and times are.
+
+    Args:
+      observation: uint8 [T, B, h, w, 3].
+      seeds: int64 [B], on the same device.
+      bit_depth: b, 1 to 8.
+
+    Returns:
+      `preprocess` of them, float32 [T, B, 3, h, w], exact.
+
+    Raises:
+      TypeError: `seeds` is not int64.
+      ValueError: `observation` is not uint8 with 5 dimensions and 3 channels last, or `seeds` is
+        not one per row.
+    """
+    _check_images(observation, "[T, B, h, w, 3]", 5)
+    check_seeds(seeds, observation.shape[1], observation.device, "seeds")
+    steps, batch, *shape = observation.shape
+    dither = noise.dither(seeds.reshape(batch), steps, math.prod(shape))
+    return preprocess(observation, bit_depth, dither.reshape(observation.shape))
+
+
+def preprocess(observation: Tensor, bit_depth: int, dither: Tensor | float) -> Tensor:
     """Quantises to `bit_depth` bits, dithers and centres.
 
     floor(x / 2^(8-b)) / 2^b + u / 2^b - 0.5 with u uniform in [0, 1), drawn afresh each time an
@@ -18,7 +49,7 @@ def preprocess(observation: Tensor, bit_depth: int, dither: Tensor) -> Tensor:
     Args:
       observation: uint8 [..., h, w, 3].
       bit_depth: b, 1 to 8.
-      dither: u, float32 [..., h, w, 3].
+      dither: u, float32 [..., h, w, 3], or the same for all.
 
     Returns:
       float32 [..., 3, h, w] in [-0.5, 0.5], channels last in memory.
@@ -26,11 +57,7 @@ def preprocess(observation: Tensor, bit_depth: int, dither: Tensor) -> Tensor:
     Raises:
       ValueError: `observation` is not uint8 with 3 channels last.
     """
-    if observation.dtype != torch.uint8 or observation.shape[-1] != 3:
-        raise ValueError(
-            f"observation: expected uint8 [..., h, w, 3], got {observation.dtype} "
-            f"{list(observation.shape)}"
-        )
+    _check_images(observation, "[..., h, w, 3]", observation.dim())
     levels = torch.bitwise_right_shift(observation, 8 - bit_depth).float()
     return levels.add_(dither).mul_(2.0**-bit_depth).sub_(0.5).movedim(-1, -3)
 
@@ -45,3 +72,12 @@ def postprocess(image: Tensor) -> Tensor:
       uint8 [..., h, w, 3].
     """
     return ((image + 0.5) * 256.0).clamp(0.0, 255.0).to(torch.uint8).movedim(-3, -1)
+
+
+def _check_images(observation: Tensor, layout: str, dims: int) -> None:
+    right = observation.dtype == torch.uint8 and observation.dim() == dims
+    if not right or observation.shape[-1] != 3:
+        raise ValueError(
+            f"observation: expected uint8 {layout}, got {observation.dtype} "
+            f"{list(observation.shape)}"
+        )

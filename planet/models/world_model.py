@@ -9,7 +9,7 @@ from planet.config import ModelConfig
 from planet.latent import Gaussian, LatentState
 from planet.models.decoder import make_decoder
 from planet.models.encoder import Encoder
-from planet.models.pixels import preprocess
+from planet.models.pixels import images
 from planet.models.reward import RewardModel
 from planet.models.rssm import RSSM
 from planet.protocols import Filtered
@@ -43,9 +43,9 @@ class WorldModel(nn.Module):
         """Tells where the parameters live."""
         return self.rssm.input.weight.device
 
-    def images(self, observation: Tensor, dither: Tensor) -> Tensor:
-        """Makes network inputs of observations; see `planet.models.pixels.preprocess`."""
-        return preprocess(observation, self.config.bit_depth, dither)
+    def images(self, observation: Tensor, seeds: Tensor) -> Tensor:
+        """Makes network inputs of observations; see `planet.models.pixels.images`."""
+        return images(observation, seeds, self.config.bit_depth)
 
     def embed(self, image: Tensor) -> Tensor:
         """Embeds images [..., 3, h, w] as [..., E]."""

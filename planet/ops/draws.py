@@ -6,8 +6,6 @@ compiled core serves, it draws them in one kernel.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from planet import noise
@@ -15,7 +13,7 @@ from planet.ops import fused
 from planet.ops.kernels import CudaKernels
 
 
-def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int) -> Tensor:
+def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int, time: int = 0) -> Tensor:
     """Draws standard normals, float32 [B, candidates, dims]: `planet.noise.normals`.
 
     Args:
@@ -23,25 +21,10 @@ def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int) -> Tensor
       candidates: how many, from candidate 0.
       dims: how many, from dimension 0.
       stream: what the numbers are for, one of `planet.noise.STREAM_*`.
+      time: model step, 0 to 65535.
     """
-    drawn: Tensor | None = _drawn("normals", seeds, candidates, dims, stream, 0, 0, 0, None)
-    return noise.normals(seeds, candidates, dims, stream=stream) if drawn is None else drawn
-
-
-def uniforms(seeds: Tensor, candidates: int, dims: int, *, stream: int) -> Tensor:
-    """Draws numbers in (0, 1], float32 [B, candidates, dims]: `planet.noise.uniforms`, rounded.
-
-    Arguments are those of `normals`.
-    """
-    drawn: Tensor | None = _drawn("uniforms", seeds, candidates, dims, stream, 0, 0, 0)
-    if drawn is None:
-        drawn = noise.uniforms(noise.words(seeds, candidates, dims, stream=stream))
-    return drawn.float()
-
-
-def _drawn(op: str, seeds: Tensor, *arguments: object) -> Any:
-    """Runs the kernel for a CUDA device; None where none can be had."""
     kernels = fused._KERNELS.get(seeds.device.type)
     if isinstance(kernels, CudaKernels) and kernels.ready():
-        return kernels.call(op, seeds, *arguments)
-    return None
+        drawn: Tensor = kernels.call("normals", seeds, candidates, dims, stream, time, 0, 0, None)
+        return drawn
+    return noise.normals(seeds, candidates, dims, stream=stream, time=time)

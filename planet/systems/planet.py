@@ -33,8 +33,8 @@ def build(config: Config, spec: Spec) -> GradientLearner:
     model = make_world_model(config, box.size)
     agent, random = make_agent(config, model, box), RandomPolicy(spec)
 
-    def loss(chunk: Chunk, generator: torch.Generator) -> dict[str, Tensor]:
-        return sequence_loss(model, chunk, train, generator)
+    def loss(chunk: Chunk, seeds: Tensor) -> dict[str, Tensor]:
+        return sequence_loss(model, chunk, train, seeds)
 
     def policy(episodes: int) -> Policy:
         if schedule.planned_episodes(train, episodes) < 0:

@@ -10,13 +10,17 @@ from torch import Tensor, nn
 
 from planet.config import TrainConfig
 from planet.errors.listing import listed
-from planet.noise import mix_seed
+from planet.noise import row_seeds
 from planet.protocols import Chunk, NonFiniteError, Policy, Replay
 from planet.training.learner_state import check_learner_state
-from planet.training.uploads import Uploads
+from planet.training.seeds import loss_seed
+from planet.training.uploads import Uploads, upload
 
-Loss = Callable[[Chunk, torch.Generator], dict[str, Tensor]]
-"""Scalars of a chunk by name, `total` among them, which is minimised; draws from the generator."""
+Loss = Callable[[Chunk, Tensor], dict[str, Tensor]]
+"""Scalars of a chunk by name, `total` among them, which is minimised.
+
+Random numbers derive from the tensor, seeds int64 [B] on the chunk's device (`planet.noise`).
+"""
 
 
 class GradientLearner:
@@ -44,7 +48,6 @@ class GradientLearner:
         self._loss, self._policy = loss, policy
         self._parameters = list(model.parameters())
         self._device = self._parameters[0].device
-        self._generator = torch.Generator(self._device)
         self._uploads = Uploads(self._device, config)
         self.optimizer = torch.optim.Adam(
             self._parameters, lr=config.learning_rate, eps=config.adam_epsilon
@@ -110,9 +113,8 @@ class GradientLearner:
 
         The random numbers derive from (run seed, number of the update): a resumed run repeats them.
         """
-        # A generator takes seeds of 63 bits on some devices.
-        self._generator.manual_seed(mix_seed(self.config.seed, update) & ((1 << 63) - 1))
-        terms = self._loss(chunk, self._generator)
+        seeds = row_seeds(loss_seed(self.config.seed, update), chunk.reward.shape[1])
+        terms = self._loss(chunk, upload(seeds, self._device))
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self._parameters if p.grad is not None]

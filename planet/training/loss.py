@@ -9,12 +9,14 @@ from torch import Tensor
 from planet.config import TrainConfig
 from planet.latent import Gaussian, kl_divergence
 from planet.models import WorldModel
+from planet.noise import STREAM_POSTERIOR
+from planet.ops import draws
 from planet.protocols import Chunk
 from planet.training.overshooting import overshooting
 
 
 def sequence_loss(
-    model: WorldModel, chunk: Chunk, config: TrainConfig, generator: torch.Generator
+    model: WorldModel, chunk: Chunk, config: TrainConfig, seeds: Tensor
 ) -> dict[str, Tensor]:
     """Computes the negative variational bound on chunks of experience.
 
@@ -30,7 +32,9 @@ def sequence_loss(
       model: the world model.
       chunk: image uint8 [T, B, h, w, 3], action [T, B, A], reward [T, B].
       config: weights of the terms.
-      generator: source of dither and posterior noise, on the model's device.
+      seeds: int64 [B], of the rows' random numbers, on the model's device. At time t of row b the
+        dither is that of `planet.models.pixels.images`, and the posterior's noise the normals of
+        `STREAM_POSTERIOR` for candidate t.
 
     Returns:
       Scalars with gradients by name:
@@ -44,17 +48,9 @@ def sequence_loss(
         overshooting_reward: reward loss on overshot latents, mean over distances.
     """
     steps, batch = chunk.reward.shape
-    device = model.device
-    size = model.image_size
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, device=device, dtype=torch.float32)
-
-    dither = torch.rand(
-        steps, batch, size, size, 3, generator=generator, device=device, dtype=torch.float32
-    )
-    image = model.images(chunk.observation["image"], dither)
-    noise = draw(steps, batch, model.config.state_size)
+    image = model.images(chunk.observation["image"], seeds)
+    noise = draws.normals(seeds, steps, model.config.state_size, stream=STREAM_POSTERIOR)
+    noise = noise.transpose(0, 1).contiguous()  # [T, B, S]
     filtered = model.filter_chunk(model.embed(image), chunk.action, noise)
 
     decoded = model.decode(filtered.latent)
@@ -65,7 +61,7 @@ def sequence_loss(
     standard = Gaussian(torch.zeros_like(noise), torch.ones_like(noise))
     global_prior = kl_divergence(filtered.posterior, standard).mean()
     overshoot_kl, overshoot_reward = overshooting(
-        model, filtered, chunk, config.overshooting_distance, config.free_nats, draw
+        model, filtered, chunk, config.overshooting_distance, config.free_nats, seeds
     )
     total = (
         config.image_weight * image_loss

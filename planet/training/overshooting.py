@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from planet.latent import Gaussian, LatentState, kl_divergence
+from planet.noise import STREAM_STATE
+from planet.ops import draws
 from planet.protocols import Chunk, Dynamics, Filtered
 
 
@@ -16,7 +16,7 @@ def overshooting(
     chunk: Chunk,
     distance: int,
     free_nats: float,
-    draw: Callable[..., Tensor],
+    seeds: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Holds priors that saw nothing for d steps against the posteriors there.
 
@@ -31,7 +31,8 @@ def overshooting(
       chunk: its actions [T, B, A] and rewards [T, B].
       distance: D, at most T - 1 of which are made; less than 2: none.
       free_nats: of KL per time step without penalty.
-      draw: returns standard normals of a shape.
+      seeds: int64 [B]; the noise of distance d from start i is the normals of `STREAM_STATE` for
+        candidate i at time d.
 
     Returns:
       Means over d of max(KL, free nats), and of the reward loss at the same states.
@@ -46,7 +47,9 @@ def overshooting(
         # The latent at index i started at i and has made d - 1 steps; the last start falls away.
         latent = LatentState(latent.belief[:-1], latent.state[:-1])
         belief, prior = dynamics.transition(latent, chunk.action[d:])
-        latent = LatentState(belief, prior.sample(draw(*prior.mean.shape)))
+        starts, _, states = prior.mean.shape
+        noise = draws.normals(seeds, starts, states, stream=STREAM_STATE, time=d)
+        latent = LatentState(belief, prior.sample(noise.transpose(0, 1)))
         if d > 1:
             truth = Gaussian(target.mean[d:], target.stddev[d:])
             kl = kl + kl_divergence(truth, prior).clamp(min=free_nats).mean()

@@ -13,6 +13,7 @@ AGENT: Final = 2  # of the agent while collecting
 COLLECT: Final = 3  # of the environment while collecting
 EVALUATE: Final = 4  # of environment and agent in evaluations
 BATCH: Final = 5  # of the chunks of a gradient step
+LOSS: Final = 6  # of what a gradient step draws
 
 
 def environment_seed(seed: int, episode: int, evaluation: bool) -> int:
@@ -35,3 +36,8 @@ def evaluation_seeds(seed: int, index: int) -> tuple[int, int]:
     """Derives the seeds of an evaluation's episode: of the environment's reset, of the policy."""
     policy = mix_seed(mix_seed(seed, EVALUATE), index)
     return environment_seed(seed, index, evaluation=True), policy
+
+
+def loss_seed(seed: int, update: int) -> int:
+    """Derives the seed of what a gradient step draws."""
+    return mix_seed(mix_seed(seed, LOSS), update)

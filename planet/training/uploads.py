@@ -67,6 +67,12 @@ class Uploads:
         return np.random.default_rng([self._train.seed, seeds.BATCH, update])
 
 
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Brings a tensor from the host to a device, in the order of its work and without waiting."""
+    staged = tensor.pin_memory() if device.type == "cuda" else tensor
+    return staged.to(device, non_blocking=True)
+
+
 def reads_ahead(device: torch.device) -> bool:
     """Tells whether the host is free to read while the device updates."""
     return device.type == "cuda"

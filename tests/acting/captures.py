@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from small_models import frame
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from planet.acting import captured_step
 from planet.acting.agent import Agent
@@ -69,3 +71,18 @@ class InterruptedGraph:
         if interrupted:
             self.interrupt = False
             raise KeyboardInterrupt
+
+
+class CaptureRules(TorchDispatchMode):
+    """Refuses what a stream capture refuses: results read by the host, and numbers copied to it.
+
+    `lift_fresh` is `torch.tensor(number)`, which on a device is a copy from pageable memory.
+    """
+
+    FORBIDDEN = ("_local_scalar_dense", "lift_fresh", "nonzero", "equal.default", "is_nonzero")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if any(part in name for part in self.FORBIDDEN):
+            raise AssertionError(f"{name} cannot be captured")
+        return func(*args, **(kwargs or {}))

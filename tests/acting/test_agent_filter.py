@@ -13,17 +13,18 @@ from small_models import frame, make_model
 from planet.config import TrainConfig
 from planet.noise import row_seeds
 from planet.protocols import Chunk
-from planet.training.loss import sequence_loss
+from planet.training import loss
 
 SIZE, A = 8, 2
 
 
 def calls_of(owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Calls of a method from now on, each with its arguments and its result."""
+    """Calls of a method from now on, each with its arguments, as they were, and its result."""
     calls, method = [], getattr(owner, name)
 
     def call(*arguments: Any) -> Any:
-        calls.append((*arguments, method(*arguments)))
+        kept = [x.clone() if isinstance(x, torch.Tensor) else x for x in arguments]
+        calls.append((*kept, method(*arguments)))
         return calls[-1][-1]
 
     monkeypatch.setattr(owner, name, call)
@@ -35,8 +36,8 @@ def test_acting_and_training_filter_alike(
 ) -> None:
     """An acted episode, replayed as a chunk with its dither and noise, gives the same latents.
 
-    The dither is drawn per time step by the agent and at once by the loss; both are given to the
-    same function, and what the encoder makes of the pictures is compared as well.
+    An agent has a seed per time step and the loss has one per row, so the agent's are given to the
+    function that both call; what the encoder makes of the pictures is compared as well.
     """
     model = make_model()
     agent = make_agent(model=model)
@@ -52,12 +53,16 @@ def test_acting_and_training_filter_alike(
         torch.from_numpy(np.stack(actions[:-1]))[:, None],
         torch.zeros(steps, 1),
     )
-    dither = torch.stack([dither for _, dither, _ in images])
-    noise = torch.stack([noise for *_, noise, _ in filtered])
-    monkeypatch.setattr(torch, "rand", lambda *shape, **kwargs: dither.reshape(shape))
-    monkeypatch.setattr(torch, "randn", lambda *shape, **kwargs: noise.reshape(shape))
+    of_step, make_images = [seeds for _, seeds, _ in images], model.images
+
+    def images_of_steps(observation: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        return torch.cat(list(map(make_images, observation[:, None], of_step)))
+
+    monkeypatch.setattr(model, "images", images_of_steps)
+    noise = torch.stack([noise for *_, noise, _ in filtered], dim=1)  # [B, T, S]
+    monkeypatch.setattr(loss.draws, "normals", lambda *counter, **where: noise)
     chunks = calls_of(model.rssm, "filter_chunk", monkeypatch)
-    sequence_loss(model, chunk, TrainConfig(), torch.Generator())
+    loss.sequence_loss(model, chunk, TrainConfig(), row_seeds(0, 1))
     *acted, learned = [embedding for _, embedding in embedded]
     torch.testing.assert_close(learned, torch.stack(acted))
     latent = chunks[0][-1].latent
@@ -73,12 +78,13 @@ def test_dither_is_uniform_and_new_at_every_step(
     agent.reset(row_seeds(0, 16))
     for _ in range(2):
         agent.act(frame(0, 16))
-    seen = [dither for _, dither, _ in images]
-    assert seen[0].shape == (16, SIZE, SIZE, 3)
+    levels = torch.from_numpy(frame(0, 16) >> 3).movedim(-1, -3)  # 5 bits
+    seen = [(image[0] + 0.5) * 32 - levels for *_, image in images]
+    assert seen[0].shape == (16, 3, SIZE, SIZE)
     assert not torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0][0], seen[0][1])
     both = torch.stack(seen)
-    assert both.min() >= 0
-    assert both.max() <= 1
+    assert both.min() > 0
+    assert both.max() < 1
     assert abs(both.mean() - 0.5) < 0.02
     assert abs(both.std() - 12**-0.5) < 0.02

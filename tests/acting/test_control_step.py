@@ -53,9 +53,7 @@ def test_captured_and_eager_agree_on_emulated_kernels(
 def test_draws_of_a_device_are_those_of_the_specification(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asks kernels where they are had; their own test compares them (ops/cuda)."""
     seeds = torch.tensor([3, -5])
-    which = {"stream": 4}
-    uniforms = draws.uniforms(seeds, 6, 2, **which)
-    assert uniforms.equal(noise.uniforms(noise.words(seeds, 6, 2, **which)).float())
+    which = {"stream": 3, "time": 7}
     assert draws.normals(seeds, 6, 2, **which).equal(noise.normals(seeds, 6, 2, **which))
 
     class Kernels(CudaKernels):
@@ -66,12 +64,11 @@ def test_draws_of_a_device_are_those_of_the_specification(monkeypatch: pytest.Mo
 
         def call(self, op: str, *arguments: object) -> Tensor:
             self.asked.append((op, *arguments[1:]))
-            return torch.ones(2, 6, 2, dtype=torch.float64)
+            return torch.ones(2, 6, 2)
 
     monkeypatch.setitem(fused._KERNELS, "cpu", Kernels(None))
-    assert draws.uniforms(seeds, 6, 2, **which).dtype == torch.float32
     draws.normals(seeds, 6, 2, **which)
-    assert Kernels.asked == [("uniforms", 6, 2, 4, 0, 0, 0), ("normals", 6, 2, 4, 0, 0, 0, None)]
+    assert Kernels.asked == [("normals", 6, 2, 3, 7, 0, 0, None)]
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -63,7 +63,7 @@ class Shapes(CudaKernels):
             return fused._fake_cem_plan(*arguments)
         if op == "pack_weights":
             return arguments[0][0].new_empty(16, dtype=torch.uint8)
-        assert op in ("normals", "uniforms")
+        assert op == "normals"
         return arguments[0].new_empty(len(arguments[0]), *arguments[1:3], dtype=torch.float32)
 
     def check_memory(self, mean: Tensor, candidates: int) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from planet.models.pixels import postprocess, preprocess
+from planet import noise
+from planet.models.pixels import images, postprocess, preprocess
+from planet.noise import row_seeds
 
 DEPTHS = range(1, 9)
 
@@ -88,3 +90,53 @@ def test_preprocess_leaves_its_arguments_alone() -> None:
 def test_preprocess_refuses_what_is_no_picture(observation: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"observation: expected uint8 \[\.\.\., h, w, 3\], got"):
         preprocess(observation, 5, torch.zeros(observation.shape))
+
+
+# ---- Images of chunks ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_images_are_the_published_formula_in_exact_numbers(depth: int) -> None:
+    observation, seeds = observations(5, 3, 2, 5, 7, 3), row_seeds(8, 2)
+    image = images(observation, seeds, depth)
+    assert image.shape == (3, 2, 3, 5, 7)
+    assert image.dtype == torch.float32
+    dither = noise.dither(seeds, 3, 105).reshape(3, 2, 5, 7, 3)
+    levels = np.floor(observation.numpy() / 2.0 ** (8 - depth)) / 2.0**depth
+    expected = levels + dither.double().numpy() / 2.0**depth - 0.5
+    assert np.array_equal(image.movedim(-3, -1).numpy(), expected)
+    assert torch.equal(image, preprocess(observation, depth, dither))
+
+
+def test_an_image_depends_on_its_own_seed_and_time_alone() -> None:
+    observation, seeds = observations(6, 4, 3, 6, 5, 3), row_seeds(1, 3)
+    whole = images(observation, seeds, 5)
+    assert torch.equal(images(observation[:2], seeds, 5), whole[:2])
+    assert torch.equal(images(observation[:, 1:2], seeds[1:2], 5), whole[:, 1:2])
+    assert torch.equal(images(observation.flip(1), seeds.flip(0), 5), whole.flip(1))
+    assert torch.equal(images(observation[:, :1], seeds[0], 5), whole[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"observation": torch.zeros(2, 2, 4, 4, 3)}, ValueError,
+         r"observation: expected uint8 \[T, B, h, w, 3\], got torch.float32 \[2, 2, 4, 4, 3\]"),
+        ({"observation": torch.zeros(2, 4, 4, 3, dtype=torch.uint8)}, ValueError,
+         r"observation: expected uint8 \[T, B, h, w, 3\], got torch.uint8 \[2, 4, 4, 3\]"),
+        ({"observation": torch.zeros(2, 2, 3, 4, 4, dtype=torch.uint8)}, ValueError,
+         r"observation: expected uint8 \[T, B, h, w, 3\], got torch.uint8 \[2, 2, 3, 4, 4\]"),
+        ({"seeds": torch.zeros(2)}, TypeError,
+         r"seeds: expected an int64 tensor \[B=2\], got torch.float32"),
+        ({"seeds": row_seeds(0, 3)}, ValueError,
+         r"seeds: expected an int64 tensor \[B=2\], got shape \[3\]"),
+        ({"seeds": row_seeds(0, 2, "meta")}, ValueError,
+         "seeds: expected device cpu, got meta"),
+    ],
+)  # fmt: skip
+def test_images_refuse_with_argument_expected_and_received(
+    change: dict[str, torch.Tensor], kind: type[Exception], message: str
+) -> None:
+    good = {"observation": observations(0, 2, 2, 4, 4, 3), "seeds": row_seeds(0, 2)}
+    with pytest.raises(kind, match=f"^{message}$"):
+        images(**(good | change), bit_depth=5)

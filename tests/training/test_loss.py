@@ -7,18 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from acting.captures import CaptureRules
 from small_models import make_chunk, make_model
 from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as oracle_kl
 
+from planet import noise
 from planet.config import TrainConfig
 from planet.latent import Gaussian, LatentState, kl_divergence
 from planet.models import WorldModel
-from planet.ops import equations
-from planet.protocols import Chunk
+from planet.noise import STREAM_POSTERIOR, STREAM_STATE, row_seeds
+from planet.ops import draws, equations
+from planet.protocols import Chunk, Filtered
 from planet.training.loss import sequence_loss
 
+SEEDS = row_seeds(0, 3)  # of the rows of `make_chunk`
 HALF_LOG_2_PI = 0.5 * float(np.log(2 * np.pi))
 S = 3
 
@@ -47,9 +51,9 @@ def brute_force(
 ) -> dict[str, Tensor]:
     """Every element (t, b) by itself, from the definition; only the random numbers are shared."""
     steps, batch = chunk.reward.shape
-    random = generator(seed)
-    dither = torch.rand(steps, batch, 8, 8, 3, generator=random)
-    noise = torch.randn(steps, batch, S, generator=random)
+    seeds = row_seeds(seed, batch)
+    dither = noise.dither(seeds, steps, 8 * 8 * 3).reshape(steps, batch, 8, 8, 3)
+    normals = draws.normals(seeds, steps, S, stream=STREAM_POSTERIOR)
     image, reward, divergence, kl, world = [], [], [], [], []
     latents, posteriors = {}, {}
     for b in range(batch):
@@ -62,7 +66,7 @@ def brute_force(
             prior = equations.prior(model.rssm, belief)
             embedding = model.encoder(pixels[None])[0]
             posterior = model.rssm.posterior(belief, embedding)
-            latent = LatentState(belief, posterior.mean + posterior.stddev * noise[t, b])
+            latent = LatentState(belief, posterior.mean + posterior.stddev * normals[b, t])
             latents[t, b], posteriors[t, b] = latent, posterior
             image.append(negative_log_probability(model.decode(latent), pixels))
             predicted = model.reward(latent)
@@ -71,7 +75,7 @@ def brute_force(
             divergence.append(torch.maximum(kl[-1], torch.tensor(config.free_nats)))
             standard = Normal(torch.zeros(S), torch.ones(S))
             world.append(oracle_kl(normal(posterior), standard).sum())
-    over, over_reward = brute_force_overshooting(model, chunk, config, random, latents, posteriors)
+    over, over_reward = brute_force_overshooting(model, chunk, config, seeds, latents, posteriors)
     means = [torch.stack(x).mean() for x in (image, reward, divergence, kl, world)]
     total = (
         config.image_weight * means[0]
@@ -90,7 +94,7 @@ def brute_force_overshooting(
     model: WorldModel,
     chunk: Chunk,
     config: TrainConfig,
-    random: torch.Generator,
+    seeds: Tensor,
     latents: dict[tuple[int, int], LatentState],
     posteriors: dict[tuple[int, int], Gaussian],
 ) -> tuple[Tensor, Tensor]:
@@ -99,7 +103,10 @@ def brute_force_overshooting(
     distance = min(config.overshooting_distance, steps - 1)
     if distance < 2:
         return torch.tensor(0.0), torch.tensor(0.0)
-    noise = {d: torch.randn(steps - d, batch, S, generator=random) for d in range(1, distance + 1)}
+    normals = {
+        d: draws.normals(seeds, steps, S, stream=STREAM_STATE, time=d)
+        for d in range(1, distance + 1)
+    }
     kls, rewards = [], []
     for d in range(2, distance + 1):
         kls_of, rewards_of = [], []
@@ -110,7 +117,7 @@ def brute_force_overshooting(
                     action = chunk.action[start + step, b]
                     belief = equations.next_belief(model.rssm, latent, action)
                     prior = equations.prior(model.rssm, belief)
-                    latent = LatentState(belief, prior.sample(noise[step][start, b]))
+                    latent = LatentState(belief, prior.sample(normals[step][b, start]))
                 target = posteriors[start + d, b]
                 target = Gaussian(target.mean.detach(), target.stddev.detach())
                 kl = oracle_kl(normal(target), normal(prior)).sum()
@@ -149,7 +156,7 @@ def test_loss_equals_a_loop_over_elements(distance: int) -> None:
     model, chunk = make_model(), make_chunk(steps=5)
     config = replace(EVERYTHING, overshooting_distance=distance)
     expected = brute_force(model, chunk, config)
-    terms = sequence_loss(model, chunk, config, generator())
+    terms = sequence_loss(model, chunk, config, SEEDS)
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value, msg=lambda m, n=name: f"{n}: {m}")
     assert (terms["overshooting"] > 0) == (distance > 1)
@@ -161,7 +168,7 @@ def test_gradients_equal_those_of_a_loop_over_elements() -> None:
     brute_force(model, chunk, EVERYTHING)["total"].backward()
     expected = {name: p.grad for name, p in model.named_parameters()}
     model.zero_grad(set_to_none=True)
-    sequence_loss(model, chunk, EVERYTHING, generator())["total"].backward()
+    sequence_loss(model, chunk, EVERYTHING, SEEDS)["total"].backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(
             parameter.grad, expected[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
@@ -170,7 +177,7 @@ def test_gradients_equal_those_of_a_loop_over_elements() -> None:
 
 def test_gradients_reach_every_parameter() -> None:
     model = make_model()
-    sequence_loss(model, make_chunk(), TrainConfig(free_nats=0.0), generator())["total"].backward()
+    sequence_loss(model, make_chunk(), TrainConfig(free_nats=0.0), SEEDS)["total"].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -178,7 +185,7 @@ def test_gradients_reach_every_parameter() -> None:
 
 def test_free_nats_above_the_kl_cost_nothing_and_push_nowhere() -> None:
     model = make_model()
-    terms = sequence_loss(model, make_chunk(), TrainConfig(free_nats=1e6), generator())
+    terms = sequence_loss(model, make_chunk(), TrainConfig(free_nats=1e6), SEEDS)
     assert terms["divergence"].item() == 1e6
     assert 0 < terms["kl"].item() < 1e6
     terms["divergence"].backward()
@@ -186,15 +193,15 @@ def test_free_nats_above_the_kl_cost_nothing_and_push_nowhere() -> None:
 
 
 def test_free_nats_below_the_kl_change_nothing() -> None:
-    terms = sequence_loss(make_model(), make_chunk(), TrainConfig(free_nats=0.0), generator())
+    terms = sequence_loss(make_model(), make_chunk(), TrainConfig(free_nats=0.0), SEEDS)
     assert torch.equal(terms["divergence"], terms["kl"])
 
 
 def test_free_nats_count_per_element_and_not_for_the_mean() -> None:
     """Elements lie on both sides of the limit: their mean of maxima is above the maximum."""
     model, chunk = make_model(), make_chunk()
-    kl = sequence_loss(model, chunk, TrainConfig(), generator())["kl"].item()
-    divergence = sequence_loss(model, chunk, TrainConfig(free_nats=kl), generator())["divergence"]
+    kl = sequence_loss(model, chunk, TrainConfig(), SEEDS)["kl"].item()
+    divergence = sequence_loss(model, chunk, TrainConfig(free_nats=kl), SEEDS)["divergence"]
     assert divergence.item() > kl * 1.05
 
 
@@ -204,16 +211,16 @@ def test_free_nats_count_per_element_and_not_for_the_mean() -> None:
 def test_a_weight_scales_its_own_term(term: str) -> None:
     """Only the total changes, by the term."""
     model, chunk, weight = make_model(scale=0.1), make_chunk(), f"{term}_weight"
-    before = sequence_loss(model, chunk, EVERYTHING, generator())
+    before = sequence_loss(model, chunk, EVERYTHING, SEEDS)
     heavier = replace(EVERYTHING, **{weight: getattr(EVERYTHING, weight) + 200.0})
-    after = sequence_loss(model, chunk, heavier, generator())
+    after = sequence_loss(model, chunk, heavier, SEEDS)
     rise = after.pop("total") - before.pop("total")
     torch.testing.assert_close(rise, 200.0 * before[term], rtol=1e-4, atol=1e-3)
     assert before == after
 
 
 def test_default_weights_are_image_1_reward_10_divergence_1() -> None:
-    terms = sequence_loss(make_model(), make_chunk(), TrainConfig(), generator())
+    terms = sequence_loss(make_model(), make_chunk(), TrainConfig(), SEEDS)
     expected = terms["image"] + 10 * terms["reward"] + terms["divergence"]
     torch.testing.assert_close(terms["total"], expected)
 
@@ -224,20 +231,29 @@ def test_terms_do_not_depend_on_the_batch_size() -> None:
     arrays = (chunk.observation["image"], chunk.action, chunk.reward)
     image, *rest = (array.repeat_interleave(400, dim=1) for array in arrays)
     twice = Chunk({"image": image}, *rest)
-    losses = [sequence_loss(model, chunk, TrainConfig(), generator(k))["total"] for k in range(400)]
-    many = sequence_loss(model, twice, TrainConfig(), generator(1))
+    losses = [
+        sequence_loss(model, chunk, TrainConfig(), row_seeds(k, 1))["total"] for k in range(400)
+    ]
+    many = sequence_loss(model, twice, TrainConfig(), row_seeds(1, 400))
     assert abs(torch.stack(losses).mean() / many["total"] - 1) < 0.1
 
 
-def test_random_numbers_come_from_the_generator_alone() -> None:
+def test_random_numbers_come_from_the_seeds_alone() -> None:
     model, chunk = make_model(), make_chunk()
     state = torch.random.get_rng_state()
-    first = sequence_loss(model, chunk, EVERYTHING, generator(3))["total"]
-    second = sequence_loss(model, chunk, EVERYTHING, generator(3))["total"]
-    other = sequence_loss(model, chunk, EVERYTHING, generator(4))["total"]
+    first = sequence_loss(model, chunk, EVERYTHING, row_seeds(3, 3))["total"]
+    second = sequence_loss(model, chunk, EVERYTHING, row_seeds(3, 3))["total"]
+    other = sequence_loss(model, chunk, EVERYTHING, row_seeds(4, 3))["total"]
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_step_reads_nothing_and_copies_no_numbers() -> None:
+    """A stream capture refuses both."""
+    model, chunk = make_model(), make_chunk()
+    with CaptureRules():
+        sequence_loss(model, chunk, EVERYTHING, SEEDS)["total"].backward()
 
 
 @pytest.mark.parametrize("t", range(4))
@@ -250,6 +266,35 @@ def test_reward_t_belongs_to_observation_t(t: int) -> None:
         reward = chunk.reward.clone()
         reward[t] += change
         moved = Chunk(chunk.observation, action, reward)
-        losses.append(sequence_loss(model, moved, TrainConfig(), generator())["reward"])
+        losses.append(sequence_loss(model, moved, TrainConfig(), row_seeds(0, 1))["reward"])
     (gradient,) = torch.autograd.grad(losses[1] - losses[0], action)
     assert [k for k in range(4) if gradient[k].abs().sum() > 1e-7] == list(range(t + 1))
+
+
+def test_a_row_does_not_depend_on_its_batch_nor_on_what_follows() -> None:
+    """Its random numbers are those of its seed and of the time step."""
+    model, chunk = make_model(), make_chunk()
+    whole = filtered_states(model, chunk, SEEDS)
+    for steps, row in ((4, 1), (3, 2), (1, 0)):
+        image, action, reward = (
+            array[:steps, row : row + 1]
+            for array in (chunk.observation["image"], chunk.action, chunk.reward)
+        )
+        alone = Chunk({"image": image}, action, reward)
+        states = filtered_states(model, alone, SEEDS[row : row + 1])
+        torch.testing.assert_close(states, whole[:steps, row : row + 1])
+
+
+def filtered_states(model: WorldModel, chunk: Chunk, seeds: Tensor) -> Tensor:
+    """The samples that the loss makes of a chunk, [T, B, S]."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        filter_chunk = model.filter_chunk
+
+        def look(*arguments: Tensor) -> Filtered:
+            found.append(filter_chunk(*arguments))
+            return found[-1]
+
+        patch.setattr(model, "filter_chunk", look)
+        sequence_loss(model, chunk, TrainConfig(), seeds)
+    return found[0].latent.state
