@@ -2,7 +2,7 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-set(PLANET_HEADERS cem isa model normals parallel philox planner refit rollout seeds settings
+set(PLANET_HEADERS cem images isa model normals parallel philox planner refit rollout seeds settings
     thread_pool weight_file)
 list(TRANSFORM PLANET_HEADERS PREPEND csrc/)
 list(TRANSFORM PLANET_HEADERS APPEND .h)

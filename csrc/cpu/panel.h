@@ -71,6 +71,9 @@ struct KernelSet {
   // out [dims][lanes] = the normals of candidates [first, first + lanes); first is a multiple of 4.
   // Up to 4 * lanes floats behind `out` are overwritten, too.
   void (*normals)(int64_t seed, const NormalsCounter& counter, int64_t first, int dims, float* out);
+  // out [values] = one image, of the seed at that time (images.h).
+  void (*image)(const uint8_t* observation, int64_t seed, uint32_t time, int64_t values,
+                int bit_depth, float* out);
   // Rolls out candidates [first, first + vectors * lanes) of one problem; first is a multiple of 4.
   void (*panel)(const RolloutJob& job, int64_t problem, int64_t first, int vectors, float* scratch);
   // out [count][A]: the actions at time t of some candidates, drawn again as `panel` draws them.

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from planet import noise
 from planet.noise import check_seeds
+from planet.ops import draws
 
 
 def images(observation: Tensor, seeds: Tensor, bit_depth: int) -> Tensor:
     """Quantises, dithers and centres the images of a chunk.
 
     The dither of row b at time t is that of `seeds[b]`, `planet.noise.dither`, whatever the other
-    rows and times are.
+    rows and times are. Where the compiled core serves the device, it makes the same bits at once.
 
     Args:
       observation: uint8 [T, B, h, w, 3].
@@ -36,7 +37,11 @@ def images(observation: Tensor, seeds: Tensor, bit_depth: int) -> Tensor:
     _check_images(observation, "[T, B, h, w, 3]", 5)
     check_seeds(seeds, observation.shape[1], observation.device, "seeds")
     steps, batch, *shape = observation.shape
-    dither = noise.dither(seeds.reshape(batch), steps, math.prod(shape))
+    seeds = seeds.reshape(batch)
+    made = draws.compiled("images", observation.contiguous(), seeds.contiguous(), bit_depth)
+    if made is not None:
+        return made.movedim(-1, -3)
+    dither = noise.dither(seeds, steps, math.prod(shape))
     return preprocess(observation, bit_depth, dither.reshape(observation.shape))
 
 

@@ -1,7 +1,7 @@
 """Draws counter-based random numbers on whatever device their seeds are.
 
-`planet.noise` is the specification, in some hundred PyTorch operators; on CUDA devices that the
-compiled core serves, it draws them in one kernel.
+`planet.noise` is the specification, in some hundred PyTorch operators. On devices that the compiled
+core serves, it draws the same in one kernel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from planet.ops.kernels import CudaKernels
 
 
 def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int, time: int = 0) -> Tensor:
-    """Draws standard normals, float32 [B, candidates, dims]: `planet.noise.normals`.
+    """Draws standard normals, float32 [B, candidates, dims]: those of `planet.noise.normals`.
 
     Args:
       seeds: int64 [B].
@@ -28,3 +28,12 @@ def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int, time: int
         drawn: Tensor = kernels.call("normals", seeds, candidates, dims, stream, time, 0, 0, None)
         return drawn
     return noise.normals(seeds, candidates, dims, stream=stream, time=time)
+
+
+def compiled(op: str, first: Tensor, *arguments: object) -> Tensor | None:
+    """Runs an op of the compiled core; None where it does not serve the device of `first`."""
+    kernels = fused._KERNELS.get(first.device.type)
+    if kernels is None or not kernels.ready():
+        return None
+    made: Tensor = kernels.call(op, first, *arguments, kernels.isa())
+    return made

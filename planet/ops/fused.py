@@ -248,9 +248,19 @@ def _fake_cem_plan(
     return torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(mean.shape[1]), done
 
 
+def _fake_normals(seeds: Tensor, candidates: int, dims: int, *rest: object) -> Tensor:
+    return seeds.new_empty(len(seeds), candidates, dims, dtype=torch.float32)
+
+
+def _fake_images(observation: Tensor, *rest: object) -> Tensor:
+    return torch.empty_like(observation, dtype=torch.float32)
+
+
 if _C is not None:  # the outputs' shapes, for torch.compile and torch.export
     torch.library.register_fake("planet::pack_weights", _fake_pack_weights)
     torch.library.register_fake("planet::pack_weights_", _fake_repack_weights)
     torch.library.register_fake("planet::rollout_returns", _fake_rollout_returns)
     torch.library.register_fake("planet::refit", _fake_refit)
     torch.library.register_fake("planet::cem_plan", _fake_cem_plan)
+    torch.library.register_fake("planet::normals", _fake_normals)
+    torch.library.register_fake("planet::images", _fake_images)

@@ -45,6 +45,14 @@ class CpuKernels:
         """Runs an op of `torch.ops.planet`."""
         return getattr(torch.ops.planet, op)(*arguments)
 
+    def ready(self) -> bool:
+        """Whether the extension is there."""
+        return self._extension is not None
+
+    def isa(self) -> int | None:
+        """Returns the number of the instruction set in use."""
+        return _instruction_set(self._extension)[0]
+
     def seeds(self, seed: int | Tensor, rows: int, device: torch.device) -> Tensor:
         """Returns one seed per problem."""
         return resolve_seeds(seed, rows, device).contiguous()
@@ -134,6 +142,10 @@ class CudaKernels:
             info = self._extension.build_info()["cuda"]
             self._checked = bool(info["compiled"] and info["devices"])
         return self._checked
+
+    def isa(self) -> int | None:
+        """Returns None: CUDA has no instruction sets."""
+        return None
 
     def seeds(self, seed: int | Tensor, rows: int, device: torch.device) -> Tensor:
         """Returns one seed per problem; the host expands an int, which no graph captures."""

@@ -179,8 +179,11 @@ def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     actions, noise = problem.actions(3, 10), problem.noise(3, 10)
     mean, stddev = problem.distribution(3)
     seeds, one = torch.zeros(2, dtype=torch.int64), torch.ones(2, 2)
+    isa, observation = fused._C.isa(), torch.zeros(3, 2, 4, 5, 3, dtype=torch.uint8)
     ops = torch.ops.planet
     return {
+        "normals": (ops.normals.default, (seeds, 5, 3, 1, 0, 0, 0, isa)),
+        "images": (ops.images.default, (observation, seeds, 5, isa)),
         "rollout": (
             ops.rollout_returns.default,
             (*model, belief, state, actions, noise, None, 0, 0, 1.0),
@@ -201,7 +204,9 @@ def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
 
 
 @needs_extension
-@pytest.mark.parametrize("name", ["rollout", "rollout seeds", "refit", "cem_plan"])
+@pytest.mark.parametrize(
+    "name", ["normals", "images", "rollout", "rollout seeds", "refit", "cem_plan"]
+)
 def test_ops_pass_opcheck(name: str) -> None:
     op, arguments = op_calls()[name]
     torch.library.opcheck(op, arguments)
