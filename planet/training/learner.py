@@ -50,7 +50,10 @@ class GradientLearner:
         self._device = self._parameters[0].device
         self._uploads = Uploads(self._device, config)
         self.optimizer = torch.optim.Adam(
-            self._parameters, lr=config.learning_rate, eps=config.adam_epsilon
+            self._parameters,
+            lr=config.learning_rate,
+            eps=config.adam_epsilon,
+            fused=self._device.type == "cpu" or None,  # None: by tensors, counted on the host
         )
         self._finite = torch.zeros((), dtype=torch.int64, device=self._device)  # such updates
         self._batch: Chunk | None = None  # of the newest update, or the first that is not finite
@@ -128,10 +131,12 @@ class GradientLearner:
 
     def _step(self, norm: Tensor, rate: float, finite: Tensor) -> None:
         """Clips and makes Adam's step, which stays without effect where `finite` is False."""
-        torch.nn.utils.clip_grads_with_norm_(self._parameters, self.config.gradient_clip_norm, norm)
+        at_once, limit = looks_at_once(self._device), self.config.gradient_clip_norm
+        if not at_once or norm > limit:  # below, the factor is 1
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, limit, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        if looks_at_once(self._device):
+        if at_once:
             if finite:
                 self.optimizer.step()
             return

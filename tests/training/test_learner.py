@@ -112,6 +112,38 @@ def test_gradient_is_clipped_to_the_global_norm(tmp_path: Path, limit: float) ->
     assert norm == pytest.approx(min(limit, values["gradient_norm"].item()), rel=1e-4)
 
 
+def test_checkpoints_hold_what_any_adam_holds() -> None:
+    """Whether its kernel is fused or not: each goes on from the other's, and names no kernel."""
+    learner = learner_of(make_model(), CONFIG)
+    plain = torch.optim.Adam(learner.model.parameters(), fused=False)
+    learner.update(replay(make_chunk()))
+    plain.step()
+    states = [optimizer.state_dict()["state"] for optimizer in (learner.optimizer, plain)]
+    layouts = [
+        {(i, name): (t.dtype, t.shape, t.device) for i, s in state.items() for name, t in s.items()}
+        for state in states
+    ]
+    assert layouts[0] == layouts[1]
+    other = {**learner.state_dict(), "optimizer": {"state": states[1]}}
+    learner.load_state_dict(other)
+    assert learner.optimizer.param_groups[0]["fused"] is True
+    learner.update(replay(make_chunk()))
+
+
+def test_a_gradient_below_the_limit_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips: list[float] = []
+    clip = torch.nn.utils.clip_grads_with_norm_
+    monkeypatch.setattr(
+        "torch.nn.utils.clip_grads_with_norm_",
+        lambda parameters, limit, norm: clips.append(limit) or clip(parameters, limit, norm),
+    )
+    for limit in (1e9, 0.01):
+        learner_of(make_model(), replace(CONFIG, gradient_clip_norm=limit)).update(
+            replay(make_chunk())
+        )
+    assert clips == [0.01]
+
+
 Poison = Callable[[GradientLearner, Chunk], None]
 
 
