@@ -21,6 +21,7 @@ TINY = Config(
     planner=PlannerConfig(horizon=2, candidates=8, iterations=1, topk=3),
     imagination=ImaginationConfig(backend="reference"),
     train=TrainConfig(
+        backend="reference",
         episodes=5,
         seed_episodes=2,
         initial_updates=4,

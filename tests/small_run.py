@@ -10,7 +10,8 @@ SMALL = f"""
     --environment.control-steps {STEPS} --model.state-size 3 --model.belief-size 5
     --model.hidden-size 7 --model.encoder-channels 4 --model.decoder-hidden 9
     --model.reward-hidden 8 --planner.horizon 3 --planner.candidates 10 --planner.iterations 2
-    --planner.topk 3 --imagination.backend reference --train.batch-size 3 --train.chunk-length 4
+    --planner.topk 3 --imagination.backend reference --train.backend reference
+    --train.batch-size 3 --train.chunk-length 4
     --train.initial-updates 5 --train.updates-per-episode 3 --train.evaluation-interval 2
     --train.evaluation-episodes 2 --train.seed-episodes 2 --train.episodes 5
     --train.learning-rate 0.001

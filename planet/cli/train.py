@@ -18,7 +18,7 @@ from planet.cli.options import told, told_imagination
 from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
-from planet.config import Config
+from planet.config import Config, TrainConfig
 from planet.config.presets import PRESETS
 from planet.diagnostics.build import __version__
 from planet.errors import advice
@@ -153,18 +153,27 @@ def _summary(config: Config, trainer: Trainer) -> str:
         f"{parameters:,} parameters on {train.device}",
         f"  planner      {told(config.planner)}",
         f"  imagination  {told_imagination(_agent(trainer))}",
+        f"  updates      {_updates(train)}",
         f"  schedule     {train.seed_episodes} random episodes, {train.initial_updates} updates, "
         f"then {planned} times: collect an episode, {train.updates_per_episode} updates; "
         f"seed {train.seed}",
     ]
-    if train.device.startswith("cuda"):
-        how = "a resumed run repeats bit for bit" if train.deterministic else "cuDNN's fastest"
-        lines.append(f"  updates      deterministic {train.deterministic}: {how}")
     if train.device == "cpu" and torch.cuda.is_available():
         lines.append("  a CUDA device is there and not used; add: --train.device cuda")
     if trainer.episodes:
         lines.append(f"continues from the checkpoint: {_counters(trainer)}")
     return "\n".join(lines)
+
+
+def _updates(train: TrainConfig) -> str:
+    """Names what updates are computed by, and what of it the settings left open."""
+    kind = torch.device(train.device).type
+    text = f"backend {train.on(kind).backend}, precision {train.precision}"
+    text += "" if train.backend else f" (backend chosen for {kind})"
+    if kind == "cuda":
+        how = "a resumed run repeats bit for bit" if train.deterministic else "cuDNN's fastest"
+        text += f"; deterministic {train.deterministic}: {how}"
+    return text
 
 
 def _agent(trainer: Trainer) -> Agent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from planet.config.checks import check_positive, check_range, check_types
@@ -28,9 +28,14 @@ class TrainConfig(ComputeConfig):
     plays 5 episodes for 50 that are collected, a tenth of the planning. A checkpoint of the paper's
     model is 62 MB and takes 0.15 to 0.5 s: after every episode that is up to a third of the time,
     after ten at most 3 %, and a kill costs at most 70 s.
+
+    A backend of None is decided where a learner is made, by `on`. A run's settings keep it, so a
+    run that goes on elsewhere decides anew.
     """
 
     seed: int = 0  # of the whole run
+    backend: Literal["fused", "reference"] | None = None  # of updates; None: fused on CPUs [O]
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the decoder's products in updates [O]
     deterministic: bool = True  # CUDA: runs repeat bit for bit; False: cuDNN's fastest [O]
     episodes: int = 1000  # collected in all, seed episodes included [P Sec. 5]
     seed_episodes: int = 5  # S, with random actions [P Alg. 1; G configs.py:231]
@@ -83,3 +88,22 @@ class TrainConfig(ComputeConfig):
                 f"got {self.episodes}"
             )
         check_range(self, 2, None, "chunk_length")
+
+    def on(self, device: str) -> TrainConfig:
+        """Names the backend by the kind of device: fused on "cpu", the reference elsewhere.
+
+        Raises:
+          ValueError: updates have no such kernels there, or none of the precision.
+        """
+        backend = self.backend or ("fused" if device == "cpu" else "reference")
+        if backend == "fused" and device != "cpu":
+            raise ValueError(
+                f"train.backend: 'fused' has no kernels for updates on {device}; "
+                "expected 'reference'"
+            )
+        if backend != "fused" and self.precision != "fp32":
+            raise ValueError(
+                f"train.precision: expected 'fp32' with backend={backend!r} on {device}, "
+                f"got {self.precision!r}"
+            )
+        return replace(self, backend=backend)

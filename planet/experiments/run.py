@@ -89,13 +89,18 @@ def open_run(
         raise FileNotFoundError(f"{directory} holds no checkpoint yet: checkpoint.pt is missing")
     path, state = loaded
     check_config(path, state.config, kept)
-    learner = build(config, state.actions.spec(config.environment.image_size))
+    learner = build(_acting(config), state.actions.spec(config.environment.image_size))
     load_learner(path, learner, state)
     policy = learner.policy(max(state.episodes, config.train.seed_episodes))
     if isinstance(policy, Agent):
         policy.exploration_stddev = 0.0
     counts = state.episodes, state.updates, state.environment_steps
     return Run(directory, config, policy, *counts, state.actions)
+
+
+def _acting(config: Config) -> Config:
+    """Returns settings whose learner can be had wherever an agent can act: it makes no updates."""
+    return config.with_overrides({"train": {"backend": "reference", "precision": "fp32"}})
 
 
 def make_environment(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:

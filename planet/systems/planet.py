@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from planet.acting.agent import Agent
 from planet.acting.baselines import RandomPolicy
-from planet.config import Config
+from planet.config import Config, TrainConfig
 from planet.models import WorldModel
 from planet.noise import mix_seed
 from planet.planning import make_planner
 from planet.protocols import Chunk, Policy, Spec
 from planet.training import schedule, seeds
 from planet.training.action_box import ActionBox
-from planet.training.device import available_device
+from planet.training.device import available_device, require_bf16
 from planet.training.learner import GradientLearner
 from planet.training.loss import sequence_loss
 
@@ -27,14 +29,16 @@ def build(config: Config, spec: Spec) -> GradientLearner:
       spec: of the environment.
 
     Raises:
-      ValueError: the device is unknown or not there, or a setting is out of range for the box.
+      ValueError: the device is unknown or not there, has no kernels as the settings ask, or a
+        setting is out of range for the box.
     """
     train, box = config.train, ActionBox(spec.low, spec.high)
     model = make_world_model(config, box.size)
+    trained = trained_model(model, train)
     agent, random = make_agent(config, model, box), RandomPolicy(spec)
 
     def loss(chunk: Chunk, seeds: Tensor) -> dict[str, Tensor]:
-        return sequence_loss(model, chunk, train, seeds)
+        return sequence_loss(trained, chunk, train, seeds)
 
     def policy(episodes: int) -> Policy:
         if schedule.planned_episodes(train, episodes) < 0:
@@ -44,6 +48,26 @@ def build(config: Config, spec: Spec) -> GradientLearner:
         return agent
 
     return GradientLearner(model, loss, policy, train)
+
+
+UPDATES: dict[str, Callable[[WorldModel, str], WorldModel]] = {
+    "fused": lambda model, precision: model,
+    "reference": lambda model, precision: model,
+}
+"""Makes of a model and a precision what its losses are computed with, by backend."""
+
+
+def trained_model(model: WorldModel, train: TrainConfig) -> WorldModel:
+    """Returns what a loss of the model is computed with, on its parameters.
+
+    Raises:
+      ValueError: the model's device or this processor has no kernels as the settings ask.
+    """
+    chosen = train.on(model.device.type)
+    assert chosen.backend is not None
+    if chosen.precision == "bf16":
+        require_bf16()
+    return UPDATES[chosen.backend](model, chosen.precision)
 
 
 def make_world_model(config: Config, action_size: int) -> WorldModel:

@@ -1,4 +1,4 @@
-"""Finds the device that a run computes on."""
+"""Finds the device that a run computes on, and what it can do."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def available_device(config: Config) -> torch.device:
     else:
         _require_numbers(device)
     return device
+
+
+def require_bf16() -> None:
+    """Raises ValueError unless the processor multiplies bfloat16."""
+    if not torch.cpu._is_avx512_bf16_supported():  # AMX comes with it
+        raise ValueError(
+            "train.precision: 'bf16' needs a processor that multiplies it (AVX512-BF16 or AMX); "
+            "expected 'fp32'"
+        )
 
 
 def _require_numbers(device: torch.device) -> None:

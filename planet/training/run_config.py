@@ -13,7 +13,7 @@ from planet.errors.listing import listed
 _MAY_DIFFER = {
     "imagination": ("backend",),
     "train": (
-        "episodes", "device", "threads", "deterministic", "evaluation_interval",
+        "episodes", "device", "threads", "backend", "deterministic", "evaluation_interval",
         "evaluation_episodes", "checkpoint_interval", "checkpoint_updates",
     ),
 }  # fmt: skip

@@ -37,14 +37,14 @@ class Trainer:
     The directory holds `config.json`, `metrics.jsonl` (and TensorBoard files), `episodes/`,
     `checkpoint.pt` and the checkpoint before it. All randomness derives from (seed, counters): an
     interrupted run continues to the metrics of an uninterrupted one. That is so bit for bit on one
-    device, machine and release of PyTorch, on CUDA as long as `train.deterministic` is on; a run
-    that goes on on another device is a valid one, with other roundings. A directory belongs to one
+    device, backend, machine and release of PyTorch, on CUDA as long as `train.deterministic` is on;
+    a run that goes on on another is a valid one, with other roundings. A directory belongs to one
     trainer from its making to its `close`, or until its process ends.
 
     Args:
       config: settings; a directory that exists must hold equal ones, except for `episodes`,
-        `device`, `threads`, `deterministic`, `imagination.backend` and the intervals of evaluation
-        and checkpoints.
+        `device`, `threads`, `deterministic`, both backends and the intervals of evaluation and
+        checkpoints.
       directory: of the run.
       environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and a bounded Box of actions;
         see `planet.training.check_environment`.

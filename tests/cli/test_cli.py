@@ -111,6 +111,7 @@ def test_train_says_what_was_chosen_and_every_point_of_the_curve(
     assert "horizon 3, candidates 10, iterations 2, topk 3, initial stddev 1" in captured.out
     imagination = "imagination  backend reference, precision fp32, variant portable, state noise "
     assert f"{imagination}True, discount 1.0 (precision and variant chosen for cpu)" in captured.out
+    assert "  updates      backend reference, precision fp32\n" in captured.out
     points = [line for line in captured.out.splitlines() if ": return " in line]
     assert [point.partition(":")[0] for point in points] == [
         "2 episodes, 5 updates",
@@ -124,9 +125,13 @@ def test_train_on_cuda_says_whether_a_resumed_run_repeats(tmp_path: Path) -> Non
     config = parse(train(tmp_path)[1:]).config()
     with Trainer(config, tmp_path, make_environment(config.environment), build) as trainer:
         for deterministic, said in ((True, "True: a resumed run repeats bit for bit"), (False, "")):
-            other = {"train": {"device": "cuda", "deterministic": deterministic}}
-            text = _summary(config.with_overrides(other), trainer)
-            assert f"  updates      deterministic {said or 'False: cuDNN'}" in text
+            other = {"device": "cuda", "deterministic": deterministic, "backend": None}
+            text = _summary(config.with_overrides({"train": other}), trainer)
+            assert (
+                "  updates      backend reference, precision fp32 (backend chosen for cuda); "
+                in text
+            )
+            assert f"; deterministic {said or 'False: cuDNN'}" in text
         assert "deterministic" not in _summary(config, trainer)
 
 

@@ -24,8 +24,9 @@ from planet.noise import row_seeds
 from planet.planning import PLANNERS, Imagination, make_imagination, make_planner
 from planet.protocols import Chunk
 from planet.replay import Episode
-from planet.systems.planet import build, make_world_model
+from planet.systems.planet import UPDATES, build, make_world_model
 from planet.training import schedule
+from planet.training.action_box import ActionBox
 from planet.training.loss import sequence_loss
 from planet.training.progress import Progress
 from planet.training.trainer import Trainer
@@ -158,6 +159,22 @@ def arithmetic(config: Config, tmp_path: Path) -> tuple[str, str, str]:
             patch.setattr(f"planet.ops.{name}.cem_plan", note)
         make_planner(config.planner).plan(imagination(config, model))
     return asked[0]
+
+
+def updates(config: Config, tmp_path: Path) -> list[tuple[str, str]]:
+    """Backend and precision that the losses of a learner are computed in."""
+    asked: list[tuple[str, str]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("planet.systems.planet.require_bf16", lambda: None)
+        for name in ("reference", "fused"):
+
+            def note(model: WorldModel, precision: str, name: str = name) -> WorldModel:
+                asked.append((name, precision))
+                return model
+
+            patch.setitem(UPDATES, name, note)
+        build(config, ActionBox(-np.ones(2), np.ones(2)).spec(8))
+    return asked
 
 
 class FakeEnvironment:

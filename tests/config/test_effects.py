@@ -36,6 +36,7 @@ from config.probes import (
     saves,
     shapes,
     threads,
+    updates,
 )
 
 See = Callable[[Config, Path], object]
@@ -97,6 +98,8 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
         arithmetic, "persistent", changed(TINY, "imagination.backend", "fused")
     ),
     "train.seed": (run, 1),
+    "train.backend": (updates, "fused"),
+    "train.precision": (updates, "bf16", changed(TINY, "train.backend", "fused")),
     "train.deterministic": (convolutions, False, changed(TINY, "train.device", "cuda")),
     "train.episodes": (run, 4),
     "train.seed_episodes": (run, 1),

@@ -37,7 +37,8 @@ RUN = shlex.split("""
     --environment.control-steps 5 --environment.action-repeat 2 --model.state-size 3
     --model.belief-size 5 --model.hidden-size 7 --model.encoder-channels 4 --model.decoder-hidden 9
     --model.reward-hidden 8 --planner.horizon 2 --planner.candidates 6 --planner.iterations 1
-    --planner.topk 2 --imagination.backend reference --train.batch-size 2 --train.chunk-length 3
+    --planner.topk 2 --imagination.backend reference --train.backend reference
+    --train.batch-size 2 --train.chunk-length 3
     --train.initial-updates 3 --train.updates-per-episode 2 --train.evaluation-interval 2
     --train.evaluation-episodes 1 --train.seed-episodes 2 --train.episodes 5
     --train.learning-rate 0.001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import torch
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
 from conftest import FUSED_MISSING, fused_is_built
-from toy_runs import make_trainer
+from toy_runs import changed, finished, make_trainer, refused
 
-from planet.config import Config
-from planet.systems.planet import make_world_model
+from planet.config import Config, TrainConfig
+from planet.experiments.run import open_run
+from planet.systems.planet import UPDATES, make_world_model, trained_model
 from planet.training.device import available_device
 
 
@@ -78,3 +80,64 @@ def test_a_planner_that_cannot_be_had_is_refused_before_anything_is_written(
     with pytest.raises(kind, match="another processor"):
         make_trainer(tiny, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# ---- What updates are computed by ----------------------------------------------------------------
+
+
+def test_an_open_backend_is_fused_on_cpus_and_the_reference_elsewhere() -> None:
+    chosen = {device: TrainConfig().on(device).backend for device in ("cpu", "cuda", "meta")}
+    assert chosen == {"cpu": "fused", "cuda": "reference", "meta": "reference"}
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "message"),
+    [
+        ("cuda", {"backend": "fused"}, "train.backend: 'fused' has no kernels for updates on cuda"),
+        ("cuda", {"precision": "bf16"},
+         "train.precision: expected 'fp32' with backend='reference' on cuda, got 'bf16'"),
+        ("cpu", {"backend": "reference", "precision": "bf16"},
+         "train.precision: expected 'fp32' with backend='reference' on cpu, got 'bf16'"),
+    ],
+)  # fmt: skip
+def test_updates_without_kernels_are_refused(
+    device: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        TrainConfig(**settings).on(device)
+
+
+def test_bf16_that_the_processor_does_not_multiply_is_refused_before_anything_is_written(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    config = changed(tiny, backend="fused", precision="bf16")
+    with pytest.raises(ValueError, match=r"^train\.precision: 'bf16' needs a processor"):
+        make_trainer(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_reference_computes_with_the_model_itself(tiny: Config) -> None:
+    model = make_world_model(tiny, 2)
+    assert trained_model(model, tiny.train) is model
+
+
+def test_a_run_goes_on_with_another_backend_and_not_with_another_precision(
+    tiny: Config, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(UPDATES, "fused", lambda model, precision: model)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    other = changed(tiny, backend="fused", precision="bf16")
+    refused(other, run, r"train\.precision was 'fp32', now 'bf16'")
+    finished(changed(tiny, backend="fused"), run)
+
+
+def test_an_agent_acts_where_its_updates_cannot_be_made(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(UPDATES, "fused", lambda model, precision: model)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    config = changed(tiny, backend="fused", precision="bf16", episodes=2)
+    finished(config, tmp_path)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    assert open_run(tmp_path).config == config
