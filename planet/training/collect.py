@@ -7,12 +7,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from planet.config import Config
 from planet.protocols import Policy, Spec
 from planet.replay import Episode
 from planet.training.checked_environment import CheckedEnvironment, EpisodeError
 from planet.training.environment_steps import simulated_steps
+from planet.training.schedule import planned_episodes
+from planet.training.seeds import environment_seed, policy_seed
 
-__all__ = ["Environment", "EpisodeError", "run_episode", "try_out"]
+__all__ = ["Environment", "EpisodeError", "collect_episode", "run_episode", "try_out"]
 
 
 class Environment(Protocol):
@@ -90,6 +93,33 @@ def run_episode(
         terminated=terminated,
         metadata=kept,
     )
+
+
+def collect_episode(
+    environment: Environment,
+    policy: Policy,
+    config: Config,
+    number: int,
+    repeat: int,
+    on_step: Callable[[float], None],
+) -> Episode:
+    """Plays the episode of a run that follows `number` others, with exploration.
+
+    Its seeds derive from the run's; its metadata tell task, `repeat` and source: "random" or
+    "agent".
+
+    Raises:
+      EpisodeError: as `run_episode`.
+    """
+    seed, planned = config.train.seed, planned_episodes(config.train, number) >= 0
+    policy.reset(policy_seed(seed, number, planned))
+    start = environment_seed(seed, number, evaluation=False)
+    source = "agent" if planned else "random"
+    metadata = {"source": source, "task": config.environment.task, "action_repeat": repeat}
+    return run_episode(
+        environment, policy, start, explore=True, metadata=metadata, on_step=on_step,
+        name=f"episode {number + 1}",
+    )  # fmt: skip
 
 
 def try_out(policy: Policy, spec: Spec) -> None:

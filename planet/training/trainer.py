@@ -11,9 +11,9 @@ from pathlib import Path
 from planet.config import Config
 from planet.protocols import Learner, NonFiniteError, Spec
 from planet.replay import Episode
-from planet.training import schedule, seeds
+from planet.training import schedule
 from planet.training.check_environment import check_environment
-from planet.training.collect import Environment, run_episode, try_out
+from planet.training.collect import Environment, collect_episode, try_out
 from planet.training.environment_steps import action_repeat
 from planet.training.interrupt import StopSwitch, deferred_signals
 from planet.training.means import Means, seem_finite, shown_values
@@ -226,7 +226,7 @@ class Trainer:
             self.progress.advance()
         while self.episodes < train.seed_episodes:
             # The bar counts these episodes, not their steps.
-            episode = self._collect("random", lambda total: self._switch.check())
+            episode = self._collect(lambda total: self._switch.check())
             self._advance(episode_return=episode.total_reward)
         self.progress.finish()
         self._checkpoint()
@@ -234,28 +234,23 @@ class Trainer:
     def _collect_planned(self) -> None:
         stage = f"collect episode {self.episodes + 1}/{self.config.train.episodes}"
         self.progress.start(stage, self.replay.most_steps)
-        self._collect("agent", lambda total: self._advance(episode_return=total))
+        self._collect(lambda total: self._advance(episode_return=total))
         self.progress.finish()
 
-    def _collect(self, source: str, on_step: Callable[[float], None]) -> Episode:
-        """Plays an episode with exploration and keeps it; `source` is "random" or "agent"."""
-        seed, planned = self.config.train.seed, source == "agent"
-        policy = self.learner.policy(self.episodes)
-        policy.reset(seeds.policy_seed(seed, self.episodes, planned))
-        start = seeds.environment_seed(seed, self.episodes, evaluation=False)
-        task, began = self.config.environment.task, time.perf_counter()
-        metadata = {"source": source, "task": task, "action_repeat": self._repeat}
-        episode = run_episode(
-            self.environment, policy, start, explore=True, metadata=metadata, on_step=on_step,
-            name=f"episode {self.episodes + 1}",
-        )  # fmt: skip
+    def _collect(self, on_step: Callable[[float], None]) -> Episode:
+        """Plays an episode with exploration and keeps it."""
+        policy, began = self.learner.policy(self.episodes), time.perf_counter()
+        episode = collect_episode(
+            self.environment, policy, self.config, self.episodes, self._repeat, on_step
+        )
         with self._switch.changing():
             self.replay.add(episode, self.episodes)
             self.episodes += 1
             self.environment_steps += int(episode.metadata["environment_steps"])
             self._write(
                 {"collect/return": episode.total_reward, "collect/steps": episode.length - 1,
-                 "collect/planned": int(planned), "collect/seconds": time.perf_counter() - began}
+                 "collect/planned": int(episode.metadata["source"] == "agent"),
+                 "collect/seconds": time.perf_counter() - began}
             )  # fmt: skip
         return episode
 
