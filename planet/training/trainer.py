@@ -15,6 +15,7 @@ from planet.training import schedule
 from planet.training.check_environment import check_environment
 from planet.training.collect import Environment, collect_episode, try_out
 from planet.training.environment_steps import action_repeat
+from planet.training.freed_memory import keep_freed_memory
 from planet.training.interrupt import StopSwitch, deferred_signals
 from planet.training.means import Means, seem_finite, shown_values
 from planet.training.progress import Progress, guarded
@@ -118,6 +119,7 @@ class Trainer:
           Interrupted: a KeyboardInterrupt that tells the signal; a checkpoint was written.
         """
         self._check_usable()
+        keep_freed_memory()
         train, running = self.config.train, self._switch.running()
         with cpu_threads(train.threads), repeatable(train), running, deferred_signals(self.stop):
             try:
