@@ -14,7 +14,10 @@ FOLDERS = ("planet", "benchmarks", "docs", "_build_backend", ".ci", "tests")
 
 # A word in names that planet/ defines, what it means, and the only places that may define it.
 MEANINGS = {
-    "advance": ("a progress bar goes on", "training/progress training/trainer cli/progress"),
+    "advance": (
+        "a progress bar goes on",
+        "training/progress training/stages training/trainer cli/progress",
+    ),
     "simulate": ("the physics goes on", "envs"),
     "transition": ("the model's step", "protocols models ops weights"),
     "rollout": ("the model's imagination alone", "models ops planning weights"),

@@ -94,6 +94,7 @@ class Recorder:
     ) -> None:
         self.calls: list[tuple[str, str]] = []
         self.messages: list[str] = []
+        self.estimates: list[tuple[float, bool]] = []
         self.stage = ""
         self.raise_at, self.error = raise_at, error or KeyboardInterrupt
 
@@ -111,6 +112,9 @@ class Recorder:
 
     def finish(self) -> None:
         self._called("finish")
+
+    def remaining(self, seconds: float, whole: bool) -> None:
+        self.estimates.append((seconds, whole))
 
     def message(self, text: str) -> None:
         self.messages.append(text)

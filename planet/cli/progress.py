@@ -10,6 +10,7 @@ from planet.cli.output import print_line
 
 _UNITS = {"seed": "episodes", "learn": "updates"}  # by the stage's first word; else steps
 _SHORT = {"episode_return": "return"}
+_LEAST = 60.0  # seconds; what takes at least less says nothing
 
 
 class Lines:
@@ -26,6 +27,7 @@ class Lines:
         self._done = 0
         self._began = 0.0
         self._values: dict[str, float] = {}
+        self._remaining = ""
 
     def start(self, stage: str, total: int) -> None:
         """Begins a stage of `total` steps; 0 when the number is not known."""
@@ -44,7 +46,7 @@ class Lines:
         self._done += 1
         self._values = values or self._values
         if self._bar is not None:
-            self._bar.set_postfix(_shown(self._values), refresh=False)
+            self._bar.set_postfix_str(self._told(), refresh=False)
             self._bar.update()
 
     def finish(self) -> None:
@@ -57,9 +59,15 @@ class Lines:
         seconds = time.perf_counter() - self._began
         rate = self._done / max(seconds, 1e-9)
         done = f"{self._done} {_unit(self._stage)} in {duration(seconds)} ({rate:.1f}/s)"
-        values = "".join(f", {name} {value}" for name, value in _shown(self._values).items())
-        self.message(f"{self._stage}: {done}{values}")
+        told = self._told()
+        self.message(f"{self._stage}: {done}" + (f", {told}" if told else ""))
         self._stage = None
+
+    def remaining(self, seconds: float, whole: bool) -> None:
+        """Shows with the next step, and when the stage ends, when the run ends."""
+        worth = seconds > 0 if whole else seconds >= _LEAST
+        self._remaining = f"run ends in {'about' if whole else 'more than'} " if worth else ""
+        self._remaining += rough(seconds) if worth else ""
 
     def message(self, text: str) -> None:
         """Prints a line at once, above the bar and also into a pipe.
@@ -71,6 +79,11 @@ class Lines:
             print_line(sys.stdout, text)
         else:
             self._bar.write(text, file=sys.stdout)
+
+    def _told(self) -> str:
+        """Names the values of the last step, and the remaining time of the run."""
+        values = [f"{_SHORT.get(name, name)} {value:.4g}" for name, value in self._values.items()]
+        return ", ".join([*values, *filter(None, [self._remaining])])
 
 
 def make_progress() -> Lines:
@@ -88,9 +101,13 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def rough(seconds: float) -> str:
+    """Writes a time that is an estimate: 40 s, 9 min, 3 h 07 min."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def _unit(stage: str) -> str:
     return _UNITS.get(stage.partition(" ")[0], "steps")
-
-
-def _shown(values: dict[str, float]) -> dict[str, str]:
-    return {_SHORT.get(name, name): f"{value:.4g}" for name, value in values.items()}

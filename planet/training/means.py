@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import torch
@@ -20,9 +21,15 @@ class Means:
         self.sums: dict[str, float] = {}
         self.count = 0
         self._unread: list[Mapping[str, Tensor]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Says that updates begin, which are timed from now on."""
+        self._began, self._timed = time.perf_counter(), 0
 
     def add(self, metrics: Mapping[str, Tensor]) -> None:
         """Takes the metrics of an update, 0-d tensors."""
+        self._timed += 1
         self._unread.append({name: value.detach() for name, value in metrics.items()})
 
     def read(self) -> None:
@@ -45,9 +52,11 @@ class Means:
         self.sums, self.count, self._unread = sums, count, []  # at once, for interrupts
 
     def take(self) -> dict[str, float]:
-        """Returns the means by name, and begins anew."""
+        """Returns the means by name, seconds per update among them, and begins anew."""
         means = {name: total / self.count for name, total in self.sums.items()}
+        means["seconds_per_update"] = (time.perf_counter() - self._began) / self._timed
         self.sums, self.count = {}, 0
+        self.begin()
         return means
 
 

@@ -21,6 +21,9 @@ class Progress(Protocol):
     def finish(self) -> None:
         """Says that the stage ended, completed or not."""
 
+    def remaining(self, seconds: float, whole: bool) -> None:
+        """Says how long all stages still take together; at least so long unless `whole`."""
+
     def message(self, text: str) -> None:
         """Says one line to the reader."""
 
@@ -50,6 +53,10 @@ class Guarded:
     def finish(self) -> None:
         """See `Progress`."""
         self._report("finish")
+
+    def remaining(self, seconds: float, whole: bool) -> None:
+        """See `Progress`."""
+        self._report("remaining", seconds, whole)
 
     def message(self, text: str) -> None:
         """See `Progress`."""

@@ -9,9 +9,14 @@ S is `seed_episodes`, E `episodes`, C `updates_per_episode`; `initial_updates` f
 
 from __future__ import annotations
 
+from typing import Literal
+
 from planet.config import TrainConfig
 
 LINE_UPDATES = 100  # a line of training metrics stands for so many updates at most
+
+Part = Literal["random", "planned", "update"]
+"""What a run is made of: episodes of random actions and planned ones, and gradient steps."""
 
 
 def planned_episodes(train: TrainConfig, episodes: int) -> int:
@@ -23,6 +28,34 @@ def updates_due(train: TrainConfig, episodes: int) -> int:
     """Returns the gradient steps that must have been made after so many episodes."""
     planned = planned_episodes(train, episodes)
     return train.initial_updates + train.updates_per_episode * planned if planned >= 0 else 0
+
+
+def work(train: TrainConfig, episodes: int, updates: int, evaluated: int) -> dict[Part, int]:
+    """Counts what is still to come; an evaluation's episodes are planned ones, too.
+
+    Args:
+      train: settings.
+      episodes: collected so far.
+      updates: gradient steps so far.
+      evaluated: number of episodes at the last evaluation.
+    """
+    seeds, most = train.seed_episodes, max(episodes, train.episodes)
+    evaluations = _evaluations(train, max(episodes, seeds), most, evaluated)
+    return {
+        "random": max(0, seeds - episodes),
+        "planned": most - max(episodes, seeds) + train.evaluation_episodes * evaluations,
+        "update": max(0, updates_due(train, most) - updates),
+    }
+
+
+def _evaluations(train: TrainConfig, episodes: int, most: int, evaluated: int) -> int:
+    """Counts the evaluations that are due from so many episodes on, now among them."""
+    interval, last = train.evaluation_interval, planned_episodes(train, most)
+    if not interval:
+        return 0
+    multiples = last // interval - (planned_episodes(train, episodes) - 1) // interval
+    done = evaluated == episodes and evaluation_due(train, episodes, -1)
+    return multiples + (last % interval > 0) - done
 
 
 def exploration_stddev(train: TrainConfig, episodes: int) -> float:

@@ -23,6 +23,7 @@ from planet.training.repeatable import repeatable
 from planet.training.run_directory import RunDirectory
 from planet.training.run_state import RunState
 from planet.training.score import Score, play, score
+from planet.training.stages import Stages
 from planet.training.threads import cpu_threads
 
 _LOGGER = logging.getLogger("planet")
@@ -82,6 +83,7 @@ class Trainer:
         self.directory = Path(directory)
         self.environment = environment
         self.progress = guarded(progress)
+        self._stages = Stages(self.progress)
         self.actions = check_environment(environment, config.environment.image_size)
         self._repeat = action_repeat(config.environment, environment)
         spec = self.actions.spec(config.environment.image_size)
@@ -121,6 +123,7 @@ class Trainer:
         self._check_usable()
         keep_freed_memory()
         train, running = self.config.train, self._switch.running()
+        self._stages.expect(schedule.work(train, *self._counters()[:3]))
         with cpu_threads(train.threads), repeatable(train), running, deferred_signals(self.stop):
             try:
                 if self._saved is None:  # so that episodes are never without a checkpoint
@@ -180,7 +183,7 @@ class Trainer:
         learned = max(self.episodes, self.config.train.seed_episodes)  # never the random one
         played = play(
             self.environment, self.learner.policy(learned), episodes, self.config.train.seed,
-            self.progress, f"agent of {self.episodes} episodes",
+            self._stages, f"agent of {self.episodes} episodes",
             steps=self.replay.most_steps, on_step=self._switch.check,
         )  # fmt: skip
         return score("agent", played, self.environment_steps)
@@ -223,21 +226,21 @@ class Trainer:
         train = self.config.train
         if self.episodes >= train.seed_episodes:
             return
-        self.progress.start("seed episodes", train.seed_episodes)
+        self._stages.start("seed episodes", train.seed_episodes, "random")
         for _ in range(self.episodes):
             self.progress.advance()
         while self.episodes < train.seed_episodes:
             # The bar counts these episodes, not their steps.
             episode = self._collect(lambda total: self._switch.check())
             self._advance(episode_return=episode.total_reward)
-        self.progress.finish()
+        self._stages.finish()
         self._checkpoint()
 
     def _collect_planned(self) -> None:
         stage = f"collect episode {self.episodes + 1}/{self.config.train.episodes}"
-        self.progress.start(stage, self.replay.most_steps)
+        self._stages.start(stage, self.replay.most_steps)
         self._collect(lambda total: self._advance(episode_return=total))
-        self.progress.finish()
+        self._stages.finish()
 
     def _collect(self, on_step: Callable[[float], None]) -> Episode:
         """Plays an episode with exploration and keeps it."""
@@ -259,8 +262,10 @@ class Trainer:
     def _learn(self, due: int) -> None:
         if self.learner.updates >= due:
             return
-        self.progress.start(f"learn from {self.episodes} episodes", due - self.learner.updates)
-        train, began, first = self.config.train, time.perf_counter(), self.learner.updates
+        count = due - self.learner.updates
+        self._stages.start(f"learn from {self.episodes} episodes", count, "update")
+        train = self.config.train
+        self._means.begin()
         while self.learner.updates < due:
             with self._switch.changing():
                 with self._files.kept_batches():
@@ -271,17 +276,14 @@ class Trainer:
                 if line or not seem_finite(metrics):
                     self._read()
                 if line:
-                    seconds = (time.perf_counter() - began) / (self.learner.updates - first)
                     means = self._means.take()
                     shown = shown or shown_values(means)  # on a device that is not waited for
-                    values = {f"train/{name}": mean for name, mean in means.items()}
-                    self._write({**values, "train/seconds_per_update": seconds})
-                    began, first = time.perf_counter(), self.learner.updates
+                    self._write({f"train/{name}": mean for name, mean in means.items()})
             _, saved = self.saved or (0, 0)
             if schedule.checkpoint_due_between(train, self.learner.updates, saved):
                 self._checkpoint()
             self._advance(**shown)
-        self.progress.finish()
+        self._stages.finish()
 
     def _read(self) -> None:
         """Reads the metrics of the last updates; the one that was not finite is named here."""
@@ -302,7 +304,7 @@ class Trainer:
 
     def _advance(self, **values: float) -> None:
         """Ends a step, where the state is whole: an interrupted run goes on from here."""
-        self.progress.advance(**values)
+        self._stages.advance(**values)
         self._switch.check()
 
     def _write(self, values: dict[str, float]) -> None:

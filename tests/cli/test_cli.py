@@ -19,7 +19,6 @@ from toy_runs import timeless
 
 from planet import __version__
 from planet.cli import COMMANDS, main
-from planet.cli.progress import Lines, duration, make_progress
 from planet.cli.train import PresetName, TrainOptions, _summary, parse
 from planet.config import Config
 from planet.config.presets import PRESETS
@@ -311,30 +310,3 @@ def test_export_without_a_run_or_a_place_is_explained(
     assert not (tmp_path / "w").exists()
     assert main(["export", str(tmp_path), str(tmp_path / "absent" / "w")]) == 1
     assert "file: expected a path in an existing directory" in capsys.readouterr().err
-
-
-def test_bars_show_rate_remaining_time_and_values(capsys: pytest.CaptureFixture[str]) -> None:
-    bars = Lines(bars=True)
-    bars.start("learn from 3 episodes", 2)
-    bars.advance(loss=1.23456)
-    bars.message("in between")
-    bars.finish()
-    bars.finish()
-    captured = capsys.readouterr()
-    assert all(text in captured.err for text in ("learn from 3 episodes", "?", "/2 ["))
-    first, last = captured.out.splitlines()
-    assert first == "in between"
-    assert last.startswith("learn from 3 episodes: 1 updates in ") and "loss 1.235" in last
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_bars_are_for_terminals(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        monkeypatch.setattr(stream, "isatty", lambda: terminal)
-    assert make_progress().bars is terminal
-
-
-def test_durations_are_readable() -> None:
-    assert [duration(s) for s in (0.84, 59.94, 125, 11220)] == [
-        "0.8 s", "59.9 s", "2 min 05 s", "3 h 07 min",
-    ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from planet.config import TrainConfig
@@ -42,3 +44,27 @@ def test_lines_of_metrics_end_with_a_hundred_updates_or_a_phase() -> None:
     train = TrainConfig(seed_episodes=1, initial_updates=230)
     lines = [updates for updates in range(1, 231) if schedule.line_due(train, 1, updates)]
     assert lines == [100, 200, 230]
+
+
+@pytest.mark.parametrize("interval", [0, 1, 2, 3, 7])
+@pytest.mark.parametrize("episodes", range(9))
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_work_is_what_a_run_still_does(interval: int, episodes: int, evaluated: bool) -> None:
+    """Compares with the run's loop, of 2 seed episodes among 7; 8 are more than it asks for."""
+    train = replace(TRAIN, evaluation_interval=interval, evaluation_episodes=3)
+    updates, last = schedule.updates_due(train, episodes), episodes if evaluated else -1
+    if last >= 0 and not schedule.evaluation_due(train, last, -1):
+        last = -1  # a run evaluates when it is due alone
+    expected = {"random": 0, "planned": 0, "update": 0}
+    made, now, seen = updates, episodes, last
+    while now < train.seed_episodes:
+        now, expected["random"] = now + 1, expected["random"] + 1
+    while True:
+        due = schedule.updates_due(train, now)
+        expected["update"], made = expected["update"] + due - made, due
+        if schedule.evaluation_due(train, now, seen):
+            expected["planned"], seen = expected["planned"] + 3, now
+        if schedule.finished(train, now):
+            break
+        now, expected["planned"] = now + 1, expected["planned"] + 1
+    assert schedule.work(train, episodes, updates, last) == expected
