@@ -64,9 +64,10 @@ cpu::NetworkInputs make_inputs(const cpu::Network& network, const Tensor& x,
   check_range("weights", static_cast<int64_t>(weights.size()), network.layers, network.layers);
   for (int i = 0; i < network.layers; ++i) {
     const cpu::NetworkLayer& layer = network.layer[i];
-    out.weights[i] =
-        floats(weights[i], "weights",
-               {layer.small_channels, layer.large_channels, layer.kernel, layer.kernel}, Place());
+    const int64_t small = layer.small_channels, large = layer.large_channels, k = layer.kernel;
+    out.weights[i] = k == 1 && weights[i].dim() == 2
+                         ? floats(weights[i], "weights", {small, large}, Place())
+                         : floats(weights[i], "weights", {small, large, k, k}, Place());
   }
   if (target) {
     const int64_t outputs = network.layer[network.layers - 1].outputs();

@@ -160,6 +160,24 @@ SlabSize slab_size(const Plan& plan, const NetworkLayer& layer) {
   return {1, static_cast<int>(divide_up(kVectors, row))};
 }
 
+// Appends the vectors of some rows of the small map's pixels of a panel.
+void list_vectors(const NetworkLayer& layer, int lanes, const float* small, const float* large,
+                  const NetworkPanel& panel, int first_row, int last_row,
+                  std::vector<NetworkVector>& out) {
+  const int64_t width = int64_t{1} * panel.vectors * lanes;
+  small += panel.first * layer.small();
+  large += panel.first * layer.large();
+  for (int64_t y = first_row; y < last_row; ++y) {
+    for (int64_t x = 0; x < layer.small_side; ++x) {
+      const int64_t from = (y * layer.small_side + x) * layer.small_channels;
+      const int64_t to = layer.stride * (y * layer.large_side + x) * layer.large_channels;
+      for (int64_t v = 0; v < width; v += lanes) {
+        out.push_back({small + from * width + v, large + to * width + v, width});
+      }
+    }
+  }
+}
+
 // Panels whose inputs of the first layer are made at a time for its weights' gradients.
 int64_t block_panels(const Plan& plan) {
   const int64_t group = slab_size(plan, plan.layer(0)).panels;
@@ -272,6 +290,7 @@ void network_backward(const Network& network, const NetworkInputs& inputs, const
 
   const float* now = kept + plan.kept(plan.last());  // gradients of a layer's sums
   float scale = gradients.error;
+  std::vector<NetworkVector> vectors;
   if (gradients.y != nullptr) {
     const int64_t outputs = plan.layer(plan.last()).outputs();
     scale = 1.0f;
@@ -306,23 +325,18 @@ void network_backward(const Network& network, const NetworkInputs& inputs, const
                           panel.vectors, inputs_map + panel.first * features);
         });
       }
-      NetworkSlab slab{&layer,
-                       layer.transposed ? before : gradient,
-                       layer.transposed ? gradient : before,
-                       here.data(),
-                       0,
-                       0,
-                       0,
-                       scale,
-                       first > 0,
-                       gradients.weights[i]};
+      NetworkSlab slab{&layer, nullptr, 0, scale, first > 0, gradients.weights[i]};
       const int64_t end = static_cast<int64_t>(here.size());
       for (int64_t p = 0; p < end; p += size.panels) {
-        slab.panels = &here[p];
-        slab.panel_count = std::min(size.panels, end - p);
         for (int y = 0; y < layer.small_side; y += size.rows) {
-          slab.first_row = y;
-          slab.last_row = std::min(y + size.rows, layer.small_side);
+          vectors.clear();
+          for (int64_t each = p; each < std::min(p + size.panels, end); ++each) {
+            list_vectors(layer, plan.set.lanes, layer.transposed ? before : gradient,
+                         layer.transposed ? gradient : before, here[each], y,
+                         std::min(y + size.rows, layer.small_side), vectors);
+          }
+          slab.vectors = vectors.data();
+          slab.count = static_cast<int64_t>(vectors.size());
           for_each(parallel, kernels.outer_tasks(layer),
                    [&](int64_t task, int) { kernels.outer(slab, task); });
           slab.adds = true;

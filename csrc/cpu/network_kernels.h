@@ -32,16 +32,20 @@ struct NetworkStep {
   const float* derivative;  // null, or activated outputs at whose place these gradients are
 };
 
-// What a layer's weight gradients are summed over at a time: some panels, all of whose pixels
-// count, or some rows of the small map's pixels of one panel. The sums are written or added to
+// One vector of rows at one pixel of the small map, and the first pixel of the large map that it
+// meets. Feature i lies i * width behind.
+struct NetworkVector {
+  const float* small;
+  const float* large;
+  int64_t width;
+};
+
+// What a layer's weight gradients are summed over at a time. The sums are written or added to
 // `out` [c, C, k, k].
 struct NetworkSlab {
   const NetworkLayer* layer;
-  const float* small;  // maps of all panels
-  const float* large;
-  const NetworkPanel* panels;
-  int64_t panel_count;
-  int first_row, last_row;
+  const NetworkVector* vectors;
+  int64_t count;
   float scale;
   bool adds;
   float* out;
