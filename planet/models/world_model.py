@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from planet.config import ModelConfig
@@ -59,6 +60,10 @@ class WorldModel(nn.Module):
         flat = self.decoder(features.reshape(-1, features.shape[-1]))
         image: Tensor = flat.reshape(*features.shape[:-1], *flat.shape[1:])
         return image
+
+    def image_error(self, latent: LatentState, image: Tensor) -> Tensor:
+        """Computes half the squared distance of decoded latents from images [..., 3, h, w]: []."""
+        return 0.5 * F.mse_loss(self.decode(latent), image, reduction="sum")
 
     def initial(self, batch: int) -> LatentState:
         """Returns the zero latent before an episode: belief [B, D], state [B, S]."""

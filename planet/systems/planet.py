@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -11,6 +9,7 @@ from planet.acting.agent import Agent
 from planet.acting.baselines import RandomPolicy
 from planet.config import Config, TrainConfig
 from planet.models import WorldModel
+from planet.models.compiled import CompiledModel
 from planet.noise import mix_seed
 from planet.planning import make_planner
 from planet.protocols import Chunk, Policy, Spec
@@ -18,7 +17,7 @@ from planet.training import schedule, seeds
 from planet.training.action_box import ActionBox
 from planet.training.device import available_device, require_bf16
 from planet.training.learner import GradientLearner
-from planet.training.loss import sequence_loss
+from planet.training.loss import SequenceModel, sequence_loss
 
 
 def build(config: Config, spec: Spec) -> GradientLearner:
@@ -50,24 +49,16 @@ def build(config: Config, spec: Spec) -> GradientLearner:
     return GradientLearner(model, loss, policy, train)
 
 
-UPDATES: dict[str, Callable[[WorldModel, str], WorldModel]] = {
-    "fused": lambda model, precision: model,
-    "reference": lambda model, precision: model,
-}
-"""Makes of a model and a precision what its losses are computed with, by backend."""
-
-
-def trained_model(model: WorldModel, train: TrainConfig) -> WorldModel:
+def trained_model(model: WorldModel, train: TrainConfig) -> SequenceModel:
     """Returns what a loss of the model is computed with, on its parameters.
 
     Raises:
       ValueError: the model's device or this processor has no kernels as the settings ask.
     """
     chosen = train.on(model.device.type)
-    assert chosen.backend is not None
     if chosen.precision == "bf16":
         require_bf16()
-    return UPDATES[chosen.backend](model, chosen.precision)
+    return model if chosen.backend == "reference" else CompiledModel(model, chosen.precision)
 
 
 def make_world_model(config: Config, action_size: int) -> WorldModel:

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from planet.config import TrainConfig
-from planet.latent import Gaussian, kl_divergence
-from planet.models import WorldModel
+from planet.config import ModelConfig, TrainConfig
+from planet.latent import Gaussian, LatentState, kl_divergence
 from planet.noise import STREAM_POSTERIOR
 from planet.ops import draws
-from planet.protocols import Chunk
+from planet.protocols import Chunk, Dynamics, Filtered
 from planet.training.overshooting import overshooting
 
 
+class SequenceModel(Dynamics, Protocol):
+    """Computes the parts of the bound; `WorldModel` is the specification."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Returns the model's settings."""
+
+    def images(self, observation: Tensor, seeds: Tensor) -> Tensor:
+        """See `WorldModel.images`."""
+
+    def embed(self, image: Tensor) -> Tensor:
+        """See `WorldModel.embed`."""
+
+    def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
+        """See `WorldModel.filter_chunk`."""
+
+    def image_error(self, latent: LatentState, image: Tensor) -> Tensor:
+        """See `WorldModel.image_error`."""
+
+
 def sequence_loss(
-    model: WorldModel, chunk: Chunk, config: TrainConfig, seeds: Tensor
+    model: SequenceModel, chunk: Chunk, config: TrainConfig, seeds: Tensor
 ) -> dict[str, Tensor]:
     """Computes the negative variational bound on chunks of experience.
 
@@ -53,8 +74,7 @@ def sequence_loss(
     noise = noise.transpose(0, 1).contiguous()  # [T, B, S]
     filtered = model.filter_chunk(model.embed(image), chunk.action, noise)
 
-    decoded = model.decode(filtered.latent)
-    image_loss = 0.5 * F.mse_loss(decoded, image, reduction="sum") / (steps * batch)
+    image_loss = model.image_error(filtered.latent, image) / (steps * batch)
     reward_loss = 0.5 * F.mse_loss(model.reward(filtered.latent), chunk.reward)
     kl = kl_divergence(filtered.posterior, filtered.prior)
     divergence = kl.clamp(min=config.free_nats).mean()
