@@ -1,7 +1,7 @@
 """Draws counter-based random numbers on whatever device their seeds are.
 
 `planet.noise` is the specification, in some hundred PyTorch operators. On devices that the compiled
-core serves, it draws the same in one kernel.
+core serves, it draws the same words in one kernel; normals differ by roundings (docs/contract.md).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from planet import noise
 from planet.ops import fused
-from planet.ops.kernels import CudaKernels
 
 
 def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int, time: int = 0) -> Tensor:
@@ -23,11 +22,10 @@ def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int, time: int
       stream: what the numbers are for, one of `planet.noise.STREAM_*`.
       time: model step, 0 to 65535.
     """
-    kernels = fused._KERNELS.get(seeds.device.type)
-    if isinstance(kernels, CudaKernels) and kernels.ready():
-        drawn: Tensor = kernels.call("normals", seeds, candidates, dims, stream, time, 0, 0, None)
-        return drawn
-    return noise.normals(seeds, candidates, dims, stream=stream, time=time)
+    drawn = compiled("normals", seeds.contiguous(), candidates, dims, stream, time, 0, 0)
+    if drawn is None:
+        return noise.normals(seeds, candidates, dims, stream=stream, time=time)
+    return drawn
 
 
 def compiled(op: str, first: Tensor, *arguments: object) -> Tensor | None:

@@ -1,7 +1,8 @@
 """A run of the toy task whose numbers are stored, as a program: prints them as JSON.
 
 What computes is held fixed as far as PyTorch lets it be, so that processors do not differ: no
-vector instructions of its own choice, MKL's compatible code, no oneDNN. See `test_same_numbers.py`.
+vector instructions of its own choice, MKL's compatible code, no oneDNN, no kernels of ours. See
+`test_same_numbers.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from conftest import TINY
 from toy_runs import finished, timeless
 
 from planet.config import Config
+from planet.ops import fused
 from planet.replay import read_episode
 
 # Every term of the loss, every schedule and every source of random numbers takes part.
@@ -49,5 +51,6 @@ def digest(path: Path) -> str:
 
 if __name__ == "__main__":
     torch.backends.mkldnn.enabled = False
+    fused._KERNELS.clear()
     torch.set_num_threads(1)
     json.dump(numbers(CONFIG, Path(sys.argv[1])), sys.stdout, indent=1)
