@@ -1,4 +1,4 @@
-// Counter-based random numbers as tables (contract: csrc/philox.h).
+// Counter-based normals as tables (contract: csrc/philox.h).
 #include <optional>
 
 #include "arguments.h"
@@ -6,12 +6,9 @@
 #include "cuda_support.h"
 #include "library.h"
 #include "normals.h"
-#include "philox.h"
 
 namespace planet {
 namespace {
-
-constexpr int64_t kMaxDims = 65536;  // they share a word with the stream
 
 NormalsCounter check_counter(const Tensor& seeds, int64_t candidates, int64_t dims,
                              int64_t most_dims, int64_t stream, int64_t time, int64_t iteration,
@@ -25,11 +22,6 @@ NormalsCounter check_counter(const Tensor& seeds, int64_t candidates, int64_t di
   check_range("particle", particle, 0, kMaxParticle);
   return {static_cast<uint32_t>(stream), static_cast<uint32_t>(time),
           static_cast<uint32_t>(iteration), static_cast<uint32_t>(particle)};
-}
-
-// float64 [B, candidates, dims].
-Tensor new_doubles(const Tensor& seeds, int64_t candidates, int64_t dims) {
-  return torch::stable::new_empty(seeds, {seeds.size(0), candidates, dims}, ScalarType::Double);
 }
 
 #ifdef PLANET_WITH_CPU
@@ -47,31 +39,11 @@ Tensor normals(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream, i
   }
   return out;
 }
-
-Tensor uniforms(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream, int64_t time,
-                int64_t iteration, int64_t particle) {
-  const NormalsCounter counter =
-      check_counter(seeds, candidates, dims, kMaxDims, stream, time, iteration, particle);
-  const int64_t batch = seeds.size(0);
-  const int64_t* seed = integers(seeds, "seeds", {batch}, Place());
-  Tensor out = new_doubles(seeds, candidates, dims);
-  double* next = out.mutable_data_ptr<double>();
-  for (int64_t b = 0; b < batch; ++b) {
-    for (int64_t c = 0; c < candidates; ++c) {
-      for (int64_t dim = 0; dim < dims; ++dim) {
-        uint32_t words[4] = {static_cast<uint32_t>(c >> 2),
-                             static_cast<uint32_t>(dim) | counter.stream << 16,
-                             counter.time | counter.iteration << 16, counter.particle};
-        philox4x32(words, static_cast<uint32_t>(seed[b]), static_cast<uint32_t>(seed[b] >> 32));
-        *next++ = uniform(words[c & 3]);
-      }
-    }
-  }
-  return out;
-}
 #endif
 
 #ifdef PLANET_WITH_CUDA
+constexpr int64_t kMaxDims = 65536;  // they share a word with the stream
+
 Tensor normals_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream_number,
                     int64_t time, int64_t iteration, int64_t particle, std::optional<int64_t> isa) {
   check_no_isa(isa);
@@ -86,20 +58,6 @@ Tensor normals_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t stre
                                           out.mutable_data_ptr<float>(), stream.get()));
   return out;
 }
-
-Tensor uniforms_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t stream_number,
-                     int64_t time, int64_t iteration, int64_t particle) {
-  const NormalsCounter counter =
-      check_counter(seeds, candidates, dims, kMaxDims, stream_number, time, iteration, particle);
-  const Place place(seeds);
-  const CudaStream stream(place);
-  const int64_t batch = seeds.size(0);
-  const int64_t* seed = integers(seeds, "seeds", {batch}, place);
-  Tensor out = new_doubles(seeds, candidates, dims);
-  check_enqueued("uniforms", cuda::uniforms(seed, batch, counter, candidates, dims,
-                                            out.mutable_data_ptr<double>(), stream.get()));
-  return out;
-}
 #endif
 
 }  // namespace
@@ -108,6 +66,3 @@ Tensor uniforms_cuda(Tensor seeds, int64_t candidates, int64_t dims, int64_t str
 PLANET_OP(normals,
           "(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, int "
           "particle, int? isa) -> Tensor")
-PLANET_OP(uniforms,
-          "(Tensor seeds, int candidates, int dims, int stream, int time, int iteration, int "
-          "particle) -> Tensor")

@@ -1,4 +1,4 @@
-// Counter-based random numbers as tables; the planner itself draws them where it uses them.
+// Counter-based normals as tables; the planner itself draws them where it uses them.
 #pragma once
 
 #include <stdint.h>
@@ -28,11 +28,6 @@ namespace cuda {
 // that lives for ever).
 const char* normals(const int64_t* seeds, int64_t batch, const NormalsCounter& counter,
                     int64_t candidates, int64_t dims, float* out, void* stream);
-
-// Likewise uniforms in (0, 1), exact: uniform() of philox.h, the words of candidates 4q..4q+3
-// being w0..w3.
-const char* uniforms(const int64_t* seeds, int64_t batch, const NormalsCounter& counter,
-                     int64_t candidates, int64_t dims, double* out, void* stream);
 
 }  // namespace cuda
 }  // namespace planet

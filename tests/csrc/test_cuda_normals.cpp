@@ -1,4 +1,4 @@
-// The device's random tables: words and uniforms bit for bit, normals within the contract's bound.
+// The device's tables of normals, within the contract's bound.
 // (On the CPU, log and sincospi are not the device's; their bounds there are CUDA's to keep.)
 #include <algorithm>
 #include <cmath>
@@ -21,29 +21,16 @@ std::vector<int64_t> random_seeds(Random& random, int64_t batch) {
   return seeds;
 }
 
-template <class Value>
-using Table = const char* (*)(const int64_t*, int64_t, const NormalsCounter&, int64_t, int64_t,
-                              Value*, void*);
-
-template <class Value>
-std::vector<Value> run_table(Table<Value> table, const std::vector<int64_t>& seeds,
-                             const NormalsCounter& counter, int64_t candidates, int64_t dims) {
+std::vector<float> run_normals(const std::vector<int64_t>& seeds, const NormalsCounter& counter,
+                               int64_t candidates, int64_t dims) {
   Fenced<int64_t> in(seeds);
   const int64_t batch = static_cast<int64_t>(seeds.size());
-  Fenced<Value> out(batch * candidates * dims);
-  const char* error = table(in.data(), batch, counter, candidates, dims, out.data(), nullptr);
+  Fenced<float> out(batch * candidates * dims);
+  const char* error =
+      cuda::normals(in.data(), batch, counter, candidates, dims, out.data(), nullptr);
   if (error != nullptr) report_failure(__FILE__, __LINE__, error);
   CHECK(in.equals(seeds));
   return out.values();
-}
-
-double oracle_uniform(int64_t seed, const NormalsCounter& counter, int64_t c, int64_t dim) {
-  uint32_t words[4] = {static_cast<uint32_t>(c / 4),
-                       static_cast<uint32_t>(dim) + 65536 * counter.stream,
-                       counter.time + 65536 * counter.iteration, counter.particle};
-  const uint64_t key = static_cast<uint64_t>(seed);
-  oracle_philox(words, static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32));
-  return ((words[c % 4] >> 8) + 0.5) * 0x1p-24;
 }
 
 struct TableSize {
@@ -63,23 +50,6 @@ const TableSize kSizes[] = {{1, 1, 1},  {1, 2, 30},  {3, 5, 7},    {2, 1001, 1},
 
 }  // namespace
 
-TEST("CUDA: uniforms are exact") {
-  Random random(options().seed + 140);
-  for (const TableSize& size : kSizes) {
-    const Scope scope("B ", size.batch, ", candidates ", size.candidates, ", dims ", size.dims);
-    const std::vector<int64_t> seeds = random_seeds(random, size.batch);
-    const NormalsCounter counter = counter_for(size.batch, random);
-    const std::vector<double> got =
-        run_table<double>(cuda::uniforms, seeds, counter, size.candidates, size.dims);
-    for (size_t i = 0; i < got.size(); ++i) {
-      const int64_t dim = static_cast<int64_t>(i) % size.dims;
-      const int64_t c = static_cast<int64_t>(i) / size.dims % size.candidates;
-      const size_t b = i / static_cast<size_t>(size.dims * size.candidates);
-      CHECK_EQUAL(got[i], oracle_uniform(seeds[b], counter, c, dim));
-    }
-  }
-}
-
 TEST("CUDA: normals agree with double precision") {
   Random random(options().seed + 141);
   double largest = 0.0;
@@ -91,8 +61,7 @@ TEST("CUDA: normals agree with double precision") {
       const auto one = oracle_normals(seed, counter, size.candidates, static_cast<int>(size.dims));
       expected.insert(expected.end(), one.begin(), one.end());
     }
-    const std::vector<float> got =
-        run_table<float>(cuda::normals, seeds, counter, size.candidates, size.dims);
+    const std::vector<float> got = run_normals(seeds, counter, size.candidates, size.dims);
     const double worst = normals_error(got, expected);
     CHECK_AT_MOST(worst, 1.0);
     largest = std::max(largest, worst);
@@ -104,9 +73,9 @@ TEST("CUDA: normals of a candidate do not depend on how many there are") {
   Random random(options().seed + 142);
   const std::vector<int64_t> seeds = random_seeds(random, 3);
   const NormalsCounter counter = counter_for(3, random);
-  const std::vector<float> all = run_table<float>(cuda::normals, seeds, counter, 67, 3);
+  const std::vector<float> all = run_normals(seeds, counter, 67, 3);
   for (int64_t count = 1; count <= 67; count += 11) {
-    const std::vector<float> some = run_table<float>(cuda::normals, seeds, counter, count, 3);
+    const std::vector<float> some = run_normals(seeds, counter, count, 3);
     for (size_t b = 0; b < 3; ++b) {
       const size_t width = static_cast<size_t>(count) * 3;
       CHECK(memcmp(some.data() + b * width, all.data() + b * 67 * 3, width * sizeof(float)) == 0);
