@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from learners import learner_of, replay
 from small_models import make_chunk, make_model
+from torch import Tensor
 
 from planet.config import TrainConfig
+from planet.models import WorldModel
 from planet.protocols import Chunk, NonFiniteError
 from planet.storage.checkpoint import load_checkpoint, save_checkpoint
 from planet.training.learner import GradientLearner
+from planet.training.loss import sequence_loss
 
 CONFIG = TrainConfig(free_nats=0.0)
 
@@ -59,6 +63,23 @@ def test_same_seed_and_batches_give_the_same_parameters() -> None:
         results.append(snapshot(learner))
     assert equal(results[0], results[1])
     assert not equal(results[0], results[2])
+
+
+def test_rows_draw_from_seeds_of_run_and_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+
+    def loss(model: WorldModel, chunk: Chunk, config: TrainConfig, seeds: Tensor) -> Any:
+        assert seeds.dtype == torch.int64
+        seen.append(seeds.tolist())
+        return sequence_loss(model, chunk, config, seeds)
+
+    monkeypatch.setattr("learners.sequence_loss", loss)
+    for seed in (0, 0, 1):
+        learner = learner_of(make_model(), replace(CONFIG, seed=seed))
+        for index in range(2):
+            learner.update(replay(make_chunk(batch=3, seed=index)))
+    assert seen[:2] == seen[2:4]
+    assert len({row for rows in seen[2:] for row in rows}) == 4 * 3
 
 
 def test_restored_learner_goes_on_to_the_same_parameters(tmp_path: Path) -> None:
