@@ -47,7 +47,8 @@ class Network:
 
     def _apply(self, x: Tensor, target: Tensor | None) -> Tensor:
         weights = [layer.weight for layer in self._layers]
-        return _apply(self._numbers, x, target, weights, [layer.bias for layer in self._layers])
+        biases = [layer.get_parameter("bias") for layer in self._layers]
+        return _apply(self._numbers, x, target, weights, biases)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
