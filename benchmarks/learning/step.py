@@ -1,7 +1,7 @@
 """Times one gradient step on a CPU: the plain step, the compiled ones, their parts, the arithmetic.
 
     python benchmarks/learning/step.py                           # small, one thread
-    python benchmarks/learning/step.py --preset paper --samples 5 --pieces 3
+    python benchmarks/learning/step.py --preset paper            # few samples
     python benchmarks/learning/step.py --samples 0 --memory --loss-curve 300
 
 All variants (`VARIANTS`: settings of `train`) take turns in one process, from the same parameters
@@ -21,6 +21,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,18 @@ STATISTICS = {"median": np.median, "p10": lambda x, axis: np.percentile(x, 10, a
 CHUNKS, WARM_UP, BOOTSTRAPS = 8, 3, 2000
 PEAK_SIZE, PEAK_REPEATS = 1024, 10
 CURVE_WINDOW = 100  # last steps of the loss curve, whose mean is compared
-UPDATES = {"small": 30}  # whose memory is asked for; of other presets FEW
+CURVE_CHUNKS = 64
+SAMPLES, PIECES, UPDATES = {"small": 60}, {"small": 30}, {"small": 30}  # of other presets FEW
 FEW = 2
 Samples = dict[str, dict[str, list[float]]]
 
 
-def available(case: Case) -> tuple[dict[str, Step], dict[str, str]]:
+def available(
+    case: Case, names: Iterable[str] = VARIANTS
+) -> tuple[dict[str, Step], dict[str, str]]:
     """The variants that can be had here, and why the others cannot."""
     steps, missing = {}, {}
-    for name in VARIANTS:
+    for name in names:
         try:
             steps[name] = Step(case, name)
         except (ValueError, ImportError) as refusal:
@@ -67,8 +71,9 @@ def available(case: Case) -> tuple[dict[str, Step], dict[str, str]]:
     return steps, missing
 
 
-def by_turns(calls: dict[str, Call], samples: int, warm_up: int = WARM_UP) -> Samples:
+def by_turns(calls: dict[str, Call], samples: int) -> Samples:
     """Milliseconds of every call by both clocks, one per round; every other round in reverse."""
+    warm_up = min(WARM_UP, samples)
     found: Samples = {name: {clock: [] for clock in CLOCKS} for name in calls}
     for number in range(-warm_up, samples):
         for name in list(calls) if number % 2 == 0 else list(reversed(calls)):
@@ -133,9 +138,9 @@ def parts(steps: dict[str, Step], case: Case, samples: int) -> dict[str, Any]:
     }
 
 
-def loss_curve(case: Case, count: int) -> dict[str, Any]:
+def loss_curve(case: Case, names: list[str], count: int) -> dict[str, Any]:
     """Mean loss of the last steps of training side by side, on the same chunks."""
-    steps, missing = available(case)
+    steps, missing = available(case, names)
     totals: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(count):
         for name, step in steps.items():
@@ -167,9 +172,9 @@ def memory(preset: str, names: list[str], updates: int, threads: int) -> dict[st
     return found
 
 
-def measure(case: Case, samples: int, piece_samples: int) -> dict[str, Any]:
+def measure(case: Case, names: list[str], samples: int, piece_samples: int) -> dict[str, Any]:
     """Steps, errors, parts and the arithmetic."""
-    steps, missing = available(case)
+    steps, missing = available(case, names)
     times = by_turns(dict(steps), samples)
     found: dict[str, Any] = {"missing": missing, "samples": times, "ratios": compare(times)}
     found["times"] = {
@@ -242,14 +247,21 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=tuple(PRESETS), default="small")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--samples", type=int, default=60, help="of whole steps; 0: none")
-    parser.add_argument("--pieces", type=int, default=30, help="samples of every part; 0: none")
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--samples", type=int, help="of whole steps; 0: none")
+    parser.add_argument("--pieces", type=int, help="samples of every part; 0: none")
     parser.add_argument("--loss-curve", type=int, default=0, metavar="STEPS")
     parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--updates", type=int, help="of --memory; else 30 of small, 2 of others")
+    parser.add_argument("--updates", type=int, help="of --memory")
     parser.add_argument("--memory-of", choices=tuple(VARIANTS), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="JSON of all samples")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name, usual in (("samples", SAMPLES), ("pieces", PIECES), ("updates", UPDATES)):
+        if getattr(options, name) is None:
+            setattr(options, name, usual.get(options.preset, FEW))
+    if REFERENCE not in options.variants:
+        options.variants.insert(0, REFERENCE)
+    return options
 
 
 def main() -> None:
@@ -257,22 +269,25 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     keep_freed_memory()  # as a run does
-    updates = options.updates or UPDATES.get(options.preset, FEW)
     if options.memory_of:
-        print(json.dumps(peak_memory(options.preset, options.memory_of, updates)))
+        print(json.dumps(peak_memory(options.preset, options.memory_of, options.updates)))
         return
     result = {**circumstances(), "preset": options.preset, "threads": options.threads}
     if options.samples:
-        result |= measure(preset_case(options.preset, CHUNKS), options.samples, options.pieces)
+        case = preset_case(options.preset, CHUNKS)
+        result |= measure(case, options.variants, options.samples, options.pieces)
         show(result)
     if options.loss_curve:
-        curve = loss_curve(preset_case(options.preset, CHUNKS), options.loss_curve)
+        case = preset_case(options.preset, CURVE_CHUNKS)
+        curve = loss_curve(case, options.variants, options.loss_curve)
         result["loss_curve"] = curve
         for name, mean in curve["mean"].items():
             print(f"loss of the last {CURVE_WINDOW} of {options.loss_curve} steps, {name}: "
                   f"{mean:.4f}, {100 * curve['difference'][name]:+.3f} %")  # fmt: skip
     if options.memory:
-        result["memory"] = memory(options.preset, list(VARIANTS), updates, options.threads)
+        result["memory"] = memory(
+            options.preset, options.variants, options.updates, options.threads
+        )
         for name, figures in result["memory"].items():
             print(f"memory, {name}: {figures}")
     result["load_after"] = os.getloadavg()
