@@ -127,14 +127,19 @@ def peak() -> dict[str, float]:
 
 
 def parts(steps: dict[str, Step], case: Case, samples: int) -> dict[str, Any]:
-    """CPU times of the pieces of every variant, and their operations."""
+    """CPU times of the pieces of every variant, and their operations.
+
+    A round makes all pieces, one after the other, so that caches are as cold as in a step.
+    """
     calls = {name: pieces(step, case.chunks[0]) for name, step in steps.items()}
+    flat = {f"{name}: {piece}": call for name in calls for piece, call in calls[name].items()}
+    times = by_turns(flat, samples)
     return {
         piece: {
-            "giga_operations": 1e-9 * operations(calls[REFERENCE][piece]),
-            "ms": by_turns({name: calls[name][piece] for name in calls}, samples),
+            "giga_operations": 1e-9 * operations(call),
+            "ms": {name: times[f"{name}: {piece}"] for name in calls},
         }
-        for piece in calls[REFERENCE]
+        for piece, call in calls[REFERENCE].items()
     }
 
 
