@@ -20,7 +20,6 @@ from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.experiments.run import make_environment
 from planet.latent import Gaussian, LatentState, kl_divergence
-from planet.models import WorldModel
 from planet.noise import STREAM_POSTERIOR, row_seeds
 from planet.ops import draws
 from planet.protocols import Chunk
@@ -29,7 +28,7 @@ from planet.systems.planet import make_world_model, trained_model
 from planet.training.check_environment import check_environment
 from planet.training.collect import collect_episode
 from planet.training.learner import GradientLearner
-from planet.training.loss import sequence_loss
+from planet.training.loss import SequenceModel, sequence_loss
 
 REFERENCE = "reference"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -96,7 +95,7 @@ class Step:
         config = replace(case.config, train=train)
         self.name, self.train = name, train
         self.model = make_world_model(config, case.actions)
-        self.trained: WorldModel = trained_model(self.model, train)
+        self.trained: SequenceModel = trained_model(self.model, train)
         self.learner = GradientLearner(self.model, self.loss, nobody, train)
         self._chunks = replace(case, chunks=list(case.chunks))
 
@@ -179,7 +178,7 @@ def pieces(step: Step, chunk: Chunk) -> dict[str, Call]:
         "posterior noise": noise,
         "encoder": encoder,
         "scan and priors": scan,
-        "decoder and loss": lambda: backward(image_error(trained, latent, image)),
+        "decoder and loss": lambda: backward(trained.image_error(latent, image)),
         "reward": lambda: backward(F.mse_loss(trained.reward(latent), chunk.reward)),
         "divergences": divergences,
         "norm, clipping, Adam": optimiser(step, chunk),
@@ -205,11 +204,6 @@ def optimiser(step: Step, chunk: Chunk) -> Call:
         step.learner._step(norm, 0.0, finite)
 
     return call
-
-
-def image_error(trained: WorldModel, latent: LatentState, image: Tensor) -> Tensor:
-    """Half the squared distance of decoded latents from images."""
-    return 0.5 * F.mse_loss(trained.decode(latent), image, reduction="sum")
 
 
 def backward(*ends: Tensor) -> None:
