@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from planet.config import ModelConfig
 from planet.latent import Gaussian, LatentState
-from planet.models.bfloat16 import error_in_bfloat16
 from planet.models.decoder import ConvDecoder
 from planet.models.world_model import WorldModel
 from planet.ops.equations import gaussian
@@ -22,7 +23,8 @@ class CompiledModel:
 
     Args:
       model: on a CPU.
-      precision: of the decoder's products, "fp32" or "bf16", summed up in float32.
+      precision: of the decoder's products, "fp32" or "bf16": factors and results of the latter are
+        rounded to bfloat16, sums are float32.
     """
 
     def __init__(self, model: WorldModel, precision: str = "fp32") -> None:
@@ -65,9 +67,11 @@ class CompiledModel:
 
     def image_error(self, latent: LatentState, image: Tensor) -> Tensor:
         """See `WorldModel.image_error`."""
+        if self._precision == "bf16":  # oneDNN's, forward and backward
+            with torch.autocast("cpu", torch.bfloat16):
+                decoded = self._model.decode(latent)
+            return 0.5 * F.mse_loss(decoded.float(), image, reduction="sum")
         features = latent.features.flatten(0, -2)
-        if self._precision == "bf16":
-            return error_in_bfloat16(self._model.decoder, features, image.flatten(0, -4))
         if self._features is not None:
             features = self._features(features)
         return self._decoder.error(features, _rows(image))
