@@ -8,10 +8,6 @@
 
 namespace planet::cpu {
 
-// A layer's weights, packed for either direction: tiles of `rows` output channels, the last one
-// padded with zeros, each [bias[rows]] and the weights of its inputs in the order in which they are
-// read, [input][rows]. Scattering has tiles for each of the stride^2 classes of pixels of the large
-// map that meet the same taps.
 struct NetworkPanel {
   int64_t first;  // row
   int64_t count;  // rows; the lanes behind them are zero where gradients are concerned
