@@ -20,8 +20,9 @@ int64_t network_workspace(const Network& network, int64_t rows, int workers) {
                                       : gather_floats(layer, plan.kernels.rows));
   }
   const int64_t forward = packed + workers * plan.input_floats();
-  const int64_t backward = plan.packed_floats() + 2 * plan.map(plan.widest()) +
-                           std::max(plan.block_panels(), int64_t{workers}) * plan.input_floats();
+  const int64_t inputs = std::max(plan.block_panels(workers), int64_t{workers});
+  const int64_t backward =
+      plan.packed_floats() + plan.gradients(0) + plan.gradients(1) + inputs * plan.input_floats();
   return 16 + std::max(forward, backward);
 }
 

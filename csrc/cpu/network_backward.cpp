@@ -37,8 +37,8 @@ class Backward {
         kernels_(plan_.kernels),
         packed_(align_floats(workspace)),
         buffers_{packed_ + plan_.packed_floats(),
-                 packed_ + plan_.packed_floats() + plan_.map(plan_.widest())},
-        inputs_map_(buffers_[1] + plan_.map(plan_.widest())) {}
+                 packed_ + plan_.packed_floats() + plan_.gradients(0)},
+        inputs_map_(buffers_[1] + plan_.gradients(1)) {}
 
   void run() {
     const float* outputs = outputs_of(plan_.last());
@@ -73,7 +73,7 @@ class Backward {
 
   // Gradients of the first layer's weights, whose inputs are not kept as a map: block by block.
   void first_weights() {
-    const int64_t features = plan_.features(), block = plan_.block_panels();
+    const int64_t features = plan_.features(), block = plan_.block_panels(parallel_.workers);
     for (int64_t first = 0; first < plan_.panel_count(); first += block) {
       const auto begin = plan_.panels.begin() + first;
       std::vector<NetworkPanel> here(begin, begin + std::min(block, plan_.panel_count() - first));

@@ -26,10 +26,12 @@ int64_t NetworkPlan::kept(int i) const {
   return at;
 }
 
-int64_t NetworkPlan::widest() const {
-  int64_t most = 0;
-  for (int i = 0; i < network.layers; ++i) most = std::max(most, layer(i).outputs());
-  return most;
+int64_t NetworkPlan::gradients(int parity) const {
+  int64_t most = network.layers % 2 == parity ? outputs() : 0;
+  for (int i = 1; i < network.layers; ++i) {
+    if (i % 2 == parity) most = std::max(most, layer(i).inputs());
+  }
+  return map(most);
 }
 
 int64_t NetworkPlan::packed_floats() const {
@@ -41,9 +43,9 @@ int64_t NetworkPlan::packed_floats() const {
   return padded(most);
 }
 
-int64_t NetworkPlan::block_panels() const {
+int64_t NetworkPlan::block_panels(int workers) const {
   const int64_t group = slab_size(*this, layer(0)).panels;
-  return std::min<int64_t>(divide_up(16, group) * group, panel_count());
+  return std::min(divide_up(workers, group) * group, panel_count());
 }
 
 SlabSize slab_size(const NetworkPlan& plan, const NetworkLayer& layer) {

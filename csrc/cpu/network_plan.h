@@ -41,12 +41,15 @@ struct NetworkPlan {
   }
   // Where layer i's outputs begin in `kept`; of i = layers, where it ends.
   int64_t kept(int i) const;
-  // Floats of the largest map between layers, or behind the last.
-  int64_t widest() const;
+  // Floats of the two maps between which gradients go from layer to layer: those of layer i's
+  // inputs are in the map of i % 2, and those of the last layer's outputs where the next ones would
+  // be.
+  int64_t gradients(int parity) const;
   // Floats of one layer's packed weights, in the larger direction.
   int64_t packed_floats() const;
-  // Panels whose inputs of the first layer are made at a time for its weights' gradients.
-  int64_t block_panels() const;
+  // Panels whose inputs of the first layer are made at a time for its weights' gradients: few,
+  // which a cache holds, but one per worker.
+  int64_t block_panels(int workers) const;
 };
 
 // How much of the batch a layer's weight gradients are summed over at a time: enough that adding
