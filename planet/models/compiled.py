@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from planet.config import ModelConfig
 from planet.latent import Gaussian, LatentState
@@ -70,7 +72,9 @@ class CompiledModel:
         if self._precision == "bf16":  # oneDNN's, forward and backward
             with torch.autocast("cpu", torch.bfloat16):
                 decoded = self._model.decode(latent)
-            return 0.5 * F.mse_loss(decoded.float(), image, reduction="sum")
+            call: Any = _HalfSquaredDistance.apply
+            error: Tensor = call(decoded, image)
+            return error
         features = latent.features.flatten(0, -2)
         if self._features is not None:
             features = self._features(features)
@@ -99,3 +103,19 @@ def _rows(image: Tensor) -> Tensor:
 def _layers(module: nn.Module) -> list[nn.Linear | nn.Conv2d | nn.ConvTranspose2d]:
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     return [layer for layer in module.modules() if isinstance(layer, kinds)]
+
+
+class _HalfSquaredDistance(torch.autograd.Function):
+    """Computes sum((x - y)^2) / 2 in float32 for bfloat16 x, with fewer passes than `mse_loss`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        difference = x - y
+        ctx.save_for_backward(difference)
+        return 0.5 * difference.square().sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        return (difference * gradient).to(torch.bfloat16), None
