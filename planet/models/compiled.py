@@ -14,6 +14,7 @@ from planet.models.decoder import ConvDecoder
 from planet.models.world_model import WorldModel
 from planet.ops.equations import gaussian
 from planet.ops.filter import filter_chunk
+from planet.ops.fused import instruction_set
 from planet.ops.network import Network, linear
 from planet.protocols import Filtered
 
@@ -27,9 +28,13 @@ class CompiledModel:
       model: on a CPU.
       precision: of the decoder's products, "fp32" or "bf16": factors and results of the latter are
         rounded to bfloat16, sums are float32.
+
+    Raises:
+      ImportError: the extension is missing.
     """
 
     def __init__(self, model: WorldModel, precision: str = "fp32") -> None:
+        instruction_set()  # fails early
         self._model, self._precision = model, precision
         rssm, decoder, activation = model.rssm, model.decoder, model.config.activation
         self._encoder = Network(_layers(model.encoder), activation, True, model.image_size)

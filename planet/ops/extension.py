@@ -89,18 +89,6 @@ def path() -> Path:
     return Path(module.__file__)
 
 
-def instruction_set() -> int:
-    """Returns the number of the instruction set that CPU kernels are of.
-
-    Raises:
-      ImportError: there is no extension; the message says why and what helps.
-    """
-    if module is None:
-        raise ImportError(f"planet has no compiled extension: {missing()}")
-    number: int = module.isa()
-    return number
-
-
 def _load() -> tuple[Any, tuple[Path | None, Exception] | None]:
     """Returns the extension that suits this package, and the file that failed, with its error."""
     file = None

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from planet.errors.checks import check_choice, check_device, check_shape
-from planet.ops import fused
 from planet.ops.checks import _check_sizes, _check_tensor
-from planet.ops.kernels import _instruction_set
+from planet.ops.fused import instruction_set
 from planet.weights.parameters import RecurrentParameters
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -58,10 +57,9 @@ def filter_chunk(
         stddev is not that of "add".
       RuntimeError: gradients are asked for with `create_graph`.
     """
-    fused._require_extension()
+    isa = instruction_set()
     named = _named_tensors(parameters)
     _check(parameters, named, share, action, noise)
-    isa, *_ = _instruction_set(fused._C)
     outputs: Outputs = _FilterChunk.apply(  # type: ignore[no-untyped-call]
         share, action, noise, float(parameters.min_stddev), parameters.activation == "elu", isa,
         *named.values(),

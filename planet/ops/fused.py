@@ -192,6 +192,18 @@ def served_precisions(device: torch.device | str) -> tuple[str, ...]:
     return tuple(name for name in served if name != "int8" or _C.has_int8())
 
 
+def instruction_set() -> int:
+    """Returns the number of the instruction set that CPU kernels are of.
+
+    Raises:
+      ImportError: the extension is missing.
+    """
+    _require_extension()
+    isa = _KERNELS["cpu"].isa()
+    assert isa is not None
+    return isa
+
+
 def _require_extension() -> None:
     if _C is None:
         raise ImportError(

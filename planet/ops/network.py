@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from planet.ops.extension import instruction_set
+from planet.ops.fused import instruction_set
 
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 

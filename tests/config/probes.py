@@ -24,7 +24,7 @@ from planet.noise import row_seeds
 from planet.planning import PLANNERS, Imagination, make_imagination, make_planner
 from planet.protocols import Chunk
 from planet.replay import Episode
-from planet.systems.planet import UPDATES, build, make_world_model
+from planet.systems.planet import build, make_world_model
 from planet.training import schedule
 from planet.training.action_box import ActionBox
 from planet.training.loss import sequence_loss
@@ -166,15 +166,14 @@ def updates(config: Config, tmp_path: Path) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("planet.systems.planet.require_bf16", lambda: None)
-        for name in ("reference", "fused"):
 
-            def note(model: WorldModel, precision: str, name: str = name) -> WorldModel:
-                asked.append((name, precision))
-                return model
+        def compiled(model: WorldModel, precision: str) -> WorldModel:
+            asked.append(("fused", precision))
+            return model
 
-            patch.setitem(UPDATES, name, note)
+        patch.setattr("planet.systems.planet.CompiledModel", compiled)
         build(config, ActionBox(-np.ones(2), np.ones(2)).spec(8))
-    return asked
+    return asked or [("reference", "fp32")]
 
 
 class FakeEnvironment:

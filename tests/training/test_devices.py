@@ -17,7 +17,7 @@ from toy_runs import changed, finished, make_trainer, refused
 
 from planet.config import Config, TrainConfig
 from planet.experiments.run import open_run
-from planet.systems.planet import UPDATES, make_world_model, trained_model
+from planet.systems.planet import make_world_model, trained_model
 from planet.training.device import available_device
 
 
@@ -125,7 +125,7 @@ def test_the_reference_computes_with_the_model_itself(tiny: Config) -> None:
 def test_a_run_goes_on_with_another_backend_and_not_with_another_precision(
     tiny: Config, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(UPDATES, "fused", lambda model, precision: model)
+    monkeypatch.setattr("planet.systems.planet.CompiledModel", lambda model, precision: model)
     monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
     other = changed(tiny, backend="fused", precision="bf16")
     refused(other, run, r"train\.precision was 'fp32', now 'bf16'")
@@ -135,7 +135,7 @@ def test_a_run_goes_on_with_another_backend_and_not_with_another_precision(
 def test_an_agent_acts_where_its_updates_cannot_be_made(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(UPDATES, "fused", lambda model, precision: model)
+    monkeypatch.setattr("planet.systems.planet.CompiledModel", lambda model, precision: model)
     monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
     config = changed(tiny, backend="fused", precision="bf16", episodes=2)
     finished(config, tmp_path)
