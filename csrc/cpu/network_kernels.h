@@ -57,7 +57,7 @@ struct NetworkKernels {
   void (*scatter)(const NetworkStep& step, int vectors);
   // One of the tasks [0, outer_tasks(layer)), which have different weights.
   void (*outer)(const NetworkSlab& slab, int64_t task);
-  // out += scale times the sum over rows and pixels of channel c of a map of all panels.
+  // The sum over rows and pixels of channel c of a map of all panels.
   float (*channel_sum)(const float* map, int64_t pixels, int channels, int c,
                        const NetworkPanel* panels, int64_t panel_count);
   // Half the sum of squares of a map of one panel.

@@ -43,7 +43,7 @@ class Network:
 
         The outputs are not made. The target gets no gradient.
         """
-        return self._apply(x, target).reshape(())
+        return self._apply(x, target.contiguous()).reshape(())
 
     def _apply(self, x: Tensor, target: Tensor | None) -> Tensor:
         weights = [layer.weight for layer in self._layers]
