@@ -13,6 +13,7 @@ namespace planet {
 namespace {
 
 constexpr int kFields = 7;
+constexpr int64_t kMostOutputs = int64_t{1} << 40;  // of a layer; their bytes are an int64_t
 
 // From layers = [elu, activated, then of every layer: transposed, small channels, large channels,
 // small side, large side, kernel, stride].
@@ -64,6 +65,7 @@ cpu::NetworkInputs make_inputs(const cpu::Network& network, const Tensor& x,
   check_range("weights", static_cast<int64_t>(weights.size()), network.layers, network.layers);
   for (int i = 0; i < network.layers; ++i) {
     const cpu::NetworkLayer& layer = network.layer[i];
+    check_range("layers (outputs)", layer.outputs(), 1, kMostOutputs / out.rows);
     const int64_t small = layer.small_channels, large = layer.large_channels, k = layer.kernel;
     out.weights[i] = k == 1 && weights[i].dim() == 2
                          ? floats(weights[i], "weights", {small, large}, Place())

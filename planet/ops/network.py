@@ -26,6 +26,9 @@ class Network:
       activation: "relu" or "elu", after every layer but the last.
       activated: whether it follows the last layer as well.
       side: pixels per side of the first layer's inputs; linear layers see one pixel.
+
+    Raises:
+      ValueError: a layer has what the kernels do not compute.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ def _sizes(layers: Sequence[Layer], side: int) -> list[int]:
     """Lists the layers' sizes as the ops take them."""
     numbers: list[int] = []
     for layer in layers:
+        _check(layer)
         if isinstance(layer, nn.Linear):
             numbers += [0, layer.out_features, layer.in_features, 1, 1, 1, 1]
             continue
@@ -72,6 +76,20 @@ def _sizes(layers: Sequence[Layer], side: int) -> list[int]:
         small, large = channels if transposed else channels[::-1]
         numbers += [int(transposed), small, large, *sorted((before, side)), kernel, stride]
     return numbers
+
+
+def _check(layer: Layer) -> None:
+    """Raises ValueError for a layer that the kernels would compute otherwise."""
+    expected: dict[str, Any] = {}
+    if not isinstance(layer, nn.Linear):
+        kernel, stride = layer.kernel_size[0], layer.stride[0]
+        expected = {"kernel_size": (kernel, kernel), "stride": (stride, stride), "groups": 1}
+        expected |= {"padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0)}
+    for name, value in expected.items():
+        if (got := getattr(layer, name)) != value:
+            raise ValueError(f"layers: expected {name} {value}, got {got}")
+    if layer.bias is None:
+        raise ValueError("layers: expected layers with a bias, got one without")
 
 
 def _apply(
