@@ -11,7 +11,7 @@ from ops.fused_support import needs_extension
 from ops.network_cases import Case
 from torch import nn
 
-from planet.ops import extension
+from planet.ops import fused
 from planet.ops.network import Network
 
 pytestmark = needs_extension
@@ -37,8 +37,8 @@ def test_parameters_that_change_before_the_backward_pass_are_noticed() -> None:
 
 def test_without_the_extension_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case("linear")
-    monkeypatch.setattr(extension, "module", None)
-    with pytest.raises(ImportError, match="planet has no compiled extension"):
+    monkeypatch.setattr(fused, "_C", None)
+    with pytest.raises(ImportError, match="backend='reference'"):
         case.network(case.given(1)[0])
 
 
