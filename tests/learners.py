@@ -8,7 +8,7 @@ from planet.config import TrainConfig
 from planet.models import WorldModel
 from planet.protocols import Chunk, Policy, Replay
 from planet.training.learner import GradientLearner
-from planet.training.loss import sequence_loss
+from planet.training.loss import SequenceModel, sequence_loss
 
 
 class Batches:
@@ -21,15 +21,17 @@ class Batches:
         return self._chunks.pop(0)
 
 
-def learner_of(model: WorldModel, config: TrainConfig) -> GradientLearner:
-    """Trains a world model; nothing acts."""
+def learner_of(
+    model: WorldModel, config: TrainConfig, trained: SequenceModel | None = None
+) -> GradientLearner:
+    """Trains a world model, by the loss of `trained` where it is given; nothing acts."""
 
     def policy(episodes: int) -> Policy:
         raise AssertionError(f"nothing acts here, after {episodes} episodes neither")
 
     return GradientLearner(
         model,
-        lambda chunk, seeds: sequence_loss(model, chunk, config, seeds),
+        lambda chunk, seeds: sequence_loss(trained or model, chunk, config, seeds),
         policy,
         config,
     )

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from ops.fused_support import ISAS, isa, needs_extension, threads
 from ops.tolerances import FILTER
+from ops.tolerances import tensor_error as error
 from torch import Tensor
 
 from planet.config import ModelConfig
@@ -104,12 +105,6 @@ def run(function: Filter, case: Case, model: RSSM, used: tuple[str, ...] = OUTPU
     loss = torch.stack([(pairs[name][0] * pairs[name][1]).sum() for name in used]).sum()
     gradients = torch.autograd.grad(loss, [embedding, *parameters])
     return [*(output.detach() for output in outputs), *gradients]
-
-
-def error(got: Tensor, expected: Tensor) -> float:
-    """Relative L2; where nothing is expected, absolute."""
-    norm = expected.double().norm().item()
-    return (got.double() - expected).norm().item() / (norm or 1.0)
 
 
 @each_isa

@@ -7,6 +7,7 @@ import torch
 from ops.fused_support import ISAS, isa, needs_extension, threads
 from ops.network_cases import ROWS, STACKS, Case, plain, plain_error, results
 from ops.tolerances import NETWORK
+from ops.tolerances import tensor_error as error
 from torch import Tensor, nn
 
 from planet.ops.network import linear
@@ -20,13 +21,6 @@ each_large_stack = pytest.mark.parametrize(
 )
 each_activation = pytest.mark.parametrize("activation", ["relu", "elu"])
 each_end = pytest.mark.parametrize("activated", [False, True], ids=["open", "activated"])
-
-
-def error(got: Tensor, expected: Tensor) -> float:
-    """Relative L2; where nothing is expected, absolute."""
-    assert got.shape == expected.shape
-    norm = expected.double().norm().item()
-    return (got.double() - expected).norm().item() / (norm or 1.0)
 
 
 @each_isa

@@ -15,6 +15,7 @@ import torch
 
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
+from ops.fused_support import needs_extension
 from toy_runs import Recorder, changed, finished, make_trainer, model_of, outcome, timeless
 
 from planet.config import Config
@@ -79,13 +80,15 @@ def test_interrupted_run_goes_on_to_the_same_end(
     assert finished(config, directory) == expected
 
 
+@pytest.mark.parametrize("backend", ["reference", pytest.param("fused", marks=needs_extension)])
 def test_run_that_is_interrupted_all_the_time_goes_on_to_the_same_end(
-    tiny: Config, tmp_path: Path, whole: Whole
+    tiny: Config, tmp_path: Path, whole: Whole, backend: str
 ) -> None:
+    config = changed(tiny, backend=backend)
     directory = tmp_path / "interrupted"
     interruptions = 0
     while interruptions < 30:
-        trainer = make_trainer(tiny, directory, Recorder(11))
+        trainer = make_trainer(config, directory, Recorder(11))
         try:
             trainer.run()
             break
@@ -93,7 +96,16 @@ def test_run_that_is_interrupted_all_the_time_goes_on_to_the_same_end(
             interruptions += 1
             trainer.close()
     assert 3 <= interruptions < 30
-    assert outcome(directory) == whole(tiny)[1]
+    assert outcome(directory) == whole(config)[1]
+
+
+@needs_extension
+def test_compiled_updates_learn_the_same_on_any_number_of_threads(
+    tiny: Config, whole: Whole
+) -> None:
+    alone, two = (whole(changed(tiny, backend="fused", threads=count))[1] for count in (1, 2))
+    assert two == alone
+    assert alone != whole(tiny)[1]  # but for its roundings, what the plain updates learn
 
 
 def test_interruption_loses_no_update(tiny: Config, tmp_path: Path) -> None:
