@@ -45,7 +45,7 @@ def small(task: str = "cheetah-run") -> Config:
             batch_size=20, chunk_length=20, learning_rate=2e-3,
             image_weight=4.0,  # (64 / 32)^2: as much weight as the paper's images have
             reward_weight=100.0, free_nats=1.0, evaluation_interval=3, evaluation_episodes=2,
-            checkpoint_interval=1,  # 500 updates take most of a minute, a checkpoint no time
+            checkpoint_interval=1,  # 500 updates take ten seconds, a checkpoint no time
             threads=1,  # a second one costs more than it brings
         ),
     )  # fmt: skip

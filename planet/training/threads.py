@@ -13,7 +13,7 @@ def cpu_threads(count: int) -> Iterator[None]:
     """Runs a block on `count` threads of torch, which the planner shares; 0 leaves their number.
 
     Networks as small as those of the `small` preset gain little from a second thread, and on busy
-    cores its waiting costs many times the work: seconds instead of 0.1 s per gradient step.
+    cores its waiting costs many times the work: seconds per gradient step instead of milliseconds.
     """
     before = torch.get_num_threads()
     if count:
