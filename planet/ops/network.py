@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from planet.errors.checks import check_choice
 from planet.ops.fused import instruction_set
 
+MOST_LAYERS = 16  # kMaxNetworkLayers of csrc/network.h
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
@@ -28,12 +30,19 @@ class Network:
       side: pixels per side of the first layer's inputs; linear layers see one pixel.
 
     Raises:
-      ValueError: a layer has what the kernels do not compute.
+      ValueError: there is no such activation, there are too many layers, or a layer has what the
+        kernels do not compute.
     """
 
     def __init__(
         self, layers: Sequence[Layer], activation: str, activated: bool = False, side: int = 1
     ) -> None:
+        check_choice("activation", activation, ["relu", "elu"])
+        if not 1 <= len(layers) <= MOST_LAYERS:
+            raise ValueError(
+                f"layers: backend='fused' computes 1 to {MOST_LAYERS} layers of a network, got "
+                f"{len(layers)}; use backend='reference'"
+            )
         self._layers = layers
         self._numbers = [int(activation == "elu"), int(activated), *_sizes(layers, side)]
 
@@ -66,6 +75,8 @@ def _sizes(layers: Sequence[Layer], side: int) -> list[int]:
     for layer in layers:
         _check(layer)
         if isinstance(layer, nn.Linear):
+            if side > 1:  # whose order of features would be another
+                raise ValueError(f"layers: expected a linear layer on one pixel, got side {side}")
             numbers += [0, layer.out_features, layer.in_features, 1, 1, 1, 1]
             continue
         kernel, stride = layer.kernel_size[0], layer.stride[0]

@@ -62,6 +62,32 @@ def test_layers_that_would_be_computed_otherwise_are_refused(layer: Any, expecte
     assert str(raised.value) == f"layers: expected {expected}"
 
 
+@pytest.mark.parametrize("count", [0, 17])
+def test_networks_without_kernels_are_refused_before_they_compute(count: int) -> None:
+    with pytest.raises(ValueError) as raised:
+        Network([nn.Linear(3, 3) for _ in range(count)], "relu")
+    assert str(raised.value) == (
+        f"layers: backend='fused' computes 1 to 16 layers of a network, got {count}; "
+        "use backend='reference'"
+    )
+    Network([nn.Linear(3, 3) for _ in range(16)], "relu")
+
+
+def test_a_linear_layer_on_many_pixels_is_refused() -> None:
+    """Its features would be [channels, h, w] in PyTorch, and channels are last here."""
+    layers = [nn.Conv2d(3, 4, 3), nn.Linear(4 * 6 * 6, 5)]
+    with pytest.raises(
+        ValueError, match="^layers: expected a linear layer on one pixel, got side 6$"
+    ):
+        Network(layers, "relu", side=8)
+    Network(layers[:1] + [nn.Linear(4, 5)], "relu", side=3)
+
+
+def test_an_unknown_activation_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^activation: expected one of .*, got 'tanh'$"):
+        Network([nn.Linear(3, 3)], "tanh")
+
+
 # ---- the raw ops ----
 
 # A convolution [3, 3, 2] to [1, 1, 5], then a linear layer to 4.
