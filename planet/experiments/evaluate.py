@@ -9,7 +9,7 @@ from pathlib import Path
 from planet.acting.agent import Agent
 from planet.acting.baselines import RandomPolicy, ZeroPolicy
 from planet.config import Config
-from planet.experiments.run import Run
+from planet.experiments.run import Run, acting_settings
 from planet.protocols import Policy, Spec
 from planet.storage.atomic import atomic_write
 from planet.systems.planet import build
@@ -21,7 +21,7 @@ def baselines(config: Config, spec: Spec) -> dict[str, Policy]:
 
     The untrained planner has the initial world model of the run of these settings.
     """
-    untrained = build(config, spec).policy(config.train.seed_episodes)
+    untrained = build(acting_settings(config), spec).policy(config.train.seed_episodes)
     policies: dict[str, Policy] = {"random actions": RandomPolicy(spec)}
     return policies | {"zero actions": ZeroPolicy(spec), "untrained planner": untrained}
 

@@ -89,7 +89,7 @@ def open_run(
         raise FileNotFoundError(f"{directory} holds no checkpoint yet: checkpoint.pt is missing")
     path, state = loaded
     check_config(path, state.config, kept)
-    learner = build(_acting(config), state.actions.spec(config.environment.image_size))
+    learner = build(acting_settings(config), state.actions.spec(config.environment.image_size))
     load_learner(path, learner, state)
     policy = learner.policy(max(state.episodes, config.train.seed_episodes))
     if isinstance(policy, Agent):
@@ -98,7 +98,7 @@ def open_run(
     return Run(directory, config, policy, *counts, state.actions)
 
 
-def _acting(config: Config) -> Config:
+def acting_settings(config: Config) -> Config:
     """Returns settings whose learner can be had wherever an agent can act: it makes no updates."""
     return config.with_overrides({"train": {"backend": "reference", "precision": "fp32"}})
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_runs import model_of
+from toy_runs import changed, model_of
 
 from planet.config import Config
 from planet.replay import Episode
@@ -156,6 +156,14 @@ def test_untrained_planner_is_the_runs_own_start(tiny: Config, tmp_path: Path) -
     untrained = baselines(tiny, BOX.spec(8))["untrained planner"]
     played = play(environment, untrained, 2, tiny.train.seed)
     assert score("agent", played) == fresh.evaluate(2)
+
+
+def test_baselines_act_where_a_runs_updates_cannot_be_made(
+    tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    config = changed(tiny, backend="fused", precision="bf16")
+    assert "untrained planner" in baselines(config, BOX.spec(8))
 
 
 def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:
