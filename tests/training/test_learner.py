@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 from learners import learner_of, replay
+from ops.fused_support import needs_extension
 from small_models import make_chunk, make_model
 from torch import Tensor
 
 from planet.config import TrainConfig
 from planet.models import WorldModel
+from planet.models.compiled import CompiledModel
 from planet.protocols import Chunk, NonFiniteError
 from planet.storage.checkpoint import load_checkpoint, save_checkpoint
 from planet.training.learner import GradientLearner
@@ -208,11 +210,13 @@ def looks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("looks")
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_extension)])
 @pytest.mark.parametrize("case", POISONS)
-def test_what_is_not_finite_is_named_and_changes_nothing(case: str) -> None:
+def test_what_is_not_finite_is_named_and_changes_nothing(case: str, compiled: bool) -> None:
     """Neither does any update after it, until somebody looks."""
     poison, term = POISONS[case]
-    learner = learner_of(make_model(), CONFIG)
+    model = make_model()
+    learner = learner_of(model, CONFIG, CompiledModel(model) if compiled else None)
     learner.update(replay(make_chunk(seed=1)))
     chunk = make_chunk(seed=2)
     poison(learner, chunk)
