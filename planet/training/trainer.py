@@ -66,7 +66,7 @@ class Trainer:
         policy cannot be had here; nothing has been written then.
       FileNotFoundError: the directory holds a run whose checkpoint, metrics or episodes are gone.
       DirectoryInUseError: another trainer works in the directory.
-      ImportError: the imagination's backend is missing.
+      ImportError: a backend is missing, the imagination's or that of updates.
     """
 
     def __init__(
