@@ -75,7 +75,7 @@ class CompiledModel:
     def image_error(self, latent: LatentState, image: Tensor) -> Tensor:
         """See `WorldModel.image_error`."""
         if self._precision == "bf16":  # oneDNN's, forward and backward
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
                 decoded = self._model.decode(latent)
             call: Any = _HalfSquaredDistance.apply
             error: Tensor = call(decoded, image)
