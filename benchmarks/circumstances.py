@@ -24,16 +24,29 @@ _STATE = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "utilizati
 
 
 def circumstances() -> dict[str, Any]:
-    """Returns date, command, commit, machine, build, and the card where there is one."""
+    """Returns date, command, commit, machine, build, and the card where there is one.
+
+    Nothing in it says where on the machine files lie.
+    """
+    build = {name: fact for name, fact in build_info().items() if name != "file"}
     facts = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
+        "command": " ".join(map(_without_place, sys.argv)),
         "commit": commit(),
-        "machine": {**machine_facts(), "build": build_info(), "load_before": os.getloadavg()},
+        "machine": {**machine_facts(), "build": build, "load_before": os.getloadavg()},
     }
     if torch.cuda.is_available():
         facts["card"] = {**(_ask(_CARD) or {}), "cuda": torch.version.cuda, **(gpu_state() or {})}
     return facts
+
+
+def _without_place(word: str) -> str:
+    """Names a file from the project's folder, one that lies elsewhere by its name alone."""
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    project = RESULTS.parents[1]
+    return str(path.relative_to(project)) if path.is_relative_to(project) else path.name
 
 
 def commit() -> str | None:
