@@ -26,8 +26,8 @@ from planet.acting.agent import Agent
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.models.pixels import postprocess, preprocess
 from planet.ops.dynamics import imagine
+from planet.ops.pixels import postprocess, preprocess
 from planet.protocols import Policy
 from planet.replay import Episode
 from planet.storage.atomic import atomic_write

@@ -10,10 +10,11 @@ from planet.config import ModelConfig
 from planet.latent import Gaussian, LatentState
 from planet.models.decoder import make_decoder
 from planet.models.encoder import Encoder
-from planet.models.pixels import images
 from planet.models.reward import RewardModel
 from planet.models.rssm import RSSM
+from planet.ops.pixels import images
 from planet.protocols import Filtered
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
 
 
@@ -45,7 +46,7 @@ class WorldModel(nn.Module):
         return self.rssm.input.weight.device
 
     def images(self, observation: Tensor, seeds: Tensor) -> Tensor:
-        """Makes network inputs of observations; see `planet.models.pixels.images`."""
+        """Makes network inputs of observations; see `planet.ops.pixels.images`."""
         return images(observation, seeds, self.config.bit_depth)
 
     def embed(self, image: Tensor) -> Tensor:
@@ -100,6 +101,24 @@ class WorldModel(nn.Module):
             activation=rssm.activation,
             stddev=rssm.stddev,
             min_stddev=rssm.min_stddev,
+        )
+
+    def filter_weights(self) -> FilterWeights:
+        """Returns a frozen copy of what an agent needs; later training does not change it."""
+        rssm = self.rssm
+        layers = [layer for layer in self.encoder.layers if isinstance(layer, nn.Conv2d)]
+        biases = [layer.bias for layer in layers if layer.bias is not None]
+        return FilterWeights(
+            rollout=self.rollout_weights(),
+            encoder_weights=[layer.weight for layer in layers],
+            encoder_biases=biases,
+            encoder_strides=[layer.stride[0] for layer in layers],
+            posterior_hidden_weight=rssm.posterior_hidden.weight,
+            posterior_hidden_bias=rssm.posterior_hidden.bias,
+            posterior_weight=rssm.posterior_head.weight,
+            posterior_bias=rssm.posterior_head.bias,
+            image_size=self.image_size,
+            bit_depth=self.config.bit_depth,
         )
 
     def _initialise(self) -> None:

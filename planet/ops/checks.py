@@ -24,6 +24,7 @@ from planet.errors.scalars import (
 from planet.latent import LatentState
 from planet.noise import Noise, check_seeds
 from planet.ops.bounds import Bound, expand_bounds
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
 
 MAX_HORIZON = (1 << 16) - 1
@@ -147,6 +148,33 @@ def check_cem_plan(
         candidates, topk, iterations, first, given.spread, epsilon, state_noise, discount,
         given.precision, budget_ms, given.variant,
     )  # fmt: skip
+
+
+def check_filter_step(
+    weights: FilterWeights,
+    latent: LatentState,
+    action: Tensor,
+    observation: Tensor,
+    seeds: Tensor,
+) -> None:
+    """Checks the arguments of `filter_step`."""
+    check_type("weights", weights, FilterWeights)
+    size, device = weights.image_size, weights.device
+    if not isinstance(observation, Tensor) or observation.dtype != torch.uint8:
+        got = observation.dtype if isinstance(observation, Tensor) else type(observation).__name__
+        raise TypeError(f"observation: expected a uint8 tensor [B, h, w, 3], got {got}")
+    check_dims("observation", observation, "[B, h, w, 3]")
+    batch = observation.shape[0]
+    if batch < 1:
+        raise ValueError("observation: expected B >= 1 in [B, h, w, 3], got 0")
+    check_shape("observation", observation, (batch, size, size, 3), "[B, h, w, 3]")
+    check_device("observation", observation, device, "weights")
+    check_latent(weights.rollout, latent, batch, None)
+    _check_tensor("action", action, "[B, A]")
+    check_shape("action", action, (batch, weights.rollout.action_size), "[B, A]")
+    check_device("action", action, device, "weights")
+    check_type("seeds", seeds, Tensor)
+    check_seeds(seeds, batch, device, "seeds")
 
 
 def check_start(weights: RolloutWeights, latent: LatentState) -> int:

@@ -8,12 +8,14 @@ step. What follows the products has functions of its own (`gru_update`, `gaussia
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.parameters import RecurrentParameters, TransitionParameters
 
 
@@ -148,6 +150,36 @@ def prior(parameters: TransitionParameters, belief: Tensor) -> Gaussian:
     hidden = activate(hidden, parameters.activation)
     head = parameters.prior_weight, parameters.prior_bias
     return gaussian_head(hidden, *head, parameters.min_stddev, parameters.stddev)
+
+
+def filtered(
+    weights: FilterWeights, latent: LatentState, action: Tensor, image: Tensor, noise: Tensor
+) -> LatentState:
+    """Advances latents by an action, and samples q(s_t | h_t, o_t) of an image.
+
+    Args:
+      weights: of the whole model.
+      latent: belief [B, D], state [B, S] at t-1.
+      action: [B, A], the one that leads from t-1 to t.
+      image: [B, 3, h, w] at t, as `planet.ops.pixels` makes them.
+      noise: standard normal [B, S].
+
+    Returns:
+      Latent at t.
+    """
+    rollout, x = weights.rollout, image
+    belief = next_belief(cast(RecurrentParameters, rollout), latent, action)
+    layers = zip(
+        weights.encoder_weights, weights.encoder_biases, weights.encoder_strides, strict=True
+    )
+    for weight, bias, stride in layers:
+        x = activate(F.conv2d(x, weight, bias, stride), rollout.activation)
+    features = torch.cat([belief, x.flatten(1)], dim=-1)
+    hidden = F.linear(features, weights.posterior_hidden_weight, weights.posterior_hidden_bias)
+    hidden = activate(hidden, rollout.activation)
+    head = weights.posterior_weight, weights.posterior_bias
+    posterior = gaussian_head(hidden, *head, rollout.min_stddev, rollout.stddev)
+    return LatentState(belief, posterior.sample(noise))
 
 
 def reward(

@@ -1,4 +1,4 @@
-"""Computes the three ops in plain PyTorch, on any device.
+"""Computes the ops in plain PyTorch, on any device.
 
 This file is the specification: the compiled kernels are tested against it. It is made of the
 equations that training uses too (`planet.ops.equations`); other precisions replace the products
@@ -15,15 +15,66 @@ import torch
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.noise import STREAM_ACTIONS, STREAM_STATE, Noise, normals, resolve_seeds
+from planet.noise import (
+    STREAM_ACTIONS,
+    STREAM_POSTERIOR,
+    STREAM_STATE,
+    Noise,
+    normals,
+    resolve_seeds,
+)
 from planet.ops.arithmetic.float32 import Float32Model
 from planet.ops.arithmetic.half import HalfModel
 from planet.ops.arithmetic.int8 import Int8Model
 from planet.ops.bounds import Bound
-from planet.ops.checks import CEMSettings, check_cem_plan, check_refit, check_rollout
+from planet.ops.checks import (
+    CEMSettings,
+    check_cem_plan,
+    check_filter_step,
+    check_refit,
+    check_rollout,
+)
+from planet.ops.equations import filtered
+from planet.ops.pixels import images
 from planet.ops.results import Refit
 from planet.protocols import Dynamics, Plan
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
+
+
+@torch.no_grad()
+def filter_step(
+    weights: FilterWeights,
+    latent: LatentState,
+    action: Tensor,
+    observation: Tensor,
+    seeds: Tensor,
+) -> LatentState:
+    """Advances latents by the executed action, and samples the posterior of the newest frame.
+
+    Hafner et al. (ICML 2019), Section 3: h' = f(h, s, a), s' ~ q(s' | h', o). The dither of the
+    frame and the normals of the sample are those of each row's seed, streams 4 and 3.
+
+    Args:
+      weights: snapshot of a model.
+      latent: belief [B, D], state [B, S] after the previous frame; zeros before the first.
+      action: [B, A], executed since then; zeros before the first.
+      observation: the newest frame, uint8 [B, h, w, 3].
+      seeds: of the step, int64 [B].
+
+    Returns:
+      Latent after the frame.
+
+    Raises:
+      TypeError, ValueError: a type, shape, dtype or device disagrees; the message names the
+        argument, what was expected and what came.
+    """
+    check_filter_step(weights, latent, action, observation, seeds)
+    seeds = seeds.reshape(len(observation))
+    image = images(observation[None], seeds, weights.bit_depth)[0]
+    noise = normals(seeds, 1, weights.rollout.state_size, stream=STREAM_POSTERIOR)[:, 0]
+    with torch.autocast(action.device.type, enabled=False):
+        return filtered(weights, latent, action, image, noise)
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ def sequence_loss(
       chunk: image uint8 [T, B, h, w, 3], action [T, B, A], reward [T, B].
       config: weights of the terms.
       seeds: int64 [B], of the rows' random numbers, on the model's device. At time t of row b the
-        dither is that of `planet.models.pixels.images`, and the posterior's noise the normals of
+        dither is that of `planet.ops.pixels.images`, and the posterior's noise the normals of
         `STREAM_POSTERIOR` for candidate t.
 
     Returns:

@@ -92,13 +92,13 @@ class RolloutWeights:
     def __post_init__(self) -> None:
         self._check_choices()
         for name in layouts(self.transition, 0):
-            object.__setattr__(self, name, _own(name, getattr(self, name)))
+            object.__setattr__(self, name, own(name, getattr(self, name)))
         for name in ("reward_weights", "reward_biases"):
             value = getattr(self, name)
             if isinstance(value, Tensor) or not isinstance(value, Sequence):
                 got = type(value).__name__
                 raise TypeError(f"{name}: expected a sequence of tensors, got {got}")
-            owned = tuple(_own(f"{name}[{i}]", v) for i, v in enumerate(value))
+            owned = tuple(own(f"{name}[{i}]", v) for i, v in enumerate(value))
             object.__setattr__(self, name, owned)
         self._check_shapes()
         self._check_values()
@@ -288,7 +288,7 @@ class RolloutWeights:
                 raise ValueError(f"{name}: expected finite values, got {count} NaN or infinite")
 
 
-def _own(name: str, argument: object) -> Tensor:
+def own(name: str, argument: object) -> Tensor:
     """Makes a private contiguous float32 copy."""
     value = check_floating(name, argument)
     if value.device.type == "meta" or value.layout != torch.strided:

@@ -16,6 +16,9 @@ from torch import Tensor
 
 MAX_SIZE = 512
 MAX_REWARD_LAYERS = 4
+MAX_ENCODER_LAYERS = 16
+MAX_CHANNELS = 4096
+MAX_IMAGE_SIZE = 1024
 _RECURRENT = {
     "input_weight": "[M, S+A]",
     "input_bias": "[M]",
@@ -48,6 +51,61 @@ class Sizes:
     action: int
     hidden: int
     reward: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EncoderSizes:
+    """Holds sizes of an encoder of square frames, a stack of convolutions without padding.
+
+    Attributes:
+      image: pixels per side of a frame, 1 to 1024.
+      bits: that are kept of a colour channel, 1 to 8.
+      channels: of each layer, up to 16 of 1 to 4096.
+      kernels: pixels per side, likewise.
+      strides: pixels, likewise.
+    """
+
+    image: int
+    bits: int
+    channels: tuple[int, ...]
+    kernels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def sides(self) -> list[int]:
+        """Lists the pixels per side of the frame and of every layer's map.
+
+        Raises:
+          ValueError: a layer leaves no pixel.
+        """
+        sides = [self.image]
+        for i, (kernel, stride) in enumerate(zip(self.kernels, self.strides, strict=True)):
+            if not 1 <= kernel <= sides[-1]:
+                raise ValueError(
+                    f"encoder_weights[{i}]: expected a kernel of 1 to {sides[-1]} pixels, which "
+                    f"its input has per side, got {kernel}"
+                )
+            sides.append((sides[-1] - kernel) // stride + 1)
+        return sides
+
+    def embedding(self) -> int:
+        """Returns E, the numbers of the last map."""
+        return (self.channels or (3,))[-1] * self.sides()[-1] ** 2
+
+    def shapes(self, sizes: Sizes) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Lists layout and shape of encoder and posterior by name, in the order of weight files."""
+        table: dict[str, tuple[str, tuple[int, ...]]] = {}
+        channels = 3
+        for i, (out, kernel) in enumerate(zip(self.channels, self.kernels, strict=True)):
+            table[f"encoder_weights[{i}]"] = "[C', C, k, k]", (out, channels, kernel, kernel)
+            table[f"encoder_biases[{i}]"] = "[C']", (out,)
+            channels = out
+        width, state = sizes.belief + self.embedding(), sizes.state
+        return table | {
+            "posterior_hidden_weight": ("[M, D+E]", (sizes.hidden, width)),
+            "posterior_hidden_bias": ("[M]", (sizes.hidden,)),
+            "posterior_weight": ("[2S, M]", (2 * state, sizes.hidden)),
+            "posterior_bias": ("[2S]", (2 * state,)),
+        }
 
 
 def layouts(transition: str, reward_layers: int) -> dict[str, str]:

@@ -10,9 +10,9 @@ from ops.fused_support import ISAS, needs_extension, threads
 from torch import Tensor
 
 from planet import noise
-from planet.models.pixels import images, preprocess
 from planet.noise import row_seeds
 from planet.ops import fused
+from planet.ops.pixels import images, preprocess
 
 pytestmark = needs_extension
 

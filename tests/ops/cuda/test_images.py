@@ -6,8 +6,8 @@ import pytest
 from ops.cuda.support import Device
 from ops.test_images import SIZES, arguments, reference
 
-from planet.models.pixels import images
 from planet.ops import fused
+from planet.ops.pixels import images
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from planet import noise
-from planet.models.pixels import images, postprocess, preprocess
 from planet.noise import row_seeds
+from planet.ops.pixels import images, postprocess, preprocess
 
 DEPTHS = range(1, 9)
 
