@@ -23,6 +23,11 @@ extern const char kSources[];       // fingerprint.cpp: "planet-sources:" and a 
 int64_t packed_size(const std::vector<int64_t>& sizes, std::optional<int64_t> isa,
                     int64_t precision);
 
+// control_step_ops.cpp
+int64_t control_step_bytes(const std::vector<int64_t>& encoder, const std::vector<int64_t>& sizes,
+                           int64_t isa, int64_t precision, int64_t horizon, int64_t batch,
+                           int64_t candidates, int64_t topk, int64_t workers);
+
 namespace {
 
 std::atomic<cpu::Isa> isa_in_use{0};
@@ -119,6 +124,15 @@ PyObject* packed_bytes(PyObject* arguments) {
   return PyLong_FromLongLong(packed_size(model, index, integer("precision", precision)));
 }
 
+PyObject* control_step_workspace(PyObject* arguments) {
+  const auto given = positional<9>(arguments, "control_step_workspace");
+  const auto number = [&](size_t i, const char* name) { return integer(name, given[i]); };
+  return PyLong_FromLongLong(control_step_bytes(
+      integers("encoder", given[0]), integers("sizes", given[1]), number(2, "isa"),
+      number(3, "precision"), number(4, "horizon"), number(5, "batch"), number(6, "candidates"),
+      number(7, "topk"), number(8, "threads")));
+}
+
 PyObject* set_isa(PyObject* arguments) {
   const auto [name] = positional<1>(arguments, "set_isa");
   use_isa(name == Py_None ? std::nullopt : std::optional(text("isa", name)));
@@ -156,6 +170,8 @@ PyMethodDef methods[] = {
      "Whether the instruction set in use has int8 kernels."},
     {"packed_bytes", method<packed_bytes>, METH_VARARGS,
      "How long the result of pack_weights is; without an instruction set, on CUDA devices."},
+    {"control_step_workspace", method<control_step_workspace>, METH_VARARGS,
+     "How many bytes of workspace control_step needs."},
     {"set_isa", method<set_isa>, METH_VARARGS,
      "Uses one instruction set by name, or with None the widest (capped by PLANET_CPU_ISA)."},
     {"philox4x32", method<philox>, METH_VARARGS, "Philox4x32-10, four words."},

@@ -5,6 +5,7 @@
 
 #include "refit.h"
 #include "rollout.h"
+#include "timeline.h"
 
 namespace planet {
 
@@ -26,6 +27,7 @@ struct PlanProblem {
   float* mean;         // [H, B, A]: in, the first iteration's distribution; out, the last refit
   float* stddev;       // [H, B, A]: likewise
   float* best_return;  // [B], written: largest return of the last iteration
+  Timeline* timeline;  // of plans on CPUs: where stages are marked, or null
 };
 
 namespace cpu {

@@ -2,7 +2,6 @@
 #include "../cem.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "elites.h"
 #include "schedule.h"
@@ -41,32 +40,28 @@ struct PlanWorkspace {
   }
 };
 
+void select(const PlanProblem& p, const PlanWorkspace& space, const Parallel& parallel) {
+  for_each(parallel, p.batch, [&](int64_t b, int) {
+    const float* returns = space.returns + b * p.candidates;
+    int64_t* elites = space.elites + b * p.topk;
+    select_elites(returns, p.candidates, p.topk, space.keys + b * p.candidates, elites);
+    p.best_return[b] = returns[elites[0]];
+  });
+}
+
 // Refits mean and stddev. The candidates' actions are not kept: those of the elites are drawn
 // again.
-struct Refit {
-  const PlanProblem& problem;
-  const PlanWorkspace& space;
-  const RolloutJob& job;
-  const KernelSet& kernels;
-  std::atomic<int64_t> next;
-};
-
-void refit_worker(void* context, int worker) {
-  Refit& work = *static_cast<Refit*>(context);
-  const PlanProblem& p = work.problem;
-  const int size = work.job.sizes.action;
-  float* actions = work.space.actions + worker * p.topk * size;
-  for (int64_t b; (b = work.next.fetch_add(1)) < p.batch;) {
-    const float* returns = work.space.returns + b * p.candidates;
-    int64_t* elites = work.space.elites + b * p.topk;
-    select_elites(returns, p.candidates, p.topk, work.space.keys + b * p.candidates, elites);
-    p.best_return[b] = returns[elites[0]];
+void refit(const PlanProblem& p, const PlanWorkspace& space, const RolloutJob& job,
+           const KernelSet& kernels, const Parallel& parallel) {
+  const int size = job.sizes.action;
+  for_each(parallel, p.batch, [&](int64_t b, int worker) {
+    float* actions = space.actions + worker * p.topk * size;
     for (int64_t t = 0; t < p.horizon; ++t) {
       const int64_t out = (t * p.batch + b) * size;
-      work.kernels.redraw(work.job, b, t, elites, p.topk, actions);
+      kernels.redraw(job, b, t, space.elites + b * p.topk, p.topk, actions);
       fit_elites(actions, size, nullptr, p.topk, p.spread, p.epsilon, p.mean + out, p.stddev + out);
     }
-  }
+  });
 }
 
 Clock::time_point after(Clock::time_point start, double ms) {
@@ -84,6 +79,7 @@ int64_t plan_workspace(const Model& model, const PlanProblem& problem, int worke
 
 int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
                  const Parallel& parallel) {
+  const StageMark whole(p.timeline, Stage::kPlan);
   const Clock::time_point start = Clock::now(), deadline = after(start, p.budget_ms);
   const PlanWorkspace space(model, p, parallel.workers, workspace);
   StateNoise noise{};
@@ -103,12 +99,19 @@ int64_t cem_plan(const Model& model, const PlanProblem& p, void* workspace,
     if (done > 0 && p.stop && p.stop(p.stop_context)) return done;
     job.action_iteration = static_cast<uint32_t>(p.first_iteration + done);
     job.noise.iteration = job.action_iteration;
-    // The first one always ends. A later one is given up when a core is taken away and time runs
-    // out.
-    if (!run_job(job, model, space.job, parallel, done > 0 ? deadline : kNoDeadline)) return done;
-    Refit fit{p, space, job, kernel_set(model), {0}};
-    const int workers = static_cast<int>(std::min<int64_t>(parallel.workers, p.batch));
-    parallel.run(parallel.pool, workers, refit_worker, &fit);
+    const auto stage = [&](Stage name) { return StageMark(p.timeline, name, done); };
+    {
+      const StageMark mark = stage(Stage::kRollouts);
+      // The first one always ends. A later one is given up when a core is taken away and time runs
+      // out.
+      if (!run_job(job, model, space.job, parallel, done > 0 ? deadline : kNoDeadline)) return done;
+    }
+    {
+      const StageMark mark = stage(Stage::kSelection);
+      select(p, space, parallel);
+    }
+    const StageMark mark = stage(Stage::kRefit);
+    refit(p, space, job, kernel_set(model), parallel);
     longest = std::max(longest, Clock::now() - began);
   }
   return p.iterations;

@@ -70,7 +70,7 @@ void filter_chunk(Isa isa, const FilterSizes& sizes, float min_stddev,
   const FilterKernels& kernels = kernels_of(isa);
   FilterJob job{};
   job.sizes = sizes;
-  job.min_stddev = min_stddev;
+  job.stddev_floor = min_stddev;
   job.parameters = parameters;
   job.share = share;
   job.action = action;

@@ -7,10 +7,13 @@
 
 namespace planet::cpu {
 
-// One call of filter_chunk or of filter_chunk_backward; what the other has is null.
+// One call of filter_chunk, of filter_chunk_backward or of filter_step; what the others have is
+// null.
 struct FilterJob {
   FilterSizes sizes;
-  float min_stddev;
+  float stddev_floor;         // as the function of this name gives it (model.h)
+  const float* start_belief;  // [B, D] before the first step; null: zeros
+  const float* start_state;   // [B, S], likewise
   FilterParameters<const float> parameters;
   const float* share;
   const float* action;
@@ -34,6 +37,9 @@ struct FilterKernels {
   void (*pack)(const FilterJob& job);
   // Filters `count` groups from group `first` on.
   void (*forward)(const FilterJob& job, int64_t first, int64_t count);
+  // The same of a single step, in two halves: belief, then posterior and sample.
+  void (*step_belief)(const FilterJob& job, int64_t first, int64_t count);
+  void (*step_state)(const FilterJob& job, int64_t first, int64_t count);
   // Likewise for the backward pass, with a `packed` of its own.
   int64_t (*packed_back)(const FilterSizes& sizes);
   int64_t (*changes)(const FilterSizes& sizes);

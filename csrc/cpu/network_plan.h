@@ -3,10 +3,9 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <vector>
 
-#include "panel.h"
+#include "schedule.h"
 
 namespace planet::cpu {
 
@@ -60,22 +59,6 @@ struct SlabSize {
 };
 
 SlabSize slab_size(const NetworkPlan& plan, const NetworkLayer& layer);
-
-// Calls body(i, worker) for every i below `count`, on all workers.
-template <class Body>
-void for_each(const Parallel& parallel, int64_t count, const Body& body) {
-  struct Work {
-    const Body& body;
-    int64_t count;
-    std::atomic<int64_t> next;
-  } work{body, count, {0}};
-  const auto run = [](void* context, int worker) {
-    Work& mine = *static_cast<Work*>(context);
-    for (int64_t i; (i = mine.next.fetch_add(1)) < mine.count;) mine.body(i, worker);
-  };
-  parallel.run(parallel.pool, static_cast<int>(std::min<int64_t>(parallel.workers, count)), run,
-               &work);
-}
 
 // Computes one layer of one panel.
 inline void apply(const NetworkKernels& kernels, const NetworkStep& step, bool gathers,

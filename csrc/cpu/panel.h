@@ -14,6 +14,7 @@
 #include "../model.h"
 #include "../normals.h"
 #include "../rollout.h"
+#include "encoder_job.h"
 #include "filter_job.h"
 #include "network_kernels.h"
 
@@ -79,8 +80,9 @@ struct KernelSet {
   // out [count][A]: the actions at time t of some candidates, drawn again as `panel` draws them.
   void (*redraw)(const RolloutJob& job, int64_t problem, int64_t t, const int64_t* candidates,
                  int64_t count, float* out);
-  FilterKernels filter;    // float32 sets only
-  NetworkKernels network;  // empty in sets of quantised kernels
+  FilterKernels filter;  // empty in sets of quantised kernels, as are the next two
+  EncoderKernels encoder;
+  NetworkKernels network;
 };
 
 extern const KernelSet kernels_baseline;

@@ -1,6 +1,8 @@
-// Spreads a rollout over workers; shared by rollout_returns and cem_plan.
+// Spreads work over workers; rollouts are shared by rollout_returns and cem_plan.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 
 #include "panel.h"
@@ -10,6 +12,22 @@ namespace planet::cpu {
 // Rounds a float pointer up to a cache line.
 inline float* align_floats(float* p) {
   return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) & ~uintptr_t{63});
+}
+
+// Calls body(i, worker) for every i below `count`, on all workers.
+template <class Body>
+void for_each(const Parallel& parallel, int64_t count, const Body& body) {
+  struct Work {
+    const Body& body;
+    int64_t count;
+    std::atomic<int64_t> next;
+  } work{body, count, {0}};
+  const auto run = [](void* context, int worker) {
+    Work& mine = *static_cast<Work*>(context);
+    for (int64_t i; (i = mine.next.fetch_add(1)) < mine.count;) mine.body(i, worker);
+  };
+  parallel.run(parallel.pool, static_cast<int>(std::min<int64_t>(parallel.workers, count)), run,
+               &work);
 }
 
 // Everything of a job that follows from the model.

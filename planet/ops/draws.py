@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from planet import noise
-from planet.ops import fused
+from planet.ops.kernels import KERNELS
 
 
 def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int, time: int = 0) -> Tensor:
@@ -30,7 +30,7 @@ def normals(seeds: Tensor, candidates: int, dims: int, *, stream: int, time: int
 
 def compiled(op: str, first: Tensor, *arguments: object) -> Tensor | None:
     """Runs an op of the compiled core; None where it does not serve the device of `first`."""
-    kernels = fused._KERNELS.get(first.device.type)
+    kernels = KERNELS.get(first.device.type)
     if kernels is None or not kernels.ready():
         return None
     made: Tensor = kernels.call(op, first, *arguments, kernels.isa())

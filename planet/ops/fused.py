@@ -1,4 +1,4 @@
-"""Calls the three ops of the compiled core: the reference's signatures, results within a tolerance.
+"""Calls the ops of the compiled core: the reference's signatures, results within a tolerance.
 
 Without the extension every function raises ImportError and says what helps
 (`planet.ops.extension`). A snapshot's weights are packed on first use and kept with the snapshot
@@ -25,18 +25,61 @@ import torch
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.noise import Noise
-from planet.ops import extension
+from planet.noise import STREAM_POSTERIOR, Noise
+from planet.ops import draws, extension
 from planet.ops.bounds import Bound
-from planet.ops.checks import SPREADS, CEMSettings, check_cem_plan, check_refit, check_rollout
-from planet.ops.kernels import SERVED, CpuKernels, CudaKernels
+from planet.ops.checks import (
+    SPREADS,
+    CEMSettings,
+    check_cem_plan,
+    check_filter_step,
+    check_refit,
+    check_rollout,
+)
+from planet.ops.equations import filtered
+from planet.ops.kernels import KERNELS, SERVED, CpuKernels, CudaKernels, sizes
+from planet.ops.pixels import images
 from planet.ops.results import Refit
 from planet.protocols import Plan
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
 
 _C: Any = extension.module
 
-_KERNELS: dict[str, CpuKernels | CudaKernels] = {"cpu": CpuKernels(_C), "cuda": CudaKernels(_C)}
+
+@torch.no_grad()
+def filter_step(
+    weights: FilterWeights,
+    latent: LatentState,
+    action: Tensor,
+    observation: Tensor,
+    seeds: Tensor,
+) -> LatentState:
+    """Advances latents by the executed action, and samples the posterior of the newest frame.
+
+    Arguments, result and errors are those of `planet.ops.reference.filter_step`. On CUDA devices
+    the products are PyTorch's.
+
+    Raises:
+      ImportError: the extension is missing.
+      ValueError: the device is not served.
+    """
+    _require_extension()
+    check_filter_step(weights, latent, action, observation, seeds)
+    kernels = _kernels("weights", "filter_step", weights.device)
+    rollout, seeds = weights.rollout, seeds.reshape(len(observation)).contiguous()
+    if isinstance(kernels, CpuKernels):
+        packed, encoder = kernels.filter_model(weights)
+        parts = observation, seeds, action, latent.belief, latent.state
+        belief, state = kernels.call(
+            "filter_step", packed, encoder, sizes(rollout), rollout.min_stddev, kernels.isa(),
+            *(part.contiguous() for part in parts),
+        )  # fmt: skip
+        return LatentState(belief, state)
+    image = images(observation[None], seeds, weights.bit_depth)[0]
+    noise = draws.normals(seeds, 1, rollout.state_size, stream=STREAM_POSTERIOR)[:, 0]
+    with torch.autocast(action.device.type, enabled=False):
+        return filtered(weights, latent, action, image, noise)
 
 
 @torch.no_grad()
@@ -199,7 +242,7 @@ def instruction_set() -> int:
       ImportError: the extension is missing.
     """
     _require_extension()
-    isa = _KERNELS["cpu"].isa()
+    isa = KERNELS["cpu"].isa()
     assert isa is not None
     return isa
 
@@ -215,13 +258,13 @@ def _require_extension() -> None:
 def _kernels(name: str, op: str, device: torch.device) -> CpuKernels | CudaKernels:
     """Returns the kernels for the device of the argument `name`."""
     if op == "refit" and device.type == "meta":
-        return _KERNELS["cpu"]  # shapes alone; without a model no kernel has to be known
-    if device.type not in _KERNELS:
+        return KERNELS["cpu"]  # shapes alone; without a model no kernel has to be known
+    if device.type not in KERNELS:
         raise ValueError(
             f"{name}: backend='fused' has no {op} kernel for {device}; use tensors on cpu or cuda, "
             "or backend='reference'"
         )
-    kernels = _KERNELS[device.type]
+    kernels = KERNELS[device.type]
     kernels.check(name, device)
     return kernels
 

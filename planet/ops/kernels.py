@@ -15,8 +15,10 @@ from torch import Tensor
 
 from planet.errors import advice
 from planet.noise import resolve_seeds
+from planet.ops import extension
 from planet.ops.checks import PRECISIONS, VARIANTS
 from planet.ops.tracing import constant, may_be_kept
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
 
 Model = tuple[Tensor, list[int], float, int | None, int]
@@ -77,6 +79,24 @@ class CpuKernels:
             if may_be_kept(packed):
                 weights._cache[isa, index] = packed
         return packed, sizes(weights), weights.min_stddev, isa, index
+
+    def filter_model(self, weights: FilterWeights) -> tuple[Tensor, list[int]]:
+        """Packs encoder and posterior for the instruction set in use.
+
+        Returns:
+          Packed weights, and [image size, bit depth, then channels, kernel, stride of every layer].
+        """
+        isa, encoder = self.isa(), weights.encoder
+        layers = zip(encoder.channels, encoder.kernels, encoder.strides, strict=True)
+        numbers = [encoder.image, encoder.bits, *(number for layer in layers for number in layer)]
+        packed = weights._cache.get(isa)
+        if packed is None:
+            own = list(weights.named_tensors(rollout=False).values())
+            rollout = weights.rollout
+            packed = self.call("pack_filter", own, tensors(rollout), numbers, sizes(rollout), isa)
+            if may_be_kept(packed):
+                weights._cache[isa] = packed
+        return packed, numbers
 
     def repack(self, kept: RolloutWeights, weights: RolloutWeights) -> None:
         """Overwrites what was packed for the snapshot `kept`."""
@@ -212,6 +232,13 @@ class CudaKernels:
     @staticmethod
     def _current_stream(device: torch.device) -> Any:
         return torch.cuda.current_stream(device)
+
+
+KERNELS: dict[str, CpuKernels | CudaKernels] = {
+    "cpu": CpuKernels(extension.module),
+    "cuda": CudaKernels(extension.module),
+}
+"""By kind of device."""
 
 
 def sizes(weights: RolloutWeights) -> list[int]:

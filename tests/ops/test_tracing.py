@@ -174,7 +174,7 @@ def test_a_traced_pack_is_as_long_as_a_real_one() -> None:
 
 def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     problem = make_problem(TINY, batch=2)
-    model = fused._KERNELS["cpu"].model(problem.weights, "fp32")
+    model = kernels.KERNELS["cpu"].model(problem.weights, "fp32")
     belief, state = problem.latent.belief, problem.latent.state
     actions, noise = problem.actions(3, 10), problem.noise(3, 10)
     mean, stddev = problem.distribution(3)

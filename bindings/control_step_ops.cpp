@@ -1,0 +1,263 @@
+// An agent's step: filters frames into latents; the whole step, from frames to actions.
+#include "control_step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "arguments.h"
+#include "cpu_support.h"
+#include "library.h"
+
+namespace planet {
+namespace {
+
+// From encoder = [image size, bit depth, then channels, kernel and stride of every layer].
+EncoderSizes encoder_sizes(const std::vector<int64_t>& encoder) {
+  const int64_t numbers = static_cast<int64_t>(encoder.size()) - 2, layers = numbers / 3;
+  if (numbers != layers * 3 || numbers < 0 || layers > kMaxEncoderLayers) {
+    fail("encoder: expected two numbers and three for each of 0 to ", kMaxEncoderLayers,
+         " layers, got ", list_text(encoder));
+  }
+  check_range("encoder (image size)", encoder[0], 1, kMaxImageSize);
+  check_range("encoder (bit depth)", encoder[1], 1, 8);
+  EncoderSizes out{};
+  out.image_size = static_cast<int>(encoder[0]);
+  out.bit_depth = static_cast<int>(encoder[1]);
+  out.layers = static_cast<int>(layers);
+  for (int i = 0; i < out.layers; ++i) {
+    const int64_t* at = &encoder[2 + 3 * i];
+    check_range("encoder (channels)", at[0], 1, kMaxChannels);
+    check_range("encoder (kernel)", at[1], 1, encoder_side(out, i - 1));
+    check_range("encoder (stride)", at[2], 1, kMaxCount);
+    out.layer[i] = {static_cast<int>(at[0]), static_cast<int>(at[1]), static_cast<int>(at[2])};
+  }
+  return out;
+}
+
+ModelSizes recurrent_sizes(const std::vector<int64_t>& sizes) {
+  const ModelSizes out = model_sizes(sizes);
+  check_range("sizes (D)", out.belief, 1, kMaxSize);
+  return out;
+}
+
+// From the tensors in the order of FilterWeights, by turns weights and biases of the encoder.
+FilterWeights filter_weights(const std::vector<Tensor>& tensors, const ModelSizes& sizes,
+                             const EncoderSizes& encoder) {
+  const size_t layers = static_cast<size_t>(encoder.layers);
+  check_range("tensors", static_cast<int64_t>(tensors.size()), 2 * encoder.layers + 4,
+              2 * encoder.layers + 4);
+  FilterWeights out{};
+  for (int i = 0; i < encoder.layers; ++i) {
+    const auto [channels, kernel, stride] = encoder.layer[i];
+    const size_t at = 2 * static_cast<size_t>(i);
+    out.encoder_weights[i] =
+        floats(tensors[at], "encoder_weights",
+               {channels, encoder_channels(encoder, i - 1), kernel, kernel}, Place());
+    out.encoder_biases[i] = floats(tensors[at + 1], "encoder_biases", {channels}, Place());
+  }
+  const auto rest = [&](size_t i, const char* name, std::initializer_list<int64_t> shape) {
+    return floats(tensors[2 * layers + i], name, shape, Place());
+  };
+  const int64_t m = sizes.hidden, s = sizes.state;
+  out.posterior_hidden_weight =
+      rest(0, "posterior_hidden_weight", {m, sizes.belief + embedding_size(encoder)});
+  out.posterior_hidden_bias = rest(1, "posterior_hidden_bias", {m});
+  out.posterior_weight = rest(2, "posterior_weight", {2 * s, m});
+  out.posterior_bias = rest(3, "posterior_bias", {2 * s});
+  return out;
+}
+
+cpu::FilterModel filter_model(const Tensor& packed, const std::vector<int64_t>& encoder,
+                              const std::vector<int64_t>& sizes, double min_stddev, int64_t isa) {
+  cpu::FilterModel out{recurrent_sizes(sizes), encoder_sizes(encoder),
+                       static_cast<float>(min_stddev), check_isa(isa), nullptr};
+  check_shape(packed, "filter_packed", {cpu::filter_packed_bytes(out.sizes, out.encoder, out.isa)});
+  out.packed = data_of(packed, "filter_packed", ScalarType::Byte, Place());
+  if (reinterpret_cast<uintptr_t>(out.packed) % 64 != 0) {
+    fail("filter_packed: expected data aligned to 64 bytes");
+  }
+  return out;
+}
+
+Tensor pack_filter(std::vector<Tensor> tensors, std::vector<Tensor> rollout,
+                   std::vector<int64_t> encoder_list, std::vector<int64_t> sizes_list,
+                   int64_t isa_index) {
+  const ModelSizes sizes = recurrent_sizes(sizes_list);
+  const EncoderSizes encoder = encoder_sizes(encoder_list);
+  const cpu::Isa isa = check_isa(isa_index);
+  const ModelWeights model = model_weights(rollout, sizes);
+  if (Place(rollout[0]) != Place()) fail("rollout: expected tensors on cpu");
+  const FilterWeights weights = filter_weights(tensors, sizes, encoder);
+  Tensor packed = new_workspace(rollout[0], cpu::filter_packed_bytes(sizes, encoder, isa));
+  cpu::pack_filter(sizes, encoder, model, weights, isa, packed.mutable_data_ptr());
+  return packed;
+}
+
+// Frames, seeds are left to the caller; checks the rest of a step of B rows.
+FilterStep filter_arguments(const cpu::FilterModel& model, const Tensor& frames,
+                            const Tensor& action, const Tensor& belief, const Tensor& state) {
+  check_dims(frames, "frames", 4, "[B, h, w, 3]");
+  const int64_t batch = frames.size(0), side = model.encoder.image_size;
+  check_range("frames (B)", batch, 1, kMaxCount);
+  check_shape(frames, "frames", {batch, side, side, 3});
+  FilterStep out{};
+  out.batch = batch;
+  out.frames = static_cast<const uint8_t*>(data_of(frames, "frames", ScalarType::Byte, Place()));
+  out.action = floats(action, "action", {batch, model.sizes.action}, Place());
+  out.belief = floats(belief, "belief", {batch, model.sizes.belief}, Place());
+  out.state = floats(state, "state", {batch, model.sizes.state}, Place());
+  return out;
+}
+
+std::tuple<Tensor, Tensor> filter_step(Tensor packed, std::vector<int64_t> encoder,
+                                       std::vector<int64_t> sizes, double min_stddev, int64_t isa,
+                                       Tensor frames, Tensor seeds, Tensor action, Tensor belief,
+                                       Tensor state) {
+  const cpu::FilterModel model = filter_model(packed, encoder, sizes, min_stddev, isa);
+  FilterStep step = filter_arguments(model, frames, action, belief, state);
+  step.seeds = integers(seeds, "seeds", {step.batch}, Place());
+  std::tuple<Tensor, Tensor> out{new_floats(belief, {step.batch, model.sizes.belief}),
+                                 new_floats(state, {step.batch, model.sizes.state})};
+  step.next_belief = std::get<0>(out).mutable_data_ptr<float>();
+  step.next_state = std::get<1>(out).mutable_data_ptr<float>();
+  const Parallel threads = torch_threads();
+  Tensor workspace =
+      new_workspace(belief, cpu::filter_step_workspace(model, step.batch, threads.workers));
+  cpu::filter_step(model, step, workspace.mutable_data_ptr(), threads, nullptr);
+  return out;
+}
+
+// Where the stages of a step are marked: int64 [1 + N, 5], whose first number becomes the count.
+class Spans {
+ public:
+  explicit Spans(const std::optional<Tensor>& spans) {
+    if (!spans) return;
+    check_dims(*spans, "spans", 2, "[1 + N, 5]");
+    const int64_t rows = spans->size(0);
+    first_ = integers(*spans, "spans", {rows, 5}, Place());
+    static_assert(sizeof(Span) == 5 * sizeof(int64_t));
+    timeline_ = {reinterpret_cast<Span*>(first_ + 5), rows - 1, 0};
+  }
+  ~Spans() {
+    if (first_ != nullptr) *first_ = std::min(timeline_.count, timeline_.capacity);
+  }
+  Spans(const Spans&) = delete;
+  Spans& operator=(const Spans&) = delete;
+
+  Timeline* timeline() { return first_ == nullptr ? nullptr : &timeline_; }
+
+ private:
+  int64_t* first_ = nullptr;
+  Timeline timeline_{};
+};
+
+int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor packed,
+                     std::vector<int64_t> sizes, double min_stddev, int64_t isa, int64_t precision,
+                     Tensor frames, Tensor episode_seeds, Tensor steps, Tensor action,
+                     Tensor belief, Tensor state, Tensor low, Tensor high, Tensor first_mean,
+                     Tensor first_stddev, int64_t candidates, int64_t topk, int64_t iterations,
+                     int64_t spread, double epsilon, bool state_noise, double discount,
+                     std::optional<double> budget_ms, std::optional<double> exploration_stddev,
+                     Tensor next_belief, Tensor next_state, Tensor mean, Tensor stddev,
+                     Tensor best_return, Tensor next_action, Tensor finite, Tensor workspace,
+                     std::optional<Tensor> span_table) {
+  const Place cpu;
+  const cpu::FilterModel filter = filter_model(filter_packed, encoder, sizes, min_stddev, isa);
+  const cpu::Model model = make_model(packed, sizes, min_stddev, isa, precision);
+  cpu::ControlStep step{filter,  model,   {},    {},   nullptr, nullptr,
+                        nullptr, nullptr, false, 0.0f, nullptr, nullptr};
+  FilterStep& filtered = step.filtered;
+  filtered = filter_arguments(filter, frames, action, belief, state);
+  const int64_t b = filtered.batch, a = filter.sizes.action;
+  filtered.next_belief = floats(next_belief, "next_belief", {b, filter.sizes.belief}, cpu);
+  filtered.next_state = floats(next_state, "next_state", {b, filter.sizes.state}, cpu);
+  PlanProblem& plan = step.plan;
+  check_dims(mean, "mean", 3, "[H, B, A]");
+  plan.horizon = mean.size(0);
+  plan.batch = b;
+  check_range("mean (horizon)", plan.horizon, 1, kMaxHorizon);
+  check_range("candidates", plan.candidates = candidates, 1, kMaxCount);
+  check_range("topk", plan.topk = topk, 1, candidates);
+  check_range("iterations", plan.iterations = iterations, 1, kMaxIteration + 1);
+  plan.low = floats(low, "low", {b, a}, cpu);
+  plan.high = floats(high, "high", {b, a}, cpu);
+  plan.spread = make_spread(spread, topk, epsilon);
+  plan.epsilon = epsilon;
+  plan.state_noise = state_noise;
+  plan.discount = discount;
+  plan.budget_ms = budget_ms.value_or(INFINITY);
+  plan.mean = floats(mean, "mean", {plan.horizon, b, a}, cpu);
+  plan.stddev = floats(stddev, "stddev", {plan.horizon, b, a}, cpu);
+  plan.best_return = floats(best_return, "best_return", {b}, cpu);
+  auto asked = std::chrono::steady_clock::now();
+  plan.stop = stop_if_interrupted;
+  plan.stop_context = &asked;
+  step.first_mean = floats(first_mean, "first_mean", {b, a}, cpu);
+  step.first_stddev = floats(first_stddev, "first_stddev", {b, a}, cpu);
+  step.episode_seeds = integers(episode_seeds, "episode_seeds", {b}, cpu);
+  step.steps = integers(steps, "steps", {b}, cpu);
+  step.explore = exploration_stddev.has_value();
+  step.exploration_stddev = static_cast<float>(exploration_stddev.value_or(0.0));
+  step.action = floats(next_action, "next_action", {b, a}, cpu);
+  check_shape(finite, "finite", {b});
+  step.finite = static_cast<uint8_t*>(data_of(finite, "finite", ScalarType::Byte, cpu));
+  const Parallel threads = torch_threads();
+  const int64_t bytes = cpu::control_step_workspace(step, threads.workers);
+  if (bytes < 0) fail("candidates: expected fewer than ", candidates, ", the workspace overflows");
+  check_dims(workspace, "workspace", 1, "[bytes]");
+  check_range("workspace (bytes)", workspace.size(0), bytes, INT64_MAX);
+  void* memory = data_of(workspace, "workspace", ScalarType::Byte, cpu);
+  if (reinterpret_cast<uintptr_t>(memory) % 64 != 0) {
+    fail("workspace: expected data aligned to 64 bytes");
+  }
+  Spans spans(span_table);
+  return cpu::control_step(step, memory, threads, spans.timeline());
+}
+
+}  // namespace
+
+// Bytes of control_step's workspace. For module.cpp, which must not see torch's headers.
+int64_t control_step_bytes(const std::vector<int64_t>& encoder, const std::vector<int64_t>& sizes,
+                           int64_t isa_index, int64_t precision, int64_t horizon, int64_t batch,
+                           int64_t candidates, int64_t topk, int64_t workers) {
+  const cpu::Isa isa = check_isa(isa_index);
+  const cpu::FilterModel filter{recurrent_sizes(sizes), encoder_sizes(encoder), 0.0f, isa, nullptr};
+  const cpu::Model model{filter.sizes, 0.0f, isa, check_precision(precision, isa), nullptr};
+  check_range("horizon", horizon, 1, kMaxHorizon);
+  check_range("batch", batch, 1, kMaxCount);
+  check_range("candidates", candidates, 1, kMaxCount);
+  check_range("topk", topk, 1, candidates);
+  check_range("threads", workers, 1, 1 << 16);
+  cpu::ControlStep step{filter,  model,   {},    {},   nullptr, nullptr,
+                        nullptr, nullptr, false, 0.0f, nullptr, nullptr};
+  step.plan.horizon = horizon;
+  step.plan.batch = batch;
+  step.plan.candidates = candidates;
+  step.plan.topk = topk;
+  return cpu::control_step_workspace(step, static_cast<int>(workers));
+}
+
+}  // namespace planet
+
+PLANET_OP_OF_CPUS(pack_filter,
+                  "(Tensor[] tensors, Tensor[] rollout, int[] encoder, int[] sizes, int isa) -> "
+                  "Tensor")
+PLANET_OP_OF_CPUS(filter_step,
+                  "(Tensor filter_packed, int[] encoder, int[] sizes, float min_stddev, int isa, "
+                  "Tensor frames, Tensor seeds, Tensor action, Tensor belief, Tensor state) -> "
+                  "(Tensor belief, Tensor state)")
+// Writes what it is given behind exploration_stddev, without which it does not explore; allocates
+// nothing. Returns the number of iterations of the plan.
+PLANET_OP_OF_CPUS(control_step,
+                  "(Tensor filter_packed, int[] encoder, Tensor packed, int[] sizes, float "
+                  "min_stddev, int isa, int precision, Tensor frames, Tensor episode_seeds, Tensor "
+                  "steps, Tensor action, Tensor belief, Tensor state, Tensor low, Tensor high, "
+                  "Tensor first_mean, Tensor first_stddev, int candidates, int topk, int "
+                  "iterations, int spread, float epsilon, bool state_noise, float discount, float? "
+                  "budget_ms, float? exploration_stddev, Tensor(a!) next_belief, Tensor(b!) "
+                  "next_state, Tensor(c!) mean, Tensor(d!) stddev, Tensor(e!) best_return, "
+                  "Tensor(f!) next_action, Tensor(g!) finite, Tensor(h!) workspace, Tensor(i!)? "
+                  "spans) -> int")
