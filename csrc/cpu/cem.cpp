@@ -54,13 +54,11 @@ void select(const PlanProblem& p, const PlanWorkspace& space, const Parallel& pa
 void refit(const PlanProblem& p, const PlanWorkspace& space, const RolloutJob& job,
            const KernelSet& kernels, const Parallel& parallel) {
   const int size = job.sizes.action;
-  for_each(parallel, p.batch, [&](int64_t b, int worker) {
+  for_each(parallel, p.batch * p.horizon, [&](int64_t task, int worker) {
+    const int64_t b = task / p.horizon, t = task % p.horizon, out = (t * p.batch + b) * size;
     float* actions = space.actions + worker * p.topk * size;
-    for (int64_t t = 0; t < p.horizon; ++t) {
-      const int64_t out = (t * p.batch + b) * size;
-      kernels.redraw(job, b, t, space.elites + b * p.topk, p.topk, actions);
-      fit_elites(actions, size, nullptr, p.topk, p.spread, p.epsilon, p.mean + out, p.stddev + out);
-    }
+    kernels.redraw(job, b, t, space.elites + b * p.topk, p.topk, actions);
+    fit_elites(actions, size, nullptr, p.topk, p.spread, p.epsilon, p.mean + out, p.stddev + out);
   });
 }
 
