@@ -10,6 +10,7 @@
 #include "arguments.h"
 #include "cpu_support.h"
 #include "library.h"
+#include "model_tensors.h"
 
 namespace planet {
 namespace {
@@ -46,27 +47,15 @@ ModelSizes recurrent_sizes(const std::vector<int64_t>& sizes) {
 // From the tensors in the order of FilterWeights, by turns weights and biases of the encoder.
 FilterWeights filter_weights(const std::vector<Tensor>& tensors, const ModelSizes& sizes,
                              const EncoderSizes& encoder) {
-  const size_t layers = static_cast<size_t>(encoder.layers);
-  check_range("tensors", static_cast<int64_t>(tensors.size()), 2 * encoder.layers + 4,
-              2 * encoder.layers + 4);
+  const int64_t count = 2 * encoder.layers + 4;
+  check_range("tensors", static_cast<int64_t>(tensors.size()), count, count);
+  size_t next = 0;
   FilterWeights out{};
-  for (int i = 0; i < encoder.layers; ++i) {
-    const auto [channels, kernel, stride] = encoder.layer[i];
-    const size_t at = 2 * static_cast<size_t>(i);
-    out.encoder_weights[i] =
-        floats(tensors[at], "encoder_weights",
-               {channels, encoder_channels(encoder, i - 1), kernel, kernel}, Place());
-    out.encoder_biases[i] = floats(tensors[at + 1], "encoder_biases", {channels}, Place());
-  }
-  const auto rest = [&](size_t i, const char* name, std::initializer_list<int64_t> shape) {
-    return floats(tensors[2 * layers + i], name, shape, Place());
-  };
-  const int64_t m = sizes.hidden, s = sizes.state;
-  out.posterior_hidden_weight =
-      rest(0, "posterior_hidden_weight", {m, sizes.belief + embedding_size(encoder)});
-  out.posterior_hidden_bias = rest(1, "posterior_hidden_bias", {m});
-  out.posterior_weight = rest(2, "posterior_weight", {2 * s, m});
-  out.posterior_bias = rest(3, "posterior_bias", {2 * s});
+  each_filter_tensor(
+      sizes, encoder, out,
+      [&](const char* name, int, std::initializer_list<int64_t> shape, const float*& pointer) {
+        pointer = floats(tensors[next++], name, shape, Place());
+      });
   return out;
 }
 

@@ -1,7 +1,13 @@
-// The tensors of a model as a table: names, shapes and members of ModelWeights, in the order of
-// weight files and of the op `pack_weights`. planet/weights/shapes.py is the same for Python.
+// The tensors of a model and of its filter as tables: names, shapes and members of ModelWeights and
+// FilterWeights, in the order of weight files and of the ops `pack_weights` and `pack_filter`.
+// planet/weights/shapes.py is the same for Python.
 #pragma once
 
+#include <stdint.h>
+
+#include <initializer_list>
+
+#include "filter_step.h"
 #include "model.h"
 
 namespace planet {
@@ -33,6 +39,25 @@ constexpr void each_tensor(const ModelSizes& sizes, Arrays& arrays, Visit visit)
     visit("reward_biases", i, width, 0, arrays.reward_biases[i]);
     inputs = width;
   }
+}
+
+// Calls visit(name, layer, shape, member) for every tensor of encoder and posterior; layer counts
+// the encoder's layers and is -1 elsewhere. Arrays has the members of FilterWeights.
+template <class Arrays, class Visit>
+void each_filter_tensor(const ModelSizes& sizes, const EncoderSizes& encoder, Arrays& arrays,
+                        Visit visit) {
+  using Shape = std::initializer_list<int64_t>;
+  for (int i = 0; i < encoder.layers; ++i) {
+    const int64_t channels = encoder.layer[i].channels, kernel = encoder.layer[i].kernel;
+    visit("encoder_weights", i, Shape{channels, encoder_channels(encoder, i - 1), kernel, kernel},
+          arrays.encoder_weights[i]);
+    visit("encoder_biases", i, Shape{channels}, arrays.encoder_biases[i]);
+  }
+  const int64_t m = sizes.hidden, s = sizes.state, columns = sizes.belief + embedding_size(encoder);
+  visit("posterior_hidden_weight", -1, Shape{m, columns}, arrays.posterior_hidden_weight);
+  visit("posterior_hidden_bias", -1, Shape{m}, arrays.posterior_hidden_bias);
+  visit("posterior_weight", -1, Shape{2 * s, m}, arrays.posterior_weight);
+  visit("posterior_bias", -1, Shape{2 * s}, arrays.posterior_bias);
 }
 
 }  // namespace planet

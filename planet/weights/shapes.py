@@ -1,7 +1,7 @@
 """Holds the one table of a snapshot's tensors: their names, layouts and shapes.
 
 Checks, weight files, random weights and packing read it. Its order is that of weight files and of
-the op `pack_weights`. C++ has its own, `each_tensor` in csrc/model_tensors.h, which the tests of
+the ops `pack_weights` and `pack_filter`. C++ has its own, csrc/model_tensors.h, which the tests of
 weight files and ops hold to this one.
 """
 
