@@ -7,22 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "cem.h"
-#include "thread_pool.h"
-#include "weight_file.h"
+#include "planner_parts.h"
 
 namespace planet::cpu {
-
-// Settings, from a weight file or one by one, and what a program adds.
-struct PlannerOptions : PlannerSettings {
-  PlannerOptions() = default;
-  explicit PlannerOptions(const PlannerSettings& settings) : PlannerSettings(settings) {}
-
-  int64_t batch = 1;  // B, problems per plan
-  int threads = 1;    // the calling one included; plans do not depend on it, bit for bit
-  const char* isa =
-      nullptr;  // widest instruction set to use, needed by make() only; null: no limit
-};
 
 // A finished plan. The pointers lead into the planner's memory, until its next plan.
 struct Plan {
@@ -51,23 +38,14 @@ class Planner {
   // Plans with the seeds that Python derives from an integer: row_seed(seed, b).
   Plan plan(const float* belief, const float* state, int64_t seed);
 
-  const ModelSizes& sizes() const { return model_.sizes; }
+  const ModelSizes& sizes() const { return parts_.model.sizes; }
   // The instruction set in use.
-  const char* isa() const { return isa_name(model_.isa); }
+  const char* isa() const { return isa_name(parts_.model.isa); }
 
  private:
-  struct alignas(64) CacheLine {
-    char bytes[64];
-  };
-
   Planner(const WeightView& weights, const PlannerOptions& options, Isa isa);
 
-  Model model_;
-  PlanProblem problem_{};
-  ThreadPool pool_;
-  std::vector<CacheLine> packed_, workspace_;
-  std::vector<float> low_, high_, first_mean_, first_stddev_;  // [B, A]
-  std::vector<float> mean_, stddev_, best_return_;
+  PlannerParts parts_;
   std::vector<int64_t> seeds_;
 };
 

@@ -1,0 +1,147 @@
+#include "planner_parts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <new>
+#include <utility>
+
+namespace planet::cpu {
+namespace {
+
+std::string check_range(const char* name, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return {};
+  return name + (": expected " + std::to_string(least)) + " to " + std::to_string(most) + ", got " +
+         std::to_string(value);
+}
+
+std::string supported_names() {
+  std::string names;
+  for (Isa isa = 0; isa < isa_count(); ++isa) {
+    if (isa_supported(isa)) names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
+  }
+  return names;
+}
+
+// Says what is wrong with the bounds of the actions, or nothing.
+std::string check_box(const PlannerOptions& o, int actions) {
+  for (const auto& [name, each] : {std::pair("lows", &o.lows), std::pair("highs", &o.highs)}) {
+    if (!each->empty() && each->size() != static_cast<size_t>(actions)) {
+      return name + (": expected none or one per action, " + std::to_string(actions)) + ", got " +
+             std::to_string(each->size());
+    }
+  }
+  for (size_t a = 0; a < static_cast<size_t>(actions); ++a) {
+    const float low = o.lows.empty() ? o.low : o.lows[a];
+    const float high = o.highs.empty() ? o.high : o.highs[a];
+    if (!(std::isfinite(low) && std::isfinite(high) && low <= high)) {
+      return "low, high: expected finite values, low <= high, got " + std::to_string(low) +
+             " and " + std::to_string(high);
+    }
+  }
+  return {};
+}
+
+// The middle of the box and half its width, in double precision: neither sum nor difference
+// overflows, and a box of no width has exactly its only action in the middle.
+float middle(float low, float high) {
+  return static_cast<float>((static_cast<double>(low) + high) / 2);
+}
+
+float half_stddev(float low, float high, float initial_stddev) {
+  const auto half = static_cast<float>((static_cast<double>(high) - low) / 2);
+  return std::min(half * initial_stddev, std::numeric_limits<float>::max());
+}
+
+}  // namespace
+
+std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa isa) {
+  constexpr int64_t kMost = (int64_t{1} << 31) - 1;
+  const struct {
+    const char* name;
+    int64_t value, least, most;
+  } ranges[] = {
+      {"batch", o.batch, 1, kMost},
+      {"horizon", o.horizon, 1, 65535},
+      {"candidates", o.candidates, 1, kMost},
+      {"topk", o.topk, o.spread == Spread::kMeanAbsolute ? 2 : 1, o.candidates},
+      {"iterations", o.iterations, 1, 65536},
+      {"threads", o.threads, 1, 1024},
+      {"action_repeat", o.action_repeat, 0, kMost},
+  };
+  for (const auto& range : ranges) {
+    std::string error = check_range(range.name, range.value, range.least, range.most);
+    if (!error.empty()) return error;
+  }
+  const auto finite = [](double value) { return std::isfinite(value); };
+  if (!(finite(o.initial_stddev) && o.initial_stddev >= 0.0f)) {
+    return "initial_stddev: expected a finite value >= 0, got " + std::to_string(o.initial_stddev);
+  }
+  std::string error = check_box(o, sizes.action);
+  if (!error.empty()) return error;
+  if (!(finite(o.epsilon) && o.epsilon >= 0.0)) {
+    return "epsilon: expected a finite value >= 0, got " + std::to_string(o.epsilon);
+  }
+  if (!finite(o.discount)) {
+    return "discount: expected a finite value, got " + std::to_string(o.discount);
+  }
+  if (!(o.budget_ms > 0.0)) {
+    return "budget_ms: expected a value > 0, got " + std::to_string(o.budget_ms);
+  }
+  if (isa < 0) return "isa: expected one of " + supported_names() + ", got " + o.isa;
+  if (o.precision != Precision::kFloat32 && o.precision != Precision::kInt8) {
+    return "precision: expected fp32 or int8, got one of a GPU (fp16, bf16)";
+  }
+  if (o.precision == Precision::kInt8 && !isa_has_int8(isa)) {
+    return std::string("precision: int8 has no kernels for ") + isa_name(isa);
+  }
+  return {};
+}
+
+void AlignedMemory::take(int64_t bytes) {
+  if (bytes < 0) throw std::bad_alloc();
+  lines_.resize(static_cast<size_t>(bytes) / sizeof(Line) + 1);
+}
+
+PlannerParts::PlannerParts(const WeightView& weights, const PlannerOptions& options, Isa isa)
+    : model{weights.sizes, weights.min_stddev, isa, options.precision, nullptr},
+      pool(options.threads) {
+  problem.horizon = options.horizon;
+  problem.batch = options.batch;
+  problem.candidates = options.candidates;
+  problem.topk = options.topk;
+  problem.iterations = options.iterations;
+  problem.spread = options.spread;
+  problem.epsilon = options.epsilon;
+  problem.state_noise = options.state_noise;
+  problem.discount = options.discount;
+  problem.budget_ms = options.budget_ms;
+}
+
+void PlannerParts::take_memory(const WeightView& weights, const PlannerOptions& options,
+                               int64_t workspace_bytes) {
+  workspace.take(workspace_bytes);
+  packed.take(packed_bytes(model.sizes, model.isa, model.precision));
+  pack(model.sizes, weights.weights, model.isa, model.precision, packed.data());
+  model.packed = packed.data();
+
+  const size_t actions = static_cast<size_t>(model.sizes.action);
+  const size_t row = static_cast<size_t>(options.batch) * actions;
+  for (size_t i = 0; i < row; ++i) {
+    const size_t a = i % actions;
+    low.push_back(options.lows.empty() ? options.low : options.lows[a]);
+    high.push_back(options.highs.empty() ? options.high : options.highs[a]);
+    first_mean.push_back(middle(low[i], high[i]));
+    first_stddev.push_back(half_stddev(low[i], high[i], options.initial_stddev));
+  }
+  mean.resize(row * options.horizon);
+  stddev.resize(row * options.horizon);
+  best_return.resize(options.batch);
+  problem.low = low.data();
+  problem.high = high.data();
+  problem.mean = mean.data();
+  problem.stddev = stddev.data();
+  problem.best_return = best_return.data();
+}
+
+}  // namespace planet::cpu
