@@ -127,10 +127,13 @@ def measure(
     batch: int,
     steps: int,
     seconds: float,
-) -> dict[str, list[float]]:
-    """Milliseconds of every step of every form, in blocks by turns, for at most so many seconds."""
+) -> dict[str, list[tuple[float, float]]]:
+    """Milliseconds and CPU milliseconds of every step of every form.
+
+    The forms take turns in blocks, for at most so many seconds.
+    """
     pictures = frames(config, batch)
-    times: dict[str, list[float]] = {name: [] for name in agents}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in agents}
     for agent in agents.values():
         agent.reset(row_seeds(2, batch))
         for picture in pictures:  # warms up
@@ -141,9 +144,10 @@ def measure(
         for name in list(agents) if turn % 2 == 0 else list(reversed(agents)):
             for number in range(min(BLOCK, due[name] - len(times[name]))):
                 picture = pictures[number % FRAMES]
-                began = time.perf_counter()
+                cpu, began = time.process_time(), time.perf_counter()
                 agents[name].act(picture)
-                times[name].append(1e3 * (time.perf_counter() - began))
+                wall = time.perf_counter() - began
+                times[name].append((1e3 * wall, 1e3 * (time.process_time() - cpu)))
         turn += 1
     return times
 
@@ -167,7 +171,10 @@ def measure_all(
         write(found)
         times = measure(agents, group, config, batch, max(1, steps // batch), seconds / len(each))
         found["steps"] |= {name: len(values) for name, values in times.items()}
-        found["times"] |= {n: Stage(n, tuple(values)).summary() for n, values in times.items()}
+        found["times"] |= {
+            name: Stage(name, *zip(*values, strict=True)).summary()
+            for name, values in times.items()
+        }
         found["state_after"] = gpu_state()
         write(found)
     return found

@@ -1,4 +1,4 @@
-"""Sums up the wall times of one part of the control step."""
+"""Sums up the times of one part of the control step."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Stage:
-    """Holds the wall times of one part of the control step.
+    """Holds the times of one part of the control step.
 
     Attributes:
-      name: "render", "filter", "plan" or "act", "environment" or "total".
-      milliseconds: one per step.
+      name: "act", the whole of `Policy.act`; one of `planet.acting.timeline.STAGES`; "around", what
+        is in `act` but in no stage; "render" or "environment", beside it.
+      milliseconds: of the wall's clock, one per step.
+      cpu_milliseconds: of CPU time that all threads of the process used meanwhile, one per step.
     """
 
     name: str
     milliseconds: tuple[float, ...]
+    cpu_milliseconds: tuple[float, ...]
 
     def summary(self) -> dict[str, float]:
         """Returns p50 to p99, max, mean, jitter (p99 - p50) and stddev, in milliseconds."""

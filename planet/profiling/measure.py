@@ -34,6 +34,7 @@ from planet.weights.rollout_weights import RolloutWeights
 _WARMUP = 5  # steps that are not counted
 _HOST = torch.device("cpu")
 
+Seconds = tuple[float, float]  # of the wall's clock, of CPU time
 Facts = tuple[dict[str, Any], dict[str, Any]]  # of the plan, and of what computes
 
 
@@ -134,7 +135,7 @@ def compare_run(
 class _Act:
     """Holds how long a policy took, by stage, and what it decided."""
 
-    seconds: dict[str, float]
+    seconds: dict[str, Seconds]
     action: npt.NDArray[np.float32]
     iterations: int | None = None
 
@@ -177,13 +178,14 @@ class _Log:
     """Keeps what was measured of every planner, step by step."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+        self._rows: dict[str, list[dict[str, Seconds]]] = {name: [] for name in names}
         self._iterations: dict[str, list[int]] = {name: [] for name in names}
 
-    def add(self, name: str, iterations: int | None, **seconds: float) -> None:
+    def add(self, name: str, iterations: int | None, **seconds: Seconds) -> None:
         """Adds a step; its stages sum up to the total."""
-        row = {stage: 1e3 * value for stage, value in seconds.items()}
-        self._rows[name].append(row if len(row) == 1 else {**row, "total": sum(row.values())})
+        row = {stage: (1e3 * wall, 1e3 * cpu) for stage, (wall, cpu) in seconds.items()}
+        total = (sum(wall for wall, _ in row.values()), sum(cpu for _, cpu in row.values()))
+        self._rows[name].append(row if len(row) == 1 else {**row, "total": total})
         if iterations is not None:
             self._iterations[name].append(iterations)
 
@@ -192,7 +194,9 @@ class _Log:
     ) -> Comparison:
         machine, profiles = machine_facts(), {}
         for name, rows in self._rows.items():
-            stages = tuple(Stage(stage, tuple(row[stage] for row in rows)) for stage in rows[0])
+            stages = tuple(
+                Stage(stage, *zip(*(row[stage] for row in rows), strict=True)) for stage in rows[0]
+            )
             done = tuple(self._iterations[name])
             profiles[name] = Profile(stages, done, *facts[name], machine, run, rate_hz)
         return Comparison(profiles)
@@ -221,13 +225,14 @@ def _turns(names: Sequence[str], step: int) -> Sequence[str]:
     return [*names[start:], *names[:start]]
 
 
-def _timed(device: torch.device, call: Callable[[], Any]) -> tuple[float, Any]:
+def _timed(device: torch.device, call: Callable[[], Any]) -> tuple[Seconds, Any]:
     """Returns the seconds that a call takes, work on the device included, and its result."""
     _synchronise(device)
-    began = time.perf_counter()
+    cpu, began = time.process_time(), time.perf_counter()
     result = call()
     _synchronise(device)
-    return time.perf_counter() - began, result
+    seconds = time.perf_counter() - began
+    return (seconds, time.process_time() - cpu), result
 
 
 def _synchronise(device: torch.device) -> None:

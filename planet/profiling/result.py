@@ -26,6 +26,13 @@ class Profile:
       machine: see `planet.diagnostics.machine.machine_facts`.
       run: task, episodes and updates of the agent; None for a bare planner with random weights.
       rate_hz: control steps per second that are asked for; None: no deadline.
+      rounds: for every iteration of the plan its "rollouts", "selection" and "refit"; steps that a
+        budget ended earlier are not among their values.
+      warmup: steps before the first one that counts.
+      starts: seconds from the start of the first step to that of each.
+      lateness: milliseconds from the time at which each step was to start to its start; empty
+        where steps follow one another without a pace.
+      preemptions: how often the system took a core from a thread of the process in each step.
     """
 
     stages: tuple[Stage, ...]
@@ -35,6 +42,16 @@ class Profile:
     machine: dict[str, Any]
     run: dict[str, Any] | None = None
     rate_hz: float | None = None
+    rounds: tuple[tuple[Stage, ...], ...] = ()
+    warmup: int = 0
+    starts: tuple[float, ...] = ()
+    lateness: tuple[float, ...] = ()
+    preemptions: tuple[int, ...] = ()
+
+    @property
+    def act(self) -> Stage:
+        """`Policy.act` from end to end."""
+        return self.stage("act")
 
     @property
     def step(self) -> Stage:

@@ -12,12 +12,16 @@ from planet.profiling import Comparison, Profile, Stage, plot_latency
 pytest.importorskip("matplotlib", reason="pictures need the train extra")
 
 
+def stage_of(*milliseconds: float) -> Stage:
+    return Stage("plan", milliseconds, milliseconds)
+
+
 def make_comparison(rate_hz: float | None, *medians: float) -> Comparison:
     generator = np.random.default_rng(0)
     return Comparison(
         {
             f"planner {median:g}": Profile(
-                (Stage("plan", tuple(median * generator.lognormal(0, 0.1, 50))),),
+                (stage_of(*median * generator.lognormal(0, 0.1, 50)),),
                 (10,) * 50, {"iterations": 10}, {}, {}, None, rate_hz,
             )
             for median in medians
@@ -42,6 +46,6 @@ def test_picture_has_a_row_per_planner(
 
 
 def test_equal_times_can_be_drawn(tmp_path: Path) -> None:
-    profile = Profile((Stage("plan", (3.0,) * 4),), (10,) * 4, {"iterations": 10}, {}, {})
+    profile = Profile((stage_of(*[3.0] * 4),), (10,) * 4, {"iterations": 10}, {}, {})
     plot_latency(Comparison({"": profile}), tmp_path / "latency.png", "still")
     assert (tmp_path / "latency.png").stat().st_size > 0

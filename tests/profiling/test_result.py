@@ -12,9 +12,9 @@ PLAN = {"horizon": 12, "iterations": 10, "belief_size": 200, "reward_hidden": [2
 
 def make_profile(scale: float = 1.0, rate_hz: float | None = None, **change: Any) -> Profile:
     stages = (
-        Stage("render", (1.0, 1.0)),
-        Stage("plan", (1.0 * scale, 3.0 * scale)),
-        Stage("total", (1.0 + scale, 1.0 + 3.0 * scale)),
+        Stage("render", (1.0, 1.0), (1.0, 1.0)),
+        Stage("plan", (1.0 * scale, 3.0 * scale), (1.0 * scale, 2.0 * scale)),
+        Stage("total", (1.0 + scale, 1.0 + 3.0 * scale), (1.0 + scale, 1.0 + 2.0 * scale)),
     )
     facts = {"plan": dict(PLAN), "compute": {"backend": "fused"}, "machine": {"cores": 2}}
     return Profile(stages, iterations=(10, 10), rate_hz=rate_hz, **(facts | change))
