@@ -16,8 +16,8 @@ from torch import Tensor
 from planet import noise
 from planet.latent import LatentState
 from planet.noise import row_seeds
-from planet.ops import draws, fused
-from planet.ops.kernels import CpuKernels, CudaKernels
+from planet.ops import draws
+from planet.ops.kernels import KERNELS, CpuKernels, CudaKernels
 
 
 @pytest.mark.parametrize("batch", [1, 5])
@@ -57,7 +57,7 @@ def test_draws_of_a_device_are_those_of_the_specification(monkeypatch: pytest.Mo
     which = {"stream": 3, "time": 7}
     expected = noise.normals(seeds, 6, 2, **which)
     assert close(draws.normals(seeds, 6, 2, **which), expected, NORMAL_ABSOLUTE, NORMAL_RELATIVE)
-    monkeypatch.setitem(fused._KERNELS, "cpu", CpuKernels(None))
+    monkeypatch.setitem(KERNELS, "cpu", CpuKernels(None))
     assert draws.normals(seeds, 6, 2, **which).equal(expected)
 
     class Kernels(CudaKernels):
@@ -70,7 +70,7 @@ def test_draws_of_a_device_are_those_of_the_specification(monkeypatch: pytest.Mo
             self.asked.append((op, *arguments[1:]))
             return torch.ones(2, 6, 2)
 
-    monkeypatch.setitem(fused._KERNELS, "cpu", Kernels(None))
+    monkeypatch.setitem(KERNELS, "cpu", Kernels(None))
     draws.normals(seeds, 6, 2, **which)
     assert Kernels.asked == [("normals", 6, 2, 3, 7, 0, 0, None)]
 

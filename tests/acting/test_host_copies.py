@@ -23,7 +23,7 @@ from planet.acting.agent import Agent
 from planet.acting.captured_step import CapturedStep
 from planet.models import WorldModel
 from planet.ops import fused
-from planet.ops.kernels import CudaKernels
+from planet.ops.kernels import KERNELS, CudaKernels
 from planet.planning import CEMPlanner
 from planet.weights import rollout_weights
 
@@ -79,11 +79,11 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Shapes:
     """Lets agents and the compiled core's Python take tensors without values, as if on CUDA."""
     if not fused_is_built():
         pytest.skip(FUSED_MISSING)
-    monkeypatch.setattr(rollout_weights, "_own", lambda name, value: value.detach().clone())
+    monkeypatch.setattr(rollout_weights, "own", lambda name, value: value.detach().clone())
     monkeypatch.setattr(rollout_weights.RolloutWeights, "_check_values", lambda weights: None)
     monkeypatch.setattr(Agent, "_captures", lambda agent: True)
     kernels = Shapes()
-    monkeypatch.setitem(fused._KERNELS, "meta", kernels)
+    monkeypatch.setitem(KERNELS, "meta", kernels)
     return kernels
 
 

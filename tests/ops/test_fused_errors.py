@@ -51,7 +51,7 @@ def test_other_devices_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> N
 def raw_calls() -> dict[str, tuple[Call, str]]:
     """Calls past Python's checks: the binding must keep memory safe by itself."""
     problem = make_problem(TINY, batch=2)
-    model = fused._KERNELS["cpu"].model(problem.weights, "fp32")
+    model = kernels.KERNELS["cpu"].model(problem.weights, "fp32")
     packed, sizes, _, isa, _ = model
     belief, state = problem.latent.belief, problem.latent.state
     actions, seeds = problem.actions(3, 10), torch.zeros(2, dtype=torch.int64)
@@ -126,7 +126,7 @@ def packing_calls() -> dict[str, tuple[Call, str]]:
     """Calls that pack into a tensor which is there."""
     weights = make_problem(TINY, batch=2).weights
     all_tensors = kernels.tensors(weights)
-    packed, sizes, _, isa, _ = fused._KERNELS["cpu"].model(weights, "fp32")
+    packed, sizes, _, isa, _ = kernels.KERNELS["cpu"].model(weights, "fp32")
     spare = torch.zeros(2 * len(packed) + 64, dtype=torch.uint8)
     first = -spare.data_ptr() % 64 + 4
 

@@ -110,7 +110,8 @@ def test_a_signal_s_error_leaves_an_op_that_is_called_directly_as_it_leaves_pyth
 problem = make_problem(TINY, batch=1)
 expected = plan(problem)
 mean, stddev = problem.distribution(4)
-model = fused._KERNELS["cpu"].model(problem.weights, "fp32")
+from planet.ops.kernels import KERNELS
+model = KERNELS["cpu"].model(problem.weights, "fp32")
 bounds = torch.full((1, 2), -1.0), torch.full((1, 2), 1.0)
 start = problem.latent.belief, problem.latent.state, mean, stddev, torch.tensor([1])
 settings = 200, 20, ENDLESS, 0, 0, 1e-6, True, 1.0, None, 0

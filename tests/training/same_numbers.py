@@ -19,7 +19,7 @@ from conftest import TINY
 from toy_runs import finished, timeless
 
 from planet.config import Config
-from planet.ops import fused
+from planet.ops.kernels import KERNELS
 from planet.replay import read_episode
 
 # Every term of the loss, every schedule and every source of random numbers takes part.
@@ -51,6 +51,6 @@ def digest(path: Path) -> str:
 
 if __name__ == "__main__":
     torch.backends.mkldnn.enabled = False
-    fused._KERNELS.clear()
+    KERNELS.clear()
     torch.set_num_threads(1)
     json.dump(numbers(CONFIG, Path(sys.argv[1])), sys.stdout, indent=1)

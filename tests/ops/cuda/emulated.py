@@ -24,8 +24,7 @@ from conftest import FUSED_MISSING, PATH, ROOT, fused_is_built
 from processes import run
 from torch import Tensor
 
-from planet.ops import fused
-from planet.ops.kernels import CudaKernels
+from planet.ops.kernels import KERNELS, CudaKernels
 
 CMAKE = shutil.which("cmake", path=PATH)
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
@@ -99,4 +98,4 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip(reason)
     if not fused_is_built():
         pytest.skip(FUSED_MISSING)
-    monkeypatch.setitem(fused._KERNELS, "cpu", EmulatedKernels())
+    monkeypatch.setitem(KERNELS, "cpu", EmulatedKernels())

@@ -15,6 +15,7 @@ from torch import Tensor
 from planet.noise import Noise, row_seeds
 from planet.ops import fused
 from planet.ops.checks import VARIANTS
+from planet.ops.kernels import KERNELS
 from planet.protocols import Plan
 
 PRECISIONS = pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
@@ -61,7 +62,7 @@ def test_rollouts_repeat(device: Device, precision: str) -> None:
 def test_another_snapshot_is_packed_into_the_same_memory(device: Device, precision: str) -> None:
     sizes = TINY if device.emulated else PRESET_SIZES["paper"]
     kept, newer = (device.move(make_problem(sizes, 1, seed=seed)) for seed in (0, 1))
-    actions, kernels = newer.actions(2, 40), fused._KERNELS[device.place]
+    actions, kernels = newer.actions(2, 40), KERNELS[device.place]
     packed = kernels.model(kept.weights, precision)[0]
     expected = rollout(device, newer, actions, Noise(1), precision=precision)
     fused.repack(kept.weights, newer.weights)

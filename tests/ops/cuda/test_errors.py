@@ -14,7 +14,7 @@ from random_weights import TINY, Sizes, make_problem
 from planet.errors import advice
 from planet.noise import Noise, row_seeds
 from planet.ops import fused
-from planet.ops.kernels import CudaKernels, sizes, tensors
+from planet.ops.kernels import KERNELS, CudaKernels, sizes, tensors
 
 CUDA = torch.device("cuda:0")
 
@@ -167,7 +167,7 @@ def test_a_budget_is_refused_by_the_binding(device: Device) -> None:
 def raw_plan(device: Device, **changes: Any) -> Any:
     """Makes a call of the op past Python's checks."""
     problem = device.move(make_problem(TINY, 2))
-    kernels = fused._KERNELS[device.place]
+    kernels = KERNELS[device.place]
     mean, stddev = (device.to(x) for x in problem.distribution(3))
     bound = device.to(torch.zeros(2, 2))
     names, model = ("packed", "sizes", "least", "isa", "precision"), problem.weights
@@ -200,7 +200,7 @@ def test_the_binding_keeps_memory_safe_by_itself(
     device: Device, change: dict[str, Any], message: str
 ) -> None:
     weights = device.move(make_problem(TINY, 2)).weights
-    packed = fused._KERNELS[device.place].model(weights, "fp16")[0]
+    packed = KERNELS[device.place].model(weights, "fp16")[0]
     shifted = torch.zeros(len(packed) + 512, dtype=torch.uint8, device=packed.device)
     offset = (-shifted.data_ptr()) % 256 + 16
     values = {
@@ -217,7 +217,7 @@ def test_the_binding_keeps_memory_safe_by_itself(
 def test_the_op_itself_is_sound(device: Device) -> None:
     assert raw_plan(device)()[3].item() == 1
     problem = device.move(make_problem(TINY, 1))
-    kernels = fused._KERNELS[device.place]
+    kernels = KERNELS[device.place]
     given = tensors(problem.weights), sizes(problem.weights)
     with pytest.raises(RuntimeError, match="isa: expected None for .*, got 1"):
         kernels.call("pack_weights", *given, 1, 2)
@@ -237,7 +237,7 @@ def test_the_op_itself_is_sound(device: Device) -> None:
 
 @needs_gpu
 def test_weights_are_packed_on_their_device_alone() -> None:
-    problem, kernels = Device("cuda", "cuda").move(make_problem(TINY, 1)), fused._KERNELS["cuda"]
+    problem, kernels = Device("cuda", "cuda").move(make_problem(TINY, 1)), KERNELS["cuda"]
     given = tensors(problem.weights), sizes(problem.weights), None, 2
     packed = kernels.call("pack_weights", *given)
     with pytest.raises(RuntimeError, match="packed: expected a tensor on cuda:0, got cpu"):
@@ -262,7 +262,7 @@ def test_mixed_devices_are_named() -> None:
             fused.rollout_returns(*arguments)
         assert str(error.value) == words
     with pytest.raises(RuntimeError, match="belief: expected a tensor on cuda:0, got cpu"):
-        model = fused._KERNELS["cuda"].model(there.weights, "fp32")
+        model = KERNELS["cuda"].model(there.weights, "fp32")
         torch.ops.planet.rollout_returns(
             *model, problem.latent.belief, there.latent.state, actions.cuda(), None, None, 0, 0, 1.0
         )

@@ -6,7 +6,7 @@ import pytest
 from ops.cuda.support import Device
 from ops.test_images import SIZES, arguments, reference
 
-from planet.ops import fused
+from planet.ops.kernels import KERNELS
 from planet.ops.pixels import images
 
 
@@ -21,7 +21,7 @@ def test_images_equal_the_reference_bit_for_bit(
 
 
 def test_an_instruction_set_is_refused(device: Device) -> None:
-    kernels = fused._KERNELS[device.place]
+    kernels = KERNELS[device.place]
     observation, seeds = map(device.to, arguments((1, 2, 3, 4)))
     with pytest.raises(RuntimeError, match="isa: "):
         kernels.call("images", observation, seeds, 5, 0)

@@ -8,7 +8,7 @@ from ops.cuda.support import Device
 from ops.tolerances import NORMAL_ABSOLUTE, NORMAL_RELATIVE, close
 
 from planet import noise
-from planet.ops import fused
+from planet.ops.kernels import KERNELS
 
 # candidates, dims, stream, time, iteration, particle
 PLACES = [
@@ -25,7 +25,7 @@ def test_normals_are_those_of_the_specification(
     generator = torch.Generator().manual_seed(seed)
     fresh = torch.randint(-(2**63), 2**63 - 1, (1,), generator=generator)
     seeds = SEEDS if place[0] * place[1] < 10_000 else fresh
-    kernels = fused._KERNELS[device.place]
+    kernels = KERNELS[device.place]
     got = kernels.call("normals", device.to(seeds), *place, None).cpu()
     names = ("stream", "time", "iteration", "particle")
     expected = noise.normals(seeds, *place[:2], **dict(zip(names, place[2:], strict=True)))
