@@ -25,7 +25,7 @@ from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
 from planet.planning import Imagination, make_imagination
 from planet.protocols import Observation, Plan, Planner
-from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.filter_weights import FilterWeights
 
 Array = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.uint8]
@@ -34,7 +34,8 @@ Frames = npt.NDArray[np.uint8]
 class Agent:
     """Acts from pixels by planning at every step; there is no policy network.
 
-    The belief, and the action that was executed (after noise and clipping), are kept inside.
+    It acts by a snapshot of the model, which `update_weights` takes. The belief, and the action
+    that was executed (after noise and clipping), are kept inside.
     Randomness is counter-based: it derives from (the row's seed in `reset`, step), so the same seed
     and the same observations give the same actions.
 
@@ -42,7 +43,7 @@ class Agent:
       planned: the newest plan, with the number of iterations that were run; None before it.
 
     Args:
-      world_model: the model; its device is where the agent computes.
+      world_model: the model; its device at the snapshot is where the agent computes.
       planner: decides on actions.
       low: smallest action; see `planet.Imagination`.
       high: largest action.
@@ -52,7 +53,7 @@ class Agent:
       exploration_stddev: of the Normal noise that `act(explore=True)` adds to planned actions, in
         units of half the width of the box of actions; 0 adds none.
       capture: run a step as one CUDA graph, which is captured at the first `act` and again after
-        another batch size, another planner or a move of the model; None: on CUDA with the fused
+        another batch size, another planner or a move of the snapshot; None: on CUDA with the fused
         backend. The actions are the same, bit for bit. On the CPU, True runs the same code on the
         same static buffers.
 
@@ -83,13 +84,13 @@ class Agent:
         self.exploration_stddev = exploration_stddev
         self.capture = capture
         self._captured: CapturedStep | None = None
-        self._captures()
         self._latent: LatentState | None = None
         self.planned: Plan | None = None
         self._episode_seeds: list[int] = []
         self._steps: list[int] = []
         self._action = torch.empty(0)
         self.update_weights()
+        self._captures()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickles and copies without captured buffers, which belong to this agent."""
@@ -120,7 +121,7 @@ class Agent:
     @latent.setter
     def latent(self, latent: LatentState) -> None:
         self._require_reset()
-        check_latent(self._weights, latent, self.batch_size, None)
+        check_latent(self._weights.rollout, latent, self.batch_size, None)
         check_finite_latent("latent", latent)
         self._latent = latent
 
@@ -130,28 +131,33 @@ class Agent:
         return self._settings
 
     @property
-    def weights(self) -> RolloutWeights:
-        """The snapshot that it plans with."""
+    def weights(self) -> FilterWeights:
+        """The snapshot that it acts by."""
         return self._weights
 
     def update_weights(self) -> None:
         """Takes a new snapshot of the world model; call it after every training phase.
 
-        Earlier ones stay as they are. A captured graph is kept, which reads a copy.
+        Until then the agent filters and plans by the one before. Earlier ones stay as they are. A
+        captured graph is kept, which reads a copy.
+
+        Raises:
+          ValueError: a parameter is NaN or infinite; the snapshot before stays in use.
         """
-        self._weights = self.world_model.rollout_weights()
+        self._weights = self.world_model.filter_weights()
         self._imagination = None
+        if self._latent is not None:
+            self._latent = self._latent.to(self._weights.device)
 
     @property
     def imagination(self) -> Imagination:
         """The snapshot's rollouts from the zero latent, made once for a snapshot and batch size."""
         batch = max(1, self.batch_size)
         if self._imagination is None or self._imagination.batch_size != batch:
-            with torch.no_grad():
-                latent = self.world_model.initial(batch)
             self._imagination = make_imagination(
-                self._settings, self.planner, self._weights, latent, low=self._low, high=self._high
-            )
+                self._settings, self.planner, self._weights.rollout, self._zero_latent(batch),
+                low=self._low, high=self._high,
+            )  # fmt: skip
         return self._imagination
 
     def reset(
@@ -171,11 +177,8 @@ class Agent:
         """
         if rows is None:
             starts = check_starts(seeds, None)
-            if self._captured is not None and self._captured.moved():
-                self._captured = None
-            rows, shape = range(len(starts)), (len(starts), self.world_model.action_size)
-            with torch.no_grad():
-                self._latent = self.world_model.initial(len(starts))
+            rows, shape = range(len(starts)), (len(starts), self._weights.rollout.action_size)
+            self._latent = self._zero_latent(len(starts))
             self._action = torch.zeros(shape, dtype=torch.float32, device="cpu")
             self._episode_seeds, self._steps = [0] * len(starts), [0] * len(starts)
         else:
@@ -213,7 +216,7 @@ class Agent:
         before, image = self._require_reset(), self._check_image(observation)
         outcome = self._step().act(before, self._inputs(image), explore)
         if not outcome.finite.all():
-            refuse_step(self.world_model, before, outcome.latent, outcome.plan)
+            refuse_step(before, outcome.latent, outcome.plan)
         self._latent, self.planned, self._action = outcome.latent, outcome.plan, outcome.action
         self._steps = [step + 1 for step in self._steps]
         out: Array = outcome.action.numpy().copy()
@@ -234,7 +237,7 @@ class Agent:
         before, image = self._require_reset(), self._check_image(observation)
         latent = self._step().filter(before, self._inputs(image))
         if not latent.finite.all():
-            refuse_step(self.world_model, before, latent, None)
+            refuse_step(before, latent, None)
         self._latent = latent
         return latent
 
@@ -248,7 +251,7 @@ class Agent:
         latent = self._require_reset()
         plan = self._step().plan(latent, self._step_seeds())
         if not (latent.finite & plan.finite).all():
-            refuse_step(self.world_model, latent, latent, plan)
+            refuse_step(latent, latent, plan)
         self.planned = plan
         return plan
 
@@ -273,7 +276,7 @@ class Agent:
 
     def _step(self) -> ControlStep | CapturedStep:
         """Returns the step's runner: the captured one is kept as long as it serves."""
-        step = ControlStep(self.world_model, self.imagination, self.planner, self.budget_ms)
+        step = ControlStep(self._weights, self.imagination, self.planner, self.budget_ms)
         captured, self._captured = self._captured, None
         if captured is None or self.capture is False or not captured.take(step):
             captured = None  # gives its memory back before there is a new one
@@ -284,7 +287,7 @@ class Agent:
         return captured
 
     def _captures(self) -> bool:
-        device, backend = self.world_model.device.type, self._settings.backend
+        device, backend = self._weights.device.type, self._settings.backend
         capturable = device == "cpu" or (device == "cuda" and backend == "fused")
         if self.capture and not capturable:
             raise ValueError(
@@ -300,6 +303,14 @@ class Agent:
         stddev = torch.from_numpy(np.array(self.exploration_stddev, np.float32))
         return StepInputs(observation, self._step_seeds(), self._action, stddev)
 
+    def _zero_latent(self, batch: int) -> LatentState:
+        model = self._weights.rollout
+        parts = (
+            torch.zeros(batch, size, dtype=torch.float32, device=model.device)
+            for size in (model.belief_size, model.state_size)
+        )
+        return LatentState(*parts)
+
     def _step_seeds(self) -> Tensor:
         seeds = map(mix_seed, self._episode_seeds, self._steps)
         return torch.from_numpy(np.array([*seeds], np.int64))
@@ -314,7 +325,7 @@ class Agent:
             if "image" not in observation:
                 raise ValueError(f"observation: expected an array 'image', got {[*observation]}")
             observation = observation["image"]
-        array, size = np.asarray(observation), self.world_model.image_size
+        array, size = np.asarray(observation), self._weights.image_size
         if array.dtype != np.uint8:
             raise TypeError(f"observation: expected dtype uint8, got {array.dtype}")
         if array.ndim not in (3, 4) or array.shape[-3:] != (size, size, 3):

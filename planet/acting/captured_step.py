@@ -9,8 +9,8 @@ lies in buffers that are allocated once:
                          ^                     |
                          +------ 1 kernel -----+--> results: mean, stddev, best return
 
-The weights that it plans with lie in memory of its own, too (`StaticImagination`): a newer snapshot
-is written there, and the graphs go on.
+The snapshot that it acts by lies in memory of its own, too (`StaticSnapshot`): a newer one is
+written there, and the graphs go on.
 
 Belief and state stay on the device from step to step. What is handed out is a copy of `results`,
 made once the action is on the host, so that callers never see a buffer that the next step writes.
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from planet.acting.control_step import ControlStep, StepInputs, StepOutcome, read_report
 from planet.acting.cuda_graph import Graph, capture, on_device
-from planet.acting.static_imagination import StaticImagination
+from planet.acting.static_snapshot import StaticSnapshot
 from planet.latent import LatentState
 from planet.protocols import Plan
 
@@ -43,38 +43,31 @@ class CapturedStep:
     On the CPU there is nothing to capture: the same code runs on the same buffers at every call.
 
     Args:
-      step: what to run, with a copy of its imagination's tensors; on CUDA the imagination's backend
-        must be "fused".
+      step: what to run, with a copy of its snapshot; on CUDA the imagination's backend must be
+        "fused".
     """
 
     def __init__(self, step: ControlStep) -> None:
         batch_size, self._taken = step.imagination.batch_size, step.imagination
-        self._device = device = step.model.device
+        self._device = device = step.device
         inputs, results = _inputs_layout(step, batch_size), _results_layout(step, batch_size)
         cuda = device.type == "cuda"
         with torch.inference_mode(False):  # such tensors could not be written outside of it
-            self._imagination = StaticImagination(step.imagination)
+            self._snapshot = StaticSnapshot(step.weights, step.imagination)
             host = torch.zeros(_size(inputs), dtype=torch.uint8, device="cpu", pin_memory=cuda)
             self._host_bytes, self._device_bytes = host, torch.zeros_like(host, device=device)
             self._staged = _split_inputs(self._host_bytes, inputs)
             self._inputs = _split_inputs(self._device_bytes, inputs)
             self._buffer = torch.zeros(_size(results) // 4, dtype=torch.float32, device=device)
             self._layout, self._results = results, _split(self._buffer, results)
-            shape = batch_size, step.model.action_size + 1
+            shape = batch_size, step.weights.rollout.action_size + 1
             report = torch.zeros(shape, dtype=torch.float32, device="cpu")
             self._report = report.pin_memory() if cuda else report
-        self.step = replace(step, imagination=self._imagination.imagination)
+        self.step = replace(step, **vars(self._snapshot))
         self._latent = LatentState(self._results["belief"], self._results["state"])
         self._held: LatentState | None = None  # whose values `_latent` has
         self._iterations = 0
         self._graphs: dict[str, Graph] = {}
-        # The graph reads the parameters where they lie now; their memory must not be given back.
-        self._parameters = [parameter.detach() for parameter in step.model.parameters()]
-
-    def moved(self) -> bool:
-        """Whether the model's parameters lie elsewhere than when this was captured."""
-        now = self.step.model.parameters()
-        return [p.data_ptr() for p in now] != [p.data_ptr() for p in self._parameters]
 
     def take(self, step: ControlStep) -> bool:
         """Becomes a step that differs in the snapshot's numbers alone; returns whether it could.
@@ -87,10 +80,10 @@ class CapturedStep:
             return False
         if step.imagination is self._taken:
             return True
-        if self.moved() or not self._imagination.holds(step.imagination):
+        if not self._snapshot.holds(step.weights, step.imagination):
             return False
         with on_device(self._device):
-            self._imagination.write(step.imagination)
+            self._snapshot.write(step.weights, step.imagination)
         self._taken = step.imagination
         return True
 
@@ -98,14 +91,14 @@ class CapturedStep:
         """See `ControlStep.filter`; `inputs` are on the host."""
         self._stage(latent, inputs)
         self._replay("filter", self._filter)
-        return self._snapshot()[0]
+        return self._results_copy()[0]
 
     def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
         """See `ControlStep.plan`; `seeds` are on the host."""
         staged = self._staged
         self._stage(latent, replace(staged, seeds=seeds))
         self._replay("plan", self._plan)
-        plan = self._snapshot()[1]
+        plan = self._results_copy()[1]
         self._held = latent
         return plan
 
@@ -114,7 +107,7 @@ class CapturedStep:
         self._stage(latent, inputs)
         self._replay("explore" if explore else "act", partial(self._act, explore))
         action, finite = read_report(self._report)
-        return StepOutcome(*self._snapshot(), action, finite)
+        return StepOutcome(*self._results_copy(), action, finite)
 
     def _filter(self) -> None:
         self._upload()
@@ -169,7 +162,7 @@ class CapturedStep:
             self._graphs[part].replay()
             self._graphs[part].wait()
 
-    def _snapshot(self) -> tuple[LatentState, Plan]:
+    def _results_copy(self) -> tuple[LatentState, Plan]:
         """Copies of the results, in one kernel."""
         r = _split(self._buffer.clone(), self._layout)
         self._held = LatentState(r["belief"], r["state"])
@@ -182,7 +175,7 @@ def _planned(plan: Plan) -> dict[str, Tensor]:
 
 
 def _inputs_layout(step: ControlStep, batch: int) -> Layout:
-    size, actions = step.model.image_size, step.model.action_size
+    size, actions = step.weights.image_size, step.weights.rollout.action_size
     return {
         "seeds": (torch.int64, (batch,)),
         "action": (torch.float32, (batch, actions)),
@@ -197,9 +190,10 @@ def _split_inputs(buffer: Tensor, layout: Layout) -> StepInputs:
 
 
 def _results_layout(step: ControlStep, batch: int) -> Layout:
-    config, plan = step.model.config, (step.planner.horizon, batch, step.model.action_size)
+    model = step.weights.rollout
+    plan = step.planner.horizon, batch, model.action_size
     shapes = {
-        "belief": (batch, config.belief_size), "state": (batch, config.state_size),
+        "belief": (batch, model.belief_size), "state": (batch, model.state_size),
         "action": plan[1:], "mean": plan, "stddev": plan, "best_return": (batch,),
     }  # fmt: skip
     return {name: (torch.float32, shape) for name, shape in shapes.items()}

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from planet import ops
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
-from planet.models import WorldModel
-from planet.noise import STREAM_EXPLORATION, STREAM_POSTERIOR
+from planet.noise import STREAM_EXPLORATION
 from planet.ops import draws
 from planet.planning import Imagination
 from planet.protocols import Plan, Planner
+from planet.weights.filter_weights import FilterWeights
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class StepOutcome:
     """Holds what a control step leads to.
 
     Attributes:
-      latent: after the observation, on the model's device.
-      plan: from there, on the model's device.
+      latent: after the observation, on the snapshot's device.
+      plan: from there, likewise.
       action: to execute, float32 [B, A] on the host.
       finite: whether latent, plan and action of a row are finite, bool [B] on the host.
     """
@@ -72,23 +73,27 @@ class ControlStep:
     """One control step of an agent.
 
     Attributes:
-      model: filters; its present parameters count.
-      imagination: of a snapshot of the model; its bounds are those of the actions.
+      weights: snapshot that filters.
+      imagination: of the same snapshot; its bounds are those of the actions.
       planner: decides on actions.
       budget_ms: milliseconds that a plan may take.
     """
 
-    model: WorldModel
+    weights: FilterWeights
     imagination: Imagination
     planner: Planner
     budget_ms: float | None = None
 
     def same(self, other: ControlStep) -> bool:
-        """Whether another step is made of these very objects, but for the imagination."""
-        names = set(vars(self)) - {"imagination"}
+        """Whether another step is made of these very objects, but for the snapshot."""
+        names = set(vars(self)) - {"weights", "imagination"}
         return all(getattr(self, name) is getattr(other, name) for name in names)
 
-    @torch.no_grad()
+    @property
+    def device(self) -> torch.device:
+        """Tells where it computes."""
+        return self.weights.device
+
     def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
         """Advances the latent by the executed action and samples the posterior of the observation.
 
@@ -99,16 +104,16 @@ class ControlStep:
         Returns:
           The latent after the observation.
         """
-        model, inputs = self.model, inputs.to(self.model.device)
-        seeds = inputs.seeds
-        image = model.images(inputs.observation["image"][None], seeds)[0]
-        noise = draws.normals(seeds, 1, model.config.state_size, stream=STREAM_POSTERIOR)[:, 0]
-        return model.filter(latent, inputs.action, model.embed(image), noise)
+        inputs = inputs.to(self.device)
+        filtered: LatentState = ops.backend(self.imagination.backend).filter_step(
+            self.weights, latent, inputs.action, inputs.observation["image"], inputs.seeds
+        )
+        return filtered
 
     @torch.no_grad()
     def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
         """Plans from a latent; `seeds` int64 [B] are the step's, on any device."""
-        imagination, seeds = self.imagination.at(latent), seeds.to(self.model.device)
+        imagination, seeds = self.imagination.at(latent), seeds.to(self.device)
         return self.planner.plan(imagination, seeds, budget_ms=self.budget_ms)
 
     @torch.no_grad()
@@ -123,7 +128,7 @@ class ControlStep:
 
     def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
         """Makes the whole step: from the observation on the host to an action on the host."""
-        latent, plan, report = self.run(latent, inputs.to(self.model.device), explore)
+        latent, plan, report = self.run(latent, inputs.to(self.device), explore)
         return StepOutcome(latent, plan, *read_report(report.cpu()))
 
     def run(

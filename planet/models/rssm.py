@@ -67,51 +67,17 @@ class RSSM(nn.Module):
         zeros = self.input.weight.new_zeros
         return LatentState(zeros(batch, self.belief_size), zeros(batch, self.state_size))
 
-    def posterior(self, belief: Tensor, embedding: Tensor) -> Gaussian:
-        """Computes q(s_t | h_t, o_t) by a hidden layer on belief and embedding and a Gaussian head.
-
-        Args:
-          belief: [..., D] at t.
-          embedding: [..., E] of the observation at t.
-
-        Returns:
-          Gaussian over [..., S].
-        """
-        hidden = self.posterior_hidden(torch.cat([belief, embedding], dim=-1))
-        return self._posterior(activate(hidden, self.activation))
-
-    def _posterior(self, hidden: Tensor) -> Gaussian:
-        head = self.posterior_head
-        return gaussian_head(hidden, head.weight, head.bias, self.min_stddev, self.stddev)
-
     def transition(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
         """Advances latents by an action; see `planet.protocols.Dynamics`."""
         belief = next_belief(self, latent, action)
         return belief, prior(self, belief)
 
-    def filter(
-        self, latent: LatentState, action: Tensor, embedding: Tensor, noise: Tensor
-    ) -> LatentState:
-        """Advances the belief by one action and samples the posterior of one observation.
-
-        Args:
-          latent: belief [B, D], state [B, S] at t-1.
-          action: [B, A], the one that led to the observation.
-          embedding: [B, E] of the observation at t.
-          noise: standard normal [B, S].
-
-        Returns:
-          Latent at t.
-        """
-        belief = next_belief(self, latent, action)
-        return LatentState(belief, self.posterior(belief, embedding).sample(noise))
-
     def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
         """Filters a whole chunk from the zero latent.
 
-        It makes the steps of `filter`, but computes for all time steps at once whatever does not
-        depend on the recurrence: the embedding's share of the posterior's hidden layer, and all
-        priors.
+        q(s_t | h_t, o_t) is a hidden layer on belief and embedding, and a Gaussian head. Whatever
+        does not depend on the recurrence is computed for all time steps at once: the embedding's
+        share of the posterior's hidden layer, and all priors.
 
         Args:
           embedding: [T, B, E].
@@ -141,3 +107,7 @@ class RSSM(nn.Module):
             prior=prior(self, belief),
             posterior=Gaussian(torch.stack(means), torch.stack(stddevs)),
         )
+
+    def _posterior(self, hidden: Tensor) -> Gaussian:
+        head = self.posterior_head
+        return gaussian_head(hidden, head.weight, head.bias, self.min_stddev, self.stddev)

@@ -79,12 +79,6 @@ class WorldModel(nn.Module):
         predicted: Tensor = self.reward_model(latent.features)
         return predicted
 
-    def filter(
-        self, latent: LatentState, action: Tensor, embedding: Tensor, noise: Tensor
-    ) -> LatentState:
-        """Advances latents by an action and an observation; see `RSSM.filter`."""
-        return self.rssm.filter(latent, action, embedding, noise)
-
     def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
         """Filters a chunk from the zero latent; see `RSSM.filter_chunk`."""
         return self.rssm.filter_chunk(embedding, action, noise)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from agents import MakeAgent, latent_of
+from agents import MakeAgent, latent_of, play
 from conftest import EACH_BACKEND
 from small_models import frame
 
@@ -22,19 +22,21 @@ def spoil(agent: Agent, what: str) -> None:
         spoilt = getattr(agent.latent, what).clone()
         spoilt[1, 0] = float("nan")
         agent._latent = replace(latent_of(agent), **{what: spoilt})
-    elif what == "parameter":
-        with torch.no_grad():
-            agent.world_model.encoder.layers[0].bias[0] = float("inf")
-    elif what == "weights":  # finite, but their returns are not
-        huge = [weight / weight.abs().max() * 3e38 for weight in agent.weights.reward_weights]
-        agent._weights, agent._imagination = replace(agent.weights, reward_weights=huge), None
+    elif what == "encoder":  # finite, but its embeddings are not
+        huge = [weight / weight.abs().max() * 3e38 for weight in agent.weights.encoder_weights]
+        agent._weights, agent._imagination = replace(agent.weights, encoder_weights=huge), None
+    elif what == "reward":
+        rollout = agent.weights.rollout
+        huge = [weight / weight.abs().max() * 3e38 for weight in rollout.reward_weights]
+        rollout = replace(rollout, reward_weights=huge)
+        agent._weights, agent._imagination = replace(agent.weights, rollout=rollout), None
 
 
 NOT_FINITE = {
     "belief": r"^latent: expected a finite belief, got NaN or infinite in rows \[1\]; reset\(\)",
     "state": r"^latent: expected a finite state, got NaN or infinite in rows \[1\]; reset\(\)",
-    "parameter": r"^world_model: expected finite parameters, got NaN or infinite in encoder\.",
-    "weights": r"^plan: expected finite returns and actions, got NaN or infinite in rows \[0, 1\]",
+    "encoder": r"^latent after the observation: expected a finite state, .* in rows \[0, 1\]",
+    "reward": r"^plan: expected finite returns and actions, got NaN or infinite in rows \[0, 1\]",
 }
 
 
@@ -52,7 +54,7 @@ def test_a_step_that_is_not_finite_is_an_error_and_not_an_action(
         "act": lambda: agent.act(frame(1, 2)), "explore": lambda: agent.act(frame(1, 2), True),
         "filter": lambda: agent.filter(frame(1, 2)), "plan": agent.plan,
     }  # fmt: skip
-    silent = {"weights": "filter", "parameter": "plan"}.get(what)  # have no part in it
+    silent = {"reward": "filter", "encoder": "plan"}.get(what)  # have no part in it
     for name, call in calls.items():
         if name != silent:
             with pytest.raises(ValueError, match=NOT_FINITE[what]):
@@ -60,6 +62,20 @@ def test_a_step_that_is_not_finite_is_an_error_and_not_an_action(
             assert agent.latent is latent
             assert agent.planned is planned
             assert agent._steps == steps
+
+
+def test_parameters_that_are_not_finite_make_no_snapshot(make_agent: MakeAgent) -> None:
+    agent, undisturbed = make_agent(), make_agent()
+    for each in (agent, undisturbed):
+        each.reset()
+        each.act(frame(0))
+    held = agent.weights
+    with torch.no_grad():
+        agent.world_model.encoder.layers[0].bias[0] = float("inf")
+    with pytest.raises(ValueError, match=r"^encoder_biases\[0\]: expected finite values, got 1"):
+        agent.update_weights()
+    assert agent.weights is held
+    assert play(agent) == play(undisturbed)
 
 
 def test_a_row_that_is_not_finite_can_be_restarted(make_agent: MakeAgent) -> None:

@@ -14,12 +14,13 @@ from acting.captures import CaptureRules, Captures, InterruptedGraph, trace
 from agents import latent_of, small_agent
 from conftest import FUSED_MISSING, fused_is_built
 from ops.cuda import emulated
-from small_models import frame
+from small_models import frame, make_model
 
 from planet.acting.agent import Agent
 from planet.acting.cuda_graph import Graph
 from planet.models import WorldModel
 from planet.noise import row_seeds
+from planet.weights.filter_weights import FilterWeights
 
 
 def test_each_part_is_captured_once(captures: Captures) -> None:
@@ -51,13 +52,12 @@ def change_planner(agent: Agent) -> None:
     agent.planner = replace(agent.planner, iterations=1)
 
 
-def move_parameters(agent: Agent) -> None:
-    for parameter in agent.world_model.parameters():
-        parameter.data = parameter.data.clone()
-    agent.reset()
+def change_model(agent: Agent) -> None:
+    agent.world_model = make_model(encoder_channels=(4, 7))
+    agent.update_weights()
 
 
-CHANGES = [change_batch_size, change_planner, move_parameters]
+CHANGES = [change_batch_size, change_planner, change_model]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -86,7 +86,9 @@ def test_nothing_is_captured_where_it_does_not_pay(captures: Captures) -> None:
 
 
 def test_the_reference_cannot_be_captured_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WorldModel, "device", torch.device("cuda"))
+    snapshot = make_model().filter_weights()
+    monkeypatch.setattr(WorldModel, "filter_weights", lambda model: snapshot)
+    monkeypatch.setattr(FilterWeights, "device", torch.device("cuda"))
     with pytest.raises(ValueError, match="capture: expected None or False for backend='reference'"):
         small_agent(True)
     small_agent(None)

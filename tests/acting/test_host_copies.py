@@ -7,6 +7,7 @@ they are, and whoever reads one is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +26,9 @@ from planet.models import WorldModel
 from planet.ops import fused
 from planet.ops.kernels import KERNELS, CudaKernels
 from planet.planning import CEMPlanner
-from planet.weights import rollout_weights
+from planet.weights import filter_weights, rollout_weights
+from planet.weights.filter_weights import FilterWeights
+from planet.weights.rollout_weights import RolloutWeights
 
 META = torch.device("meta")
 
@@ -79,9 +82,12 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Shapes:
     """Lets agents and the compiled core's Python take tensors without values, as if on CUDA."""
     if not fused_is_built():
         pytest.skip(FUSED_MISSING)
-    monkeypatch.setattr(rollout_weights, "own", lambda name, value: value.detach().clone())
-    monkeypatch.setattr(rollout_weights.RolloutWeights, "_check_values", lambda weights: None)
+    for module in (rollout_weights, filter_weights):
+        monkeypatch.setattr(module, "own", lambda name, value: value.detach().clone())
+    for kind, check in ((RolloutWeights, "_check_values"), (FilterWeights, "_check_tensors")):
+        monkeypatch.setattr(kind, check, lambda weights: None)
     monkeypatch.setattr(Agent, "_captures", lambda agent: True)
+    monkeypatch.setattr(torch, "autocast", lambda *where, **how: nullcontext())  # unknown to "meta"
     kernels = Shapes()
     monkeypatch.setitem(KERNELS, "meta", kernels)
     return kernels

@@ -30,43 +30,27 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def test_one_step_is_the_published_equations(rssm: RSSM) -> None:
-    """Linear layers, `torch.nn.GRUCell` and softplus, written out once more."""
-    embedding, action, noise = inputs()
-    generator = torch.Generator().manual_seed(8)
-    latent = LatentState(
-        torch.randn(B, D, generator=generator), torch.randn(B, S, generator=generator)
-    )
-    act = torch.nn.ReLU() if rssm.activation == "relu" else torch.nn.ELU()
-    x = act(rssm.input(torch.cat([latent.state, action[0]], -1)))
-    belief = rssm.gru(x, latent.belief)
-    raw = rssm.posterior_head(act(rssm.posterior_hidden(torch.cat([belief, embedding[0]], dim=-1))))
-    stddev = torch.log1p(torch.exp(raw[:, S:])) + 0.1
-    after = rssm.filter(latent, action[0], embedding[0], noise[0])
-    torch.testing.assert_close(after.belief, belief)
-    torch.testing.assert_close(after.state, raw[:, :S] + stddev * noise[0])
-    prior = equations.prior(rssm, belief)
-    raw = rssm.prior_head(act(rssm.prior_hidden(belief)))
-    torch.testing.assert_close(prior.mean, raw[:, :S])
-    torch.testing.assert_close(prior.stddev, torch.log1p(torch.exp(raw[:, S:])) + 0.1)
-
-
-def test_filter_chunk_equals_repeated_filter(rssm: RSSM) -> None:
+def test_a_chunk_is_the_published_equations(rssm: RSSM) -> None:
+    """Linear layers, `torch.nn.GRUCell` and softplus, written out once more, step by step."""
     embedding, action, noise = inputs()
     filtered = rssm.filter_chunk(embedding, action, noise)
-    latent = rssm.initial(B)
-    assert not latent.belief.any()
-    assert not latent.state.any()
+    act = torch.nn.ReLU() if rssm.activation == "relu" else torch.nn.ELU()
+    belief, state = torch.zeros(B, D), torch.zeros(B, S)
     for t in range(T):
-        latent = rssm.filter(latent, action[t], embedding[t], noise[t])
-        torch.testing.assert_close(filtered.latent.belief[t], latent.belief)
-        torch.testing.assert_close(filtered.latent.state[t], latent.state)
-        prior = equations.prior(rssm, latent.belief)
-        torch.testing.assert_close(filtered.prior.mean[t], prior.mean)
-        torch.testing.assert_close(filtered.prior.stddev[t], prior.stddev)
-        posterior = rssm.posterior(latent.belief, embedding[t])
-        torch.testing.assert_close(filtered.posterior.mean[t], posterior.mean)
-        torch.testing.assert_close(filtered.posterior.stddev[t], posterior.stddev)
+        belief = rssm.gru(act(rssm.input(torch.cat([state, action[t]], dim=-1))), belief)
+        prior = rssm.prior_head(act(rssm.prior_hidden(belief)))
+        hidden = act(rssm.posterior_hidden(torch.cat([belief, embedding[t]], dim=-1)))
+        posterior = rssm.posterior_head(hidden)
+        for gaussian, raw in ((filtered.prior, prior), (filtered.posterior, posterior)):
+            torch.testing.assert_close(gaussian.mean[t], raw[:, :S])
+            torch.testing.assert_close(gaussian.stddev[t], stddev_of(raw))
+        state = posterior[:, :S] + stddev_of(posterior) * noise[t]
+        torch.testing.assert_close(filtered.latent.belief[t], belief)
+        torch.testing.assert_close(filtered.latent.state[t], state)
+
+
+def stddev_of(raw: Tensor) -> Tensor:
+    return torch.log1p(torch.exp(raw[:, S:])) + 0.1
 
 
 def test_filter_chunk_shapes(rssm: RSSM) -> None:

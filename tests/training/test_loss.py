@@ -65,7 +65,7 @@ def brute_force(
             belief = equations.next_belief(model.rssm, latent, chunk.action[t, b])
             prior = equations.prior(model.rssm, belief)
             embedding = model.encoder(pixels[None])[0]
-            posterior = model.rssm.posterior(belief, embedding)
+            posterior = posterior_of(model, belief, embedding)
             latent = LatentState(belief, posterior.mean + posterior.stddev * normals[b, t])
             latents[t, b], posteriors[t, b] = latent, posterior
             image.append(negative_log_probability(model.decode(latent), pixels))
@@ -88,6 +88,12 @@ def brute_force(
     names = ["total", "image", "reward", "divergence", "kl", "global_prior", "overshooting",
              "overshooting_reward"]  # fmt: skip
     return dict(zip(names, [total, *means, over, over_reward], strict=True))
+
+
+def posterior_of(model: WorldModel, belief: Tensor, embedding: Tensor) -> Gaussian:
+    hidden = model.rssm.posterior_hidden(torch.cat([belief, embedding]))
+    head, floor = model.rssm.posterior_head, model.rssm.min_stddev
+    return equations.gaussian_head(torch.relu(hidden), head.weight, head.bias, floor, "add")
 
 
 def brute_force_overshooting(

@@ -118,7 +118,7 @@ def test_agent_plans_with_the_newest_weights(tiny: Config, tmp_path: Path) -> No
 
     def keep(agent: Agent) -> None:
         newest = model_of(trainer).rssm.input_weight
-        assert torch.equal(agent.weights.input_weight, newest)
+        assert torch.equal(agent.weights.rollout.input_weight, newest)
         snapshots.append(newest.detach().clone())
 
     watch_policies(trainer, keep)
