@@ -6,7 +6,9 @@ from typing import Any
 
 import agents
 import pytest
+import torch
 from acting.captures import Captures
+from acting.device_clock import ClockEvent, DeviceClock
 
 from planet.acting import captured_step
 from planet.acting.agent import Agent
@@ -28,3 +30,16 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Captures:
     noted = Captures()
     monkeypatch.setattr(captured_step, "capture", noted)
     return noted
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> DeviceClock:
+    """Makes `torch.cuda` record events by the clock of a stand-in."""
+    clock = DeviceClock()
+    cuda, nvtx, log = torch.cuda, torch.cuda.nvtx, clock.log
+    monkeypatch.setattr(cuda, "Event", type("Event", (ClockEvent,), {"clock": clock}))
+    monkeypatch.setattr(cuda, "current_stream", clock.current_stream)
+    monkeypatch.setattr(cuda, "is_current_stream_capturing", lambda: clock.nodes is not None)
+    monkeypatch.setattr(nvtx, "range_push", lambda name: log.append(f"<{name}"))
+    monkeypatch.setattr(nvtx, "range_pop", lambda: log.append(">"))
+    return clock
