@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from torch import Tensor
 from planet.acting.captured_step import CapturedStep
 from planet.acting.control_step import ControlStep, StepInputs
 from planet.acting.finite import check_finite_latent, refuse_step
+from planet.acting.frames import Frames, check_frames
+from planet.acting.moment import Moment, first_seeds
 from planet.acting.starts import check_rows, check_starts
 from planet.config import ImaginationConfig
 from planet.errors.checks import check_type
 from planet.errors.scalars import check_not_negative
 from planet.latent import LatentState
 from planet.models import WorldModel
-from planet.noise import mix_seed
 from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
 from planet.planning import Imagination, make_imagination
@@ -28,7 +30,6 @@ from planet.protocols import Observation, Plan, Planner
 from planet.weights.filter_weights import FilterWeights
 
 Array = npt.NDArray[np.float32]
-Frames = npt.NDArray[np.uint8]
 
 
 class Agent:
@@ -38,9 +39,6 @@ class Agent:
     that was executed (after noise and clipping), are kept inside.
     Randomness is counter-based: it derives from (the row's seed in `reset`, step), so the same seed
     and the same observations give the same actions.
-
-    Attributes:
-      planned: the newest plan, with the number of iterations that were run; None before it.
 
     Args:
       world_model: the model; its device at the snapshot is where the agent computes.
@@ -84,11 +82,7 @@ class Agent:
         self.exploration_stddev = exploration_stddev
         self.capture = capture
         self._captured: CapturedStep | None = None
-        self._latent: LatentState | None = None
-        self.planned: Plan | None = None
-        self._episode_seeds: list[int] = []
-        self._steps: list[int] = []
-        self._action = torch.empty(0)
+        self._moment: Moment | None = None
         self.update_weights()
         self._captures()
 
@@ -99,7 +93,7 @@ class Agent:
     @property
     def batch_size(self) -> int:
         """B, the number of environments acted in; 0 before the first `reset`."""
-        return len(self._steps)
+        return 0 if self._moment is None else self._moment.batch_size
 
     @property
     def exploration_stddev(self) -> float:
@@ -116,14 +110,19 @@ class Agent:
 
         To change it, assign another one: belief [B, D] and state [B, S], finite.
         """
-        return self._latent
+        return None if self._moment is None else self._moment.latent
 
     @latent.setter
     def latent(self, latent: LatentState) -> None:
-        self._require_reset()
-        check_latent(self._weights.rollout, latent, self.batch_size, None)
+        before = self._require_reset()
+        check_latent(self._weights.rollout, latent, before.batch_size, None)
         check_finite_latent("latent", latent)
-        self._latent = latent
+        self._moment = replace(before.frozen(), latent=latent)
+
+    @property
+    def planned(self) -> Plan | None:
+        """The newest plan, with the number of iterations that were run; None before it."""
+        return None if self._moment is None else self._moment.plan
 
     @property
     def settings(self) -> ImaginationConfig:
@@ -146,8 +145,9 @@ class Agent:
         """
         self._weights = self.world_model.filter_weights()
         self._imagination = None
-        if self._latent is not None:
-            self._latent = self._latent.to(self._weights.device)
+        before, device = self._moment, self._weights.device
+        if before is not None and before.latent.belief.device != device:
+            self._moment = replace(before.frozen(), latent=before.latent.to(device))
 
     @property
     def imagination(self) -> Imagination:
@@ -176,20 +176,16 @@ class Agent:
           TypeError, ValueError: a seed is none, a row does not exist, or their numbers differ.
         """
         if rows is None:
-            starts = check_starts(seeds, None)
-            rows, shape = range(len(starts)), (len(starts), self._weights.rollout.action_size)
-            self._latent = self._zero_latent(len(starts))
-            self._action = torch.zeros(shape, dtype=torch.float32, device="cpu")
-            self._episode_seeds, self._steps = [0] * len(starts), [0] * len(starts)
+            starts = first_seeds(check_starts(seeds, None))
+            shape = len(starts), self._weights.rollout.action_size
+            action = torch.zeros(shape, dtype=torch.float32, device="cpu")
+            latent, steps = self._zero_latent(len(starts)), torch.zeros_like(starts)
+            self._moment = Moment(latent, action, self.planned, starts, steps)
         else:
-            latent, rows = self._require_reset(), check_rows(rows, self.batch_size)
-            starts = check_starts(seeds, len(rows))
-            parts = [part.clone() for part in (latent.belief, latent.state, self._action)]
-            for part in parts:
-                part[rows] = 0.0
-            self._latent, self._action = LatentState(*parts[:2]), parts[2]
-        for row, seed in zip(rows, starts, strict=True):
-            self._episode_seeds[row], self._steps[row] = mix_seed(seed, 0), 0
+            before = self._require_reset()
+            rows = check_rows(rows, before.batch_size)
+            seeds = check_starts(seeds, len(rows))
+            self._moment = before.frozen().restarted(rows, seeds)
 
     def act(self, observation: Observation | Frames, explore: bool = False) -> Array:
         """Filters the newest observation, plans, and returns the action to execute.
@@ -213,13 +209,14 @@ class Agent:
           ValueError: the belief, or the plan from it, is NaN or infinite; the message says which
             rows, and what was not finite before.
         """
-        before, image = self._require_reset(), self._check_image(observation)
-        outcome = self._step().act(before, self._inputs(image), explore)
+        before, image = self._check(observation)
+        outcome = self._step().act(before.latent, self._inputs(before, image), explore)
         if not outcome.finite.all():
-            refuse_step(before, outcome.latent, outcome.plan)
-        self._latent, self.planned, self._action = outcome.latent, outcome.plan, outcome.action
-        self._steps = [step + 1 for step in self._steps]
+            refuse_step(before.latent, outcome.latent, outcome.plan)
         out: Array = outcome.action.numpy().copy()
+        self._moment = Moment(
+            outcome.latent, outcome.action, outcome.plan, before.episode_seeds, before.steps + 1
+        )
         return out if image.ndim == 4 else out[0]
 
     def filter(self, observation: Observation | Frames) -> LatentState:
@@ -234,11 +231,11 @@ class Agent:
         Raises:
           RuntimeError, TypeError, ValueError: as `act`.
         """
-        before, image = self._require_reset(), self._check_image(observation)
-        latent = self._step().filter(before, self._inputs(image))
+        before, image = self._check(observation)
+        latent = self._step().filter(before.latent, self._inputs(before, image))
         if not latent.finite.all():
-            refuse_step(before, latent, None)
-        self._latent = latent
+            refuse_step(before.latent, latent, None)
+        self._moment = replace(before.frozen(), latent=latent)
         return latent
 
     def plan(self) -> Plan:
@@ -248,11 +245,12 @@ class Agent:
           RuntimeError: `reset` was not called.
           ValueError: the latent, or the plan from it, is NaN or infinite.
         """
-        latent = self._require_reset()
-        plan = self._step().plan(latent, self._step_seeds())
+        before = self._require_reset()
+        latent = before.latent
+        plan = self._step().plan(latent, before.step_seeds())
         if not (latent.finite & plan.finite).all():
             refuse_step(latent, latent, plan)
-        self.planned = plan
+        self._moment = replace(before.frozen(), plan=plan)
         return plan
 
     def executed(self, action: npt.ArrayLike | Tensor) -> None:
@@ -263,16 +261,16 @@ class Agent:
           TypeError: `action` is not made of numbers.
           ValueError: the shape disagrees, or a value is not finite.
         """
-        self._require_reset()
+        before = self._require_reset()
         values = float32_values("action", action).to("cpu", copy=True)
-        if values.dim() == 1 and self.batch_size == 1:
+        if values.dim() == 1 and before.batch_size == 1:
             values = values[None]
-        if values.shape != self._action.shape:
-            expected, got = list(self._action.shape), list(values.shape)
+        if values.shape != before.action.shape:
+            expected, got = list(before.action.shape), list(values.shape)
             raise ValueError(f"action: expected shape {expected}, got {got}")
         if not torch.isfinite(values).all():
             raise ValueError("action: expected finite values, got NaN or infinite")
-        self._action = values
+        self._moment = before.executing(values)
 
     def _step(self) -> ControlStep | CapturedStep:
         """Returns the step's runner: the captured one is kept as long as it serves."""
@@ -296,12 +294,12 @@ class Agent:
             )
         return device == "cuda" and capturable if self.capture is None else self.capture
 
-    def _inputs(self, image: Frames) -> StepInputs:
+    def _inputs(self, before: Moment, image: Frames) -> StepInputs:
         """Joins a checked image, [h, w, 3] or [B, h, w, 3], with what else the step starts from."""
         copy = np.array(image if image.ndim == 4 else image[None], order="C")
         observation = {"image": torch.from_numpy(copy)}  # which warns of what is read-only
         stddev = torch.from_numpy(np.array(self.exploration_stddev, np.float32))
-        return StepInputs(observation, self._step_seeds(), self._action, stddev)
+        return StepInputs(observation, before.step_seeds(), before.action, stddev)
 
     def _zero_latent(self, batch: int) -> LatentState:
         model = self._weights.rollout
@@ -311,32 +309,11 @@ class Agent:
         )
         return LatentState(*parts)
 
-    def _step_seeds(self) -> Tensor:
-        seeds = map(mix_seed, self._episode_seeds, self._steps)
-        return torch.from_numpy(np.array([*seeds], np.int64))
-
-    def _require_reset(self) -> LatentState:
-        if self._latent is None:
+    def _require_reset(self) -> Moment:
+        if self._moment is None:
             raise RuntimeError("agent: call reset() before the first observation")
-        return self._latent
+        return self._moment
 
-    def _check_image(self, observation: Observation | Frames) -> Frames:
-        if isinstance(observation, Mapping):
-            if "image" not in observation:
-                raise ValueError(f"observation: expected an array 'image', got {[*observation]}")
-            observation = observation["image"]
-        array, size = np.asarray(observation), self._weights.image_size
-        if array.dtype != np.uint8:
-            raise TypeError(f"observation: expected dtype uint8, got {array.dtype}")
-        if array.ndim not in (3, 4) or array.shape[-3:] != (size, size, 3):
-            raise ValueError(
-                f"observation: expected shape [{size}, {size}, 3] or [B, {size}, {size}, 3], "
-                f"got {list(array.shape)}"
-            )
-        count = len(array) if array.ndim == 4 else 1
-        if count != self.batch_size:
-            raise ValueError(
-                f"observation: expected batch size {self.batch_size} as in reset(), got {count}; "
-                "call reset() with a seed per row to change it"
-            )
-        return array
+    def _check(self, observation: Observation | Frames) -> tuple[Moment, Frames]:
+        before = self._require_reset()
+        return before, check_frames(observation, self._weights.image_size, before.batch_size)

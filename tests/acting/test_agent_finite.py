@@ -21,7 +21,8 @@ def spoil(agent: Agent, what: str) -> None:
     if what in ("belief", "state"):
         spoilt = getattr(agent.latent, what).clone()
         spoilt[1, 0] = float("nan")
-        agent._latent = replace(latent_of(agent), **{what: spoilt})
+        spoilt = replace(latent_of(agent), **{what: spoilt})
+        agent._moment = replace(agent._require_reset().frozen(), latent=spoilt)
     elif what == "encoder":  # finite, but its embeddings are not
         huge = [weight / weight.abs().max() * 3e38 for weight in agent.weights.encoder_weights]
         agent._weights, agent._imagination = replace(agent.weights, encoder_weights=huge), None
@@ -49,7 +50,7 @@ def test_a_step_that_is_not_finite_is_an_error_and_not_an_action(
     agent.reset(row_seeds(0, 2))
     agent.act(frame(0, 2))
     spoil(agent, what)
-    latent, planned, steps = agent.latent, agent.planned, list(agent._steps)
+    latent, planned, moment = agent.latent, agent.planned, agent._moment
     calls = {
         "act": lambda: agent.act(frame(1, 2)), "explore": lambda: agent.act(frame(1, 2), True),
         "filter": lambda: agent.filter(frame(1, 2)), "plan": agent.plan,
@@ -61,7 +62,7 @@ def test_a_step_that_is_not_finite_is_an_error_and_not_an_action(
                 call()
             assert agent.latent is latent
             assert agent.planned is planned
-            assert agent._steps == steps
+            assert agent._moment is moment
 
 
 def test_parameters_that_are_not_finite_make_no_snapshot(make_agent: MakeAgent) -> None:

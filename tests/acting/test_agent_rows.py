@@ -90,7 +90,8 @@ def test_reset_of_rows_restarts_them_and_leaves_the_others_alone(make_agent: Mak
             each.act(frame(t, 3), explore=True)
     agent.reset(rows=[1])
     assert not latent_of(agent).features[1].any()
-    expected = belief_after(agent, agent._action * torch.tensor([[1.0], [0.0], [1.0]]))
+    action = agent._require_reset().action * torch.tensor([[1.0], [0.0], [1.0]])
+    expected = belief_after(agent, action)
     left, right = agent.act(frame(2, 3), explore=True), undisturbed.act(frame(2, 3), explore=True)
     assert torch.equal(latent_of(agent).belief, expected)
     for row in (0, 2):  # bit for bit
