@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "normals.h"
+#include "random_filter.h"
 #include "random_model.h"
 
 namespace planet::tests {
@@ -22,6 +23,19 @@ struct Returns {
 
 // The noise is kNone or kValues. With kInt8, weights and activations are quantised.
 Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& rollout);
+
+// [D]: the belief that an action leads to from one latent, belief [D] and state [S].
+std::vector<double> oracle_belief(const RandomModel& model, const std::vector<float>& belief,
+                                  const std::vector<float>& state, const float* action);
+
+// One row filtered: belief [D], and what the state [S] is sampled from.
+struct Posterior {
+  std::vector<double> belief, mean, stddev, normals;
+
+  std::vector<double> state() const;
+};
+Posterior oracle_posterior(const RandomModel& model, const RandomFilter& filter,
+                           const Filtering& row);
 
 // Philox4x32-10 after Salmon et al. (SC 2011), in its plainest form.
 void oracle_philox(uint32_t (&counter)[4], uint32_t key0, uint32_t key1);

@@ -95,6 +95,12 @@ class Simulation {
   // Sum of the magnitudes that the last reward was summed from.
   double magnitude() const { return magnitude_; }
 
+  // The belief that an action leads to.
+  Vector belief_after(const float* action) {
+    advance_belief(input(action));
+    return belief_;
+  }
+
   // Advances by one action and returns the reward; noise [S] may be null.
   double step(const float* action, const float* noise) {
     const Vector x = input(action);
@@ -230,6 +236,12 @@ Returns Returns::first(int64_t batch, int64_t count) const {
     out.values.insert(out.values.end(), row, row + count);
   }
   return out;
+}
+
+std::vector<double> oracle_belief(const RandomModel& model, const std::vector<float>& belief,
+                                  const std::vector<float>& state, const float* action) {
+  Simulation simulation(model, false, {belief.begin(), belief.end()}, {state.begin(), state.end()});
+  return simulation.belief_after(action);
 }
 
 Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& r) {
