@@ -1,5 +1,7 @@
 #include "arguments.h"
 
+#include <cmath>
+
 #include "model_tensors.h"
 
 namespace planet {
@@ -82,6 +84,26 @@ Spread make_spread(int64_t spread, int64_t topk, double epsilon) {
   if (spread == 1) check_range("topk", topk, 2, kMaxCount);
   if (!(epsilon >= 0.0)) fail("epsilon: expected a value >= 0, got ", epsilon);
   return static_cast<Spread>(spread);
+}
+
+PlanProblem plan_settings(int64_t candidates, int64_t topk, int64_t iterations,
+                          int64_t first_iteration, int64_t spread, double epsilon, bool state_noise,
+                          double discount, std::optional<double> budget_ms) {
+  check_range("candidates", candidates, 1, kMaxCount);
+  check_range("topk", topk, 1, candidates);
+  check_range("iterations", iterations, 1, kMaxIteration + 1);
+  check_range("first_iteration", first_iteration, 0, kMaxIteration + 1 - iterations);
+  PlanProblem out{};
+  out.candidates = candidates;
+  out.topk = topk;
+  out.iterations = iterations;
+  out.first_iteration = first_iteration;
+  out.spread = make_spread(spread, topk, epsilon);
+  out.epsilon = epsilon;
+  out.state_noise = state_noise;
+  out.discount = discount;
+  out.budget_ms = budget_ms.value_or(INFINITY);
+  return out;
 }
 
 }  // namespace planet

@@ -3,11 +3,11 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <vector>
 
+#include "cem.h"
 #include "checks.h"
-#include "refit.h"
-#include "rollout.h"
 
 namespace planet {
 
@@ -34,5 +34,10 @@ Latent make_latent(const Tensor& belief, const Tensor& state, const ModelSizes& 
                    int64_t batch, int64_t candidates, Place place);
 
 Spread make_spread(int64_t spread, int64_t topk, double epsilon);
+
+// A plan's settings, without its size and tensors.
+PlanProblem plan_settings(int64_t candidates, int64_t topk, int64_t iterations,
+                          int64_t first_iteration, int64_t spread, double epsilon, bool state_noise,
+                          double discount, std::optional<double> budget_ms);
 
 }  // namespace planet

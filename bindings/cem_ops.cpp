@@ -17,37 +17,21 @@ namespace {
 using Outputs = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // mean, stddev, best, iterations
 
 // The problem without its outputs; `mean` and `stddev` are only checked.
-PlanProblem make_problem(const ModelSizes& sizes, const Tensor& belief, const Tensor& state,
-                         const Tensor& mean, const Tensor& stddev, const Tensor& seeds,
-                         const Tensor& low, const Tensor& high, int64_t candidates, int64_t topk,
-                         int64_t iterations, int64_t first_iteration, int64_t spread,
-                         double epsilon, bool state_noise, double discount) {
+PlanProblem make_problem(PlanProblem problem, const ModelSizes& sizes, const Tensor& belief,
+                         const Tensor& state, const Tensor& mean, const Tensor& stddev,
+                         const Tensor& seeds, const Tensor& low, const Tensor& high) {
   check_dims(mean, "mean", 3, "[H, B, A]");
   const Place place(mean);
   const int64_t horizon = mean.size(0), batch = mean.size(1), size = sizes.action;
   check_range("mean (horizon)", horizon, 1, kMaxHorizon);
-  check_range("candidates", candidates, 1, kMaxCount);
-  check_range("topk", topk, 1, candidates);
-  check_range("iterations", iterations, 1, kMaxIteration + 1);
-  check_range("first_iteration", first_iteration, 0, kMaxIteration + 1 - iterations);
   floats(mean, "mean", {horizon, batch, size}, place);
   floats(stddev, "stddev", {horizon, batch, size}, place);
-  PlanProblem problem{};
   problem.horizon = horizon;
   problem.batch = batch;
-  problem.candidates = candidates;
-  problem.topk = topk;
-  problem.iterations = iterations;
-  problem.first_iteration = first_iteration;
-  problem.latent = make_latent(belief, state, sizes, batch, candidates, place);
+  problem.latent = make_latent(belief, state, sizes, batch, problem.candidates, place);
   problem.seeds = integers(seeds, "seeds", {batch}, place);
   problem.low = floats(low, "low", {batch, size}, place);
   problem.high = floats(high, "high", {batch, size}, place);
-  problem.spread = make_spread(spread, topk, epsilon);
-  problem.epsilon = epsilon;
-  problem.state_noise = state_noise;
-  problem.discount = discount;
-  problem.budget_ms = INFINITY;
   return problem;
 }
 
@@ -79,9 +63,9 @@ Outputs cem_plan(Tensor packed, std::vector<int64_t> sizes, double min_stddev,
   check_range("variant", variant, 0, 0);
   const cpu::Model model = make_model(packed, sizes, min_stddev, isa, precision);
   PlanProblem problem =
-      make_problem(model.sizes, belief, state, mean, stddev, seeds, low, high, candidates, topk,
-                   iterations, first_iteration, spread, epsilon, state_noise, discount);
-  if (budget_ms) problem.budget_ms = *budget_ms;
+      make_problem(plan_settings(candidates, topk, iterations, first_iteration, spread, epsilon,
+                                 state_noise, discount, budget_ms),
+                   model.sizes, belief, state, mean, stddev, seeds, low, high);
   auto asked = std::chrono::steady_clock::now();
   problem.stop = stop_if_interrupted;
   problem.stop_context = &asked;
@@ -118,8 +102,9 @@ Outputs cem_plan_cuda(Tensor packed, std::vector<int64_t> sizes, double min_stdd
   const CudaStream stream(place);
   const cuda::Model model = make_cuda_model(packed, sizes, min_stddev, isa, precision, place);
   PlanProblem problem =
-      make_problem(model.sizes, belief, state, mean, stddev, seeds, low, high, candidates, topk,
-                   iterations, first_iteration, spread, epsilon, state_noise, discount);
+      make_problem(plan_settings(candidates, topk, iterations, first_iteration, spread, epsilon,
+                                 state_noise, discount, std::nullopt),
+                   model.sizes, belief, state, mean, stddev, seeds, low, high);
   check_variant(model, problem, variant, place);
   const int64_t bytes = cuda::plan_workspace(model, problem, variant);
   check_workspace(bytes, candidates);

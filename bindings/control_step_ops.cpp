@@ -164,20 +164,14 @@ int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor 
   filtered.next_belief = floats(next_belief, "next_belief", {b, filter.sizes.belief}, cpu);
   filtered.next_state = floats(next_state, "next_state", {b, filter.sizes.state}, cpu);
   PlanProblem& plan = step.plan;
+  plan = plan_settings(candidates, topk, iterations, 0, spread, epsilon, state_noise, discount,
+                       budget_ms);
   check_dims(mean, "mean", 3, "[H, B, A]");
   plan.horizon = mean.size(0);
   plan.batch = b;
   check_range("mean (horizon)", plan.horizon, 1, kMaxHorizon);
-  check_range("candidates", plan.candidates = candidates, 1, kMaxCount);
-  check_range("topk", plan.topk = topk, 1, candidates);
-  check_range("iterations", plan.iterations = iterations, 1, kMaxIteration + 1);
   plan.low = floats(low, "low", {b, a}, cpu);
   plan.high = floats(high, "high", {b, a}, cpu);
-  plan.spread = make_spread(spread, topk, epsilon);
-  plan.epsilon = epsilon;
-  plan.state_noise = state_noise;
-  plan.discount = discount;
-  plan.budget_ms = budget_ms.value_or(INFINITY);
   plan.mean = floats(mean, "mean", {plan.horizon, b, a}, cpu);
   plan.stddev = floats(stddev, "stddev", {plan.horizon, b, a}, cpu);
   plan.best_return = floats(best_return, "best_return", {b}, cpu);
