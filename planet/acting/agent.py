@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from planet.acting.captured_step import CapturedStep
-from planet.acting.control_step import ControlStep, StepInputs
+from planet.acting.compiled_step import CompiledStep, is_compiled
+from planet.acting.control_step import ControlStep
 from planet.acting.finite import check_finite_latent, refuse_step
 from planet.acting.frames import Frames, check_frames
-from planet.acting.moment import Moment, first_seeds
+from planet.acting.moment import Moment, zero_latent
 from planet.acting.starts import check_rows, check_starts
+from planet.acting.step_buffers import StepBuffers
+from planet.acting.timeline import Timeline
 from planet.config import ImaginationConfig
 from planet.errors.checks import check_type
 from planet.errors.scalars import check_not_negative
@@ -39,6 +42,9 @@ class Agent:
     that was executed (after noise and clipping), are kept inside.
     Randomness is counter-based: it derives from (the row's seed in `reset`, step), so the same seed
     and the same observations give the same actions.
+
+    Attributes:
+      timeline: collects when the stages of the newest `act` began and ended; None: nothing does.
 
     Args:
       world_model: the model; its device at the snapshot is where the agent computes.
@@ -81,14 +87,17 @@ class Agent:
         self._imagination: Imagination | None = None
         self.exploration_stddev = exploration_stddev
         self.capture = capture
+        self.timeline: Timeline | None = None
         self._captured: CapturedStep | None = None
-        self._moment: Moment | None = None
+        self._compiled: CompiledStep | None = None
+        self._moment: Moment | StepBuffers | None = None
         self.update_weights()
         self._captures()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickles and copies without captured buffers, which belong to this agent."""
-        return vars(self) | {"_captured": None}
+        """Pickles and copies without buffers, which belong to this agent."""
+        moment = None if self._moment is None else self._moment.frozen()
+        return vars(self) | {"_captured": None, "_compiled": None, "_moment": moment}
 
     @property
     def batch_size(self) -> int:
@@ -154,9 +163,10 @@ class Agent:
         """The snapshot's rollouts from the zero latent, made once for a snapshot and batch size."""
         batch = max(1, self.batch_size)
         if self._imagination is None or self._imagination.batch_size != batch:
+            model = self._weights.rollout
             self._imagination = make_imagination(
-                self._settings, self.planner, self._weights.rollout, self._zero_latent(batch),
-                low=self._low, high=self._high,
+                self._settings, self.planner, model, zero_latent(model, batch), low=self._low,
+                high=self._high,
             )  # fmt: skip
         return self._imagination
 
@@ -176,11 +186,8 @@ class Agent:
           TypeError, ValueError: a seed is none, a row does not exist, or their numbers differ.
         """
         if rows is None:
-            starts = first_seeds(check_starts(seeds, None))
-            shape = len(starts), self._weights.rollout.action_size
-            action = torch.zeros(shape, dtype=torch.float32, device="cpu")
-            latent, steps = self._zero_latent(len(starts)), torch.zeros_like(starts)
-            self._moment = Moment(latent, action, self.planned, starts, steps)
+            first = Moment.first(self._weights.rollout, check_starts(seeds, None))
+            self._moment = replace(first, plan=self.planned)
         else:
             before = self._require_reset()
             rows = check_rows(rows, before.batch_size)
@@ -210,13 +217,13 @@ class Agent:
             rows, and what was not finite before.
         """
         before, image = self._check(observation)
-        outcome = self._step().act(before.latent, self._inputs(before, image), explore)
-        if not outcome.finite.all():
-            refuse_step(before.latent, outcome.latent, outcome.plan)
-        out: Array = outcome.action.numpy().copy()
-        self._moment = Moment(
-            outcome.latent, outcome.action, outcome.plan, before.episode_seeds, before.steps + 1
-        )
+        if self.timeline is not None:
+            self.timeline.begin(self._weights.device)
+        after, finite = self._after(before, image, explore)
+        if not finite:
+            refuse_step(before.latent, after.latent, after.plan)
+        out: Array = after.action.numpy().copy()
+        self._moment = after
         return out if image.ndim == 4 else out[0]
 
     def filter(self, observation: Observation | Frames) -> LatentState:
@@ -231,11 +238,12 @@ class Agent:
         Raises:
           RuntimeError, TypeError, ValueError: as `act`.
         """
-        before, image = self._check(observation)
-        latent = self._step().filter(before.latent, self._inputs(before, image))
+        moment, image = self._check(observation)
+        before = moment.frozen()
+        latent = self._step().filter(before.latent, before.inputs(image, self._exploration_stddev))
         if not latent.finite.all():
             refuse_step(before.latent, latent, None)
-        self._moment = replace(before.frozen(), latent=latent)
+        self._moment = replace(before, latent=latent)
         return latent
 
     def plan(self) -> Plan:
@@ -245,12 +253,12 @@ class Agent:
           RuntimeError: `reset` was not called.
           ValueError: the latent, or the plan from it, is NaN or infinite.
         """
-        before = self._require_reset()
+        before = self._require_reset().frozen()
         latent = before.latent
         plan = self._step().plan(latent, before.step_seeds())
         if not (latent.finite & plan.finite).all():
             refuse_step(latent, latent, plan)
-        self._moment = replace(before.frozen(), plan=plan)
+        self._moment = replace(before, plan=plan)
         return plan
 
     def executed(self, action: npt.ArrayLike | Tensor) -> None:
@@ -272,9 +280,34 @@ class Agent:
             raise ValueError("action: expected finite values, got NaN or infinite")
         self._moment = before.executing(values)
 
+    def _after(
+        self, before: Moment | StepBuffers, image: Frames, explore: bool
+    ) -> tuple[Moment | StepBuffers, bool]:
+        """Makes a step; returns where the episodes stand then, and whether all that is finite."""
+        step = self._control_step()
+        if is_compiled(step) and not self._captures():
+            if self._compiled is None or not self._compiled.take(step):
+                self._compiled = CompiledStep(step)
+            stddev = self._exploration_stddev if explore else None
+            written = self._compiled.act(before, image, stddev)
+            return written, written.finite
+        start = before.frozen()
+        inputs = start.inputs(image, self._exploration_stddev)
+        outcome = self._runner(step).act(start.latent, inputs, explore)
+        seeds, steps = start.episode_seeds, start.steps + 1
+        after = Moment(outcome.latent, outcome.action, outcome.plan, seeds, steps)
+        return after, bool(outcome.finite.all())
+
+    def _control_step(self) -> ControlStep:
+        return ControlStep(
+            self._weights, self.imagination, self.planner, self.budget_ms, self.timeline
+        )
+
     def _step(self) -> ControlStep | CapturedStep:
-        """Returns the step's runner: the captured one is kept as long as it serves."""
-        step = ControlStep(self._weights, self.imagination, self.planner, self.budget_ms)
+        return self._runner(self._control_step())
+
+    def _runner(self, step: ControlStep) -> ControlStep | CapturedStep:
+        """Returns what runs a step: the captured one is kept as long as it serves."""
         captured, self._captured = self._captured, None
         if captured is None or self.capture is False or not captured.take(step):
             captured = None  # gives its memory back before there is a new one
@@ -294,26 +327,11 @@ class Agent:
             )
         return device == "cuda" and capturable if self.capture is None else self.capture
 
-    def _inputs(self, before: Moment, image: Frames) -> StepInputs:
-        """Joins a checked image, [h, w, 3] or [B, h, w, 3], with what else the step starts from."""
-        copy = np.array(image if image.ndim == 4 else image[None], order="C")
-        observation = {"image": torch.from_numpy(copy)}  # which warns of what is read-only
-        stddev = torch.from_numpy(np.array(self.exploration_stddev, np.float32))
-        return StepInputs(observation, before.step_seeds(), before.action, stddev)
-
-    def _zero_latent(self, batch: int) -> LatentState:
-        model = self._weights.rollout
-        parts = (
-            torch.zeros(batch, size, dtype=torch.float32, device=model.device)
-            for size in (model.belief_size, model.state_size)
-        )
-        return LatentState(*parts)
-
-    def _require_reset(self) -> Moment:
+    def _require_reset(self) -> Moment | StepBuffers:
         if self._moment is None:
             raise RuntimeError("agent: call reset() before the first observation")
         return self._moment
 
-    def _check(self, observation: Observation | Frames) -> tuple[Moment, Frames]:
+    def _check(self, observation: Observation | Frames) -> tuple[Moment | StepBuffers, Frames]:
         before = self._require_reset()
         return before, check_frames(observation, self._weights.image_size, before.batch_size)

@@ -29,6 +29,7 @@ from torch import Tensor
 from planet.acting.control_step import ControlStep, StepInputs, StepOutcome, read_report
 from planet.acting.cuda_graph import Graph, capture, on_device
 from planet.acting.static_snapshot import StaticSnapshot
+from planet.acting.timeline import timed_graph
 from planet.latent import LatentState
 from planet.protocols import Plan
 
@@ -156,7 +157,8 @@ class CapturedStep:
         with on_device(self._device):
             if part not in self._graphs:
                 before = self._buffer.clone()
-                graph = capture(body, self._device)
+                make = partial(capture, body, self._device)
+                graph = timed_graph(self.step.timeline, part, make)
                 self._buffer.copy_(before)  # the captured step ran to warm up, and moved the latent
                 self._graphs[part] = graph
             self._graphs[part].replay()

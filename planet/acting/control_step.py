@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from planet import ops
+from planet.acting.timeline import Timeline, stage
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.noise import STREAM_EXPLORATION
@@ -77,12 +78,14 @@ class ControlStep:
       imagination: of the same snapshot; its bounds are those of the actions.
       planner: decides on actions.
       budget_ms: milliseconds that a plan may take.
+      timeline: where the stages are marked.
     """
 
     weights: FilterWeights
     imagination: Imagination
     planner: Planner
     budget_ms: float | None = None
+    timeline: Timeline | None = None
 
     def same(self, other: ControlStep) -> bool:
         """Whether another step is made of these very objects, but for the snapshot."""
@@ -104,17 +107,19 @@ class ControlStep:
         Returns:
           The latent after the observation.
         """
-        inputs = inputs.to(self.device)
-        filtered: LatentState = ops.backend(self.imagination.backend).filter_step(
-            self.weights, latent, inputs.action, inputs.observation["image"], inputs.seeds
-        )
+        inputs, backend = inputs.to(self.device), ops.backend(self.imagination.backend)
+        with stage(self.timeline, "filter"):
+            filtered: LatentState = backend.filter_step(
+                self.weights, latent, inputs.action, inputs.observation["image"], inputs.seeds
+            )
         return filtered
 
     @torch.no_grad()
     def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
         """Plans from a latent; `seeds` int64 [B] are the step's, on any device."""
         imagination, seeds = self.imagination.at(latent), seeds.to(self.device)
-        return self.planner.plan(imagination, seeds, budget_ms=self.budget_ms)
+        with stage(self.timeline, "plan"):
+            return self.planner.plan(imagination, seeds, budget_ms=self.budget_ms)
 
     @torch.no_grad()
     def explore(self, action: Tensor, inputs: StepInputs) -> Tensor:
@@ -137,8 +142,9 @@ class ControlStep:
         """Filters, plans and, if asked to, explores; returns latent, plan and `report`."""
         latent = self.filter(latent, inputs)
         plan = self.plan(latent, inputs.seeds)
-        action = self.explore(plan.action, inputs) if explore else plan.action
-        return latent, plan, self.report(latent, plan, action)
+        with stage(self.timeline, "explore"):
+            action = self.explore(plan.action, inputs) if explore else plan.action
+            return latent, plan, self.report(latent, plan, action)
 
     @torch.no_grad()
     def report(self, latent: LatentState, plan: Plan, action: Tensor) -> Tensor:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from planet.acting.control_step import StepInputs
+from planet.acting.frames import Frames
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.noise import mix_seed
 from planet.protocols import Plan
+from planet.weights.rollout_weights import RolloutWeights
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,14 @@ class Moment:
 
     __repr__ = short_repr
 
+    @staticmethod
+    def first(weights: RolloutWeights, seeds: list[int]) -> Moment:
+        """Returns where episodes of a model start; each has its seed."""
+        batch = len(seeds)
+        action = torch.zeros(batch, weights.action_size, dtype=torch.float32, device="cpu")
+        steps = torch.zeros(batch, dtype=torch.int64, device="cpu")
+        return Moment(zero_latent(weights, batch), action, None, _episode_seeds(seeds), steps)
+
     @property
     def batch_size(self) -> int:
         """B."""
@@ -54,11 +66,18 @@ class Moment:
             part[rows] = 0
         belief, state, action, steps = parts
         episode_seeds = self.episode_seeds.clone()
-        episode_seeds[rows] = first_seeds(seeds)
+        episode_seeds[rows] = _episode_seeds(seeds)
         return replace(
             self, latent=LatentState(belief, state), action=action, episode_seeds=episode_seeds,
             steps=steps,
         )  # fmt: skip
+
+    def inputs(self, image: Frames, exploration_stddev: float) -> StepInputs:
+        """Joins a checked image, [h, w, 3] or [B, h, w, 3], with what else a step starts from."""
+        copy = np.array(image if image.ndim == 4 else image[None], order="C")
+        observation = {"image": torch.from_numpy(copy)}  # which warns of what is read-only
+        stddev = torch.from_numpy(np.array(exploration_stddev, np.float32))
+        return StepInputs(observation, self.step_seeds(), self.action, stddev)
 
     def step_seeds(self) -> Tensor:
         """Returns the seed of every row's next step, int64 [B] on the host."""
@@ -66,8 +85,16 @@ class Moment:
         return _integers([mix_seed(seed, step) for seed, step in pairs])
 
 
-def first_seeds(seeds: list[int]) -> Tensor:
-    """Returns the seeds of episodes, int64, of those that `reset` is given."""
+def zero_latent(weights: RolloutWeights, batch: int) -> LatentState:
+    """Returns the latent before an episode: belief [B, D], state [B, S]."""
+    parts = (
+        torch.zeros(batch, size, dtype=torch.float32, device=weights.device)
+        for size in (weights.belief_size, weights.state_size)
+    )
+    return LatentState(*parts)
+
+
+def _episode_seeds(seeds: list[int]) -> Tensor:
     return _integers([mix_seed(seed, 0) for seed in seeds])
 
 

@@ -146,7 +146,7 @@ def test_agent_plans_with_the_weights_of_the_newest_training_phase(
     )
     agent.reset()
     agent.filter(frame(0))
-    latent, seeds = latent_of(agent), agent._require_reset().step_seeds()
+    latent, seeds = latent_of(agent), agent._require_reset().frozen().step_seeds()
     means = [agent.plan().mean]
     for _ in range(2):
         learner.update(replay(chunk))

@@ -1,0 +1,172 @@
+"""A control step on a CPU as one compiled call, from the frame to the action.
+
+Everything that it reads and writes is allocated once. A step reads one of two sets of buffers and
+writes the other, which is the agent's from then on; a step that fails leaves the agent the first:
+
+    frame --copy--> frames ---+
+    set 0: latent, action ----+--> torch.ops.planet.control_step --> set 1: latent, action, plan
+                                            (set 1 --> set 0 the next time)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from planet.acting.control_step import ControlStep
+from planet.acting.frames import Frames
+from planet.acting.moment import Moment
+from planet.acting.step_buffers import StepBuffers
+from planet.acting.timeline import STAGES, Span, Timeline
+from planet.ops import extension, fused
+from planet.ops.checks import SPREADS, check_budget
+from planet.ops.kernels import KERNELS, CpuKernels, Model
+from planet.planning import CEMPlanner
+
+_ONCE = 7  # spans of a step: filter and its four parts, plan, explore
+_EACH = 3  # of an iteration
+
+
+class CompiledStep:
+    """Runs the control steps of one form: of a batch size, a horizon, and a model's sizes.
+
+    Args:
+      step: what to run; `is_compiled` says whether it can be.
+
+    Raises:
+      ValueError: the imagination or the budget is not served.
+    """
+
+    def __init__(self, step: ControlStep) -> None:
+        self._form, size = _form(step), step.weights.image_size
+        with torch.inference_mode(False):
+            self._pair = StepBuffers(step), StepBuffers(step)
+        self._frames = _unset(step.imagination.batch_size, size, size, 3, dtype=torch.uint8)
+        self._frames_array = self._frames.numpy()
+        self._workspace = _unset(0, dtype=torch.uint8)
+        self._spans = _unset(0, 5, dtype=torch.int64)
+        self._arrange(step)
+
+    def take(self, step: ControlStep) -> bool:
+        """Becomes another step of the form; returns whether it has that."""
+        known = step.same(self._step) and step.imagination is self._step.imagination
+        if known and self._runs_on == _runs_on():
+            return True
+        if _form(step) != self._form:
+            return False
+        self._arrange(step)
+        return True
+
+    def act(
+        self, before: Moment | StepBuffers, image: Frames, exploration_stddev: float | None
+    ) -> StepBuffers:
+        """Makes the whole step.
+
+        Args:
+          before: where the episodes stand; it is not written.
+          image: checked, [h, w, 3] of a batch of one, or [B, h, w, 3].
+          exploration_stddev: of the noise on the planned action; None: no noise.
+
+        Returns:
+          Where they stand after it. The buffers are written again by the step after the next.
+
+        Raises:
+          KeyboardInterrupt: Ctrl-C came; it is noticed between iterations.
+        """
+        first, second = self._pair
+        if before is not first and before is not second:
+            first.copy(before)
+            before = first
+        after = first if before is second else second
+        np.copyto(self._frames_array, image)
+        after.follow(before)
+        given, written = self._arguments[after is second]
+        arguments = *given, exploration_stddev, *written
+        after.iterations = self._kernels.call("control_step", *arguments)
+        if self._step.timeline is not None:
+            self._tell(self._step.timeline)
+        return after
+
+    def _arrange(self, step: ControlStep) -> None:
+        """Makes the arguments of the op for a step of the form."""
+        planner, imagination, kernels = step.planner, step.imagination, KERNELS["cpu"]
+        assert isinstance(planner, CEMPlanner) and isinstance(kernels, CpuKernels)
+        assert planner.initial_stddev is not None
+        kernels.variant(imagination.variant)
+        kernels.check_memory(self._pair[0].mean, planner.candidates)
+        filtering, encoder = kernels.filter_model(step.weights)
+        planning = kernels.model(step.weights.rollout, imagination.precision)
+        mean, stddev = imagination.box.distribution(
+            (1, *self._pair[0].action.shape), planner.initial_stddev
+        )
+        bounds = imagination.low.contiguous(), imagination.high.contiguous(), mean[0], stddev[0]
+        budget_ms = check_budget(step.budget_ms, mean.device)
+        settings = (
+            planner.candidates, planner.topk, planner.iterations, SPREADS.index(planner.spread),
+            planner.epsilon, imagination.state_noise, imagination.discount, budget_ms,
+        )  # fmt: skip
+        runs_on = _runs_on()
+        spare = (
+            self._room(encoder, planning, planner, runs_on),
+            None if step.timeline is None else self._span_table(planner.iterations),
+        )
+        model = filtering, encoder, *planning, self._frames
+        self._arguments = [
+            ((*model, *before.given, *bounds, *settings), (*after.written, *spare))
+            for before, after in (self._pair[::-1], self._pair)
+        ]
+        self._step, self._kernels, self._runs_on = step, kernels, runs_on
+
+    def _room(
+        self, encoder: list[int], planning: Model, planner: CEMPlanner, runs_on: tuple[int, int]
+    ) -> Tensor:
+        """Returns the workspace, a larger one where it must be."""
+        (isa, threads), (_, sizes, _, _, precision) = runs_on, planning
+        needed = extension.module.control_step_workspace(
+            encoder, sizes, isa, precision, planner.horizon, self._pair[0].batch_size,
+            planner.candidates, planner.topk, threads,
+        )  # fmt: skip
+        if len(self._workspace) < needed:
+            self._workspace = _unset(needed, dtype=torch.uint8)
+        return self._workspace
+
+    def _span_table(self, iterations: int) -> Tensor:
+        """Returns where the op marks its stages, a larger table where it must be."""
+        rows = 1 + _ONCE + _EACH * iterations
+        if len(self._spans) < rows:
+            self._spans = _unset(rows, 5, dtype=torch.int64)
+        return self._spans
+
+    def _tell(self, timeline: Timeline) -> None:
+        """Adds the stages of the newest step."""
+        count = int(self._spans[0, 0])
+        timeline.spans.extend(
+            Span(STAGES[stage], begin, end, cpu, iteration)
+            for stage, iteration, begin, end, cpu in self._spans[1 : 1 + count].tolist()
+        )
+
+
+def is_compiled(step: ControlStep) -> bool:
+    """Whether one call makes the step: on a CPU, of the fused backend, with a plain CEM."""
+    served = step.device.type == "cpu" and step.imagination.backend == "fused"
+    kernels = KERNELS.get("cpu")
+    compiled = isinstance(kernels, CpuKernels) and kernels.ready()
+    return served and compiled and type(step.planner) is CEMPlanner
+
+
+def _form(step: ControlStep) -> tuple[int, ...]:
+    """Lists what the buffers' shapes depend on."""
+    model = step.weights.rollout
+    sizes = model.belief_size, model.state_size, model.action_size
+    return step.imagination.batch_size, step.planner.horizon, step.weights.image_size, *sizes
+
+
+def _runs_on() -> tuple[int, int]:
+    """Returns the instruction set and the number of threads, which may change between steps."""
+    return fused.instruction_set(), torch.get_num_threads()
+
+
+def _unset(*shape: int, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):  # such a tensor could not be written outside of it
+        return torch.empty(shape, dtype=dtype, device="cpu")
