@@ -12,115 +12,15 @@
 // --isa     the widest instruction set to use
 #include <planet/planner.h>
 
-#include <algorithm>
-#include <charconv>
 #include <chrono>
-#include <climits>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <map>
-#include <string>
-#include <vector>
+
+#include "options.h"
 
 namespace {
 
 using planet::cpu::Plan;
 using planet::cpu::Planner;
 using planet::cpu::PlannerOptions;
-
-[[noreturn]] void fail(const std::string& message) {
-  std::fprintf(stderr, "plan: %s\n", message.c_str());
-  std::exit(1);
-}
-
-struct Arguments {
-  std::string latent, output;
-  int64_t seed = 0, plans = 1;
-  PlannerOptions options;
-};
-
-int64_t integer(const std::string& name, const char* text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text, text + std::strlen(text), value);
-  if (error != std::errc() || *end != '\0') fail(name + ": expected an integer, got " + text);
-  return value;
-}
-
-planet::Precision precision(const std::string& name) {
-  if (name == "fp32") return planet::Precision::kFloat32;
-  if (name == "int8") return planet::Precision::kInt8;
-  fail("--precision: expected fp32 or int8, got " + name);
-}
-
-double number(const std::string& name, const char* text) {
-  char* end = nullptr;
-  const double value = std::strtod(text, &end);
-  if (end == text || *end != '\0') fail(name + ": expected a number, got " + text);
-  return value;
-}
-
-// The options behind the weight file's name; what they do not say is in `settings`.
-Arguments parse(int argc, char** argv, const planet::PlannerSettings& settings) {
-  Arguments out{{}, {}, 0, 1, PlannerOptions(settings)};
-  int64_t threads = 1;
-  const std::map<std::string, int64_t*> integers = {
-      {"--seed", &out.seed},
-      {"--plans", &out.plans},
-      {"--threads", &threads},
-      {"--horizon", &out.options.horizon},
-      {"--candidates", &out.options.candidates},
-      {"--topk", &out.options.topk},
-      {"--iterations", &out.options.iterations},
-  };
-  for (int i = 2; i < argc; i += 2) {
-    const std::string name = argv[i];
-    if (i + 1 == argc) fail(name + ": expected a value");
-    const char* value = argv[i + 1];
-    if (integers.count(name) == 1) {
-      *integers.at(name) = integer(name, value);
-    } else if (name == "--latent") {
-      out.latent = value;
-    } else if (name == "--output") {
-      out.output = value;
-    } else if (name == "--budget-ms") {
-      out.options.budget_ms = number(name, value);
-    } else if (name == "--precision") {
-      out.options.precision = precision(value);
-    } else if (name == "--isa") {
-      out.options.isa = value;
-    } else {
-      fail(name + ": no such option");
-    }
-  }
-  if (out.plans < 1) fail("--plans: expected at least 1, got " + std::to_string(out.plans));
-  out.options.threads = static_cast<int>(std::clamp<int64_t>(threads, 0, INT_MAX));
-  return out;
-}
-
-void print_bound(const char* name, float one, const std::vector<float>& each) {
-  std::printf(", %s", name);
-  if (each.empty()) std::printf(" %g", one);
-  for (const float value : each) std::printf(" %g", value);
-}
-
-void print_settings(const planet::PlannerSettings& s) {
-  constexpr const char* kPrecisions[] = {"fp32", "int8", "fp16", "bf16"};
-  std::printf("horizon %lld, candidates %lld, topk %lld, iterations %lld, initial stddev %g",
-              static_cast<long long>(s.horizon), static_cast<long long>(s.candidates),
-              static_cast<long long>(s.topk), static_cast<long long>(s.iterations),
-              s.initial_stddev);
-  print_bound("low", s.low, s.lows);
-  print_bound("high", s.high, s.highs);
-  std::printf(", spread %s, epsilon %g, state noise %s, discount %g, precision %s, budget %g ms",
-              s.spread == planet::Spread::kPopulation ? "population" : "mean_absolute", s.epsilon,
-              s.state_noise ? "on" : "off", s.discount, kPrecisions[static_cast<int>(s.precision)],
-              s.budget_ms);
-  if (s.action_repeat != 0) {
-    std::printf("; execute every action %lld times", static_cast<long long>(s.action_repeat));
-  }
-  std::printf("\n");
-}
 
 // Belief and state from a file, or zeros.
 std::vector<float> read_latent(const std::string& path, size_t size) {
@@ -151,23 +51,30 @@ int main(int argc, char** argv) {
   planet::WeightFile weights;
   std::string error = weights.read(argv[1]);
   if (!error.empty()) fail(error);
-  const Arguments arguments = parse(argc, argv, weights.view().settings);
-  print_settings(arguments.options);
+  PlannerOptions settings(weights.view().settings);
+  std::string latent_file, output;
+  int64_t seed = 0, plans = 1;
+  Options options = planner_options(settings);
+  options.insert({{"--latent", &latent_file}, {"--output", &output}});
+  options.insert({{"--seed", &seed}, {"--plans", &plans}});
+  read_options(argc, argv, options);
+  if (plans < 1) fail("--plans: expected at least 1, got " + std::to_string(plans));
+  print_settings(settings);
 
   // Everything that takes memory or time happens here, once.
-  const auto planner = Planner::make(weights.view(), arguments.options, error);
+  const auto planner = Planner::make(weights.view(), settings, error);
   if (planner == nullptr) fail(error);
 
   const planet::ModelSizes& sizes = planner->sizes();
-  const auto latent = read_latent(arguments.latent, sizes.belief + sizes.state);
+  const auto latent = read_latent(latent_file, sizes.belief + sizes.state);
   const float* belief = latent.data();
   const float* state = belief + sizes.belief;
 
   // The control loop: filter the latent from what the sensors see, plan, execute the first action.
   Plan plan{};
   const auto begin = std::chrono::steady_clock::now();
-  for (int64_t i = 0; i < arguments.plans; ++i) {
-    plan = planner->plan(belief, state, arguments.seed);
+  for (int64_t i = 0; i < plans; ++i) {
+    plan = planner->plan(belief, state, seed);
   }
   const std::chrono::duration<double, std::milli> elapsed =
       std::chrono::steady_clock::now() - begin;
@@ -175,9 +82,9 @@ int main(int argc, char** argv) {
   std::printf("action");
   for (int a = 0; a < sizes.action; ++a) std::printf(" %.6g", plan.action[a]);
   std::printf("\nbest return %.6g\n%.3f ms per plan, %lld iterations, %d threads, %s\n",
-              plan.best_return[0], elapsed.count() / static_cast<double>(arguments.plans),
-              static_cast<long long>(plan.iterations), arguments.options.threads, planner->isa());
-  if (!arguments.output.empty()) {
-    write_plan(arguments.output, plan, arguments.options.horizon * sizes.action);
+              plan.best_return[0], elapsed.count() / static_cast<double>(plans),
+              static_cast<long long>(plan.iterations), settings.threads, planner->isa());
+  if (!output.empty()) {
+    write_plan(output, plan, settings.horizon * sizes.action);
   }
 }
