@@ -160,10 +160,7 @@ def check_filter_step(
     """Checks the arguments of `filter_step`."""
     check_type("weights", weights, FilterWeights)
     size, device = weights.image_size, weights.device
-    if not isinstance(observation, Tensor) or observation.dtype != torch.uint8:
-        got = observation.dtype if isinstance(observation, Tensor) else type(observation).__name__
-        raise TypeError(f"observation: expected a uint8 tensor [B, h, w, 3], got {got}")
-    check_dims("observation", observation, "[B, h, w, 3]")
+    _check_tensor("observation", observation, "[B, h, w, 3]", dtype=torch.uint8)
     batch = observation.shape[0]
     if batch < 1:
         raise ValueError("observation: expected B >= 1 in [B, h, w, 3], got 0")
@@ -252,13 +249,15 @@ def _check_horizon(name: str, horizon: int) -> None:
         raise ValueError(f"{name}: expected a horizon H <= {MAX_HORIZON}, got {horizon}")
 
 
-def _check_tensor(name: str, value: object, *layouts: str) -> None:
+def _check_tensor(
+    name: str, value: object, *layouts: str, dtype: torch.dtype = torch.float32
+) -> None:
     if not isinstance(value, Tensor):
         expected = " or ".join(layouts)
         raise TypeError(f"{name}: expected a tensor {expected}, got {type(value).__name__}")
     check_dims(name, value, *layouts)
-    if value.dtype != torch.float32:
-        raise TypeError(f"{name}: expected torch.float32, got {value.dtype}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name}: expected {dtype}, got {value.dtype}")
     if value.layout != torch.strided:
         raise TypeError(f"{name}: expected a dense tensor, got {value.layout}")
 
