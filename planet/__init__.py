@@ -23,11 +23,13 @@ from planet.noise import Noise, row_seeds
 from planet.ops.results import Refit
 from planet.planning import CEMPlanner, Imagination
 from planet.protocols import Plan
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
 
 __all__ = [
     "Agent",
     "CEMPlanner",
+    "FilterWeights",
     "Gaussian",
     "Imagination",
     "LatentState",

@@ -65,7 +65,7 @@ class FilterProblem:
         return FilterProblem(self.weights, latent, *parts)
 
     def after(self, latent: LatentState) -> FilterProblem:
-        """The same step from another latent."""
+        """Starts the step from another latent."""
         return replace(self, latent=latent)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from random_filters import TINY_ENCODER, make_filter
 from random_weights import TINY, make_problem, make_weights
 
 from planet.latent import LatentState
@@ -21,7 +22,13 @@ def zeros(*shape: int, **options: Any) -> torch.Tensor:
 
 WEIGHTS = make_weights()
 LATENT = make_problem(TINY, B).latent
+FILTER, SIDE = make_filter(), TINY_ENCODER.image
+FRAMES = zeros(B, SIDE, SIDE, 3, dtype=torch.uint8)
 GOOD: dict[str, dict[str, Any]] = {
+    "filter_step": {
+        "weights": FILTER, "latent": LATENT, "action": zeros(B, A), "observation": FRAMES,
+        "seeds": row_seeds(0, B),
+    },
     "rollout_returns": {
         "weights": WEIGHTS, "latent": LATENT, "actions": zeros(H, B, J, A), "noise": None,
     },
@@ -101,6 +108,49 @@ SPREADS = [
      "topk: expected K >= 2 for spread='mean_absolute', got 1"),
 ]  # fmt: skip
 REFUSED: dict[str, list[Any]] = {
+    "filter_step": [
+        ({"weights": None}, TypeError, "weights: expected FilterWeights, got NoneType"),
+        ({"weights": WEIGHTS}, TypeError, "weights: expected FilterWeights, got RolloutWeights"),
+        ({"latent": LATENT.belief}, TypeError, "latent: expected LatentState, got Tensor"),
+        ({"latent": LatentState(None, zeros(B, S))}, TypeError,
+         "latent.belief: expected a tensor [B, D], got NoneType"),
+        ({"latent": LatentState(zeros(B, J, D), zeros(B, J, S))}, ValueError,
+         "latent.belief: expected shape [B, D], got [2, 8, 5]"),
+        ({"latent": LatentState(zeros(B, D), zeros(B, S + 1))}, ValueError,
+         "latent.state: expected shape [2, 3] ([B, S]), got [2, 4]"),
+        ({"latent": LatentState(zeros(B, D), zeros(B, S).double())}, TypeError,
+         "latent.state: expected torch.float32, got torch.float64"),
+        ({"latent": LatentState(zeros(B, D, device="meta"), zeros(B, S))}, ValueError,
+         "latent.belief: expected device cpu, got meta"),
+        *sequence_errors("action", "[B, A]", [B, A]),
+        ({"action": zeros(B, A + 1)}, ValueError,
+         "action: expected shape [2, 2] ([B, A]), got [2, 3]"),
+        ({"action": zeros(B, A, device="meta")}, ValueError,
+         "action: expected device cpu (of weights), got meta"),
+        ({"observation": FRAMES.numpy()}, TypeError,
+         "observation: expected a tensor [B, h, w, 3], got ndarray"),
+        ({"observation": FRAMES.float()}, TypeError,
+         "observation: expected torch.uint8, got torch.float32"),
+        ({"observation": FRAMES.to_sparse()}, TypeError,
+         "observation: expected a dense tensor, got torch.sparse_coo"),
+        ({"observation": FRAMES[0]}, ValueError,
+         "observation: expected shape [B, h, w, 3], got [9, 9, 3]"),
+        ({"observation": FRAMES[:0]}, ValueError,
+         "observation: expected B >= 1 in [B, h, w, 3], got 0"),
+        ({"observation": FRAMES[:, 1:]}, ValueError,
+         "observation: expected shape [2, 9, 9, 3] ([B, h, w, 3]), got [2, 8, 9, 3]"),
+        ({"observation": FRAMES.movedim(-1, 1)}, ValueError,
+         "observation: expected shape [2, 9, 9, 3] ([B, h, w, 3]), got [2, 3, 9, 9]"),
+        ({"observation": FRAMES.to("meta")}, ValueError,
+         "observation: expected device cpu (of weights), got meta"),
+        ({"seeds": 0}, TypeError, "seeds: expected Tensor, got int"),
+        ({"seeds": zeros(B)}, TypeError,
+         "seeds: expected an int64 tensor [B=2], got torch.float32"),
+        ({"seeds": row_seeds(0, 3)}, ValueError,
+         "seeds: expected an int64 tensor [B=2], got shape [3]"),
+        ({"seeds": row_seeds(0, B).to("meta")}, ValueError,
+         "seeds: expected device cpu, got meta"),
+    ],
     "rollout_returns": [
         *WEIGHT_AND_MODE,
         *LATENTS,

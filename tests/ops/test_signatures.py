@@ -14,7 +14,7 @@ from ops.mistakes import GOOD, LATENT, REFUSED, WEIGHTS
 from planet.noise import Noise
 from planet.ops import BACKENDS, backend, fused, reference
 
-OPS = ("rollout_returns", "refit", "cem_plan")
+OPS = ("filter_step", "rollout_returns", "refit", "cem_plan")
 
 
 @pytest.mark.parametrize("name", OPS)
