@@ -63,9 +63,9 @@ void refit(const PlanProblem& p, const PlanWorkspace& space, const RolloutJob& j
 }
 
 Clock::time_point after(Clock::time_point start, double ms) {
-  if (ms > 1e12) return kNoDeadline;
-  return start +
-         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(ms));
+  if (!(ms < 1e12)) return kNoDeadline;  // NaN has none, either
+  const std::chrono::duration<double, std::milli> left(std::max(ms, 0.0));
+  return start + std::chrono::duration_cast<Clock::duration>(left);
 }
 
 }  // namespace
