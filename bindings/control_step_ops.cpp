@@ -101,6 +101,12 @@ FilterStep filter_arguments(const cpu::FilterModel& model, const Tensor& frames,
   return out;
 }
 
+// Bytes of a workspace, or what to do where they overflow.
+int64_t check_bytes(int64_t bytes) {
+  if (bytes < 0) fail("B, J: expected fewer rows or candidates, the workspace overflows");
+  return bytes;
+}
+
 std::tuple<Tensor, Tensor> filter_step(Tensor packed, std::vector<int64_t> encoder,
                                        std::vector<int64_t> sizes, double min_stddev, int64_t isa,
                                        Tensor frames, Tensor seeds, Tensor action, Tensor belief,
@@ -113,10 +119,32 @@ std::tuple<Tensor, Tensor> filter_step(Tensor packed, std::vector<int64_t> encod
   step.next_belief = std::get<0>(out).mutable_data_ptr<float>();
   step.next_state = std::get<1>(out).mutable_data_ptr<float>();
   const Parallel threads = torch_threads();
-  Tensor workspace =
-      new_workspace(belief, cpu::filter_step_workspace(model, step.batch, threads.workers));
+  Tensor workspace = new_workspace(
+      belief, check_bytes(cpu::filter_step_workspace(model, step.batch, threads.workers)));
   cpu::filter_step(model, step, workspace.mutable_data_ptr(), threads, nullptr);
   return out;
+}
+
+// A step without what it reads and writes.
+cpu::ControlStep make_step(const cpu::FilterModel& filter, const cpu::Model& model,
+                           const PlanProblem& settings, int64_t horizon, int64_t batch) {
+  check_range("horizon", horizon, 1, kMaxHorizon);
+  cpu::ControlStep step{filter,  model,   settings, {},   nullptr, nullptr,
+                        nullptr, nullptr, false,    0.0f, nullptr, nullptr};
+  step.plan.horizon = horizon;
+  step.plan.batch = batch;
+  return step;
+}
+
+// The memory of a workspace of at least so many bytes.
+void* workspace_of(const Tensor& workspace, int64_t bytes) {
+  check_dims(workspace, "workspace", 1, "[bytes]");
+  check_range("workspace (bytes)", workspace.size(0), bytes, INT64_MAX);
+  void* memory = data_of(workspace, "workspace", ScalarType::Byte, Place());
+  if (reinterpret_cast<uintptr_t>(memory) % 64 != 0) {
+    fail("workspace: expected data aligned to 64 bytes");
+  }
+  return memory;
 }
 
 // Where the stages of a step are marked: int64 [1 + N, 5], whose first number becomes the count.
@@ -156,24 +184,20 @@ int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor 
   const Place cpu;
   const cpu::FilterModel filter = filter_model(filter_packed, encoder, sizes, min_stddev, isa);
   const cpu::Model model = make_model(packed, sizes, min_stddev, isa, precision);
-  cpu::ControlStep step{filter,  model,   {},    {},   nullptr, nullptr,
-                        nullptr, nullptr, false, 0.0f, nullptr, nullptr};
-  FilterStep& filtered = step.filtered;
-  filtered = filter_arguments(filter, frames, action, belief, state);
-  const int64_t b = filtered.batch, a = filter.sizes.action;
+  check_dims(mean, "mean", 3, "[H, B, A]");
+  FilterStep filtered = filter_arguments(filter, frames, action, belief, state);
+  const int64_t h = mean.size(0), b = filtered.batch, a = filter.sizes.action;
   filtered.next_belief = floats(next_belief, "next_belief", {b, filter.sizes.belief}, cpu);
   filtered.next_state = floats(next_state, "next_state", {b, filter.sizes.state}, cpu);
+  const PlanProblem settings = plan_settings(candidates, topk, iterations, 0, spread, epsilon,
+                                             state_noise, discount, budget_ms);
+  cpu::ControlStep step = make_step(filter, model, settings, h, b);
+  step.filtered = filtered;
   PlanProblem& plan = step.plan;
-  plan = plan_settings(candidates, topk, iterations, 0, spread, epsilon, state_noise, discount,
-                       budget_ms);
-  check_dims(mean, "mean", 3, "[H, B, A]");
-  plan.horizon = mean.size(0);
-  plan.batch = b;
-  check_range("mean (horizon)", plan.horizon, 1, kMaxHorizon);
   plan.low = floats(low, "low", {b, a}, cpu);
   plan.high = floats(high, "high", {b, a}, cpu);
-  plan.mean = floats(mean, "mean", {plan.horizon, b, a}, cpu);
-  plan.stddev = floats(stddev, "stddev", {plan.horizon, b, a}, cpu);
+  plan.mean = floats(mean, "mean", {h, b, a}, cpu);
+  plan.stddev = floats(stddev, "stddev", {h, b, a}, cpu);
   plan.best_return = floats(best_return, "best_return", {b}, cpu);
   auto asked = std::chrono::steady_clock::now();
   plan.stop = stop_if_interrupted;
@@ -188,14 +212,8 @@ int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor 
   check_shape(finite, "finite", {b});
   step.finite = static_cast<uint8_t*>(data_of(finite, "finite", ScalarType::Byte, cpu));
   const Parallel threads = torch_threads();
-  const int64_t bytes = cpu::control_step_workspace(step, threads.workers);
-  if (bytes < 0) fail("candidates: expected fewer than ", candidates, ", the workspace overflows");
-  check_dims(workspace, "workspace", 1, "[bytes]");
-  check_range("workspace (bytes)", workspace.size(0), bytes, INT64_MAX);
-  void* memory = data_of(workspace, "workspace", ScalarType::Byte, cpu);
-  if (reinterpret_cast<uintptr_t>(memory) % 64 != 0) {
-    fail("workspace: expected data aligned to 64 bytes");
-  }
+  void* memory =
+      workspace_of(workspace, check_bytes(cpu::control_step_workspace(step, threads.workers)));
   Spans spans(span_table);
   return cpu::control_step(step, memory, threads, spans.timeline());
 }
@@ -209,18 +227,12 @@ int64_t control_step_bytes(const std::vector<int64_t>& encoder, const std::vecto
   const cpu::Isa isa = check_isa(isa_index);
   const cpu::FilterModel filter{recurrent_sizes(sizes), encoder_sizes(encoder), 0.0f, isa, nullptr};
   const cpu::Model model{filter.sizes, 0.0f, isa, check_precision(precision, isa), nullptr};
-  check_range("horizon", horizon, 1, kMaxHorizon);
   check_range("batch", batch, 1, kMaxCount);
-  check_range("candidates", candidates, 1, kMaxCount);
-  check_range("topk", topk, 1, candidates);
   check_range("threads", workers, 1, 1 << 16);
-  cpu::ControlStep step{filter,  model,   {},    {},   nullptr, nullptr,
-                        nullptr, nullptr, false, 0.0f, nullptr, nullptr};
-  step.plan.horizon = horizon;
-  step.plan.batch = batch;
-  step.plan.candidates = candidates;
-  step.plan.topk = topk;
-  return cpu::control_step_workspace(step, static_cast<int>(workers));
+  const PlanProblem settings =
+      plan_settings(candidates, topk, 1, 0, 0, 0.0, true, 1.0, std::nullopt);
+  const cpu::ControlStep step = make_step(filter, model, settings, horizon, batch);
+  return check_bytes(cpu::control_step_workspace(step, static_cast<int>(workers)));
 }
 
 }  // namespace planet

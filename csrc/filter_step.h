@@ -93,7 +93,7 @@ int64_t filter_packed_bytes(const ModelSizes& sizes, const EncoderSizes& encoder
 void pack_filter(const ModelSizes& sizes, const EncoderSizes& encoder, const ModelWeights& model,
                  const FilterWeights& weights, Isa isa, void* packed);
 
-// Bytes of workspace for filter_step with at most `workers` workers.
+// Bytes of workspace for filter_step with at most `workers` workers; -1 if that overflows.
 int64_t filter_step_workspace(const FilterModel& model, int64_t batch, int workers);
 
 // Filters. Rows are independent of each other, and of the number of workers, bit for bit.

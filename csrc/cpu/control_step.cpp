@@ -64,8 +64,8 @@ void judge(const ControlStep& step) {
 
 int64_t control_step_workspace(const ControlStep& step, int workers) {
   const int64_t plan = plan_workspace(step.model, step.plan, workers);
-  if (plan < 0) return -1;
   const int64_t filter = filter_step_workspace(step.filter, step.plan.batch, workers);
+  if (plan < 0 || filter < 0) return -1;
   return seed_bytes(step.plan.batch) + std::max(plan, filter);
 }
 

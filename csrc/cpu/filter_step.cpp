@@ -173,6 +173,12 @@ void pack_filter(const ModelSizes& sizes, const EncoderSizes& encoder, const Mod
 }
 
 int64_t filter_step_workspace(const FilterModel& model, int64_t batch, int workers) {
+  double largest = 0.0;  // of the maps; nothing else comes near an overflow
+  for (int i = 0; i <= model.encoder.layers; ++i) {
+    const Convolution layer = convolution(model.sizes, model.encoder, i);
+    largest = std::max(largest, static_cast<double>(batch) * static_cast<double>(layer.map()));
+  }
+  if (largest >= 0x1p58) return -1;
   return Space(model, batch, workers, nullptr).size * static_cast<int64_t>(sizeof(float));
 }
 
