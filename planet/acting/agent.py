@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from planet.acting.compiled_step import CompiledStep, is_compiled
 from planet.acting.control_step import ControlStep
 from planet.acting.finite import check_finite_latent, refuse_step
 from planet.acting.frames import Frames, check_frames
-from planet.acting.moment import Moment, zero_latent
+from planet.acting.moment import Actions, Moment, zero_latent
 from planet.acting.starts import check_rows, check_starts
 from planet.acting.step_buffers import StepBuffers
 from planet.acting.timeline import Timeline
@@ -31,8 +30,6 @@ from planet.ops.checks import check_latent
 from planet.planning import Imagination, make_imagination
 from planet.protocols import Observation, Plan, Planner
 from planet.weights.filter_weights import FilterWeights
-
-Array = npt.NDArray[np.float32]
 
 
 class Agent:
@@ -59,7 +56,7 @@ class Agent:
       capture: run a step as one CUDA graph, which is captured at the first `act` and again after
         another batch size, another planner or a move of the snapshot; None: on CUDA with the fused
         backend. The actions are the same, bit for bit. On the CPU, True runs the same code on the
-        same static buffers.
+        same static buffers; else a step of the fused backend is one compiled call.
 
     Raises:
       TypeError, ValueError: `exploration_stddev` is not a number, negative or not finite, or what
@@ -117,7 +114,8 @@ class Agent:
     def latent(self) -> LatentState | None:
         """Belief after the newest observation; None before the first `reset`.
 
-        To change it, assign another one: belief [B, D] and state [B, S], finite.
+        To change it, assign another one, belief [B, D] and state [B, S], finite: what is written
+        into this one need not reach the agent.
         """
         return None if self._moment is None else self._moment.latent
 
@@ -194,7 +192,7 @@ class Agent:
             seeds = check_starts(seeds, len(rows))
             self._moment = before.frozen().restarted(rows, seeds)
 
-    def act(self, observation: Observation | Frames, explore: bool = False) -> Array:
+    def act(self, observation: Observation | Frames, explore: bool = False) -> Actions:
         """Filters the newest observation, plans, and returns the action to execute.
 
         Whatever is raised, by the planner or by Ctrl-C, leaves the agent as it was. Whether the
@@ -222,7 +220,7 @@ class Agent:
         after, finite = self._after(before, image, explore)
         if not finite:
             refuse_step(before.latent, after.latent, after.plan)
-        out: Array = after.action.numpy().copy()
+        out = after.action_array()
         self._moment = after
         return out if image.ndim == 4 else out[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from planet.latent import LatentState
 from planet.noise import mix_seed
 from planet.protocols import Plan
 from planet.weights.rollout_weights import RolloutWeights
+
+Actions = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Moment:
     def frozen(self) -> Moment:
         """Returns what no later step writes: itself."""
         return self
+
+    def action_array(self) -> Actions:
+        """Returns the action [B, A] as an array that is the caller's."""
+        array: Actions = self.action.numpy().copy()
+        return array
 
     def executing(self, action: Tensor) -> Moment:
         """Returns the moment with another action [B, A], which is kept."""

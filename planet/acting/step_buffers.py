@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from planet.acting.control_step import ControlStep
-from planet.acting.moment import Moment
+from planet.acting.moment import Actions, Moment
 from planet.latent import LatentState
 from planet.protocols import Plan
 
@@ -48,6 +48,7 @@ class StepBuffers:
         # Views of the same memory, which numpy writes and copies faster than torch does.
         self._seeds_array, self._steps_array = self.episode_seeds.numpy(), self.steps.numpy()
         self._finite_array = finite.numpy()
+        self._action_array: Actions = self.action.numpy()
         self._latent: LatentState | None = None
         self._plan: Plan | None = None
 
@@ -80,6 +81,11 @@ class StepBuffers:
         """Returns a copy that no later step writes."""
         seeds, steps = self.episode_seeds.clone(), self.steps.clone()
         return Moment(self.latent, self.action.clone(), self.plan, seeds, steps)
+
+    def action_array(self) -> Actions:
+        """Returns the action [B, A] as an array that no later step writes."""
+        array: Actions = self._action_array.copy()
+        return array
 
     def executing(self, action: Tensor) -> StepBuffers:
         """Writes another action [B, A]; returns itself."""

@@ -1,4 +1,4 @@
-"""Small agents with both forms of the control step, and captures that are counted."""
+"""Small agents with every form of the control step, and captures that are counted."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import pytest
 import torch
 from acting.captures import Captures
 from acting.device_clock import ClockEvent, DeviceClock
+from conftest import FUSED_MISSING, fused_is_built
 
 from planet.acting import captured_step
 from planet.acting.agent import Agent
 from planet.models import WorldModel
 
 
-@pytest.fixture(params=[False, True], ids=["eager", "captured"])
+@pytest.fixture(params=["eager", "captured", "compiled"])
 def make_agent(request: pytest.FixtureRequest) -> agents.MakeAgent:
     """make_agent(stddev=0.3, model=None, **settings of planner, imagination and agent)."""
+    if request.param == "compiled" and not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    form = {"backend": "fused"} if request.param == "compiled" else {}
 
     def make(stddev: float = 0.3, model: WorldModel | None = None, **how: Any) -> Agent:
-        return agents.small_agent(request.param, model, exploration_stddev=stddev, **how)
+        capture = request.param == "captured"
+        return agents.small_agent(capture, model, exploration_stddev=stddev, **form | how)
 
     return make
 

@@ -16,6 +16,7 @@ from small_models import frame, make_model
 
 from planet.config import TrainConfig
 from planet.noise import row_seeds
+from planet.ops.kernels import CpuKernels
 from planet.planning import Imagination
 from planet.protocols import Chunk
 
@@ -174,11 +175,19 @@ def test_error_while_planning_leaves_the_agent_as_it_was(
     def fail(*arguments: Any, **settings: Any) -> None:
         raise error
 
+    def fail_late(kernels: CpuKernels, op: str, *arguments: object) -> Any:
+        made = call(kernels, op, *arguments)
+        if op == "control_step":
+            raise error
+        return made
+
+    call = CpuKernels.call
     agent.reset(7)
     agent.act(frame(0), explore=True)
     latent, planned = agent.latent, agent.planned
     with monkeypatch.context() as patch:
         patch.setattr("planet.planning.CEMPlanner.plan", fail)
+        patch.setattr(CpuKernels, "call", fail_late)
         with pytest.raises(type(error)):
             agent.act(frame(1), explore=True)
     assert agent.latent is latent

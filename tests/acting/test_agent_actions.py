@@ -27,7 +27,7 @@ def test_act_keeps_the_action_after_noise_and_clipping(
         assert set(np.abs(action)) == {1.0}
     expected = belief_after(agent, torch.from_numpy(action)[None])
     agent.act(frame(1))
-    assert torch.equal(latent_of(agent).belief, expected)
+    torch.testing.assert_close(latent_of(agent).belief, expected)
 
 
 def test_executed_overrides_the_action_of_one_step(make_agent: MakeAgent) -> None:
@@ -39,10 +39,10 @@ def test_executed_overrides_the_action_of_one_step(make_agent: MakeAgent) -> Non
     agent.executed(other)
     other[:] = 9  # a copy was kept
     action = agent.act(frame(1))
-    assert torch.equal(latent_of(agent).belief, expected)
+    torch.testing.assert_close(latent_of(agent).belief, expected)
     expected = belief_after(agent, torch.from_numpy(action)[None])
     agent.act(frame(2))
-    assert torch.equal(latent_of(agent).belief, expected)
+    torch.testing.assert_close(latent_of(agent).belief, expected)
 
 
 def test_returned_action_is_a_copy(make_agent: MakeAgent) -> None:
@@ -62,7 +62,7 @@ def test_first_observation_follows_the_zero_action_from_the_zero_latent(
     agent.reset(row_seeds(0, 2))
     expected = belief_after(agent, torch.zeros(2, A))
     agent.act(frame(0, 2))
-    assert torch.equal(latent_of(agent).belief, expected)
+    torch.testing.assert_close(latent_of(agent).belief, expected)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_acting_and_training_filter_alike(
     function that both call.
     """
     model = make_model()
-    agent = make_agent(model=model)
+    agent = make_agent(model=model, backend="reference")
     steps = 4
     pictures = [frame(t) for t in range(steps)]
     images, filtered = (calls_of(reference, name, monkeypatch) for name in ("images", "filtered"))
@@ -71,7 +71,7 @@ def test_acting_and_training_filter_alike(
 def test_dither_is_uniform_and_new_at_every_step(
     make_agent: MakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent = make_agent()
+    agent = make_agent(backend="reference")
     images = calls_of(reference, "images", monkeypatch)
     agent.reset(row_seeds(0, 16))
     for _ in range(2):
