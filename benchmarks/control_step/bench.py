@@ -6,7 +6,8 @@
 What a control loop waits for in `Agent.act`, everything included: checks, seeds, copies, launches,
 encoder, filter, plan. An untrained world model of the paper's sizes acts on random frames. The
 forms take turns in blocks of steps, persistent ones after the others have; before they are timed,
-a form that is captured in a CUDA graph must act exactly as the eager form of its precision does.
+a form that is captured in a CUDA graph, or runs on static buffers, must act exactly as the other
+form of its precision does.
 Writes JSON.
 """
 
@@ -60,8 +61,8 @@ class Form:
     share: float = 1.0
 
 
-CPU_FORMS = {"eager fp32": Form("fp32"), "static buffers fp32": Form("fp32", capture=True),
-             "eager int8": Form("int8")}  # fmt: skip
+CPU_FORMS = {"compiled fp32": Form("fp32"), "static buffers fp32": Form("fp32", capture=True),
+             "compiled int8": Form("int8")}  # fmt: skip
 CUDA_FORMS = {
     "graph fp32": Form("fp32", capture=True),
     "graph fp16": Form("fp16", capture=True),

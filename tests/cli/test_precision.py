@@ -9,18 +9,19 @@ from small_run import train
 
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 
+from ops.fused_support import needs_extension
+
 from planet.cli import main
+from planet.ops import kernels
 
 
+@needs_extension
 @pytest.mark.parametrize("command", ["train", "evaluate", "profile"])
 def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
     command: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    def refuse(*arguments: object, precision: str, **settings: object) -> None:
-        raise ValueError(f"precision: {precision!r} needs another processor")
-
-    monkeypatch.setattr("planet.ops.fused.cem_plan", refuse)
+    monkeypatch.setattr(kernels, "_instruction_set", lambda extension: (0, "baseline", False))
     chosen = ("--imagination.backend", "fused", "--imagination.precision", "int8")
     arguments = {
         "train": train(tmp_path / "run", *chosen),
@@ -29,6 +30,7 @@ def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
     }[command]
     assert main(arguments) == 1
     captured = capsys.readouterr()
-    assert captured.err == f"planet {command}: precision: 'int8' needs another processor\n"
+    refusal = f"planet {command}: precision: 'int8' needs the instruction set 'avx512vnni', got "
+    assert captured.err.startswith(refusal) and captured.err.count("\n") == 1
     assert captured.out == ""
     assert not (tmp_path / "run").exists()
