@@ -18,7 +18,6 @@ from planet.acting.control_step import ControlStep
 from planet.acting.frames import Frames
 from planet.acting.moment import Moment
 from planet.acting.step_buffers import StepBuffers
-from planet.acting.timeline import STAGES, Span, Timeline
 from planet.ops import extension, fused
 from planet.ops.checks import SPREADS, check_budget
 from planet.ops.kernels import KERNELS, CpuKernels, Model
@@ -85,7 +84,7 @@ class CompiledStep:
         arguments = *given, exploration_stddev, *written
         after.iterations = self._kernels.call("control_step", *arguments)
         if self._step.timeline is not None:
-            self._tell(self._step.timeline)
+            self._step.timeline.record(self._spans[1 : 1 + int(self._spans[0, 0])])
         return after
 
     def _arrange(self, step: ControlStep) -> None:
@@ -137,14 +136,6 @@ class CompiledStep:
         if len(self._spans) < rows:
             self._spans = _unset(rows, 5, dtype=torch.int64)
         return self._spans
-
-    def _tell(self, timeline: Timeline) -> None:
-        """Adds the stages of the newest step."""
-        count = int(self._spans[0, 0])
-        timeline.spans.extend(
-            Span(STAGES[stage], begin, end, cpu, iteration)
-            for stage, iteration, begin, end, cpu in self._spans[1 : 1 + count].tolist()
-        )
 
 
 def is_compiled(step: ControlStep) -> bool:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from planet.acting.cuda_graph import Graph
 
@@ -58,6 +59,7 @@ class Timeline:
         self._device: torch.device | None = None  # where events are recorded
         self._zero: tuple[torch.cuda.Event, int] | None = None  # with the host's time of it
         self._marks: list[_Mark] = []  # of the newest step, not read yet
+        self._table: Tensor | None = None  # likewise
 
     def __reduce__(self) -> tuple[type[Timeline], tuple[()]]:
         """Copies and pickles empty: events belong to one timeline."""
@@ -68,6 +70,12 @@ class Timeline:
         """Spans of the newest step, in the order in which they ended; waits for the device."""
         marks, self._marks = self._marks, []
         self._spans += map(self._span, marks)
+        table, self._table = self._table, None
+        if table is not None:
+            self._spans += (
+                Span(STAGES[stage], begin, end, cpu, iteration)
+                for stage, iteration, begin, end, cpu in table.tolist()
+            )
         return self._spans
 
     def begin(self, device: torch.device) -> None:
@@ -75,7 +83,7 @@ class Timeline:
 
         Waits for what a CUDA device still has to do, so that the step is timed from its start.
         """
-        self._spans, self._marks = [], []
+        self._spans, self._marks, self._table = [], [], None
         self._device = device if device.type == "cuda" else None
         if self._device is not None:
             stream = torch.cuda.current_stream(device)
@@ -106,6 +114,14 @@ class Timeline:
     def replayed(self, marks: list[_Mark]) -> None:
         """Takes the marks that the replay of a graph records anew."""
         self._marks += marks
+
+    def record(self, table: Tensor) -> None:
+        """Copies the spans of a compiled step; whoever asks for them makes them of it.
+
+        Args:
+          table: int64 [N, 5], rows of stage, iteration, begin, end and cpu (csrc/timeline.h).
+        """
+        self._table = table.clone()
 
     @contextmanager
     def _on_host(self, name: str, iteration: int) -> Iterator[None]:
