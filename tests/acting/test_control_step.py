@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from acting.captures import DEVICES, trace
-from agents import latent_of, small_agent
+from agents import MakeAgent, belief_after, latent_of, small_agent
 from conftest import EACH_BACKEND
 from ops.cuda import emulated
 from ops.tolerances import NORMAL_ABSOLUTE, NORMAL_RELATIVE, close
@@ -94,21 +94,28 @@ def test_a_new_snapshot_is_planned_with(device: str) -> None:
     assert torch.equal(*plans)
 
 
-def test_acting_in_inference_mode_changes_nothing() -> None:
-    agents = [small_agent(), small_agent()]
+def test_acting_in_inference_mode_changes_nothing(make_agent: MakeAgent) -> None:
+    agents = [make_agent(), make_agent()]
     for agent in agents:
         agent.reset(1)
     with torch.inference_mode():
         first = agents[0].act(frame(0))
+        agents[0].executed(first)
+        latent = latent_of(agents[0])
     assert np.array_equal(first, agents[1].act(frame(0)))
+    assert torch.equal(latent.features, latent_of(agents[1]).features)
     assert np.array_equal(agents[0].act(frame(1)), agents[1].act(frame(1)))
+    with torch.inference_mode():
+        agents[0].filter(frame(2))
+    agents[1].filter(frame(2))
+    assert np.array_equal(agents[0].act(frame(3)), agents[1].act(frame(3)))
 
 
 # ---- What is handed out --------------------------------------------------------------------------
 
 
-def test_results_stay_as_they_were_handed_out() -> None:
-    agent = small_agent()
+def test_results_stay_as_they_were_handed_out(make_agent: MakeAgent) -> None:
+    agent = make_agent()
     agent.reset()
     agent.act(frame(0))
     assert agent.latent is not None and agent.planned is not None
@@ -122,13 +129,18 @@ def test_results_stay_as_they_were_handed_out() -> None:
     assert not torch.equal(agent.latent.belief, before[0])
 
 
-def test_another_latent_can_be_assigned() -> None:
-    agents = [small_agent(False), small_agent(True)]
-    actions = []
-    for agent in agents:
-        agent.reset(3)
-        agent.act(frame(0))
-        latent = latent_of(agent)
-        agent.latent = LatentState(latent.belief * 0.5, latent.state + 1.0)
-        actions.append(agent.act(frame(1)))
-    assert np.array_equal(*actions)
+def test_another_latent_can_be_assigned(make_agent: MakeAgent) -> None:
+    agent, other = make_agent(), make_agent()
+    agent.reset(3)
+    agent.act(frame(0))
+    latent = latent_of(agent)
+    agent.latent = LatentState(latent.belief * 0.5, latent.state + 1.0)
+    agent.executed([0.5, -0.5])
+    expected = belief_after(agent, torch.tensor([[0.5, -0.5]]))
+    agent.act(frame(1))
+    torch.testing.assert_close(latent_of(agent).belief, expected)
+    other.reset(3)
+    other.act(frame(0))
+    other.latent = LatentState(latent.belief * 0.5, latent.state + 1.0)
+    other.executed([0.5, -0.5])
+    assert np.array_equal(agent.act(frame(2)), [other.act(frame(t)) for t in (1, 2)][1])
