@@ -145,16 +145,15 @@ class Agent:
         """Takes a new snapshot of the world model; call it after every training phase.
 
         Until then the agent filters and plans by the one before. Earlier ones stay as they are. A
-        captured graph is kept, which reads a copy.
+        captured graph is kept, which reads a copy. A model of other sizes needs a reset() first.
 
         Raises:
           ValueError: a parameter is NaN or infinite; the snapshot before stays in use.
         """
         self._weights = self.world_model.filter_weights()
         self._imagination = None
-        before, device = self._moment, self._weights.device
-        if before is not None and before.latent.belief.device != device:
-            self._moment = replace(before.frozen(), latent=before.latent.to(device))
+        if self._moment is not None:
+            self._moment = self._moment.frozen().under(self._weights.rollout)
 
     @property
     def imagination(self) -> Imagination:

@@ -62,6 +62,15 @@ class Moment:
         array: Actions = self.action.numpy().copy()
         return array
 
+    def under(self, weights: RolloutWeights) -> Moment | None:
+        """Returns the moment on the device of a snapshot; None if that has other sizes."""
+        latent = self.latent
+        mine = latent.belief.shape[-1], latent.state.shape[-1], self.action.shape[-1]
+        if mine != (weights.belief_size, weights.state_size, weights.action_size):
+            return None
+        here = latent.belief.device == weights.device
+        return self if here else replace(self, latent=latent.to(weights.device))
+
     def executing(self, action: Tensor) -> Moment:
         """Returns the moment with another action [B, A], which is kept."""
         return replace(self, action=action)

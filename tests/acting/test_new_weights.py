@@ -272,6 +272,20 @@ def test_parameters_that_change_in_place_act_after_the_next_snapshot(
     assert not torch.equal(latent_of(agent).features, latent_of(undisturbed).features)
 
 
+@pytest.mark.parametrize("sizes", [{"belief_size": 6}, {"state_size": 1}, {"action_size": 1}])
+def test_a_model_of_other_sizes_needs_a_reset(make_agent: MakeAgent, sizes: dict[str, int]) -> None:
+    agent = make_agent()
+    agent.reset(1)
+    agent.act(frame(0))
+    agent.world_model = make_model(**sizes)
+    agent.act(frame(1))
+    agent.update_weights()
+    with pytest.raises(RuntimeError, match=r"call reset\(\) before the first observation"):
+        agent.act(frame(2))
+    agent.reset(1)
+    agent.act(frame(2))
+
+
 def test_only_a_snapshot_of_the_same_form_is_held() -> None:
     snapshot, latent = make_model().filter_weights(), make_model().initial(2)
     weights = snapshot.rollout
