@@ -224,6 +224,8 @@ const char* read_setting(std::string_view name, const Value& value, PlannerSetti
   if (name == "precision") return read(value, out.precision);
   if (name == "budget_ms") return read_budget(value, out.budget_ms);
   if (name == "action_repeat") return read(value, out.action_repeat);
+  if (name == "exploration_stddev") return read(value, out.exploration_stddev);
+  if (name == "render_size") return read(value, out.render_size);
   return nullptr;
 }
 

@@ -1,5 +1,5 @@
-// How to plan: the settings that a weight file carries beside the weights, so that a program plans
-// as the run did that the weights come from.
+// How to plan and act: the settings that a weight file carries beside the weights, so that a program
+// does as the run did that the weights come from.
 #pragma once
 
 #include <stddef.h>
@@ -32,7 +32,15 @@ struct PlannerSettings {
   double discount = 1.0;
   Precision precision = Precision::kFloat32;
   double budget_ms = std::numeric_limits<double>::infinity();  // see PlanProblem
-  int64_t action_repeat = 0;  // environment steps per action; 0: not said. No plan depends on it
+
+  // What follows is for programs that act; no plan depends on it.
+  int64_t action_repeat = 0;        // environment steps per action; 0: not said
+  float exploration_stddev = 0.3f;  // of the noise on actions where a program explores, in units
+                                    // of (high - low) / 2; the run's for its next episode
+  // Pixels per side of the camera's pictures in training; 0: not said. The run averaged them down
+  // to frames: with k = render_size / image_size, each number of a frame is the mean of k x k
+  // numbers of a picture, halves rounded up. With k = 1 the pictures are the frames.
+  int64_t render_size = 0;
 };
 
 // Reads the text of a weight file: one JSON object, flat, such as

@@ -32,7 +32,8 @@ struct Header {
   double min_stddev;
   uint32_t activation, belief, state, action, hidden, reward_layers;
   uint32_t reward_widths[kMaxRewardLayers];
-  uint32_t stddev, delta, settings_bytes, zeros[11];
+  uint32_t stddev, delta, settings_bytes;
+  uint32_t encoder_layers, image_size, bit_depth, zeros[8];
 };
 static_assert(sizeof(Header) == kHeaderBytes && kMaxRewardLayers == 4);
 
@@ -94,15 +95,24 @@ std::string check_range(const char* name, uint32_t value, uint32_t least, uint32
 
 // Checks the fields that format 1 does not have.
 std::string check_additions(const Header& header) {
-  const bool first = header.version == 1;
-  std::string error = check_range("stddev", header.stddev, 0, first ? 0 : 1);
-  if (error.empty()) error = check_range("delta", header.delta, 0, first ? 0 : 1);
+  const uint32_t image = header.image_size;
+  std::string error;
+  const auto check = [&](const char* name, uint32_t value, uint32_t least, uint32_t most) {
+    if (header.version == 1) least = most = 0;
+    if (error.empty()) error = check_range(name, value, least, most);
+  };
+  check("stddev", header.stddev, 0, 1);
+  check("delta", header.delta, 0, 1);
   if (error.empty() && header.delta == 1) {
     return "delta: residual transitions are not available yet; expected 0, got 1";
   }
-  if (error.empty()) {
-    error = check_range("settings_bytes", header.settings_bytes, 0, first ? 0 : kMostSettings);
+  check("settings_bytes", header.settings_bytes, 0, kMostSettings);
+  check("image_size", image, 0, kMaxImageSize);
+  if (error.empty() && image > 0 && header.transition == 1) {
+    return text("image_size: the filter of an ssm is not available yet; expected 0, got %u", image);
   }
+  check("encoder_layers", header.encoder_layers, 0, image > 0 ? kMaxEncoderLayers : 0);
+  check("bit_depth", header.bit_depth, image > 0 ? 1 : 0, image > 0 ? 8 : 0);
   for (const uint32_t zero : header.zeros) {
     if (error.empty() && zero != 0) error = "header: expected zeros behind the last field";
   }
@@ -160,6 +170,43 @@ ModelSizes sizes_of(const Header& header) {
   return out;
 }
 
+uint64_t aligned(uint64_t offset) {
+  return (offset + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Reads the table of the encoder's layers behind `at`, and moves `at` behind it.
+std::string read_encoder(const Header& header, const unsigned char* bytes, uint64_t size,
+                         uint64_t& at, EncoderSizes& out) {
+  if (header.image_size == 0) return {};
+  out.image_size = static_cast<int>(header.image_size);
+  out.bit_depth = static_cast<int>(header.bit_depth);
+  uint32_t table[kMaxEncoderLayers][3];
+  const uint64_t start = aligned(at), length = header.encoder_layers * sizeof table[0];
+  at = start + length;
+  if (at + kChecksumBytes > size) {
+    return text("length: expected at least %llu bytes for the sizes in the header, got %llu",
+                static_cast<unsigned long long>(at + kChecksumBytes),
+                static_cast<unsigned long long>(size));
+  }
+  std::memcpy(table, bytes + start, length);
+  for (uint32_t i = 0; i < header.encoder_layers; ++i) {
+    const auto [channels, kernel, stride] = table[i];
+    const uint32_t side = static_cast<uint32_t>(encoder_side(out, static_cast<int>(i) - 1));
+    std::string error;
+    const auto check = [&](const char* name, uint32_t value, uint32_t most) {
+      const std::string indexed = text("%s[%u]", name, i);
+      if (error.empty()) error = check_range(indexed.c_str(), value, 1, most);
+    };
+    check("encoder_channels", channels, kMaxChannels);
+    check("encoder_kernels", kernel, side);
+    check("encoder_strides", stride, INT32_MAX);
+    if (!error.empty()) return error;
+    out.layer[i] = {static_cast<int>(channels), static_cast<int>(kernel), static_cast<int>(stride)};
+    out.layers = static_cast<int>(i) + 1;
+  }
+  return {};
+}
+
 // One tensor of the file and where its address goes.
 struct Tensor {
   std::string name;
@@ -167,19 +214,26 @@ struct Tensor {
   const float** pointer;
 };
 
-// All tensors in the order of the file. Counts cannot overflow: every size is at most kMaxSize.
-std::vector<Tensor> list_tensors(const ModelSizes& sizes, ModelWeights& weights) {
+// All tensors in the order of the file. Counts cannot overflow: with the sizes that were checked,
+// the largest is 2^44.
+std::vector<Tensor> list_tensors(WeightView& view) {
   std::vector<Tensor> out;
-  each_tensor(sizes, weights,
-              [&out](const char* name, int layer, int rows, int columns, const float*& pointer) {
-                const uint64_t count = static_cast<uint64_t>(rows) * std::max(columns, 1);
-                out.push_back({layer < 0 ? name : text("%s[%d]", name, layer), count, &pointer});
+  const auto add = [&out](const char* name, int layer, uint64_t count, const float*& pointer) {
+    out.push_back({layer < 0 ? name : text("%s[%d]", name, layer), count, &pointer});
+  };
+  each_tensor(view.sizes, view.weights,
+              [&](const char* name, int layer, int rows, int columns, const float*& pointer) {
+                add(name, layer, static_cast<uint64_t>(rows) * std::max(columns, 1), pointer);
               });
+  if (view.encoder.image_size == 0) return out;
+  each_filter_tensor(view.sizes, view.encoder, view.filter,
+                     [&](const char* name, int layer, std::initializer_list<int64_t> shape,
+                         const float*& pointer) {
+                       uint64_t count = 1;
+                       for (const int64_t length : shape) count *= static_cast<uint64_t>(length);
+                       add(name, layer, count, pointer);
+                     });
   return out;
-}
-
-uint64_t aligned(uint64_t offset) {
-  return (offset + kAlignment - 1) / kAlignment * kAlignment;
 }
 
 std::string check_finite(const Tensor& tensor) {
@@ -211,8 +265,10 @@ std::string view_weights(const void* data, size_t size, WeightView& view) {
 
   WeightView out{};
   out.sizes = sizes_of(header);
-  const std::vector<Tensor> tensors = list_tensors(out.sizes, out.weights);
-  const uint64_t first = kHeaderBytes + header.settings_bytes;
+  uint64_t first = kHeaderBytes + header.settings_bytes;
+  error = read_encoder(header, bytes, size, first, out.encoder);
+  if (!error.empty()) return error;
+  const std::vector<Tensor> tensors = list_tensors(out);
   uint64_t at = first;
   for (const Tensor& tensor : tensors) at = aligned(at) + tensor.count * sizeof(float);
   if (at + kChecksumBytes != size) {

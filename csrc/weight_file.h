@@ -15,19 +15,34 @@
 //       72     4  stddev: 0 softplus(raw) + min_stddev, 1 max(softplus(raw), min_stddev)
 //       76     4  delta: 0; 1, a residual transition, is not available yet
 //       80     4  bytes of the settings, 0 to 65536
-//       84    44  zeros
+//       84     4  layers of the encoder, 0 to 16
+//       88     4  pixels per side of a frame, 1 to 1024; 0: what filters frames is not in the file,
+//                 and the numbers beside it are 0
+//       92     4  bits that are kept of a colour channel, 1 to 8
+//       96    32  zeros
 //      128        the settings: JSON, see settings.h
+//                 the encoder's layers, three uint32 each: channels, 1 to 4096; kernel, 1 to its
+//                 inputs' pixels per side; stride, 1 to 2^31 - 1.
 //                 the tensors
 //     last     4  CRC-32 (that of zlib) of all bytes before it
 //
-// The tensors are row-major float32, finite, each at the next multiple of 64 (zeros fill the gaps):
-// input_weight, input_bias, gru_weight_ih, gru_weight_hh, gru_bias_ih, gru_bias_hh (rssm only),
-// prior_hidden_weight, prior_hidden_bias, prior_weight, prior_bias, then weight and bias of each
-// reward layer; their shapes are in model.h. The checksum follows the last tensor immediately.
+// The encoder's layers begin at the next multiple of 64, and so does each tensor (zeros fill the
+// gaps). The tensors are row-major float32, finite: input_weight, input_bias, gru_weight_ih,
+// gru_weight_hh, gru_bias_ih, gru_bias_hh (rssm only), prior_hidden_weight, prior_hidden_bias,
+// prior_weight, prior_bias, weight and bias of each reward layer; their shapes are in model.h.
+// Where frames are filtered there follow weight and bias of each encoder layer,
+// posterior_hidden_weight, posterior_hidden_bias, posterior_weight, posterior_bias; see
+// filter_step.h. The checksum follows the last tensor immediately.
 //
-// Format 1 is the same with zeros from 72 to 127, and is read: its stddev is added, and it has no
-// settings. A last reward matrix of two rows, reward and continuation, is not available yet. What
-// filters observations into a latent, encoder and posterior, is not in the file.
+// `planet export` writes the whole agent. A planner's weights alone are a file, too.
+//
+// A frame is what the run's environment observed: uint8 [h, w, 3], the top row first, red, green,
+// blue; h = w are the pixels per side in the header. It is taken after the last action's repeats. A
+// camera's larger picture is made smaller as in training: see render_size in settings.h.
+//
+// Format 1 is the same with zeros from 72 to 127, and is read: its stddev is added, it has no
+// settings, and filters no frames. A last reward matrix of two rows, reward and continuation, is
+// not available yet, nor is the filter of an ssm.
 //
 // Magic and version keep their places in every later format. Both readers, this one and Python's,
 // refuse the same files in the same words.
@@ -39,6 +54,7 @@
 #include <memory>
 #include <string>
 
+#include "filter_step.h"
 #include "model.h"
 #include "settings.h"
 
@@ -50,6 +66,8 @@ struct WeightView {
   float min_stddev;
   ModelWeights weights;
   PlannerSettings settings = {};
+  EncoderSizes encoder = {};  // image_size 0: the file plans from latents alone
+  FilterWeights filter = {};  // null where there is no encoder
 };
 
 // Views the content of a weight file. Nothing is copied: `data` [size bytes], aligned to 4, must

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.weights.filter_weights import FilterWeights
-from planet.weights.shapes import EncoderSizes, Sizes
+from planet.weights.shapes import EncoderSizes, Sizes, filter_arguments
 
 TINY_ENCODER = EncoderSizes(image=9, bits=5, channels=(4, 3), kernels=(4, 2), strides=(2, 1))
 
@@ -27,13 +27,8 @@ def filter_tensors(
         name: (torch.rand(shape, generator=generator) * 2 - 1) * scale / inputs(shape)
         for name, (_, shape) in encoder.shapes(sizes).items()
     }
-    lists: dict[str, Any] = {
-        name: [x for key, x in drawn.items() if key.startswith(name)]
-        for name in ("encoder_weights", "encoder_biases")
-    }
     numbers = {"image_size": encoder.image, "bit_depth": encoder.bits}
-    rest = {name: x for name, x in drawn.items() if name.startswith("posterior")}
-    return lists | {"encoder_strides": list(encoder.strides)} | rest | numbers
+    return filter_arguments(drawn) | {"encoder_strides": list(encoder.strides)} | numbers
 
 
 def inputs(shape: tuple[int, ...]) -> float:

@@ -11,36 +11,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from random_filters import make_filter
 from random_weights import Sizes, make_weights
 
 from planet.weights.file import WeightFileError, load_weights, save_weights
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.shapes import EncoderSizes
 
 ROOT = Path(__file__).parents[1]
 COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
-HEADER = struct.Struct("<8sIIQdI4II4I3I")
+HEADER = struct.Struct("<8sIIQdI4II4I6I")
 NAMES = (
     "magic", "version", "transition", "length", "min_stddev", "activation", "belief", "state",
     "action", "hidden", "reward_layers", "width0", "width1", "width2", "width3",
-    "stddev", "delta", "settings_bytes",
+    "stddev", "delta", "settings_bytes", "encoder_layers", "image_size", "bit_depth",
 )  # fmt: skip
 
 SETTINGS = {
     "horizon": 7, "candidates": 300, "topk": 30, "iterations": 4, "initial_stddev": 0.5,
     "low": [-1.0, -0.25], "high": 0.75, "spread": "mean_absolute", "epsilon": 1e-4,
     "state_noise": False, "discount": 0.9, "precision": "int8", "budget_ms": 12.5,
-    "action_repeat": 4, "note": "any text",
+    "action_repeat": 4, "exploration_stddev": 0.25, "render_size": 64, "note": "any text",
 }  # fmt: skip
 
-# Every part of the layout in 840 bytes.
+# Every part of the layout in 840 bytes, and with what filters frames in 1356.
 SMALLEST = make_weights(Sizes(1, 1, 1, 1, ()))
+SMALLEST_AGENT = make_filter(Sizes(1, 1, 1, 1, ()), EncoderSizes(2, 5, (1,), (2,), (1,)))
 
 Reader = Callable[[list[bytes]], list[str]]
 
 
 def content_of(
-    weights: RolloutWeights, folder: Path, settings: dict[str, Any] | None = None
+    weights: RolloutWeights | FilterWeights, folder: Path, settings: dict[str, Any] | None = None
 ) -> bytes:
     save_weights(weights, folder / "content", settings)
     return (folder / "content").read_bytes()

@@ -87,8 +87,8 @@ class CpuKernels:
           Packed weights, and [image size, bit depth, then channels, kernel, stride of every layer].
         """
         isa, encoder = self.isa(), weights.encoder
-        layers = zip(encoder.channels, encoder.kernels, encoder.strides, strict=True)
-        numbers = [encoder.image, encoder.bits, *(number for layer in layers for number in layer)]
+        layers = [number for layer in encoder.layers() for number in layer]
+        numbers = [encoder.image, encoder.bits, *layers]
         packed = weights._cache.get(isa)
         if packed is None:
             own = list(weights.named_tensors(rollout=False).values())

@@ -13,7 +13,14 @@ from planet.errors.checks import check_device, check_dims, check_shape, check_ty
 from planet.errors.scalars import check_int
 from planet.errors.short_repr import short_repr
 from planet.weights.rollout_weights import RolloutWeights, own
-from planet.weights.shapes import MAX_CHANNELS, MAX_ENCODER_LAYERS, MAX_IMAGE_SIZE, EncoderSizes
+from planet.weights.shapes import (
+    MAX_CHANNELS,
+    MAX_ENCODER_LAYERS,
+    MAX_IMAGE_SIZE,
+    MAX_STRIDE,
+    EncoderSizes,
+    filter_arguments,
+)
 
 _POSTERIOR = (
     "posterior_hidden_weight",
@@ -39,7 +46,7 @@ class FilterWeights:
         hidden sizes S, D and M are the posterior's.
       encoder_weights: up to 16 of [C', C, k, k], the first with C = 3.
       encoder_biases: [C'] each.
-      encoder_strides: pixels, one per layer.
+      encoder_strides: pixels, 1 to 2^31 - 1, one per layer.
       posterior_hidden_weight: [M, D+E], columns of the belief first.
       posterior_hidden_bias: [M].
       posterior_weight: [2S, M], rows of the mean first, then of the raw stddev.
@@ -82,8 +89,10 @@ class FilterWeights:
         for name in ("encoder_weights", "encoder_biases"):
             owned = tuple(own(f"{name}[{i}]", v) for i, v in enumerate(getattr(self, name)))
             object.__setattr__(self, name, owned)
-        strides = enumerate(self.encoder_strides)
-        checked = tuple(check_int(f"encoder_strides[{i}]", stride, 1) for i, stride in strides)
+        checked = tuple(
+            check_int(f"encoder_strides[{i}]", stride, 1, MAX_STRIDE)
+            for i, stride in enumerate(self.encoder_strides)
+        )
         object.__setattr__(self, "encoder_strides", checked)
         for name in _POSTERIOR:
             object.__setattr__(self, name, own(name, getattr(self, name)))
@@ -124,9 +133,8 @@ class FilterWeights:
         """Returns the snapshot on `device` (itself when it is there already)."""
         if torch.device(device) == self.device:
             return self
-        moved: dict[str, Any] = {name: getattr(self, name).to(device) for name in _POSTERIOR}
-        for name in ("encoder_weights", "encoder_biases"):
-            moved[name] = [tensor.to(device) for tensor in getattr(self, name)]
+        own = self.named_tensors(rollout=False)
+        moved = filter_arguments({name: tensor.to(device) for name, tensor in own.items()})
         return replace(self, rollout=self.rollout.to(device), **moved)
 
     def named_tensors(self, rollout: bool = True) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Writes and reads the settings of a weight file: how to plan with the weights beside them.
+"""Writes and reads the settings of a weight file: how to act with the weights beside them.
 
 The text is JSON that a reader of a page of C++ understands whole (csrc/settings.h): one flat object
 of numbers, strings, true, false, null and lists of numbers, strings being printable ASCII without
@@ -40,9 +40,12 @@ def _one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
 # What each setting has to be, in words and as a function that tells.
 _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(
-        ("horizon", "candidates", "topk", "iterations", "action_repeat"), ("an integer", _integer)
+        ("horizon", "candidates", "topk", "iterations", "action_repeat", "render_size"),
+        ("an integer", _integer),
     ),
-    **dict.fromkeys(("initial_stddev", "epsilon", "discount"), (_FLOAT, _number)),
+    **dict.fromkeys(
+        ("initial_stddev", "epsilon", "discount", "exploration_stddev"), (_FLOAT, _number)
+    ),
     **dict.fromkeys(("low", "high"), (f"{_FLOAT}, or a list of 1 to 512 of them", _numbers)),
     "spread": _one_of(*choices(PlannerConfig, "spread")),
     "state_noise": ("true or false", lambda value: isinstance(value, bool)),

@@ -19,6 +19,7 @@ MAX_REWARD_LAYERS = 4
 MAX_ENCODER_LAYERS = 16
 MAX_CHANNELS = 4096
 MAX_IMAGE_SIZE = 1024
+MAX_STRIDE = 2**31 - 1
 _RECURRENT = {
     "input_weight": "[M, S+A]",
     "input_bias": "[M]",
@@ -62,7 +63,7 @@ class EncoderSizes:
       bits: that are kept of a colour channel, 1 to 8.
       channels: of each layer, up to 16 of 1 to 4096.
       kernels: pixels per side, likewise.
-      strides: pixels, likewise.
+      strides: pixels, 1 to 2^31 - 1.
     """
 
     image: int
@@ -71,6 +72,10 @@ class EncoderSizes:
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
 
+    def layers(self) -> list[tuple[int, int, int]]:
+        """Lists channels, kernel and stride of every layer."""
+        return list(zip(self.channels, self.kernels, self.strides, strict=True))
+
     def sides(self) -> list[int]:
         """Lists the pixels per side of the frame and of every layer's map.
 
@@ -78,7 +83,7 @@ class EncoderSizes:
           ValueError: a layer leaves no pixel.
         """
         sides = [self.image]
-        for i, (kernel, stride) in enumerate(zip(self.kernels, self.strides, strict=True)):
+        for i, (_, kernel, stride) in enumerate(self.layers()):
             if not 1 <= kernel <= sides[-1]:
                 raise ValueError(
                     f"encoder_weights[{i}]: expected a kernel of 1 to {sides[-1]} pixels, which "
@@ -95,7 +100,7 @@ class EncoderSizes:
         """Lists layout and shape of encoder and posterior by name, in the order of weight files."""
         table: dict[str, tuple[str, tuple[int, ...]]] = {}
         channels = 3
-        for i, (out, kernel) in enumerate(zip(self.channels, self.kernels, strict=True)):
+        for i, (out, kernel, _) in enumerate(self.layers()):
             table[f"encoder_weights[{i}]"] = "[C', C, k, k]", (out, channels, kernel, kernel)
             table[f"encoder_biases[{i}]"] = "[C']", (out,)
             channels = out
@@ -144,8 +149,17 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 def arguments(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Makes arguments of `RolloutWeights` of tensors by name: reward layers become lists."""
+    return _with_lists(tensors, "reward_weights", "reward_biases")
+
+
+def filter_arguments(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Makes arguments of `FilterWeights` of encoder and posterior, likewise."""
+    return _with_lists(tensors, "encoder_weights", "encoder_biases")
+
+
+def _with_lists(tensors: Mapping[str, Tensor], *lists: str) -> dict[str, Any]:
     out: dict[str, Any] = {name: x for name, x in tensors.items() if "[" not in name}
-    for name in ("reward_weights", "reward_biases"):
+    for name in lists:
         out[name] = [x for layer, x in tensors.items() if layer.startswith(name)]
     return out
 

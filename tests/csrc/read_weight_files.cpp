@@ -1,7 +1,7 @@
 // Lets tests/weights/test_file.py compare this reader with Python's: reads weight files from
 // standard input, each a length (uint64, native order) and its bytes, and prints a line for each:
-// why it was refused, or "ok", the sizes and a checksum of the tensors. With arguments: reads those
-// files.
+// why it was refused, or "ok", the sizes, those of an encoder, a checksum of the tensors and the
+// settings. With arguments: reads those files.
 #include <stdint.h>
 #include <string.h>
 
@@ -34,6 +34,14 @@ uint64_t hash_of(const WeightView& view) {
       [&hash](const char*, int, int64_t rows, int64_t columns, const float* values) {
         hash = add(hash, values, rows * (columns > 0 ? columns : 1));
       });
+  if (view.encoder.image_size == 0) return hash;
+  planet::each_filter_tensor(
+      view.sizes, view.encoder, view.filter,
+      [&hash](const char*, int, std::initializer_list<int64_t> shape, const float* values) {
+        int64_t count = 1;
+        for (const int64_t length : shape) count *= length;
+        hash = add(hash, values, count);
+      });
   return hash;
 }
 
@@ -46,14 +54,21 @@ void print(const std::string& error, const WeightView& view) {
   std::printf("ok D%d S%d A%d M%d %s %s %.9g", z.belief, z.state, z.action, z.hidden,
               z.elu ? "elu" : "relu", z.clamp_stddev ? "clamp" : "add", view.min_stddev);
   for (int i = 0; i < z.reward_layers; ++i) std::printf(" %d", z.reward_widths[i]);
+  const planet::EncoderSizes& e = view.encoder;
+  if (e.image_size > 0) std::printf(" image %d bits %d", e.image_size, e.bit_depth);
+  for (int i = 0; i < e.layers; ++i) {
+    std::printf(" %d/%d/%d", e.layer[i].channels, e.layer[i].kernel, e.layer[i].stride);
+  }
   const planet::PlannerSettings& s = view.settings;
   std::printf(
-      " %016llx %lld %lld %lld %lld %.9g %.9g %.9g %zu %zu %d %.17g %d %.17g %d %.17g %lld\n",
+      " %016llx %lld %lld %lld %lld %.9g %.9g %.9g %zu %zu %d %.17g %d %.17g %d %.17g %lld %.9g "
+      "%lld\n",
       static_cast<unsigned long long>(hash_of(view)), static_cast<long long>(s.horizon),
       static_cast<long long>(s.candidates), static_cast<long long>(s.topk),
       static_cast<long long>(s.iterations), s.initial_stddev, s.low, s.high, s.lows.size(),
       s.highs.size(), static_cast<int>(s.spread), s.epsilon, s.state_noise, s.discount,
-      static_cast<int>(s.precision), s.budget_ms, static_cast<long long>(s.action_repeat));
+      static_cast<int>(s.precision), s.budget_ms, static_cast<long long>(s.action_repeat),
+      s.exploration_stddev, static_cast<long long>(s.render_size));
 }
 
 }  // namespace

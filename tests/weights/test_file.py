@@ -14,9 +14,19 @@ import pytest
 import torch
 from processes import run
 from random_weights import PRESET_SIZES, TINY, Sizes, make_weights
-from weight_files import HEADER, NAMES, SETTINGS, SMALLEST, Reader, changed, content_of, sealed
+from weight_files import (
+    HEADER,
+    NAMES,
+    SETTINGS,
+    SMALLEST,
+    SMALLEST_AGENT,
+    Reader,
+    changed,
+    content_of,
+    sealed,
+)
 
-from planet.config import ImaginationConfig, PlannerConfig
+from planet.config import ImaginationConfig, PlannerConfig, TrainConfig
 from planet.ops.kernels import tensors
 from planet.planning import CEMPlanner
 from planet.weights.file import WeightFileError, load_settings, load_weights, save_weights
@@ -48,8 +58,8 @@ def test_weights_come_back_as_saved(tmp_path: Path, name: str) -> None:
 
 
 # H, J, K, I, initial stddev, low, high, values of lists, spread, epsilon, state noise, discount,
-# precision, budget and action repeat of a file without settings.
-DEFAULTS = "12 1000 100 10 1 -1 1 0 0 0 9.9999999999999995e-07 1 1 0 inf 0"
+# precision, budget, action repeat, exploration's stddev and render size of a file without settings.
+DEFAULTS = "12 1000 100 10 1 -1 1 0 0 0 9.9999999999999995e-07 1 1 0 inf 0 0.300000012 0"
 
 
 def test_the_defaults_in_cpp_are_the_planner_s() -> None:
@@ -65,6 +75,7 @@ def test_the_defaults_in_cpp_are_the_planner_s() -> None:
     assert (planner.spread, rollouts.precision, plan.budget_ms) == ("population", "fp32", None)
     assert float(values[10]) == planner.epsilon
     assert (rollouts.state_noise, rollouts.discount) == (True, 1.0)
+    assert float(values[16]) == pytest.approx(TrainConfig().exploration_stddev, rel=1e-7)
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -81,7 +92,7 @@ def test_cpp_reads_what_python_wrote(tmp_path: Path, name: str, read_in_cpp: Rea
     ]
     with_settings = read_in_cpp([content_of(weights, tmp_path, SETTINGS)])[0]
     assert with_settings.endswith(
-        f"{value:016x} 7 300 30 4 0.5 -1 0.75 2 0 1 0.0001 0 0.90000000000000002 1 12.5 4"
+        f"{value:016x} 7 300 30 4 0.5 -1 0.75 2 0 1 0.0001 0 0.90000000000000002 1 12.5 4 0.25 64"
     )
 
 
@@ -94,8 +105,9 @@ def test_layout_is_the_documented_one(tmp_path: Path) -> None:
         "min_stddev": 0.3, "activation": 0, "belief": 5, "state": 3, "action": 2, "hidden": 7,
         "reward_layers": 3, "width0": 6, "width1": 4, "width2": 1, "width3": 0,
         "stddev": 0, "delta": 0, "settings_bytes": len(text),
+        "encoder_layers": 0, "image_size": 0, "bit_depth": 0,
     }  # fmt: skip
-    assert content[84:128] == bytes(44)
+    assert content[96:128] == bytes(32)
     end = 128 + len(text)
     assert content[128:end] == text
     for tensor in tensors(weights):
@@ -127,7 +139,9 @@ def test_what_is_no_snapshot_is_refused_and_leaves_the_old_file(tmp_path: Path) 
     path = tmp_path / "model.weights"
     save_weights(MODELS["tiny"], path)
     before = path.read_bytes()
-    with pytest.raises(TypeError, match=r"weights: expected RolloutWeights, got dict"):
+    with pytest.raises(
+        TypeError, match=r"weights: expected RolloutWeights or FilterWeights, got dict"
+    ):
         save_weights({}, path)  # type: ignore[arg-type]
     assert path.read_bytes() == before
 
@@ -209,7 +223,7 @@ def test_other_lengths_are_refused(tmp_path: Path, reasons: Reader) -> None:
 def test_every_flipped_bit_of_the_header_and_many_others_are_found(
     tmp_path: Path, reasons: Reader
 ) -> None:
-    content = content_of(SMALLEST, tmp_path)
+    content = content_of(SMALLEST_AGENT, tmp_path)
     chosen = random.Random(1)
     bits = [*range(8 * 128), *(chosen.randrange(8 * len(content)) for _ in range(500))]
     mutants = []

@@ -55,7 +55,9 @@ def test_what_python_writes_is_what_cpp_obeys(tmp_path: Path, read_in_cpp: Reade
         "epsilon": 0,
     }  # fmt: skip
     line = read_in_cpp([content_of(SMALLEST, tmp_path, settings)])[0]
-    assert line.endswith(" 5 1000 100 10 1 -1 1 2 2 0 0 1 0.10000000000000001 0 inf 0")
+    assert line.endswith(
+        " 5 1000 100 10 1 -1 1 2 2 0 0 1 0.10000000000000001 0 inf 0 0.300000012 0"
+    )
 
 
 @pytest.mark.parametrize(
