@@ -33,7 +33,7 @@ commands:
   train      train an agent into a run directory, or continue a run
   evaluate   score a trained agent, plot its learning curve and film it
   profile    time a control step of a run, or a bare planner
-  export     write a run's weights into a file that C++ programs plan from
+  export     write a run's agent into a file that C++ programs act from
   doctor     say what is installed and what works, and how to fix the rest
 
 examples:

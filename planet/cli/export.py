@@ -1,4 +1,4 @@
-"""`planet export`: writes the planner's weights of a run for programs without Python."""
+"""`planet export`: writes the agent of a run for programs without Python."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import tyro
 
 from planet.cli.options import RunDirectory
 from planet.cli.output import say
+from planet.envs import task_names
 from planet.errors import advice
 from planet.experiments.run import Run, open_run
 from planet.replay import episode_name, read_info
 from planet.storage.atomic import replaceable
+from planet.training.schedule import exploration_stddev
 from planet.weights.file import save_weights
-from planet.weights.rollout_weights import RolloutWeights
+from planet.weights.filter_weights import FilterWeights
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """Writes the transition and reward model of a run's checkpoint into one file.
+    """Writes the whole agent of a run's checkpoint into one file: from camera frames to actions.
 
-    The file also holds the run's planner settings and action repeat. C++ programs plan from it
-    without Python and torch (csrc/weight_file.h, examples/cpp); in Python planet.weights.file reads
-    it. An existing file is replaced. Nothing in the run's directory is changed.
+    It holds encoder, posterior, transition and reward model, the planner's settings, the action
+    repeat and how frames were made. C++ programs act from it without Python and torch
+    (csrc/weight_file.h, examples/cpp); in Python planet.weights.file reads it. An existing file is
+    replaced. Nothing in the run's directory is changed.
     """
 
     run_dir: RunDirectory
@@ -43,20 +46,24 @@ def run(arguments: Sequence[str]) -> int:
         )
     replaceable(options.file)
     trained = open_run(options.run_dir, {"train": {"device": "cpu"}})
-    weights = trained.agent.world_model.rollout_weights()
-    settings = planner_settings(trained)
+    weights = trained.agent.world_model.filter_weights()
+    settings = exported_settings(trained)
     save_weights(weights, options.file, settings)
     listed = ", ".join(f"{name} {value}" for name, value in settings.items())
     say(
-        f"{trained.config.environment.task}: weights after {trained.episodes} episodes and "
+        f"{trained.config.environment.task}: the whole agent after {trained.episodes} episodes and "
         f"{trained.updates} updates\n{_sizes(weights)}\n  {listed}\n"
         f"written to {options.file} ({options.file.stat().st_size:,} bytes)"
     )
     return 0
 
 
-def planner_settings(trained: Run) -> dict[str, Any]:
-    """Returns the settings and the action repeat with which a program plans as the run did."""
+def exported_settings(trained: Run) -> dict[str, Any]:
+    """Returns the settings with which a program acts as the run does.
+
+    `exploration_stddev` is that of the run's next episode, and `render_size` that of the pictures
+    which frames are averaged down from; 0: not said, as a user's own environment makes its frames.
+    """
     settings = {**vars(trained.config.planner), **vars(trained.agent.imagination.settings)}
     for name in ("name", "backend", "variant"):  # of Python, and of CUDA
         del settings[name]
@@ -66,7 +73,14 @@ def planner_settings(trained: Run) -> dict[str, Any]:
     # A user's own environment repeats actions as it likes; the episodes know it. 0: not said.
     newest = trained.directory / "episodes" / episode_name(trained.episodes - 1)
     repeat = read_info(newest).metadata.get("action_repeat", 0) if newest.exists() else 0
-    return {**settings, **bounds, "action_repeat": repeat}
+    environment, episodes = trained.config.environment, trained.episodes
+    return {
+        **settings,
+        **bounds,
+        "action_repeat": repeat,
+        "exploration_stddev": exploration_stddev(trained.config.train, episodes),
+        "render_size": environment.render_size if environment.task in task_names() else 0,
+    }
 
 
 def _plain(bound: Any) -> float | list[float]:
@@ -74,9 +88,14 @@ def _plain(bound: Any) -> float | list[float]:
     return plain
 
 
-def _sizes(weights: RolloutWeights) -> str:
+def _sizes(whole: FilterWeights) -> str:
+    weights, encoder, size = whole.rollout, whole.encoder, whole.image_size
     reward = "-".join(str(weight.shape[0]) for weight in weights.reward_weights)
+    layers = ("-".join(map(str, x)) for x in (encoder.channels, encoder.kernels, encoder.strides))
+    channels, kernels, strides = layers
     return (
+        f"  frames {size}x{size} of {whole.bit_depth} bits; encoder channels {channels}, kernels "
+        f"{kernels}, strides {strides}\n"
         f"  {weights.transition}, belief {weights.belief_size}, state {weights.state_size}, action "
         f"{weights.action_size}, hidden {weights.hidden_size}, reward {reward}, "
         f"{weights.activation}, stddev {weights.stddev} {weights.min_stddev}"

@@ -1,1 +1,1 @@
-"""Holds the planner's snapshot of a model, and its forms on disk."""
+"""Holds the snapshots of a model, the planner's and the whole agent's, and their forms on disk."""

@@ -28,7 +28,7 @@ from planet.experiments.run import make_environment, open_run
 from planet.storage.checkpoint import load_checkpoint
 from planet.systems.planet import build
 from planet.training.trainer import Trainer
-from planet.weights.file import load_settings, load_weights
+from planet.weights.file import load_filter_weights, load_settings
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,23 +269,26 @@ raise SystemExit(10 + main(["doctor"]))
     assert "pip install" in done.stdout and "[train]" in done.stdout
 
 
-def test_export_writes_the_weights_that_the_agent_plans_with(
+def test_export_writes_the_whole_agent(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "toy.weights"
     assert main(["export", str(trained), str(file)]) == 0
     output = capsys.readouterr().out
+    assert "frames 8x8 of 5 bits; encoder channels 4, kernels 4, strides 2" in output
     assert "rssm, belief 5, state 3, action 2, hidden 7, reward 8-1, elu, stddev add 0.1" in output
     assert f"written to {file} ({file.stat().st_size:,} bytes)" in output
-    written = load_weights(file)
-    weights = open_run(trained).agent.world_model.rollout_weights()
-    assert torch.equal(written.gru_weight_hh, weights.gru_weight_hh)
-    assert torch.equal(written.reward_weights[1], weights.reward_weights[1])
-    assert written.min_stddev == weights.min_stddev
+    written = load_filter_weights(file)
+    weights = open_run(trained).agent.world_model.filter_weights()
+    assert written.encoder == weights.encoder
+    assert written.rollout.min_stddev == weights.rollout.min_stddev
+    for name, tensor in weights.named_tensors().items():
+        assert torch.equal(written.named_tensors()[name], tensor)
     config = open_run(trained).config
     python_only = dict.fromkeys(("name", "backend", "variant"))
     rollouts = vars(open_run(trained).agent.imagination.settings)
-    settings = {**vars(config.planner), **rollouts, "action_repeat": 1}
+    of_run = {"action_repeat": 1, "exploration_stddev": 0.3, "render_size": 8}
+    settings = {**vars(config.planner), **rollouts, **of_run}
     assert load_settings(file) | python_only == settings | python_only
     assert "horizon " in output and "action_repeat 1" in output
 
@@ -298,7 +301,8 @@ def test_export_knows_the_action_repeat_of_an_environment_of_the_user_s_own(tmp_
         trainer.run()
     for repeat in (3, 0):  # 0: not said
         assert main(["export", str(tmp_path / "run"), str(tmp_path / "weights")]) == 0
-        assert load_settings(tmp_path / "weights")["action_repeat"] == repeat
+        settings = load_settings(tmp_path / "weights")
+        assert (settings["action_repeat"], settings["render_size"]) == (repeat, 0)
         shutil.rmtree(tmp_path / "run" / "episodes", ignore_errors=True)
 
 
