@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from planet.config import ModelConfig
+from planet.errors.checks import check_type
 from planet.latent import Gaussian, LatentState
 from planet.models.decoder import make_decoder
 from planet.models.encoder import Encoder
@@ -15,6 +16,7 @@ from planet.models.rssm import RSSM
 from planet.ops.pixels import images
 from planet.protocols import Filtered
 from planet.weights.filter_weights import FilterWeights
+from planet.weights.modules import encoder_tensors
 from planet.weights.rollout_weights import RolloutWeights
 
 
@@ -98,15 +100,16 @@ class WorldModel(nn.Module):
         )
 
     def filter_weights(self) -> FilterWeights:
-        """Returns a frozen copy of what an agent needs; later training does not change it."""
+        """Returns a frozen copy of what an agent needs; later training does not change it.
+
+        Raises:
+          TypeError, ValueError: the encoder is another one than was made, and no snapshot has it.
+        """
         rssm = self.rssm
-        layers = [layer for layer in self.encoder.layers if isinstance(layer, nn.Conv2d)]
-        biases = [layer.bias for layer in layers if layer.bias is not None]
+        layers = check_type("encoder", self.encoder, Encoder).layers
         return FilterWeights(
             rollout=self.rollout_weights(),
-            encoder_weights=[layer.weight for layer in layers],
-            encoder_biases=biases,
-            encoder_strides=[layer.stride[0] for layer in layers],
+            **encoder_tensors(layers, rssm.activation),
             posterior_hidden_weight=rssm.posterior_hidden.weight,
             posterior_hidden_bias=rssm.posterior_hidden.bias,
             posterior_weight=rssm.posterior_head.weight,

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+_ACTIVATIONS = {"relu": "ReLU", "elu": "ELU"}
+
 
 def linear_tensors(name: str, module: object) -> tuple[Tensor, Tensor]:
     """Takes weight and bias of the linear layer that was given as the argument `name`.
@@ -55,6 +57,32 @@ def reward_tensors(modules: object) -> dict[str, list[Tensor]]:
         raise TypeError(f"reward: expected a sequence of torch.nn.Linear, got {got}")
     layers = [linear_tensors(f"reward[{i}]", module) for i, module in enumerate(modules)]
     return {"reward_weights": [w for w, _ in layers], "reward_biases": [b for _, b in layers]}
+
+
+def encoder_tensors(modules: Iterable[nn.Module], activation: str) -> dict[str, list[Any]]:
+    """Takes weights, biases and strides of an encoder's convolutions.
+
+    Raises:
+      TypeError: `modules` are not `torch.nn.Conv2d`, each followed by the activation, and a
+        `torch.nn.Flatten`.
+      ValueError: a convolution has padding, dilation, groups, strides that differ or no bias.
+    """
+    layers: list[Any] = list(modules)
+    kinds = [type(layer).__name__ for layer in layers]
+    expected = ["Conv2d", _ACTIVATIONS[activation]] * (len(layers) // 2) + ["Flatten"]
+    if kinds != expected:
+        raise TypeError(f"encoder: expected layers {expected}, got {kinds}")
+    out: dict[str, list[Any]] = {f"encoder_{name}": [] for name in ("weights", "biases", "strides")}
+    for i, layer in enumerate(layers[:-1:2]):
+        plain = {"stride": layer.stride[:1] * 2, "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        for name, value in plain.items():
+            if (got := getattr(layer, name)) != value:
+                raise ValueError(f"encoder[{i}]: expected {name} {value}, got {got}")
+        _check_bias(f"encoder[{i}]", layer.bias is not None)
+        parts = layer.weight, layer.bias, layer.stride[0]
+        for found, part in zip(out.values(), parts, strict=True):
+            found.append(part)
+    return out
 
 
 def _check_bias(name: str, present: Any) -> None:

@@ -163,6 +163,16 @@ def test_a_model_s_snapshot_has_its_sizes_and_values() -> None:
     assert weights.posterior_weight.equal(model.rssm.posterior_head.weight)
 
 
+def test_a_model_with_another_encoder_has_no_snapshot() -> None:
+    model = make_model()
+    model.encoder.layers[0].padding = (1, 1)
+    with pytest.raises(ValueError, match=r"encoder\[0\]: expected padding"):
+        model.filter_weights()
+    model.encoder = nn.Sequential(*model.encoder.layers)  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="encoder: expected Encoder, got Sequential"):
+        model.filter_weights()
+
+
 # ---- copies and pickles ----
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from planet.weights.modules import encoder_tensors
 from planet.weights.rollout_weights import RolloutWeights
 
 BELIEF, STATE, ACTION, HIDDEN = 5, 3, 2, 7
@@ -77,3 +78,51 @@ def test_modules_that_do_not_fit_are_refused_by_name(
     with pytest.raises(kind) as error:
         RolloutWeights.from_modules(**(modules(nn.GRUCell(HIDDEN, BELIEF)) | change))
     assert str(error.value) == message
+
+
+# ---- encoders ----
+
+
+def test_an_encoder_s_convolutions_are_taken() -> None:
+    layers = nn.Conv2d(3, 4, 5, 2), nn.ELU(), nn.Conv2d(4, 6, 3), nn.ELU(), nn.Flatten()
+    assert encoder_tensors(layers, "elu") == {
+        "encoder_weights": [layers[0].weight, layers[2].weight],
+        "encoder_biases": [layers[0].bias, layers[2].bias],
+        "encoder_strides": [2, 1],
+    }
+    nothing = encoder_tensors([nn.Flatten()], "relu")
+    assert nothing == {name: [] for name in encoder_tensors(layers, "elu")}
+
+
+CONVOLUTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"padding": 1}, r"padding \(0, 0\), got \(1, 1\)"),
+    ({"padding": "same"}, r"padding \(0, 0\), got same"),
+    ({"dilation": 2}, r"dilation \(1, 1\), got \(2, 2\)"),
+    ({"groups": 3}, "groups 1, got 3"),
+    ({"stride": (2, 1)}, r"stride \(2, 2\), got \(2, 1\)"),
+    ({"bias": False}, ".*bias"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), CONVOLUTIONS, ids=str)
+def test_a_convolution_that_a_snapshot_would_compute_otherwise_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    layers = nn.Conv2d(3, 6, 3, **changes), nn.ReLU(), nn.Flatten()
+    with pytest.raises(ValueError, match=rf"encoder\[0\]: expected {message}"):
+        encoder_tensors(layers, "relu")
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [], [nn.Conv2d(3, 6, 3), nn.ReLU()], [nn.Conv2d(3, 6, 3), nn.Flatten()],
+        [nn.Conv2d(3, 6, 3), nn.ELU(), nn.Flatten()], [nn.Linear(3, 6), nn.ReLU(), nn.Flatten()],
+        [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()],
+        [nn.Flatten(), nn.ReLU(), nn.Flatten()],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_encoder_of_other_layers_is_refused(layers: list[nn.Module]) -> None:
+    with pytest.raises(TypeError, match=r"encoder: expected layers \[.*'Flatten'\], got \["):
+        encoder_tensors(layers, "relu")
