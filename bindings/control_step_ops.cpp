@@ -220,7 +220,14 @@ int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor 
 
 }  // namespace
 
-// Bytes of control_step's workspace. For module.cpp, which must not see torch's headers.
+// How long pack_filter's result is. This and the next are for module.cpp, which must not see
+// torch's headers.
+int64_t packed_filter_size(const std::vector<int64_t>& encoder, const std::vector<int64_t>& sizes,
+                           int64_t isa) {
+  return cpu::filter_packed_bytes(recurrent_sizes(sizes), encoder_sizes(encoder), check_isa(isa));
+}
+
+// Bytes of control_step's workspace.
 int64_t control_step_bytes(const std::vector<int64_t>& encoder, const std::vector<int64_t>& sizes,
                            int64_t isa_index, int64_t precision, int64_t horizon, int64_t batch,
                            int64_t candidates, int64_t topk, int64_t workers) {

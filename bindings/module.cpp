@@ -24,6 +24,8 @@ int64_t packed_size(const std::vector<int64_t>& sizes, std::optional<int64_t> is
                     int64_t precision);
 
 // control_step_ops.cpp
+int64_t packed_filter_size(const std::vector<int64_t>& encoder, const std::vector<int64_t>& sizes,
+                           int64_t isa);
 int64_t control_step_bytes(const std::vector<int64_t>& encoder, const std::vector<int64_t>& sizes,
                            int64_t isa, int64_t precision, int64_t horizon, int64_t batch,
                            int64_t candidates, int64_t topk, int64_t workers);
@@ -124,6 +126,12 @@ PyObject* packed_bytes(PyObject* arguments) {
   return PyLong_FromLongLong(packed_size(model, index, integer("precision", precision)));
 }
 
+PyObject* packed_filter_bytes(PyObject* arguments) {
+  const auto [encoder, sizes, isa] = positional<3>(arguments, "packed_filter_bytes");
+  return PyLong_FromLongLong(packed_filter_size(integers("encoder", encoder),
+                                                integers("sizes", sizes), integer("isa", isa)));
+}
+
 PyObject* control_step_workspace(PyObject* arguments) {
   const auto given = positional<9>(arguments, "control_step_workspace");
   const auto number = [&](size_t i, const char* name) { return integer(name, given[i]); };
@@ -170,6 +178,8 @@ PyMethodDef methods[] = {
      "Whether the instruction set in use has int8 kernels."},
     {"packed_bytes", method<packed_bytes>, METH_VARARGS,
      "How long the result of pack_weights is; without an instruction set, on CUDA devices."},
+    {"packed_filter_bytes", method<packed_filter_bytes>, METH_VARARGS,
+     "How long the result of pack_filter is."},
     {"control_step_workspace", method<control_step_workspace>, METH_VARARGS,
      "How many bytes of workspace control_step needs."},
     {"set_isa", method<set_isa>, METH_VARARGS,

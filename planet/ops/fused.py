@@ -27,6 +27,7 @@ from torch import Tensor
 from planet.latent import LatentState
 from planet.noise import STREAM_POSTERIOR, Noise
 from planet.ops import draws, extension
+from planet.ops import fakes as fakes  # registers them
 from planet.ops.bounds import Bound
 from planet.ops.checks import (
     SPREADS,
@@ -67,7 +68,7 @@ def filter_step(
     _require_extension()
     check_filter_step(weights, latent, action, observation, seeds)
     kernels = _kernels("weights", "filter_step", weights.device)
-    rollout, seeds = weights.rollout, seeds.reshape(len(observation)).contiguous()
+    rollout, seeds = weights.rollout, seeds.reshape(observation.shape[0]).contiguous()
     if isinstance(kernels, CpuKernels):
         packed, encoder = kernels.filter_model(weights)
         parts = observation, seeds, action, latent.belief, latent.state
@@ -267,55 +268,3 @@ def _kernels(name: str, op: str, device: torch.device) -> CpuKernels | CudaKerne
     kernels = KERNELS[device.type]
     kernels.check(name, device)
     return kernels
-
-
-def _fake_pack_weights(
-    tensors: list[Tensor], sizes: list[int], isa: int | None, precision: int
-) -> Tensor:
-    return tensors[0].new_empty(_C.packed_bytes(sizes, isa, precision), dtype=torch.uint8)
-
-
-def _fake_repack_weights(packed: Tensor, *rest: object) -> None:
-    """Has no result."""
-
-
-def _fake_rollout_returns(
-    packed: Tensor, sizes: list[int], min_stddev: float, isa: int | None, precision: int,
-    belief: Tensor, state: Tensor, actions: Tensor, *rest: object,
-) -> Tensor:  # fmt: skip
-    return actions.new_empty(actions.shape[1], actions.shape[2])
-
-
-def _fake_refit(
-    actions: Tensor, returns: Tensor, topk: int, spread: int, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    horizon, batch, _, size = actions.shape
-    mean = actions.new_empty(horizon, batch, size)
-    elites = actions.new_empty(batch, topk, dtype=torch.int64)
-    return mean, torch.empty_like(mean), elites, returns.new_empty(batch)
-
-
-def _fake_cem_plan(
-    packed: Tensor, sizes: list[int], min_stddev: float, isa: int | None, precision: int,
-    belief: Tensor, state: Tensor, mean: Tensor, *rest: object,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    done = torch.empty((), dtype=torch.int64, device="cpu")
-    return torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(mean.shape[1]), done
-
-
-def _fake_normals(seeds: Tensor, candidates: int, dims: int, *rest: object) -> Tensor:
-    return seeds.new_empty(len(seeds), candidates, dims, dtype=torch.float32)
-
-
-def _fake_images(observation: Tensor, *rest: object) -> Tensor:
-    return torch.empty_like(observation, dtype=torch.float32)
-
-
-if _C is not None:  # the outputs' shapes, for torch.compile and torch.export
-    torch.library.register_fake("planet::pack_weights", _fake_pack_weights)
-    torch.library.register_fake("planet::pack_weights_", _fake_repack_weights)
-    torch.library.register_fake("planet::rollout_returns", _fake_rollout_returns)
-    torch.library.register_fake("planet::refit", _fake_refit)
-    torch.library.register_fake("planet::cem_plan", _fake_cem_plan)
-    torch.library.register_fake("planet::normals", _fake_normals)
-    torch.library.register_fake("planet::images", _fake_images)

@@ -70,7 +70,7 @@ def filter_step(
         argument, what was expected and what came.
     """
     check_filter_step(weights, latent, action, observation, seeds)
-    seeds = seeds.reshape(len(observation))
+    seeds = seeds.reshape(observation.shape[0])
     image = images(observation[None], seeds, weights.bit_depth)[0]
     noise = normals(seeds, 1, weights.rollout.state_size, stream=STREAM_POSTERIOR)[:, 0]
     with torch.autocast(action.device.type, enabled=False):

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 from planet.acting.agent import Agent
 from planet.acting.captured_step import CapturedStep
 from planet.models import WorldModel
-from planet.ops import fused
+from planet.ops import fakes
 from planet.ops.kernels import KERNELS, CudaKernels
 from planet.planning import CEMPlanner
 from planet.weights import filter_weights, rollout_weights
@@ -64,7 +64,7 @@ class Shapes(CudaKernels):
         """Makes results where the arguments are."""
         if op == "pack_weights":
             return arguments[0][0].new_empty(16, dtype=torch.uint8)
-        return getattr(fused, f"_fake_{op}")(*arguments)
+        return fakes.OPS[op](*arguments)
 
     def check_memory(self, mean: Tensor, candidates: int) -> None:
         """There is no memory."""

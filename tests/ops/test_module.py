@@ -16,6 +16,8 @@ from planet.ops import fused
 pytestmark = needs_extension
 
 SIZES = [4, 3, 2, 5, 1, 0, 5, 1]
+ENCODER = [9, 5, 4, 4, 2, 3, 2, 1]
+COUNTS = [300, 301, 400, 302, 303]  # horizon, batch, J, K, threads; nobody else holds such integers
 COUNTER, KEY = [1, 2, 3, 4], [5, 6]
 
 
@@ -67,6 +69,11 @@ def calls() -> dict[str, tuple[list[Any], list[list[Any]]]]:
         "isa_name": ([], []),
         "has_int8": ([], []),
         "packed_bytes": ([SIZES, 0, 0], [lists, integers[1:], integers]),
+        "packed_filter_bytes": ([ENCODER, SIZES, 0], [lists, lists, integers]),
+        "control_step_workspace": (
+            [ENCODER, SIZES, 0, 0, *COUNTS],
+            [lists, lists, *[integers] * 7],
+        ),
         "set_isa": ([fused._C.isa_name() if BUILT else None], [texts]),
         "philox4x32": ([COUNTER, KEY], [lists, lists]),
         "rank_key": ([0.5, 3], [floats, integers]),
@@ -119,7 +126,7 @@ def test_right_arguments_leave_no_reference_behind(call: Any) -> None:
     assert references(right) == held
 
 
-# Function, and its arguments with an integer of 32 bits, the last three times one of 64.
+# Function, and its arguments with an integer of 32 bits, then of 64.
 INTEGERS: list[tuple[str, Callable[[int], list[Any]]]] = [
     ("uniform", lambda value: [value]),
     ("rank_key", lambda value: [0.0, value]),
@@ -128,6 +135,8 @@ INTEGERS: list[tuple[str, Callable[[int], list[Any]]]] = [
     ("packed_bytes", lambda value: [[value], 0, 0]),
     ("packed_bytes", lambda value: [SIZES, value, 0]),
     ("packed_bytes", lambda value: [SIZES, 0, value]),
+    ("packed_filter_bytes", lambda value: [[value], SIZES, 0]),
+    ("control_step_workspace", lambda value: [ENCODER, SIZES, 0, 0, *COUNTS[:4], value]),
 ]
 
 
@@ -205,6 +214,13 @@ def test_sizes_that_are_no_model_are_refused() -> None:
             sizes = [first, *[other] * (length - 1)] if length else []
             with pytest.raises(RuntimeError, match=r"^sizes"):
                 fused._C.packed_bytes(sizes, 0, 0)
+    for encoder in ([], [1], [2**63 - 1] * 2, [9, 5, 2**62, 1, 1], [9, 5, 1, -(2**63), 1]):
+        with pytest.raises(RuntimeError, match=r"^encoder"):
+            fused._C.packed_filter_bytes(encoder, SIZES, 0)
+    with pytest.raises(RuntimeError, match=r"^sizes \(D\): expected a value in \[1, 512\], got 0"):
+        fused._C.packed_filter_bytes(ENCODER, [0, *SIZES[1:]], 0)
+    largest = fused._C.packed_filter_bytes([1024, 8, *[4096, 1, 1] * 16], SIZES, 0)
+    assert 2**34 < largest < 2**62
     for isa, precision, name in ((-1, 0, "isa"), (99, 0, "isa"), (0, 7, "precision")):
         with pytest.raises(RuntimeError, match=f"^{name}: expected a value in"):
             fused._C.packed_bytes(SIZES, isa, precision)

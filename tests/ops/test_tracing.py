@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from ops.fused_support import needs_extension
+from ops.step_calls import make_call, packs
+from random_filters import make_filter_problem
 from random_weights import TINY, make_problem
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -17,6 +19,7 @@ from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, kernels
 from planet.planning import CEMPlanner, Imagination
+from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
 
 H, J, PLAN = 1, 9, {"candidates": 9, "topk": 3, "iterations": 1}
@@ -55,6 +58,13 @@ class Calls:
     ) -> Outputs:
         return (self.ops.rollout_returns(w, LatentState(belief, state), actions, Noise(3, 1)),)
 
+    def filter_step(
+        self, w: FilterWeights, belief: Tensor, state: Tensor, action: Tensor, frames: Tensor,
+        seeds: Tensor,
+    ) -> Outputs:  # fmt: skip
+        latent = self.ops.filter_step(w, LatentState(belief, state), action, frames, seeds)
+        return latent.belief, latent.state
+
     def refit(self, w: RolloutWeights, actions: Tensor, returns: Tensor) -> Outputs:
         fitted = self.ops.refit(actions, returns, topk=3)
         return fitted.mean, fitted.stddev, fitted.elites, fitted.best
@@ -63,8 +73,13 @@ class Calls:
 NAMES = [name for name in vars(Calls) if not name.startswith("_")]
 
 
-def inputs_of(name: str, batch: int = 2) -> tuple[RolloutWeights, Outputs]:
+def inputs_of(name: str, batch: int = 2) -> tuple[Any, Outputs]:
     """Makes a snapshot that was never planned with, and the tensors of a call."""
+    if name == "filter_step":
+        step = make_filter_problem(batch=batch)
+        latent = step.latent
+        inputs = latent.belief, latent.state, step.action, step.observation, step.seeds
+        return step.weights, inputs
     problem, generator = make_problem(TINY, batch), torch.Generator().manual_seed(1)
     start = problem.latent.belief, problem.latent.state
     actions = torch.rand(H, batch, J, 2, generator=generator)
@@ -79,7 +94,7 @@ def inputs_of(name: str, batch: int = 2) -> tuple[RolloutWeights, Outputs]:
 class Program(nn.Module):
     """Wraps a call for torch.export."""
 
-    def __init__(self, call: Callable[..., Outputs], weights: RolloutWeights) -> None:
+    def __init__(self, call: Callable[..., Outputs], weights: Any) -> None:
         super().__init__()
         self.call, self.weights = call, weights
 
@@ -108,12 +123,12 @@ def test_an_op_compiles_without_a_graph_break(ops: ModuleType, name: str) -> Non
     real(weights)
 
 
-def make_copy(weights: RolloutWeights) -> tuple[RolloutWeights]:
+def make_copy(weights: Any) -> tuple[Any]:
     values = {name: v for name, v in vars(weights).items() if not name.startswith("_")}
-    return (RolloutWeights(**values),)
+    return (type(weights)(**values),)
 
 
-def real(weights: RolloutWeights) -> None:
+def real(weights: Any) -> None:
     """Checks that a snapshot keeps what was packed, not what was traced."""
     assert all(type(kept) is Tensor for kept in weights._cache.values())
 
@@ -126,6 +141,18 @@ def test_an_op_is_exported_before_a_first_plan(ops: ModuleType, name: str) -> No
     real(weights)
     assert same(program(*inputs), call(weights, *inputs))
     real(weights)
+
+
+@needs_extension
+def test_an_exported_filter_step_takes_any_batch_size() -> None:
+    call = Calls(fused).filter_step
+    weights, inputs = inputs_of("filter_step", 3)
+    batch = torch.export.Dim("B", min=2, max=64)
+    program = torch.export.export(
+        Program(call, weights), inputs, dynamic_shapes=(({0: batch},) * 5,), strict=False
+    ).module()
+    _, other = inputs_of("filter_step", 5)
+    assert same(program(*other), call(weights, *other))
 
 
 @needs_extension
@@ -170,6 +197,31 @@ def test_a_traced_pack_is_as_long_as_a_real_one() -> None:
         torch.library.opcheck(torch.ops.planet.pack_weights_, (packed, *given))
     with pytest.raises(RuntimeError, match=r"sizes: expected \[D, S, A, M"):
         fused._C.packed_bytes([1], isa, 0)
+
+
+@needs_extension
+def test_a_traced_pack_of_a_filter_is_as_long_as_a_real_one() -> None:
+    weights, inputs = inputs_of("filter_step")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        Calls(fused).filter_step(weights, *inputs)
+    assert weights._cache == {}
+    own, rollout = weights.named_tensors(rollout=False), weights.rollout
+    packed, encoder = kernels.CpuKernels(fused._C).filter_model(weights)
+    rest = kernels.tensors(rollout), encoder, kernels.sizes(rollout), fused._C.isa()
+    torch.library.opcheck(torch.ops.planet.pack_filter, (list(own.values()), *rest))
+    assert packed.numel() == fused._C.packed_filter_bytes(*rest[1:])
+    latent_and_action = inputs[2], *inputs[:2]
+    arguments = packed, *rest[1:3], 0.1, rest[3], *inputs[3:], *latent_and_action
+    torch.library.opcheck(torch.ops.planet.filter_step, arguments)
+
+
+@needs_extension
+def test_a_control_step_writes_its_outputs_alone() -> None:
+    call = make_call(spans=30)
+    arguments = call.arguments | packs(call.weights, "fp32")
+    torch.library.opcheck(
+        torch.ops.planet.control_step, tuple(arguments.values()), test_utils="test_schema"
+    )
 
 
 def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
