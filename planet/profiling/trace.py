@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from planet.acting.agent import Frames
+from planet.acting.agent import Agent
+from planet.acting.frames import Frames
 from planet.acting.timeline import Span, Timeline
 from planet.errors.scalars import check_int
 from planet.storage.atomic import atomic_write
@@ -39,15 +40,6 @@ _QUIET = "6"  # what KINETO_LOG_LEVEL has to be, or two lines of every profile g
 _HOST_TRACK, _DEVICE_TRACK = 1, 2
 
 Event = dict[str, Any]
-
-
-class Timed(Protocol):
-    """Acts, as an agent does, and notes the stages of a step in its timeline."""
-
-    timeline: Timeline | None
-
-    def act(self, frame: Frames, /) -> object:
-        """Makes a control step."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +74,8 @@ class TracedStep:
     spans: Sequence[Span]
 
 
-def write_trace(
-    path: Path, agent: Timed, frames: Sequence[Frames], steps: int, device: torch.device
-) -> float:
-    """Traces control steps of an agent that was reset; a few before them are not in the trace.
+def write_trace(path: Path, agent: Agent, frames: Sequence[Frames], steps: int) -> float:
+    """Traces control steps of an agent that was reset; one before them is not in the trace.
 
     The profiler takes time at every operator, so the steps are slower than those of a profile.
 
@@ -95,7 +85,6 @@ def write_trace(
       frames: one per step, uint8 [h, w, 3] or [B, h, w, 3], from the first one again where there
         are fewer than steps.
       steps: how many are traced.
-      device: that the agent computes on.
 
     Returns:
       Microseconds by which stages may be off against the profiler's operators.
@@ -108,6 +97,7 @@ def write_trace(
     if not frames:
         raise ValueError("frames: expected at least one, got none")
     before, agent.timeline = agent.timeline, Timeline()
+    device = agent.weights.device
     try:
         document, clocks, traced = _record(agent, agent.timeline, frames, steps, device)
     finally:
@@ -149,7 +139,7 @@ def join(
 
 
 def _record(
-    agent: Timed, timeline: Timeline, frames: Sequence[Frames], steps: int, device: torch.device
+    agent: Agent, timeline: Timeline, frames: Sequence[Frames], steps: int, device: torch.device
 ) -> tuple[dict[str, Any], list[Range], list[TracedStep]]:
     """Runs the steps; returns the profiler's document and what the host saw."""
     activities = [ProfilerActivity.CPU]

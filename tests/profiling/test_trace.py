@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from agents import small_agent
+from conftest import FUSED_MISSING, fused_is_built
+from small_models import frame
 from torch.profiler import record_function
 
-from planet.acting.agent import Frames
+from planet.acting.frames import Frames
 from planet.acting.timeline import WHOLE, Span, Timeline
 from planet.profiling import trace
 from planet.profiling.trace import ACT, CLOCK, Range, TracedStep, join, write_trace
@@ -24,6 +28,8 @@ CLOCKS_DIFFER = 50.0  # microseconds
 
 class TracedAgent:
     """Acts in stages, with a range of the profiler in every one of them."""
+
+    weights = SimpleNamespace(device=CPU)
 
     def __init__(self) -> None:
         self.timeline: Timeline | None = None
@@ -48,7 +54,7 @@ class TracedAgent:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("trace") / "trace.json"
-    error = write_trace(path, TracedAgent(), FRAMES, 4, CPU)
+    error = write_trace(path, TracedAgent(), FRAMES, 4)
     document: dict[str, Any] = json.loads(path.read_bytes())
     assert document["planet"] == {"steps": 4, "alignment_error_us": error}
     return document
@@ -134,7 +140,7 @@ def test_the_profilers_clock_and_the_hosts_agree(written: dict[str, Any]) -> Non
 def test_frames_are_taken_by_turns_and_the_timeline_is_given_back(tmp_path: Path) -> None:
     agent, own = TracedAgent(), Timeline()
     agent.timeline = own
-    write_trace(tmp_path / "trace.json", agent, FRAMES, 4, CPU)
+    write_trace(tmp_path / "trace.json", agent, FRAMES, 4)
     assert agent.seen == [2, 0, 1, 2, 0]  # the first one is not in the trace
     assert agent.timeline is own
 
@@ -147,7 +153,7 @@ def test_the_environment_stays_and_nothing_is_said(
             monkeypatch.delenv("KINETO_LOG_LEVEL", raising=False)
         else:
             monkeypatch.setenv("KINETO_LOG_LEVEL", level)
-        write_trace(tmp_path / "trace.json", TracedAgent(), FRAMES, 1, CPU)
+        write_trace(tmp_path / "trace.json", TracedAgent(), FRAMES, 1)
         assert trace.os.environ.get("KINETO_LOG_LEVEL") == level
     assert capfd.readouterr() == ("", "")
 
@@ -155,9 +161,9 @@ def test_the_environment_stays_and_nothing_is_said(
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     with pytest.raises(ValueError, match="steps: expected a value >= 1, got 0"):
-        write_trace(path, TracedAgent(), FRAMES, 0, CPU)
+        write_trace(path, TracedAgent(), FRAMES, 0)
     with pytest.raises(ValueError, match="frames: expected at least one, got none"):
-        write_trace(path, TracedAgent(), [], 1, CPU)
+        write_trace(path, TracedAgent(), [], 1)
     assert not path.exists()
 
 
@@ -171,9 +177,23 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path, agent = tmp_path / "trace.json", Failing()
     path.write_text("old")
     with pytest.raises(RuntimeError, match="lost"):
-        write_trace(path, agent, FRAMES, 4, CPU)
+        write_trace(path, agent, FRAMES, 4)
     assert path.read_text() == "old"
     assert agent.timeline is None
+
+
+@pytest.mark.parametrize("capture", [False, True], ids=["eager", "captured"])
+@pytest.mark.parametrize("backend", ["reference", "fused"])
+def test_agents_of_every_kind_are_traced(backend: str, capture: bool, tmp_path: Path) -> None:
+    if backend == "fused" and not fused_is_built():
+        pytest.skip(FUSED_MISSING)
+    agent, path = small_agent(capture, backend=backend), tmp_path / "trace.json"
+    agent.reset()
+    write_trace(path, agent, [frame(0), frame(1)], 2)
+    found = parents(complete(json.loads(path.read_bytes()), "planet"))
+    assert {("act", None), ("filter", "act"), ("plan", "act")} <= set(found)
+    assert all(whole == WHOLE.get(name, ACT) for name, whole in found if name != ACT)
+    assert sum(name == "plan" for name, _ in found) == 2
 
 
 # --- Clocks that are known ------------------------------------------------------------------------
