@@ -73,16 +73,16 @@ std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa 
     std::string error = check_range(range.name, range.value, range.least, range.most);
     if (!error.empty()) return error;
   }
-  const auto finite = [](double value) { return std::isfinite(value); };
-  if (!(finite(o.initial_stddev) && o.initial_stddev >= 0.0f)) {
-    return "initial_stddev: expected a finite value >= 0, got " + std::to_string(o.initial_stddev);
-  }
   std::string error = check_box(o, sizes.action);
   if (!error.empty()) return error;
-  if (!(finite(o.epsilon) && o.epsilon >= 0.0)) {
-    return "epsilon: expected a finite value >= 0, got " + std::to_string(o.epsilon);
+  for (const auto& [name, value] :
+       {std::pair("initial_stddev", double{o.initial_stddev}), std::pair("epsilon", o.epsilon),
+        std::pair("exploration_stddev", double{o.exploration_stddev})}) {
+    if (!(std::isfinite(value) && value >= 0.0)) {
+      return name + (": expected a finite value >= 0, got " + std::to_string(value));
+    }
   }
-  if (!finite(o.discount)) {
+  if (!std::isfinite(o.discount)) {
     return "discount: expected a finite value, got " + std::to_string(o.discount);
   }
   if (!(o.budget_ms > 0.0)) {

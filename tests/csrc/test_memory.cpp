@@ -3,9 +3,11 @@
 #include <cstdlib>
 #include <new>
 
+#include "agent.h"
 #include "calls.h"
 #include "harness.h"
 #include "pools.h"
+#include "random_filter.h"
 
 namespace planet::tests {
 namespace {
@@ -62,6 +64,44 @@ TEST("rollout, refit and plan allocate nothing") {
                 plan.epsilon, plan.mean, plan.stddev, elites.data(), plan.best_return},
                keys.data(), pool);
     cpu::cem_plan(model, plan, plan_space.data(), pool);
+    const int64_t made = allocations - before;
+    CHECK_EQUAL(made, int64_t{0});
+  }
+}
+
+TEST("an agent allocates nothing once it is made") {
+  Random random(options().seed + 51);
+  const FilterShape shape{{9, 4, 2, 11, {8, 1}, false}, 9, 5, {{5, 3, 2}, {7, 2, 1}}};
+  const RandomModel model(shape.model, random);
+  const RandomFilter filter(shape, random);
+  WeightView view{model.sizes, model.min_stddev, model.weights()};
+  view.encoder = filter.encoder;
+  view.filter = filter.weights();
+  for (const Kernels& kernels : all_kernels()) {
+    const Scope scope(kernels.name());
+    cpu::AgentOptions options;
+    options.batch = 2;
+    options.threads = 3;
+    options.horizon = 3;
+    options.candidates = 60;
+    options.topk = 9;
+    options.isa = cpu::isa_name(kernels.isa);
+    options.precision = kernels.precision;
+    std::string error;
+    const auto agent = cpu::Agent::make(view, options, error);
+    CHECK_EQUAL(error, std::string());
+    if (agent == nullptr) return;
+    const Filtering inputs(model.sizes, filter.encoder, 2, random);
+    Fenced<Span> spans(64);
+    Timeline timeline{spans.data(), 64, 0};
+
+    const int64_t before = allocations;
+    for (int step = 0; step < 3; ++step) {
+      agent->act(inputs.frames.data(), step == 1, step == 2 ? &timeline : nullptr);
+      agent->executed(inputs.action.data());
+      agent->reset_row(1, 5);
+    }
+    agent->reset(inputs.seeds.data());
     const int64_t made = allocations - before;
     CHECK_EQUAL(made, int64_t{0});
   }
