@@ -20,7 +20,7 @@ import torch
 
 from planet.ops import backend, extension
 
-pytest_plugins = ("weight_files",)  # their two readers
+pytest_plugins = ("weight_files", "cpp_examples")  # two readers of them; programs that read them
 for name in ("COLUMNS", "PLANET_TRACEBACK"):  # would give messages another form
     os.environ.pop(name, None)
 torch.set_num_threads(1)  # the models of tests are so small that threads cost more than they bring

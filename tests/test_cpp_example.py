@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import torch
-from conftest import PATH, ROOT
+from conftest import ROOT
+from cpp_examples import COMPILER, run
 from ops.fused_support import BUILT, ISAS, isa
 from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
 
 from planet.noise import row_seeds
 from planet.ops import fused
 from planet.weights.file import save_weights
-
-CMAKE = shutil.which("cmake", path=PATH)
-COMPILER = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
 
 pytestmark = [
     pytest.mark.skipif(not (ROOT / "examples" / "cpp").is_dir(), reason="no source tree"),
@@ -47,29 +42,10 @@ def has_int8(name: str) -> bool:
 VARIANTS = [(name, "fp32") for name in ISAS] + [(n, "int8") for n in ISAS if has_int8(n)]
 
 
-ANY_PROCESSOR = {k: v for k, v in os.environ.items() if k != "PLANET_CPU_ISA"} | {"PATH": PATH}
-run = partial(processes.run, env=ANY_PROCESSOR)
-
-
 @pytest.fixture(scope="module")
-def installed(built_core: Path) -> Path:
-    """Prefix of the installed package and the example, built as examples/cpp/README.md says."""
-    assert CMAKE is not None, "cmake is in planet-rl[test]"
-    prefix, example = (built_core.with_name(f"planet-cpp-{name}") for name in ("prefix", "plan"))
-    with open(built_core.with_name("planet-cpp-lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one worker builds, the others wait
-        if not (example / "plan").exists():
-            run(CMAKE, "--install", built_core, "--prefix", prefix)
-            source = ROOT / "examples" / "cpp"
-            run(CMAKE, "-S", source, "-B", example, f"-DCMAKE_PREFIX_PATH={prefix}")
-            run(CMAKE, "--build", example)
-    return prefix
-
-
-@pytest.fixture(scope="module")
-def program(installed: Path) -> Path:
+def program(examples: Path) -> Path:
     """The example."""
-    return installed.with_name("planet-cpp-plan") / "plan"
+    return examples / "plan"
 
 
 @pytest.mark.parametrize(("name", "precision"), VARIANTS)

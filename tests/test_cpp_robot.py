@@ -1,0 +1,194 @@
+"""The C++ agent: whole episodes of recorded frames give Python's actions, and a paced loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from agents import make_agent
+from conftest import ROOT
+from cpp_examples import COMPILER, run
+from ops.fused_support import BUILT, KERNELS, isa
+from small_models import make_model
+
+from planet.acting.agent import Agent
+from planet.diagnostics.packages import is_installed
+from planet.envs import RenderingUnavailable, make
+from planet.weights.file import save_weights
+
+pytestmark = [
+    pytest.mark.skipif(not (ROOT / "examples" / "cpp").is_dir(), reason="no source tree"),
+    pytest.mark.skipif(COMPILER is None, reason="no C++ compiler"),
+    pytest.mark.skipif(not BUILT, reason="nothing to compare with: the extension is not built"),
+]
+
+Array = npt.NDArray[np.float32]
+
+PLANNER: dict[str, Any] = {
+    "horizon": 3, "candidates": 40, "topk": 6, "iterations": 2, "initial_stddev": 0.75,
+}  # fmt: skip
+WORLDS: dict[str, dict[str, Any]] = {
+    "toy-reach": {"image_size": 32, "control_steps": 300},
+    "cartpole-swingup": {"image_size": 64, "quality": "fast", "control_steps": 1000},
+}
+
+
+@pytest.fixture(scope="module")
+def robot(examples: Path) -> Path:
+    return examples / "robot"
+
+
+def agent_for(world: str, precision: str = "fp32", **changes: Any) -> Agent:
+    """An agent with random weights of odd sizes for the frames and actions of a world."""
+    size, actions = WORLDS[world]["image_size"], 2 if world == "toy-reach" else 1
+    model = make_model(
+        actions, size, scale=0.2, encoder_kernel=4, encoder_channels=(5, 18)[: size // 16],
+        **changes,
+    )  # fmt: skip
+    return make_agent(
+        model, low=-0.5, high=0.9, exploration_stddev=0.2, precision=precision, **PLANNER
+    )
+
+
+def export(agent: Agent, path: Path, **settings: Any) -> None:
+    given = {"low": -0.5, "high": 0.9, "precision": agent.settings.precision, **PLANNER}
+    save_weights(agent.weights, path, {**given, "exploration_stddev": 0.2, **settings})
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def world(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
+    """A name, and the environment."""
+    if request.param != "toy-reach" and not is_installed("dm_control"):
+        pytest.skip("needs the train extra")
+    try:
+        environment = make(request.param, **WORLDS[request.param])
+        environment.reset(seed=0)
+    except RenderingUnavailable as error:
+        pytest.skip(str(error))
+    yield request.param, environment
+    environment.close()
+
+
+def episode(agent: Agent, environment: Any, seed: int, explore: bool) -> tuple[list[Array], ...]:
+    """A whole episode, in which every third action is overridden; frames, actions, executed."""
+    frames, actions, executed = [], [], []
+    random = np.random.default_rng(seed)
+    frame, _ = environment.reset(seed=seed)
+    agent.reset(seed)
+    ended = False
+    while not ended:
+        frames.append(frame)
+        action = agent.act(frame, explore)
+        actions.append(action)
+        if len(frames) % 3 == 0:
+            action = random.uniform(-1.0, 1.0, action.shape).astype(np.float32)
+            agent.executed(action)
+        executed.append(action)
+        frame, _, terminated, truncated, _ = environment.step(action)
+        ended = terminated or truncated
+    return frames, actions, executed
+
+
+@pytest.mark.parametrize("kernels", KERNELS, ids=" ".join)
+def test_episodes_of_recorded_frames_give_the_actions_of_python_bit_for_bit(
+    robot: Path, world: tuple[str, Any], tmp_path: Path, kernels: tuple[str, str]
+) -> None:
+    task, environment = world
+    name, precision = kernels
+    explore = precision == "fp32"
+    with isa(name):
+        agent = agent_for(task, precision, activation="elu" if explore else "relu")
+        frames, actions, executed = map(np.array, episode(agent, environment, 11, explore))
+    assert len(frames) == WORLDS[task]["control_steps"] // environment.action_repeat
+    assert len(np.unique(actions, axis=0)) > len(actions) // 2
+    export(agent, tmp_path / "agent.weights")
+    np.save(tmp_path / "frames.npy", frames)
+    executed.tofile(tmp_path / "executed")
+    for threads in "12":
+        run(
+            robot, tmp_path / "agent.weights", "--frames", tmp_path / "frames.npy",
+            "--executed", tmp_path / "executed", "--actions", tmp_path / "actions", "--seed", "11",
+            "--steps", len(frames), "--threads", threads, "--isa", name,
+            *["--explore"][: int(explore)],
+        )  # fmt: skip
+        assert (tmp_path / "actions").read_bytes() == actions.tobytes()
+
+
+def test_an_episode_that_is_over_begins_again_with_the_next_seed(
+    robot: Path, tmp_path: Path
+) -> None:
+    agent = agent_for("toy-reach")
+    frames = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), np.uint8)
+    expected = []
+    for seed, length in (-1, 7), (0, 7), (1, 4):
+        agent.reset(seed)
+        expected += [agent.act(frame) for frame in frames[:length]]
+    export(agent, tmp_path / "agent.weights")
+    frames.tofile(tmp_path / "frames")
+    arguments = ["--frames", tmp_path / "frames", "--actions", tmp_path / "actions"]
+    run(robot, tmp_path / "agent.weights", *arguments, "--seed", "-1", "--steps", "18")
+    assert (tmp_path / "actions").read_bytes() == np.array(expected).tobytes()
+
+
+def test_the_steps_of_a_paced_loop_are_told_by_stage(robot: Path, tmp_path: Path) -> None:
+    export(agent_for("toy-reach"), tmp_path / "agent.weights", action_repeat=4)
+    arguments = ["--steps", "80", "--rate", "500", "--explore"]
+    lines = run(robot, tmp_path / "agent.weights", *arguments).stdout.splitlines()
+    assert "execute every action 4 times" in lines[0]
+    assert lines[1].startswith("frames of 32 x 32, 1 threads, ")
+    assert lines[1].endswith(", exploration stddev 0.2")
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line}
+    assert rows["stage"] == ["p50", "p95", "p99", "max", "CPU", "p50", "share"]
+    names = ["act", "filter", "images", "encoder", "belief", "posterior", "plan", "rollouts",
+             "selection", "refit", "explore", "around"]  # fmt: skip
+    assert [name for name in rows if name in names] == names
+    for p50, p95, p99, most, *_ in (rows[name] for name in names):
+        assert 0 <= float(p50) <= float(p95) <= float(most)
+        assert p99 == "-"  # of so few steps there is none
+    assert "not done within 2 ms (500 Hz)" in lines[-2] + lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frames", "wrong.npy"], "wrong.npy: expected frames, uint8 [N, 32, 32, 3], got "),
+        (["--frames", "floats.npy"], "floats.npy: expected frames, uint8 [N, 32, 32, 3], got "),
+        (
+            ["--frames", "raw"],
+            "raw: expected frames of 32 x 32 pixels, a multiple of 3072 bytes, got 768",
+        ),
+        (["--frames", "absent"], "absent: cannot be opened"),
+        (
+            ["--frames", "right.npy", "--executed", "raw"],
+            "raw: expected an action of 2 float32 for each of 3 frames, got 768 bytes",
+        ),
+        (["--rate", "-1"], "--rate: expected 0 to 1000000, got -1"),
+        (["--steps", "0"], "--steps: expected at least 1, got 0"),
+        (["--explore", "1"], "1: no such option"),
+        (["--threads", "0"], "threads: expected 1 to 1024, got 0"),
+    ],
+)
+def test_wrong_frames_and_arguments_are_explained(
+    robot: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    frames = np.zeros((3, 32, 32, 3), np.uint8)
+    for name, array in {
+        "right": frames, "wrong": frames[:, :16, :16], "floats": frames / 1.0,
+    }.items():  # fmt: skip
+        np.save(tmp_path / f"{name}.npy", array)
+    frames[0, :16, :16].tofile(tmp_path / "raw")
+    export(agent_for("toy-reach"), tmp_path / "agent.weights")
+    done = run(robot, "agent.weights", *arguments, status=None, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"robot: {message}" in done.stderr
+
+
+def test_a_file_without_an_encoder_is_refused_by_name(robot: Path, tmp_path: Path) -> None:
+    save_weights(agent_for("toy-reach").weights.rollout, tmp_path / "planner.weights")
+    done = run(robot, tmp_path / "planner.weights", status=None)
+    assert done.returncode == 1
+    assert "robot: image_size: expected 1 to 1024, got 0: the file has no encoder" in done.stderr
