@@ -181,6 +181,11 @@ def measure_all(
     return found
 
 
+def cell(milliseconds: float | None) -> str:
+    """A number of the table; a percentile of too few steps is none."""
+    return f"{'-':>9}" if milliseconds is None else f"{milliseconds:9.3f}"
+
+
 def main() -> int:
     """Command line; exit status 1 when a form fails or acts otherwise, or none could be timed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -216,13 +221,14 @@ def main() -> int:
 
         found = measure_all(forms, config, device, batch, steps, options.seconds, write)
         for name, stage in found["times"].items():
-            cells = "".join(f"{stage[key]:9.3f}" for key in ("p50_ms", "p99_ms", "max_ms"))
+            cells = "".join(cell(stage[key]) for key in ("p50_ms", "p99_ms", "max_ms"))
             print(f"{batch:>8}  {name:24}{cells}", flush=True)
         for name, why in found["missing"].items():
             print(f"{batch:>8}  {name:24}not measured: {why}", flush=True)
         wrong += sum(why.startswith((WRONG, FAILED)) for why in found["missing"].values())
     print(f"written to {output}")
-    fastest = [min((stage["p50_ms"], name) for name, stage in found["times"].items())
+    fastest = [min((stage["p50_ms"] or stage["max_ms"], name)
+                   for name, stage in found["times"].items())
                for found in result["problems"].values() if found["times"]]  # fmt: skip
     shown = ", ".join(f"{name} {ms:.2f} ms" for ms, name in fastest) or "nothing was timed"
     print(f"{shown}, {wrong} wrong")

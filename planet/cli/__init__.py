@@ -32,7 +32,7 @@ usage: planet COMMAND [options]
 commands:
   train      train an agent into a run directory, or continue a run
   evaluate   score a trained agent, plot its learning curve and film it
-  profile    time a control step of a run, or a bare planner
+  profile    time the control steps of an agent, stage by stage
   export     write a run's agent into a file that C++ programs act from
   doctor     say what is installed and what works, and how to fix the rest
 

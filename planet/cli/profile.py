@@ -1,11 +1,12 @@
-"""`planet profile`: times a control step of a run, or a bare planner."""
+"""`planet profile`: times the control steps of a run's agent, or of an untrained one."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,15 +16,27 @@ import tyro
 from planet.cli.options import parse_options
 from planet.cli.output import say
 from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
+from planet.diagnostics.packages import is_installed
+from planet.diagnostics.source import source_facts
 from planet.errors import advice
 from planet.experiments.run import open_environment, open_run
-from planet.profiling import Comparison, Profile, compare_planners, compare_run, plot_latency
+from planet.profiling import (
+    Profile,
+    Session,
+    measure_session,
+    plot_latency,
+    run_session,
+    untrained_session,
+)  # fmt: skip
+from planet.profiling.file import save_profile
+from planet.profiling.measure import check_pace
 from planet.profiling.plot import picture_format
-from planet.storage.atomic import atomic_write, replaceable
+from planet.profiling.table import table
+from planet.storage.atomic import replaceable
 from planet.training.device import available_device
 from planet.training.threads import cpu_threads
-from planet.weights.random import random_weights
 
+_SIZES = ("batch_size", "action_size")  # that a run decides
 NAMES = {
     choice: field.name
     for field in fields(ImaginationConfig)
@@ -40,7 +53,7 @@ def _optional(metavar: str, text: str | None = None) -> Any:
 _Count = Annotated[int | None, _optional("N")]
 _Number = Annotated[float | None, _optional("X")]
 _File = Annotated[Path | None, _optional("FILE")]
-_RUN = _optional("[RUN_DIR]", "the run's directory; without one, a bare planner is timed")
+_RUN = _optional("[RUN_DIR]", "the run's directory; without one, an untrained agent is timed")
 _NAMES = _optional(
     "NAME,NAME",
     "planners to time side by side, the others against the first: values of the imagination's "
@@ -50,21 +63,22 @@ _NAMES = _optional(
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileOptions(ActingConfig):
-    """Times a control step and its stages: render, filter, plan, environment.
+    """Times control steps, from the frame to the action, and the stages inside them.
 
-    Without a run, times a bare planner with random weights of the model's sizes. With --compare,
-    several planners take turns at every step on the same observations. The host's clock is read; a
-    CUDA device is synchronised before and after each stage.
+    Without a run, an untrained agent of the model's sizes acts on random frames. With --compare,
+    several agents take turns at every step on the same frames. What spoiled the figures, such as
+    others on the same cores, is told below them.
     """
 
     run_dir: Annotated[Path | None, tyro.conf.Positional, _RUN] = None
     compare: Annotated[str | None, _NAMES] = None
     rate: _Number = None  # control steps per second; steps that miss this deadline are counted
-    steps: int = 100  # control steps, or plans, to time
-    json: _File = None  # also write the result here
+    paced: bool = False  # start every step with a period of the rate, as a robot does
+    steps: int = 100  # control steps to time; a p95 needs 72, a p99 368
+    json: _File = None  # also write all samples here, a file of pyperf
     plot: _File = None  # also draw histograms of the latency into this picture
-    batch_size: _Count = None  # B, problems per plan of a bare planner; 1 if not given
-    action_size: _Count = None  # A, of a bare planner; 6 if not given
+    batch_size: _Count = None  # B, frames per step of an untrained agent; 1 if not given
+    action_size: _Count = None  # A, of an untrained agent; 6 if not given
     model: ModelConfig = field(default_factory=ModelConfig)
 
 
@@ -72,13 +86,15 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     options = parse_options("profile", arguments, _default)
     _check(options)
-    directory = options.run_dir
-    comparison = _bare(options) if directory is None else _trained(options, directory)
-    result = comparison if options.compare else comparison.first
-    shown = say(result.table())
+    now = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")
+    command = f"planet profile {shlex.join(arguments)}".strip()
+    source = {**source_facts(), "date": now, "command": command}
+    with _session(options) as session:
+        comparison = measure_session(session, options.steps, options.rate, options.paced)
+    comparison = replace(comparison, source=source)
+    shown = say(table(comparison))
     if options.json is not None:
-        with atomic_write(options.json) as file:
-            file.write((json.dumps(result.to_dict(), indent=2) + "\n").encode())
+        save_profile(comparison, options.json)
         say(f"\nwritten to {options.json}")
     if options.plot is not None:
         plot_latency(comparison, options.plot, _title(comparison.first))
@@ -90,33 +106,30 @@ def _default(config: Config) -> ProfileOptions:
     return ProfileOptions(model=config.model, **vars(ActingConfig.of(config)))
 
 
-def _bare(options: ProfileOptions) -> Comparison:
-    config = Config(model=options.model).with_overrides(options.overrides())
-    device = available_device(config)
-    action_size = 6 if options.action_size is None else options.action_size
-    batch_size = 1 if options.batch_size is None else options.batch_size
-    weights = random_weights(config.model, action_size).to(device)
-    with cpu_threads(config.train.threads):
-        planners = _planners(options, device)
-        return compare_planners(planners, weights, batch_size, options.steps, options.rate)
-
-
-def _trained(options: ProfileOptions, directory: Path) -> Comparison:
-    for name in ("batch_size", "action_size"):
+@contextmanager
+def _session(options: ProfileOptions) -> Iterator[Session]:
+    """Makes what is to be timed, on the threads of the settings."""
+    if options.run_dir is None:
+        config = Config(model=options.model).with_overrides(options.overrides())
+        planners = _planners(options, available_device(config))
+        given = {name: getattr(options, name) for name in _SIZES}
+        sizes = {name: value for name, value in given.items() if value is not None}
+        with cpu_threads(config.train.threads):
+            yield untrained_session(planners, config, **sizes)
+        return
+    for name in _SIZES:
         if getattr(options, name) is not None:
-            raise ValueError(f"{name}: only for a bare planner; {directory} has sizes of its own")
-    trained = open_run(directory, {**options.overrides(), "model": vars(options.model)})
+            raise ValueError(
+                f"{name}: only for an untrained agent; {options.run_dir} has sizes of its own"
+            )
+    trained = open_run(options.run_dir, {**options.overrides(), "model": vars(options.model)})
     planners = _planners(options, available_device(trained.config))
-    with cpu_threads(trained.config.train.threads):
-        environment = open_environment(trained)
-        try:
-            return compare_run(trained, environment, planners, options.steps, options.rate)
-        finally:
-            environment.close()
+    with cpu_threads(trained.config.train.threads), closing(open_environment(trained)) as world:
+        yield run_session(trained, world, planners)
 
 
 def _title(profile: Profile) -> str:
-    what = "bare planner" if profile.run is None else profile.run["task"]
+    what = "untrained agent" if profile.run is None else profile.run["task"]
     facts = {**profile.plan, **profile.compute}
     named = [name for name in ("candidates", "iterations", "threads") if name in facts]
     return f"{what}: " + ", ".join(f"{name} {facts[name]}" for name in named)
@@ -150,12 +163,16 @@ def _imagination(options: ProfileOptions, name: str) -> ImaginationConfig:
 
 def _check(options: ProfileOptions) -> None:
     """Finds what would fail after the measurement, and names options as they were given."""
-    for name, path in (("json", options.json), ("plot", options.plot)):
-        if path is not None and not path.parent.is_dir():
+    check_pace(options.steps, options.rate, options.paced)
+    files = {"json": (options.json, "pyperf"), "plot": (options.plot, "matplotlib")}
+    for name, (path, package) in files.items():
+        if path is None:
+            continue
+        if not path.parent.is_dir():
             raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
-        if path is not None:
-            replaceable(path)
+        replaceable(path)
+        if not is_installed(package):
+            extra = advice.install_extra()
+            raise ImportError(f"--{name} needs {package}; install it with: {extra}")
     if options.plot is not None:
-        if importlib.util.find_spec("matplotlib") is None:
-            raise ImportError(f"--plot needs matplotlib; install it with: {advice.install_extra()}")
         picture_format(options.plot)

@@ -13,6 +13,7 @@ EXTRA = {
     "gymnasium": "gymnasium", "dm_control": "dm_control", "mujoco": "mujoco", "OpenGL": "PyOpenGL",
     "tyro": "tyro", "tensorboard": "tensorboard", "imageio": "imageio",
     "imageio_ffmpeg": "imageio-ffmpeg", "matplotlib": "matplotlib", "tqdm": "tqdm",
+    "pyperf": "pyperf",
 }  # fmt: skip
 """Modules and the distributions that bring them."""
 

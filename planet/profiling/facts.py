@@ -6,11 +6,25 @@ from typing import Any
 
 import torch
 
+from planet.acting.agent import Agent
 from planet.config import PlannerConfig
 from planet.diagnostics.build import build_info
 from planet.experiments.run import Run
 from planet.planning import Imagination
+from planet.protocols import Policy
 from planet.weights.rollout_weights import RolloutWeights
+
+Facts = tuple[dict[str, Any], dict[str, Any]]
+"""Sizes of the plan, and what computes it."""
+
+
+def policy_facts(policy: Policy, planner: PlannerConfig, batch_size: int) -> Facts:
+    """Returns the facts of a policy's steps; of one that does not plan, little is known."""
+    if not isinstance(policy, Agent):
+        return {}, {"threads": torch.get_num_threads()}
+    pixels = {"pixels": policy.world_model.image_size}
+    plan = plan_facts(planner, policy.weights.rollout, batch_size)
+    return {**plan, **pixels}, compute_facts(policy.imagination)
 
 
 def plan_facts(planner: PlannerConfig, weights: RolloutWeights, batch_size: int) -> dict[str, Any]:
@@ -31,17 +45,14 @@ def plan_facts(planner: PlannerConfig, weights: RolloutWeights, batch_size: int)
 
 
 def compute_facts(imagination: Imagination) -> dict[str, Any]:
-    """Returns device, imagination, instruction set and threads; on CUDA the clock as well."""
+    """Returns device, imagination, instruction set and threads."""
     device = imagination.weights.device
-    cuda = device.type == "cuda"
-    facts = {
-        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         **vars(imagination.settings),
         "instruction_set": _instruction_set(imagination, device),
         "threads": torch.get_num_threads(),
     }
-    clock = "host, device synchronised before and after each stage"
-    return {**facts, "clock": clock} if cuda else facts
 
 
 def _instruction_set(imagination: Imagination, device: torch.device) -> str:
@@ -53,12 +64,11 @@ def _instruction_set(imagination: Imagination, device: torch.device) -> str:
 
 
 def run_facts(run: Run, action_repeat: int) -> dict[str, Any]:
-    """Returns task, pixels and age of a run's agent."""
+    """Returns task, rendering and age of a run's agent."""
     settings = run.config.environment
     return {
         "task": settings.task,
         "action_repeat": action_repeat,
-        "pixels": settings.image_size,
         "rendered": settings.render_size,
         "quality": settings.quality,
         "episodes": run.episodes,

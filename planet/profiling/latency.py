@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-import numpy as np
+from planet.profiling.quantiles import Estimate, paired_ratio, quantile
+
+PERCENTILES = (50, 95, 99)
 
 
 @dataclass(frozen=True)
@@ -22,20 +26,27 @@ class Stage:
     milliseconds: tuple[float, ...]
     cpu_milliseconds: tuple[float, ...]
 
-    def summary(self) -> dict[str, float]:
-        """Returns p50 to p99, max, mean, jitter (p99 - p50) and stddev, in milliseconds."""
-        values = np.asarray(self.milliseconds)
-        p50, p95, p99 = (float(np.percentile(values, p)) for p in (50, 95, 99))
-        return {
-            "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": float(values.max()),
-            "mean_ms": float(values.mean()), "jitter_ms": p99 - p50,
-            "stddev_ms": float(values.std()),
-        }  # fmt: skip
+    @cached_property
+    def percentiles(self) -> dict[int, Estimate | None]:
+        """Milliseconds by percentile, None where the steps are too few for its interval."""
+        return {p: quantile(self.milliseconds, p / 100) for p in PERCENTILES}
 
-    def missed(self, rate_hz: float) -> float:
-        """Returns the share of steps that take longer than a period of the control rate."""
-        return float(np.mean(np.asarray(self.milliseconds) > 1e3 / rate_hz))
+    @cached_property
+    def cpu(self) -> Estimate | None:
+        """Median of the CPU milliseconds, None where the steps are too few for its interval."""
+        return quantile(self.cpu_milliseconds, 0.5)
 
-    def speedup(self, other: Stage) -> float:
-        """Divides the times of `other` by these step by step; returns the ratios' median."""
-        return float(np.median(np.asarray(other.milliseconds) / np.asarray(self.milliseconds)))
+    def summary(self) -> dict[str, Any]:
+        """Returns JSON values: percentiles and their 95 % intervals, maximum, median CPU time."""
+        summary: dict[str, Any] = {}
+        for p, found in self.percentiles.items():
+            summary[f"p{p}_ms"] = None if found is None else found.value
+            summary[f"p{p}_interval_ms"] = None if found is None else [found.low, found.high]
+        cpu = None if self.cpu is None else self.cpu.value
+        return {**summary, "max_ms": max(self.milliseconds), "cpu_p50_ms": cpu}
+
+    def speedup(self, other: Stage) -> Estimate | None:
+        """Divides the times of `other` by these step by step; estimates the ratios' median."""
+        if min(self.milliseconds) <= 0.0:
+            return None
+        return paired_ratio(other.milliseconds, self.milliseconds)

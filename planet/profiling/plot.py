@@ -45,7 +45,7 @@ def plot_latency(comparison: Comparison, path: Path, title: str) -> None:
     from matplotlib.figure import Figure
 
     profiles = comparison.profiles
-    times = [np.asarray(profile.step.milliseconds) for profile in profiles.values()]
+    times = [np.asarray(profile.act.milliseconds) for profile in profiles.values()]
     rate = comparison.first.rate_hz
     marks = [] if rate is None else [1e3 / rate]
     low = min(*(float(t.min()) for t in times), *marks, np.inf) / 1.2
@@ -81,10 +81,10 @@ def _histogram(axes: Any, values: Any, edges: Any) -> None:
 
 
 def _label(axes: Any, name: str, profile: Profile) -> None:
-    summary = profile.step.summary()
-    text = f"p50 {summary['p50_ms']:.3g} ms\njitter {summary['jitter_ms']:.3g} ms"
+    p50, p99 = np.percentile(profile.act.milliseconds, (50, 99))
+    text = f"p50 {p50:.3g} ms\njitter {p99 - p50:.3g} ms"
     if profile.missed is not None:
-        text += f"\nmissed {profile.missed:.1%}"
+        text += f"\nmissed {profile.missed / profile.steps:.1%}"
     axes.text(1.01, 0.5, text, transform=axes.transAxes, fontsize=8, va="center")
     axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
 

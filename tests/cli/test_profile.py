@@ -1,10 +1,9 @@
-"""`planet profile`: of a run, of a bare planner, and of several planners side by side."""
+"""`planet profile`: of a run, of an untrained agent, and of several planners side by side."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,14 @@ import torch
 from conftest import FUSED_MISSING, fused_is_built
 
 pytest.importorskip("tyro", reason="the command line needs the train extra")
+pytest.importorskip("pyperf", reason="files of profiles need the train extra")
 
+import planet
 from planet import build_info
 from planet.cli import main
 from planet.cli.profile import ProfileOptions
 from planet.errors import advice
+from planet.profiling.file import load_profile
 
 SIZES = [
     "--planner.horizon=2", "--planner.candidates=20", "--planner.iterations=3", "--planner.topk=2",
@@ -27,20 +29,24 @@ REFERENCE = ("--imagination.backend", "reference")
 needs_fused = pytest.mark.skipif(not fused_is_built(), reason=FUSED_MISSING)
 
 
-def test_profile_of_a_bare_planner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_profile_of_an_untrained_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "profile.json"
-    options = [*REFERENCE, "--train.threads=1", "--steps", "4", "--json", str(path)]
+    options = [*REFERENCE, "--train.threads=1", "--steps", "8", "--json", str(path)]
     assert main(["profile", *SIZES, "--batch-size=2", *options]) == 0
-    content = json.loads(path.read_text())
-    assert list(content["stages"]) == ["plan"] and content["steps"] == 4
-    assert content["plan"] == {
+    comparison = load_profile(path)
+    profile = comparison.first
+    assert profile.steps == 8 and profile.run is None
+    assert profile.plan == {
         "horizon": 2, "candidates": 20, "iterations": 3, "topk": 2, "batch_size": 2,
         "belief_size": 5, "state_size": 3, "hidden_size": 7, "action_size": 2, "reward_hidden": [4],
+        "pixels": 64,
     }  # fmt: skip
-    assert content["compute"]["backend"] == "reference" and content["compute"]["threads"] == 1
-    assert content["run"] is None
+    assert profile.compute["backend"] == "reference" and profile.compute["threads"] == 1
+    assert comparison.source["version"] == planet.__version__
+    assert comparison.source["command"].startswith("planet profile --planner.horizon=2")
     output = capsys.readouterr().out
-    assert "p99" in output and "candidates 20" in output and str(path) in output
+    assert "p99           needs 368 steps" in output and "candidates 20" in output
+    assert str(path) in output and "p50" in output
 
 
 def test_profile_of_a_run(
@@ -49,16 +55,21 @@ def test_profile_of_a_run(
     path = tmp_path / "profile.json"
     arguments = ["profile", str(trained), "--steps=8", "--planner.candidates=12", f"--json={path}"]
     assert main(arguments) == 0
-    content = json.loads(path.read_text())
-    assert list(content["stages"]) == ["render", "filter", "plan", "environment", "total"]
-    keys = ["p50_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms", "jitter_ms", "stddev_ms"]
-    for stage in content["stages"].values():
-        assert list(stage) == keys
-        assert 0 <= stage["p50_ms"] <= stage["p95_ms"] <= stage["p99_ms"] <= stage["max_ms"]
-    means = [stage["mean_ms"] for stage in content["stages"].values()]
-    assert means[-1] == pytest.approx(sum(means[:-1]))
-    assert content["plan"]["candidates"] == 12 and content["plan"]["topk"] == 3
-    assert content["run"]["task"] == "toy-reach"
+    profile = load_profile(path).first
+    names = [stage.name for stage in profile.stages]
+    assert names[0] == "act" and names[-3:] == ["around", "render", "environment"]
+    assert profile.plan["candidates"] == 12 and profile.plan["topk"] == 3
+    assert profile.run is not None and profile.run["task"] == "toy-reach"
+    output = capsys.readouterr().out
+    assert max(map(len, output.partition("\nwritten to")[0].splitlines())) <= 80
+
+
+def test_paced_steps_are_counted_by_their_deadlines(capsys: pytest.CaptureFixture[str]) -> None:
+    options = [*REFERENCE, "--steps", "6", "--paced", "--rate", "1000"]
+    assert main(["profile", *SIZES, *options]) == 0
+    output = capsys.readouterr().out
+    assert "every step starts with a period" in " ".join(output.split())
+    assert "late start" in output and "missed" in output
 
 
 def test_profile_refuses_a_size_that_the_run_decides(
@@ -66,7 +77,7 @@ def test_profile_refuses_a_size_that_the_run_decides(
 ) -> None:
     for option, complaint in (
         ("--model.belief-size", "model.belief_size: expected 5, which decided what was learned"),
-        ("--batch-size", "batch_size: only for a bare planner"),
+        ("--batch-size", "batch_size: only for an untrained agent"),
     ):
         assert main(["profile", str(trained), option, "9"]) == 1
         assert complaint in capsys.readouterr().err
@@ -93,17 +104,15 @@ def test_planners_are_compared_side_by_side(
 ) -> None:
     paths = {"json": tmp_path / "profile.json", "plot": tmp_path / "latency.png"}
     files = [f"--{name}={path}" for name, path in paths.items()]
-    options = ["--compare", "reference,fused", "--rate", "1000", "--steps", "4", *files]
+    options = ["--compare", "reference,fused", "--rate", "1000", "--steps", "6", *files]
     assert main(["profile", *SIZES, *options]) == 0
-    content = json.loads(paths["json"].read_text())
-    assert list(content["planners"]) == ["reference", "fused"]
-    assert (content["speedup_over"], content["rate_hz"]) == ("reference", 1000.0)
-    for name, planner in content["planners"].items():
-        assert planner["compute"]["backend"] == name
-        assert 0.0 <= planner["missed"] <= 1.0
-    assert content["planners"]["reference"]["speedup"] == {"plan": 1.0}
+    comparison = load_profile(paths["json"])
+    assert list(comparison.profiles) == ["reference", "fused"]
+    for name, profile in comparison.profiles.items():
+        assert profile.compute["backend"] == name
+        assert (profile.rate_hz, profile.steps) == (1000.0, 6)
     output = capsys.readouterr().out
-    for text in ("jitter", "missed", "faster", str(paths["json"]), str(paths["plot"])):
+    for text in ("missed", "faster", str(paths["json"]), str(paths["plot"])):
         assert text in output
     assert paths["plot"].read_bytes()[:4] == b"\x89PNG"
 
@@ -114,7 +123,7 @@ def test_int8_is_compared_or_its_absence_explained(capsys: pytest.CaptureFixture
     captured = capsys.readouterr()
     if build_info()["int8"]:
         assert status == 0
-        assert "int8     device cpu, backend fused, precision int8" in captured.out
+        assert "int8      precision int8" in captured.out
     else:
         assert status == 1
         assert "precision: 'int8' needs" in captured.err
@@ -125,16 +134,14 @@ def test_planners_of_a_run_are_compared_on_its_steps(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "profile.json"
-    options = ["--compare", "fused,reference", "--steps", "5", "--json", str(path)]
+    options = ["--compare", "fused,reference", "--steps", "6", "--json", str(path)]
     assert main(["profile", str(trained), *options]) == 0
-    content = json.loads(path.read_text())
-    assert list(content["planners"]) == ["fused", "reference"]
-    for planner in content["planners"].values():
-        stages = ["render", "filter", "plan", "environment", "total"]
-        assert list(planner["stages"]) == stages
-        assert list(planner["speedup"]) == ["filter", "plan", "total"]
-    assert content["run"]["task"] == "toy-reach"
-    assert "environment all" in capsys.readouterr().out
+    comparison = load_profile(path)
+    assert list(comparison.profiles) == ["fused", "reference"]
+    for profile in comparison.profiles.values():
+        assert profile.run is not None and profile.run["task"] == "toy-reach"
+        assert {"act", "filter", "plan", "render"} < {stage.name for stage in profile.stages}
+    assert "p50 by stage" in capsys.readouterr().out
 
 
 def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,6 +164,7 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
         (["--compare", ""], "compare: expected names of"),
         (["--compare", "fp32+int8"], "different settings, got 'fp32+int8'"),
         (["--rate", "0"], "rate: expected a value > 0, got 0.0"),
+        (["--paced"], "rate: expected control steps per second, which paced steps need"),
         (["--json", "missing/profile.json"], "json: expected a file in a folder that exists"),
         (["--plot", "missing/latency.png"], "plot: expected a file in a folder that exists"),
         (["--plot", "latency.txt"], "plot: expected a name that ends in ."),
@@ -167,21 +175,21 @@ def test_wrong_options_are_refused_before_anything_is_timed(
     options: list[str], complaint: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("planet.profiling.measure._timed", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr("planet.cli.profile.measure_session", lambda *_: pytest.fail("timed"))
     assert main(["profile", *SIZES, "--steps", "2", *options]) == 1
     assert complaint in capsys.readouterr().err
 
 
-def test_a_picture_without_matplotlib_names_the_extra(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("option", "package"), [("json", "pyperf"), ("plot", "matplotlib")])
+def test_a_file_without_its_package_names_the_extra(
+    option: str, package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name)
-    )
-    assert main(["profile", *SIZES, "--plot", str(tmp_path / "latency.png")]) == 1
+    monkeypatch.setattr("importlib.util.find_spec", lambda n: None if n == package else find(n))
+    assert main(["profile", *SIZES, f"--{option}", str(tmp_path / "latency.png")]) == 1
     error = capsys.readouterr().err
-    assert "--plot needs matplotlib" in error
+    assert f"--{option} needs {package}" in error
     assert f"install it with: {advice.install_extra()}" in error
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib", reason="pictures need the train extra")
 
 
 def stage_of(*milliseconds: float) -> Stage:
-    return Stage("plan", milliseconds, milliseconds)
+    return Stage("act", milliseconds, milliseconds)
 
 
 def make_comparison(rate_hz: float | None, *medians: float) -> Comparison:

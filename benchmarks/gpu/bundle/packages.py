@@ -11,7 +11,7 @@ from pathlib import Path
 PACKAGES = (
     "mujoco==3.17.0", "dm_control==1.0.50", "dm-env", "dm-tree", "gymnasium",
     "farama-notifications", "tyro", "typeguard", "docstring-parser", "PyOpenGL", "glfw",
-    "imageio-ffmpeg",
+    "imageio-ffmpeg", "pyperf", "psutil",
 )  # fmt: skip
 """What planet and its tests import beyond torch, numpy, scipy, lxml, tqdm, tensorboard, matplotlib,
 imageio, pytest and hypothesis, which are there. Mujoco's 4.0 only points to other packages."""

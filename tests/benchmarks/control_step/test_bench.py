@@ -33,7 +33,8 @@ def test_the_command_writes_what_it_promises(
         assert set(result["times"]) | set(result["missing"]) == set(bench.CPU_FORMS)
         assert set(result["steps"].values()) == {4 // int(batch)}
         for times in result["times"].values():
-            assert 0 < times["p50_ms"] <= times["p99_ms"] <= times["max_ms"]
+            assert times["p50_ms"] is times["p99_ms"] is None  # of so few steps
+            assert times["max_ms"] > 0
     assert "static buffers fp32" in capsys.readouterr().out
 
 
