@@ -13,14 +13,17 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from planet.acting.agent import Agent
 from planet.cli.options import parse_options
-from planet.cli.output import say
+from planet.cli.output import complain, say
 from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
 from planet.diagnostics.packages import is_installed
 from planet.diagnostics.source import source_facts
 from planet.errors import advice
+from planet.errors.scalars import check_positive
 from planet.experiments.run import open_environment, open_run
 from planet.profiling import (
+    Comparison,
     Profile,
     Session,
     measure_session,
@@ -28,15 +31,22 @@ from planet.profiling import (
     run_session,
     untrained_session,
 )  # fmt: skip
-from planet.profiling.file import save_profile
+from planet.profiling.against import check_comparable
+from planet.profiling.against_table import against_table
+from planet.profiling.file import load_profile, save_profile
 from planet.profiling.measure import check_pace
 from planet.profiling.plot import picture_format
-from planet.profiling.table import table
+from planet.profiling.quantiles import values_needed
+from planet.profiling.session import first_frames
+from planet.profiling.table import table, told
+from planet.profiling.trace import write_trace
 from planet.storage.atomic import replaceable
 from planet.training.device import available_device
 from planet.training.threads import cpu_threads
 
 _SIZES = ("batch_size", "action_size")  # that a run decides
+_TRACED = 10  # steps
+_PACKAGES = {"json": "pyperf", "against": "pyperf", "plot": "matplotlib"}
 NAMES = {
     choice: field.name
     for field in fields(ImaginationConfig)
@@ -75,8 +85,11 @@ class ProfileOptions(ActingConfig):
     rate: _Number = None  # control steps per second; steps that miss this deadline are counted
     paced: bool = False  # start every step with a period of the rate, as a robot does
     steps: int = 100  # control steps to time; a p95 needs 72, a p99 368
+    against: _File = None  # compare with a file that --json wrote earlier
+    fail_over_ms: _Number = None  # end with status 1 if the p99 of act is above this
     json: _File = None  # also write all samples here, a file of pyperf
     plot: _File = None  # also draw histograms of the latency into this picture
+    trace: _File = None  # also trace ten steps of the (first) agent, for ui.perfetto.dev
     batch_size: _Count = None  # B, frames per step of an untrained agent; 1 if not given
     action_size: _Count = None  # A, of an untrained agent; 6 if not given
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -86,20 +99,59 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     options = parse_options("profile", arguments, _default)
     _check(options)
+    before = None if options.against is None else load_profile(options.against)
     now = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")
     command = f"planet profile {shlex.join(arguments)}".strip()
     source = {**source_facts(), "date": now, "command": command}
     with _session(options) as session:
+        if before is not None:
+            check_comparable(before, session)
+        agent = None if options.trace is None else _traced(session)
         comparison = measure_session(session, options.steps, options.rate, options.paced)
-    comparison = replace(comparison, source=source)
+        comparison = replace(comparison, source=source)
+        shown = _report(options, comparison, before)
+        if agent is not None and options.trace is not None:
+            frames = first_frames(agent, session.world, _TRACED)
+            write_trace(options.trace, agent, frames, _TRACED)
+            say(f"\ntraced into {options.trace}; it opens in https://ui.perfetto.dev")
+    over = _over(comparison, options.fail_over_ms)
+    for text in over:
+        complain(f"planet profile: {text}")
+    return 0 if shown and not over else 1
+
+
+def _report(options: ProfileOptions, comparison: Comparison, before: Comparison | None) -> bool:
+    """Prints and writes what was measured; returns whether it could be printed."""
     shown = say(table(comparison))
+    if before is not None:
+        say(f"\n{against_table(before, comparison, str(options.against))}")
     if options.json is not None:
         save_profile(comparison, options.json)
         say(f"\nwritten to {options.json}")
     if options.plot is not None:
         plot_latency(comparison, options.plot, _title(comparison.first))
         say(f"\ndrawn into {options.plot}")
-    return 0 if shown else 1
+    return shown
+
+
+def _traced(session: Session) -> Agent:
+    """Returns the first policy, whose steps are traced."""
+    policy = next(iter(session.policies.values()))
+    if not isinstance(policy, Agent):
+        raise TypeError(f"trace: expected an agent that plans, got {type(policy).__name__}")
+    return policy
+
+
+def _over(comparison: Comparison, limit_ms: float | None) -> list[str]:
+    """Returns a sentence for every policy whose p99 is above the limit."""
+    found = []
+    for name, profile in comparison.profiles.items() if limit_ms is not None else ():
+        p99 = profile.act.percentiles[99]
+        assert p99 is not None and limit_ms is not None  # `_check` asked for enough steps
+        if p99.value > limit_ms:
+            whose = f" of {name}" if name else ""
+            found.append(f"the p99 of act{whose} is {told(p99)} ms, above {limit_ms:g} ms")
+    return found
 
 
 def _default(config: Config) -> ProfileOptions:
@@ -164,15 +216,24 @@ def _imagination(options: ProfileOptions, name: str) -> ImaginationConfig:
 def _check(options: ProfileOptions) -> None:
     """Finds what would fail after the measurement, and names options as they were given."""
     check_pace(options.steps, options.rate, options.paced)
-    files = {"json": (options.json, "pyperf"), "plot": (options.plot, "matplotlib")}
-    for name, (path, package) in files.items():
-        if path is None:
-            continue
-        if not path.parent.is_dir():
-            raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
-        replaceable(path)
-        if not is_installed(package):
+    needed = values_needed(0.99)
+    if options.fail_over_ms is not None:
+        check_positive("fail_over_ms", options.fail_over_ms)
+        if options.steps < needed:
+            raise ValueError(
+                f"steps: expected a value >= {needed}, which the p99 of fail_over_ms takes, got "
+                f"{options.steps}"
+            )
+    for name, package in _PACKAGES.items():
+        if getattr(options, name) is not None and not is_installed(package):
             extra = advice.install_extra()
-            raise ImportError(f"--{name} needs {package}; install it with: {extra}")
+            option = name.replace("_", "-")
+            raise ImportError(f"--{option} needs {package}; install it with: {extra}")
+    for name in ("json", "plot", "trace"):
+        path = getattr(options, name)
+        if path is not None and not path.parent.is_dir():
+            raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
+        if path is not None:
+            replaceable(path)
     if options.plot is not None:
         picture_format(options.plot)

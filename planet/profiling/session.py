@@ -123,6 +123,19 @@ def _session(
     return Session(policies, world, facts, run)
 
 
+def first_frames(policy: Policy, world: World, count: int) -> list[Frames]:
+    """Returns up to `count` frames that a policy sees from a start on, and resets it to there."""
+    frame, seeds = world.restart()
+    policy.reset(seeds)
+    frames: list[Frames] = []
+    ended = False
+    while len(frames) < count and not ended:
+        frames.append(frame)
+        frame, ended, _ = world.step(policy.act({"image": frame}))
+    policy.reset(seeds)
+    return frames
+
+
 class RandomFrames:
     """Shows random frames by turns, whatever is done.
 

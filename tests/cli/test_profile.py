@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,63 @@ def test_profile_refuses_zero(
     assert complaint in capsys.readouterr().err
 
 
+# ---- Earlier files, limits, traces ---------------------------------------------------------------
+
+
+def test_a_profile_is_compared_with_an_earlier_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "before.json"
+    command = ["profile", *SIZES, *REFERENCE, "--steps", "8"]
+    assert main([*command, "--json", str(path)]) == 0
+    capsys.readouterr()
+    assert main([*command, "--against", str(path)]) == 0
+    output = capsys.readouterr().out
+    (act,) = (line for line in output.splitlines() if line.startswith("act p50"))
+    assert act.split()[-1] in ("faster", "slower", "undecided")
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_an_earlier_profile_of_other_work_is_refused_before_anything_is_timed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "before.json"
+    assert main(["profile", *SIZES, *REFERENCE, "--steps", "2", "--json", str(path)]) == 0
+    monkeypatch.setattr("planet.cli.profile.measure_session", lambda *_: pytest.fail("timed"))
+    command = ["profile", *SIZES, *REFERENCE, "--against", str(path)]
+    assert main([*command, "--planner.horizon=3"]) == 1
+    assert "against: expected the file's sizes, got others: horizon 2, now 3" in (
+        capsys.readouterr().err
+    )
+    path.write_text("{}")
+    assert main(command) == 1
+    assert f"{path}: expected a profile" in capsys.readouterr().err
+
+
+def test_a_p99_above_the_limit_ends_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["profile", *SIZES, *REFERENCE, "--steps", "368", "--fail-over-ms"]
+    assert main([*command, "1e-6"]) == 1
+    captured = capsys.readouterr()
+    assert "planet profile: the p99 of act is " in captured.err
+    assert "above 1e-06 ms" in captured.err and "p50" in captured.out
+    assert main([*command, "1e9"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_trace_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.json"
+    options = [*REFERENCE, "--steps", "2", "--batch-size", "2", "--trace", str(path)]
+    assert main(["profile", *SIZES, *options]) == 0
+    assert json.loads(path.read_text())["planet"]["steps"] == 10
+    assert f"traced into {path}" in capsys.readouterr().out
+
+
+def test_a_trace_of_a_run_is_written(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    assert main(["profile", str(trained), "--steps", "2", "--trace", str(path)]) == 0
+    assert json.loads(path.read_text())["planet"]["steps"] == 10
+
+
 # ---- Several planners ----------------------------------------------------------------------------
 
 
@@ -165,6 +223,11 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
         (["--compare", "fp32+int8"], "different settings, got 'fp32+int8'"),
         (["--rate", "0"], "rate: expected a value > 0, got 0.0"),
         (["--paced"], "rate: expected control steps per second, which paced steps need"),
+        (["--fail-over-ms", "40"],
+         "steps: expected a value >= 368, which the p99 of fail_over_ms takes, got 2"),
+        (["--fail-over-ms", "0"], "fail_over_ms: expected a value > 0, got 0.0"),
+        (["--against", "missing.json"], "missing.json"),
+        (["--trace", "missing/trace.json"], "trace: expected a file in a folder that exists"),
         (["--json", "missing/profile.json"], "json: expected a file in a folder that exists"),
         (["--plot", "missing/latency.png"], "plot: expected a file in a folder that exists"),
         (["--plot", "latency.txt"], "plot: expected a name that ends in ."),
@@ -180,7 +243,9 @@ def test_wrong_options_are_refused_before_anything_is_timed(
     assert complaint in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("option", "package"), [("json", "pyperf"), ("plot", "matplotlib")])
+@pytest.mark.parametrize(
+    ("option", "package"), [("json", "pyperf"), ("against", "pyperf"), ("plot", "matplotlib")]
+)
 def test_a_file_without_its_package_names_the_extra(
     option: str, package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
