@@ -218,18 +218,15 @@ def _examine_packages(report: Report) -> None:
     elif not _fits_mujoco(versions["mujoco"]):
         what = f"dm_control does not work with mujoco {versions['mujoco']}"
         report.problem(what, advice.install_extra())
-    for name in (EXTRA[module] for module in EXTRA if module in missing and module in OPTIONAL):
-        report.warnings.append(
-            f"{name} is missing: metrics are written as JSON alone; install it with: "
-            f"{advice.install_extra()}"
-        )
+    for module, lost in OPTIONAL.items():
+        if module in missing:
+            fix = advice.install_extra()
+            report.warnings.append(f"{EXTRA[module]} is missing: {lost}; install it with: {fix}")
     for module, error in broken_packages(present, _IMPORT_SECONDS).items():
         name, fix = EXTRA[module], advice.repair(EXTRA[module])
         what = f"{name} {versions[name]} ({error}) cannot be used"
         if module in OPTIONAL:
-            report.warnings.append(
-                f"{what}: metrics are written as JSON alone; repair it with: {fix}"
-            )
+            report.warnings.append(f"{what}: {OPTIONAL[module]}; repair it with: {fix}")
         else:
             report.problem(what, fix)
 

@@ -17,8 +17,11 @@ EXTRA = {
 }  # fmt: skip
 """Modules and the distributions that bring them."""
 
-OPTIONAL = ("tensorboard",)
-"""Modules that training does without: metrics are then written as JSON alone."""
+OPTIONAL = {
+    "tensorboard": "metrics are written as JSON alone",
+    "pyperf": "`planet profile` writes and compares no files",
+}
+"""Modules that training does without, and what is missing then."""
 
 # What is really used of a package, where its top module imports too little to tell.
 _USED = {
