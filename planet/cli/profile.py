@@ -88,7 +88,7 @@ class ProfileOptions(ActingConfig):
     against: _File = None  # compare with a file that --json wrote earlier
     fail_over_ms: _Number = None  # end with status 1 if the p99 of act is above this
     json: _File = None  # also write all samples here, a file of pyperf
-    plot: _File = None  # also draw histograms of the latency into this picture
+    plot: _File = None  # also draw every step, histograms and stages into this picture
     trace: _File = None  # also trace ten steps of the (first) agent, for ui.perfetto.dev
     batch_size: _Count = None  # B, frames per step of an untrained agent; 1 if not given
     action_size: _Count = None  # A, of an untrained agent; 6 if not given
