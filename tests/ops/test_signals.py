@@ -10,6 +10,7 @@ from types import FrameType
 import pytest
 from ops.fused_support import needs_extension
 from ops.planning import ENDLESS, Alarm, answer, handler, plan, run
+from ops.step_calls import equal, make_call
 from ops.tolerances import same_plan
 from random_weights import TINY, make_problem
 
@@ -68,6 +69,35 @@ def test_what_a_handler_raises_comes_out_of_the_plan() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         plan(problem, iterations=ENDLESS)
     assert same_plan(plan(problem), expected)
+
+
+def test_what_a_handler_raises_comes_out_of_a_control_step() -> None:
+    call = make_call(batch=1, candidates=2000, spans=50)
+    call.run()
+    expected = call.outputs()
+    with handler(raise_alarm), pytest.raises(Alarm):
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        call.run(iterations=ENDLESS)
+    call.run()
+    assert equal(call.outputs(), expected)
+
+
+def test_ctrl_c_ends_a_control_step_and_the_next_one_is_whole() -> None:
+    process = run("""
+from ops.step_calls import equal, make_call
+call = make_call(batch=1, candidates=4000)
+call.run()
+expected = call.outputs()
+try:
+    say("stepping")
+    while True: call.run(iterations=ENDLESS)
+except KeyboardInterrupt:
+    say("interrupted")
+call.run()
+say(equal(call.outputs(), expected))
+""")
+    lines = answer(process, lambda line: line == "stepping" and process.send_signal(signal.SIGINT))
+    assert lines == ["stepping", "interrupted", "True"]
 
 
 def test_a_handler_that_returns_does_not_end_the_plan() -> None:

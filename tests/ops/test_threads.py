@@ -12,9 +12,12 @@ import pytest
 import torch
 from ops.fused_support import needs_extension, threads
 from ops.planning import GUARD, Alarm, answer, handler, plan, run
+from ops.step_calls import equal, make_call
 from ops.tolerances import same_plan
+from random_filters import make_filter_problem
 from random_weights import PRESET_SIZES, TINY, make_problem
 
+from planet.latent import LatentState
 from planet.ops import fused
 from planet.protocols import Plan
 
@@ -92,6 +95,33 @@ def test_one_snapshot_serves_both_precisions_at_once() -> None:
         assert all(same_plan(each, alone[name]) for name, each in zip(names, plans, strict=True))
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_first_filter_steps_of_a_snapshot_at_once_have_the_bits_of_one_alone(count: int) -> None:
+    with threads(1):
+        alone = make_filter_problem(batch=9).step(fused)
+    problem, together = make_filter_problem(batch=9), 6
+    barrier = threading.Barrier(together)
+
+    def first_step(_: int) -> LatentState:
+        barrier.wait(GUARD)
+        return problem.step(fused)
+
+    with threads(count), ThreadPoolExecutor(together) as pool:
+        steps = list(pool.map(first_step, range(together)))
+    assert all(step.state.equal(alone.state) for step in steps)
+
+
+def test_control_steps_of_python_threads_run_at_the_same_time() -> None:
+    calls = [make_call(batch=3, seed=seed, spans=30) for seed in range(4)]
+    for call in calls:
+        call.run()
+    alone = [call.outputs() for call in calls]
+    with threads(2), ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            list(pool.map(lambda call: call.run(), calls))
+            assert all(equal(call.outputs(), one) for call, one in zip(calls, alone, strict=True))
+
+
 # ---- torch's threads -----------------------------------------------------------------------------
 
 
@@ -133,6 +163,28 @@ def work():
     say(same, new, len(os.listdir("/proc/self/task")))
 forked(work)
 say(same_plan(plan(problem), expected))
+"""
+    assert answer(run(body)) == ["True True 1", "True"]
+
+
+@linux
+def test_a_forked_child_steps_alone_with_equal_bits() -> None:
+    body = f"""{FORK}
+from ops.step_calls import equal, make_call
+torch.set_num_threads(2)
+call, new = make_call(batch=5), make_call(batch=5)
+call.run()
+expected = call.outputs()
+for weights in (new.weights, new.weights.rollout):
+    weights._cache.clear()  # packs there
+def work():
+    call.run()
+    new.run()
+    same = [equal(each.outputs(), expected) for each in (call, new)]
+    say(*same, len(os.listdir("/proc/self/task")))
+forked(work)
+call.run()
+say(equal(call.outputs(), expected))
 """
     assert answer(run(body)) == ["True True 1", "True"]
 
