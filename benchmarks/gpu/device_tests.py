@@ -29,7 +29,7 @@ from gpu.runner import write_json
 REPO = Path(__file__).parents[2]
 WHERE = (
     "acting", "ops", "storage/test_checkpoint.py", "test_noise.py", "training/test_repeats.py",
-    "weights/test_rollout_weights.py",
+    "weights/test_filter_weights.py", "weights/test_rollout_weights.py",
 )  # fmt: skip
 QUICK = ("ops/cuda/test_errors.py",)
 EACH = 30  # seconds of a test

@@ -17,10 +17,17 @@ struct Convolution {
   const float* input;   // with 16 floats behind it that are read and not used
   float* output;
   int64_t pixels;  // of all outputs
-
-  int64_t inputs() const { return kernel * kernel * channels; }  // of one output
-  int64_t map() const { return side * side * channels; }         // floats of an image's inputs
 };
+
+// Inputs of one output. Static, as everything that the kernels' files share.
+static inline int64_t inputs_of(const Convolution& layer) {
+  return layer.kernel * layer.kernel * layer.channels;
+}
+
+// Floats of an image's inputs.
+static inline int64_t map_of(const Convolution& layer) {
+  return layer.side * layer.side * layer.channels;
+}
 
 struct EncoderKernels {
   int rows;  // pixels of a tile

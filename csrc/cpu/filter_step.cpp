@@ -47,7 +47,7 @@ int64_t packed_start(const ModelSizes& sizes, const EncoderSizes& encoder, Isa i
   int64_t at = 0;
   for (int before = 0; before < i; ++before) {
     const Convolution layer = convolution(sizes, encoder, before);
-    at += kernels_of(isa).encoder.packed(layer.inputs(), layer.outputs);
+    at += kernels_of(isa).encoder.packed(inputs_of(layer), layer.outputs);
   }
   return at;
 }
@@ -74,11 +74,11 @@ struct Space {
     const KernelSet& kernels = kernels_of(model.isa);
     for (int i = 0; i <= model.encoder.layers; ++i) {
       const Convolution layer = convolution(model.sizes, model.encoder, i);
-      most[i % 2] = std::max(most[i % 2], batch * layer.map() + kSlack);
+      most[i % 2] = std::max(most[i % 2], batch * map_of(layer) + kSlack);
       const int64_t pixels = batch * layer.out_side * layer.out_side;
       const int64_t group = std::min(pixels, kGroup * kernels.encoder.rows);
       scratch_stride =
-          std::max(scratch_stride, round_up(kernels.encoder.scratch(layer.inputs(), group)));
+          std::max(scratch_stride, round_up(kernels.encoder.scratch(inputs_of(layer), group)));
     }
     for (int i = 0; i < 2; ++i) map[i] = take(most[i]);
     share = take(batch * model.sizes.hidden);
@@ -112,7 +112,7 @@ void encode(const FilterModel& model, int64_t batch, const Space& space, const P
   for (int i = 0; i <= model.encoder.layers; ++i) {
     Convolution layer = convolution(model.sizes, model.encoder, i);
     layer.packed = packed;
-    packed += kernels.encoder.packed(layer.inputs(), layer.outputs);
+    packed += kernels.encoder.packed(inputs_of(layer), layer.outputs);
     layer.pixels = batch * layer.out_side * layer.out_side;
     layer.input = space.map[i % 2];
     layer.output = layer.activated ? space.map[(i + 1) % 2] : space.share;
@@ -150,7 +150,7 @@ void pack_filter(const ModelSizes& sizes, const EncoderSizes& encoder, const Mod
   const int64_t width = sizes.belief + embedding_size(encoder);
   for (int i = 0; i <= encoder.layers; ++i) {
     const Convolution layer = convolution(sizes, encoder, i);
-    const int64_t inputs = layer.inputs();
+    const int64_t inputs = inputs_of(layer);
     const bool dense = i == encoder.layers;
     const float* from = dense ? weights.posterior_hidden_weight + sizes.belief  // behind the belief
                               : weights.encoder_weights[i];
@@ -176,7 +176,7 @@ int64_t filter_step_workspace(const FilterModel& model, int64_t batch, int worke
   double largest = 0.0;  // of the maps; nothing else comes near an overflow
   for (int i = 0; i <= model.encoder.layers; ++i) {
     const Convolution layer = convolution(model.sizes, model.encoder, i);
-    largest = std::max(largest, static_cast<double>(batch) * static_cast<double>(layer.map()));
+    largest = std::max(largest, static_cast<double>(batch) * static_cast<double>(map_of(layer)));
   }
   if (largest >= 0x1p58) return -1;
   return Space(model, batch, workers, nullptr).size * static_cast<int64_t>(sizeof(float));
