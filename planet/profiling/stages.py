@@ -10,6 +10,9 @@ from planet.profiling.latency import Stage
 Times = tuple[float, float]  # milliseconds of the wall's clock, and of CPU time
 NONE: Times = (0.0, 0.0)
 
+ORDER = ("act", *STAGES, "around", "render", "environment")
+"""Stages of a profile in the order of a step, the whole of it first."""
+
 
 def by_stage(act: Times, spans: Sequence[Span]) -> dict[str, Times]:
     """Sums up a step's spans by stage, between the whole step and what is around the stages.
@@ -45,8 +48,7 @@ def by_iteration(spans: Sequence[Span]) -> list[dict[str, Times]]:
 def stages_of(rows: Sequence[Mapping[str, Times]]) -> tuple[Stage, ...]:
     """Turns times of steps by stage into stages; where a step lacks one, it took no time."""
     found = {name for row in rows for name in row}
-    known = ["act", *STAGES, "around", "render", "environment"]
-    names = [name for name in known if name in found]
+    names = [name for name in ORDER if name in found]
     return tuple(
         Stage(name, *zip(*(row.get(name, NONE) for row in rows), strict=True)) for name in names
     )

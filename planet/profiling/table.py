@@ -12,6 +12,7 @@ from planet.profiling.disturbances import disturbances
 from planet.profiling.latency import PERCENTILES, Stage
 from planet.profiling.quantiles import Estimate, values_needed
 from planet.profiling.result import SHARED, Comparison, Profile
+from planet.profiling.stages import ORDER
 
 WIDTH = 80
 _LABEL, _CELL = 14, 22  # columns: of a row's name, of a planner
@@ -78,7 +79,10 @@ def _headline(comparison: Comparison, names: Sequence[str]) -> list[str]:
         ]
     if len(comparison.profiles) > 1:
         first = comparison.first.act
-        rows["faster"] = [told(profile.act.speedup(first), "x") for profile in profiles]
+        rows["faster"] = [
+            "-" if profile.act is first else told(profile.act.speedup(first), "x")
+            for profile in profiles
+        ]
     return _rows(rows.items())
 
 
@@ -89,21 +93,23 @@ def _missed(profile: Profile) -> str:
 
 def _medians(comparison: Comparison, names: Sequence[str]) -> list[str]:
     """Writes the median of every stage of some policies side by side, and how much faster it is."""
-    first = comparison.first
     rows = [("p50 by stage", [_fitting(name, _CELL - 2) for name in names])]
-    for stage in first.stages[1:]:
-        cells = []
-        for name in names:
-            own = next((s for s in comparison.profiles[name].stages if s.name == stage.name), None)
-            shared = stage.name in SHARED
-            cells.append("-" if own is None else _median(own, None if shared else stage))
-        rows.append((_indented(stage.name), cells[:1] if stage.name in SHARED else cells))
+    stages = [{stage.name: stage for stage in p.stages} for p in comparison.profiles.values()]
+    shown = [stages[list(comparison.profiles).index(name)] for name in names]
+    for name in ORDER[1:]:
+        found = [own[name] for own in stages if name in own]
+        if found and name in SHARED:
+            rows.append((name, [_median(found[0], None)]))
+        elif found:
+            base = stages[0].get(name)
+            cells = [_median(own[name], base) if name in own else "-" for own in shown]
+            rows.append((_indented(name), cells))
     return _rows(rows)
 
 
 def _median(stage: Stage, first: Stage | None) -> str:
     middle = stage.percentiles[50]
-    faster = None if first is None else stage.speedup(first)
+    faster = None if first is None or stage is first else stage.speedup(first)
     text = "-" if middle is None else number(middle.value)
     return text if faster is None else f"{text:8}{faster.value:.2f}x"
 

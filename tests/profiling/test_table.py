@@ -71,10 +71,17 @@ def test_planners_stand_side_by_side() -> None:
     assert "compute   threads 1\nreference backend reference\nfused     backend fused" in text
     found = rows(text)
     assert found["act"] == ["reference", "fused"]
-    assert found["faster"] == ["1.000x", "(1.000-1.000)", "4.000x", "(4.000-4.000)"]
-    assert found["plan"][1::2] == ["1.00x", "4.00x"]
+    assert found["faster"] == ["-", "4.000x", "(4.000-4.000)"]
+    assert len(found["filter"]) == 3 and found["filter"][2] == "4.00x"
     assert len(found["render"]) == 1  # it is timed once for both
     assert "faster: than reference" in text.replace("\n", " ")
+
+
+def test_a_stage_that_the_first_planner_lacks_is_shown_without_a_ratio() -> None:
+    plain = profile_of(*whole_profile().stages[:2])
+    found = rows(table(Comparison({"plain": plain, "whole": whole_profile()})))
+    assert len(found["filter"]) == 3
+    assert found["encoder"][0] == "-" and len(found["encoder"]) == 2
 
 
 def test_iterations_are_shown_where_a_budget_cut_them() -> None:
