@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,12 @@ import pytest
 import torch
 from agents import small_agent
 from conftest import FUSED_MISSING, fused_is_built
+from processes import python, variables
 from small_models import frame
 from torch.profiler import record_function
 
 from planet.acting.frames import Frames
 from planet.acting.timeline import WHOLE, Span, Timeline
-from planet.profiling import trace
 from planet.profiling.trace import ACT, CLOCK, Range, TracedStep, join, write_trace
 
 CPU = torch.device("cpu")
@@ -145,17 +146,34 @@ def test_frames_are_taken_by_turns_and_the_timeline_is_given_back(tmp_path: Path
     assert agent.timeline is own
 
 
-def test_the_environment_stays_and_nothing_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("level", [None, "6"])
+def test_the_environment_stays(
+    level: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for level in (None, "6"):
-        if level is None:
-            monkeypatch.delenv("KINETO_LOG_LEVEL", raising=False)
-        else:
-            monkeypatch.setenv("KINETO_LOG_LEVEL", level)
-        write_trace(tmp_path / "trace.json", TracedAgent(), FRAMES, 1)
-        assert trace.os.environ.get("KINETO_LOG_LEVEL") == level
-    assert capfd.readouterr() == ("", "")
+    if level is None:
+        monkeypatch.delenv("KINETO_LOG_LEVEL", raising=False)
+    else:
+        monkeypatch.setenv("KINETO_LOG_LEVEL", level)
+    write_trace(tmp_path / "trace.json", TracedAgent(), FRAMES, 1)
+    assert os.environ.get("KINETO_LOG_LEVEL") == level
+
+
+def test_the_profiler_says_nothing(tmp_path: Path) -> None:
+    """In a process of its own: the log's level is read at the first profile of a process."""
+    code = f"""
+from pathlib import Path
+from agents import small_agent
+from processes import python, variables
+from small_models import frame
+from planet.profiling.trace import write_trace
+agent = small_agent()
+agent.reset()
+write_trace(Path({str(tmp_path / "trace.json")!r}), agent, [frame(0)], 1)
+"""
+    environment = variables()
+    environment.pop("KINETO_LOG_LEVEL", None)
+    done = python("-c", code, env=environment)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
