@@ -9,8 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from ops.fused_support import KERNELS, isa, needs_extension, threads
+import torch
+from ops.fused_support import ISAS, KERNELS, isa, needs_extension, threads
+from ops.step_calls import make_call, packs
+from random_filters import inputs_for, make_filter_problem
 from random_weights import PRESET_SIZES, TINY, Problem, make_problem
+from torch.profiler import ProfilerActivity
 
 from planet.ops import fused
 
@@ -84,3 +88,33 @@ def test_many_snapshots_lose_no_memory(name: str, precision: str) -> None:
 
     with isa(name):
         assert growth(snapshot_and_plan, 100) <= ALLOWED
+
+
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+def test_thousands_of_control_steps_lose_no_memory(name: str, precision: str) -> None:
+    with isa(name), threads(2):
+        call = make_call(batch=3, precision=precision, spans=40, iterations=1)
+        arguments = [*(call.arguments | packs(call.weights, precision)).values()]
+        assert growth(lambda _: torch.ops.planet.control_step(*arguments), 2000) < ALLOWED
+
+
+@pytest.mark.parametrize("name", ISAS)
+def test_hundreds_of_agent_snapshots_are_freed(name: str) -> None:
+    problem = make_filter_problem(batch=2)
+
+    def step(index: int) -> None:
+        bias = problem.weights.posterior_bias + index
+        inputs_for(replace(problem.weights, posterior_bias=bias), 2).step(fused)
+
+    with isa(name):
+        assert growth(step, 300) < ALLOWED
+
+
+def test_a_control_step_allocates_no_tensor() -> None:
+    call = make_call(batch=3, spans=40)
+    arguments = [*(call.arguments | packs(call.weights, "fp32")).values()]
+    with torch.profiler.profile(activities=[ProfilerActivity.CPU], profile_memory=True) as made:
+        torch.ops.planet.control_step(*arguments)
+    events = [event for event in made.events() if event.name.startswith("planet::")]
+    assert [event.name for event in events] == ["planet::control_step"]
+    assert all(event.cpu_memory_usage == 0 for event in made.events())
