@@ -53,8 +53,10 @@ void select(const PlanProblem& p, const PlanWorkspace& space, const Parallel& pa
 // again.
 void refit(const PlanProblem& p, const PlanWorkspace& space, const RolloutJob& job,
            const KernelSet& kernels, const Parallel& parallel) {
+  constexpr int64_t kDrawn = 3000;  // actions that occupy a worker: some 10 microseconds
   const int size = job.sizes.action;
-  for_each(parallel, p.batch * p.horizon, [&](int64_t task, int worker) {
+  const int64_t tasks = p.batch * p.horizon;
+  for_each(occupied(parallel, tasks * p.topk * size, kDrawn), tasks, [&](int64_t task, int worker) {
     const int64_t b = task / p.horizon, t = task % p.horizon, out = (t * p.batch + b) * size;
     float* actions = space.actions + worker * p.topk * size;
     kernels.redraw(job, b, t, space.elites + b * p.topk, p.topk, actions);

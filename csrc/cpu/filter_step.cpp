@@ -90,9 +90,13 @@ struct Space {
   static constexpr int64_t kGroup = 4;  // tiles of pixels that share what they read of the weights
 };
 
+constexpr int64_t kProducts = 400'000;  // that occupy a worker: some 5 microseconds
+
 // Takes all rows through one layer.
 void convolve(const KernelSet& kernels, const Convolution& layer, const Space& space,
-              const Parallel& parallel) {
+              const Parallel& everybody) {
+  const Parallel parallel =
+      occupied(everybody, layer.pixels * inputs_of(layer) * layer.outputs, kProducts);
   const int64_t tiles = (layer.pixels + kernels.encoder.rows - 1) / kernels.encoder.rows;
   const int64_t blocks = kernels.encoder.blocks(layer.outputs);
   // Fewer tiles at a time where there would not be enough for everybody.

@@ -30,6 +30,13 @@ void for_each(const Parallel& parallel, int64_t count, const Body& body) {
                &work);
 }
 
+// As many of the workers as so much work occupies, when `share` of it is worth one more: waking
+// them costs microseconds, and waiting for one whose core is taken away costs milliseconds.
+inline Parallel occupied(const Parallel& parallel, int64_t work, int64_t share) {
+  const int64_t workers = std::min<int64_t>(parallel.workers, 1 + work / share);
+  return {static_cast<int>(workers), parallel.run, parallel.pool};
+}
+
 // Everything of a job that follows from the model.
 RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, int64_t batch,
                     int64_t candidates, const StateNoise& noise, double discount, float* returns);
