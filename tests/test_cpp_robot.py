@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,7 @@ def test_the_steps_of_a_paced_loop_are_told_by_stage(robot: Path, tmp_path: Path
             "raw: expected frames of 32 x 32 pixels, a multiple of 3072 bytes, got 768",
         ),
         (["--frames", "absent"], "absent: cannot be opened"),
+        (["--frames", "cut.npy"], "cut.npy: the file is truncated"),
         (
             ["--frames", "right.npy", "--executed", "raw"],
             "raw: expected an action of 2 float32 for each of 3 frames, got 768 bytes",
@@ -181,6 +183,9 @@ def test_wrong_frames_and_arguments_are_explained(
     }.items():  # fmt: skip
         np.save(tmp_path / f"{name}.npy", array)
     frames[0, :16, :16].tofile(tmp_path / "raw")
+    # A header that goes on behind the end of the file.
+    header = (tmp_path / "right.npy").read_bytes()[:128]
+    (tmp_path / "cut.npy").write_bytes(header[:8] + struct.pack("<H", 118 + 2**10) + header[10:])
     export(agent_for("toy-reach"), tmp_path / "agent.weights")
     done = run(robot, "agent.weights", *arguments, status=None, cwd=tmp_path)
     assert done.returncode == 1

@@ -33,6 +33,7 @@ inline size_t check_numpy(const std::string& path, const std::vector<uint8_t>& b
     fail(path + ": expected frames, uint8 [N" + image.substr(0, image.size() - 1) + "], got " +
          text.substr(0, text.find('\n')));
   }
+  if (end > bytes.size()) fail(path + ": the file is truncated");
   return end;
 }
 
