@@ -28,7 +28,8 @@ namespace {
 using planet::cpu::Agent;
 using planet::cpu::AgentOptions;
 
-constexpr int kWarmup = 5;  // steps that are not counted
+constexpr int kWarmup = 5;                  // steps that are not counted
+constexpr int64_t kMostSteps = 10'000'000;  // whose times and actions are kept, some 200 bytes each
 
 // Begins a period again and again, by absolute times: what one step takes moves no other. A step
 // that takes longer than its period costs the periods that it runs into.
@@ -73,7 +74,11 @@ Arguments parse(int argc, char** argv, AgentOptions& settings) {
   options.insert({{"--actions", &out.actions}, {"--rate", &out.rate}});
   options.insert({{"--steps", &out.steps}, {"--seed", &out.seed}, {"--explore", &out.explore}});
   read_options(argc, argv, options);
-  if (out.steps < 1) fail("--steps: expected at least 1, got " + std::to_string(out.steps));
+  if (out.steps < 1 || out.steps > kMostSteps) {
+    fail("--steps: expected 1 to " + std::to_string(kMostSteps) + ", got " +
+         std::to_string(out.steps));
+  }
+  if (out.frames.empty() && !out.executed.empty()) fail("--executed: expected --frames as well");
   if (!(out.rate >= 0 && out.rate <= 1e6)) {
     fail("--rate: expected 0 to 1000000, got " + std::to_string(out.rate));
   }
