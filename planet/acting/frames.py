@@ -27,7 +27,11 @@ def check_frames(observation: Observation | Frames, size: int, batch_size: int) 
         if "image" not in observation:
             raise ValueError(f"observation: expected an array 'image', got {[*observation]}")
         observation = observation["image"]
-    array = np.asarray(observation)
+    try:
+        array = np.asarray(observation)
+    except (RuntimeError, TypeError, ValueError) as error:  # as of (observation, info), of reset()
+        got = type(observation).__name__
+        raise TypeError(f"observation: expected an array on the host, got {got}") from error
     if array.dtype != np.uint8:
         raise TypeError(f"observation: expected dtype uint8, got {array.dtype}")
     if array.ndim not in (3, 4) or array.shape[-3:] != (size, size, 3):

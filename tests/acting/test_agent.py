@@ -111,6 +111,8 @@ def test_everything_needs_a_reset_first(make_agent: MakeAgent) -> None:
         (np.zeros((1, 1, 8, 8, 3), np.uint8), ValueError, r"got \[1, 1, 8, 8, 3\]"),
         (np.zeros((0, 8, 8, 3), np.uint8), ValueError, "batch size 1 .* got 0"),
         (np.uint8(3), ValueError, r"got \[\]"),
+        ((np.zeros((8, 8, 3), np.uint8), {}), TypeError, "an array on the host, got tuple"),
+        (torch.zeros(8, 8, 3, requires_grad=True), TypeError, "on the host, got Tensor"),
         ({"pixels": np.zeros((8, 8, 3))}, ValueError, r"an array 'image', got \['pixels'\]"),
     ],
 )
