@@ -41,7 +41,8 @@ class Agent:
     and the same observations give the same actions.
 
     Attributes:
-      timeline: collects when the stages of the newest `act` began and ended; None: nothing does.
+      timeline: collects when the stages of the newest `act`, `filter` or `plan` began and ended;
+        None: nothing does.
 
     Args:
       world_model: the model; its device at the snapshot is where the agent computes.
@@ -214,8 +215,6 @@ class Agent:
             rows, and what was not finite before.
         """
         before, image = self._check(observation)
-        if self.timeline is not None:
-            self.timeline.begin(self._weights.device)
         after, finite = self._after(before, image, explore)
         if not finite:
             refuse_step(before.latent, after.latent, after.plan)
@@ -296,6 +295,8 @@ class Agent:
         return after, bool(outcome.finite.all())
 
     def _control_step(self) -> ControlStep:
+        if self.timeline is not None:
+            self.timeline.begin(self._weights.device)
         return ControlStep(
             self._weights, self.imagination, self.planner, self.budget_ms, self.timeline
         )

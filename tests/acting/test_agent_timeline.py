@@ -34,6 +34,18 @@ def test_the_newest_step_has_its_stages_within_it(make_agent: MakeAgent, explore
     agent.act(frame(2))
 
 
+def test_halves_of_a_step_begin_anew(make_agent: MakeAgent) -> None:
+    agent = make_agent()
+    agent.reset()
+    agent.timeline = Timeline()
+    agent.act(frame(0))
+    for t in range(3):
+        agent.filter(frame(t))
+        assert [span.stage for span in agent.timeline.spans] == ["filter"]
+        agent.plan()
+        assert [span.stage for span in agent.timeline.spans] == ["plan"]
+
+
 def test_a_timeline_changes_no_action(make_agent: MakeAgent) -> None:
     seen, agent = make_agent(), make_agent()
     for each in (seen, agent):
