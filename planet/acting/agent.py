@@ -125,7 +125,8 @@ class Agent:
         before = self._require_reset()
         check_latent(self._weights.rollout, latent, before.batch_size, None)
         check_finite_latent("latent", latent)
-        self._moment = replace(before.frozen(), latent=latent)
+        mine = LatentState(latent.belief.clone(), latent.state.clone())
+        self._moment = replace(before.frozen(), latent=mine)
 
     @property
     def planned(self) -> Plan | None:

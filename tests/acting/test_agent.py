@@ -15,6 +15,7 @@ from learners import learner_of, replay
 from small_models import frame, make_model
 
 from planet.config import TrainConfig
+from planet.latent import LatentState
 from planet.noise import row_seeds
 from planet.ops.kernels import CpuKernels
 from planet.planning import Imagination
@@ -195,6 +196,18 @@ def test_error_while_planning_leaves_the_agent_as_it_was(
     assert agent.latent is latent
     assert agent.planned is planned
     assert [agent.act(frame(t), explore=True).tolist() for t in range(1, 4)] == expected[1:]
+
+
+def test_a_latent_that_was_assigned_is_the_caller_s_again(make_agent: MakeAgent) -> None:
+    agents = [make_agent() for _ in range(2)]
+    for agent in agents:
+        agent.reset(1)
+        agent.act(frame(0))
+        mine = LatentState(latent_of(agent).belief * 0.5, latent_of(agent).state.clone())
+        agent.latent = mine
+        if agent is agents[0]:
+            mine.belief.fill_(9.0)
+    assert play(agents[0]) == play(agents[1])
 
 
 def test_agent_says_how_many_iterations_it_planned(make_agent: MakeAgent) -> None:

@@ -97,6 +97,7 @@ def test_an_assigned_latent_is_checked(make_agent: MakeAgent) -> None:
         agent.latent = good
     agent.reset(row_seeds(0, 2))
     agent.latent = good
+    held = agent.latent
     for bad, message in (
         (None, "latent: expected LatentState, got NoneType"),
         (LatentState(good.belief[:1], good.state), r"latent.belief: expected shape \[2, 5\]"),
@@ -107,4 +108,4 @@ def test_an_assigned_latent_is_checked(make_agent: MakeAgent) -> None:
     ):  # fmt: skip
         with pytest.raises((TypeError, ValueError), match=message):
             agent.latent = bad  # type: ignore[assignment]
-        assert agent.latent is good
+        assert agent.latent is held
