@@ -27,6 +27,9 @@ struct Span {
   int64_t cpu;  // nanoseconds of CPU time that all threads of the process used meanwhile
 };
 
+// A control step has so many spans, and for each iteration of its plan so many more.
+constexpr int64_t kStepSpans = 7, kIterationSpans = 3;
+
 // Spans in the order in which they end. Those that do not fit are counted, not kept.
 struct Timeline {
   Span* spans;

@@ -50,7 +50,8 @@ inline double percentile(std::vector<double> values, double p) {
 class Latency {
  public:
   // Of so many steps, with plans of at most so many iterations: nothing is allocated between them.
-  Latency(size_t steps, size_t iterations) : spans_(7 + 3 * iterations) {
+  Latency(size_t steps, size_t iterations)
+      : spans_(planet::kStepSpans + planet::kIterationSpans * iterations) {
     for (Times* times : {&act_, &around_}) times->reserve(steps);
     for (Times& times : stages_) times.reserve(steps);
   }

@@ -98,10 +98,16 @@ std::vector<float> read_actions(const std::string& path, size_t frames, int size
   return actions;
 }
 
-void write_actions(const std::string& path, const std::vector<float>& actions) {
-  if (path.empty()) return;
+// A file to write, or none; opened before the loop, which may take an hour.
+std::FILE* open_to_write(const std::string& path) {
+  if (path.empty()) return nullptr;
   std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr) fail(path + ": cannot be opened");
+  return file;
+}
+
+void write_actions(std::FILE* file, const std::string& path, const std::vector<float>& actions) {
+  if (file == nullptr) return;
   const size_t written = std::fwrite(actions.data(), sizeof(float), actions.size(), file);
   if (std::fclose(file) != 0 || written != actions.size()) fail(path + ": cannot be written");
 }
@@ -127,7 +133,11 @@ void print(const Latency& latency, const Arguments& arguments, double period,
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) fail("expected a weight file, such as `planet export RUN_DIR FILE` writes");
+  if (argc < 2 || std::strcmp(argv[1], "--help") == 0) {
+    fail(
+        "expected a weight file, such as `planet export RUN_DIR FILE` writes, then options, which "
+        "stand at the top of robot.cpp");
+  }
   planet::WeightFile weights;
   std::string error = weights.read(argv[1]);
   if (!error.empty()) fail(error);
@@ -144,6 +154,7 @@ int main(int argc, char** argv) {
   std::printf("\n");
   const int size = agent->sizes().action;
   const Frames camera(arguments.frames, agent->image_size());
+  std::FILE* const actions_file = open_to_write(arguments.actions);
   const auto executed = read_actions(arguments.executed, camera.count(), size);
   const auto steps = static_cast<size_t>(arguments.steps);
   std::vector<float> actions(steps * size);
@@ -178,5 +189,5 @@ int main(int argc, char** argv) {
   }
 
   print(latency, arguments, pace.period(), lateness, missed);
-  write_actions(arguments.actions, actions);
+  write_actions(actions_file, arguments.actions, actions);
 }

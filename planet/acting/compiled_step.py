@@ -23,8 +23,7 @@ from planet.ops.checks import SPREADS, check_budget
 from planet.ops.kernels import KERNELS, CpuKernels, Model
 from planet.planning import CEMPlanner
 
-_ONCE = 7  # spans of a step: filter and its four parts, plan, explore
-_EACH = 3  # of an iteration
+_ONCE, _EACH = 7, 3  # spans of a step, and of an iteration (csrc/timeline.h)
 
 
 class CompiledStep:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from planet.errors.short_repr import short_repr
 from planet.profiling.plot_stages import draw_legend, draw_stages, number
 from planet.profiling.result import Comparison, Profile
 from planet.storage.atomic import atomic_write
@@ -32,6 +33,8 @@ class _Row:
     profile: Profile
     color: str
     times: npt.NDArray[np.float64]
+
+    __repr__ = short_repr
 
 
 def picture_format(path: Path) -> str:

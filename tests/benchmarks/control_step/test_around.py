@@ -42,9 +42,10 @@ def test_the_command_writes_what_it_promises(
 
 
 def test_both_agents_act_alike() -> None:
+    """All candidates are elites, so that no rounding chooses others."""
     config = PRESETS["small"]("cheetah-run")
     model = WorldModel(config.model, around.ACTIONS, config.environment.image_size)
-    agents = around.agents(model, CEMPlanner(3, 20, 2, 5), "fp32")
+    agents = around.agents(model, CEMPlanner(3, 20, 2, 20), "fp32")
     frame = np.full((32, 32, 3), 7, np.uint8)
     for agent in agents.values():
         agent.reset(1)
