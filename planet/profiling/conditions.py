@@ -19,18 +19,26 @@ class State:
       load: threads that run or wait for a core, mean of the last minute.
       stolen: seconds of CPU time that the hypervisor gave to other machines, of all cores.
       throttled: seconds in which the process's group had used up its quota of CPU time.
+      busy: seconds of CPU time that all processes of the machine used, on all cores.
+      own: those that this process used.
+      queued: seconds for which threads of this process waited for a core, of all threads.
     """
 
     seconds: float
     load: float | None = None
     stolen: float | None = None
     throttled: float | None = None
+    busy: float | None = None
+    own: float | None = None
+    queued: float | None = None
 
     @staticmethod
     def now(root: Path = _SYSTEM) -> State:
         """Reads the present state; `root` is the folder that `proc` and `sys` are in."""
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        return State(time.perf_counter(), load, _stolen(root), _throttled(root))
+        seconds, own = time.perf_counter(), time.process_time()
+        stolen, throttled = _stolen(root), _throttled(root)
+        return State(seconds, load, stolen, throttled, _busy(root), own, _queued(root))
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,28 @@ def governors(root: Path = _SYSTEM) -> tuple[str, ...]:
 
 def _stolen(root: Path) -> float | None:
     """Reads the eighth number of the first line of /proc/stat."""
-    words = _read(root / "proc/stat").partition("\n")[0].split()
-    return int(words[8]) / os.sysconf("SC_CLK_TCK") if len(words) > 8 else None
+    numbers = _numbers(root)
+    return numbers[7] if numbers else None
+
+
+def _busy(root: Path) -> float | None:
+    """Adds the times of user, nice, system, irq and softirq of that line."""
+    numbers = _numbers(root)
+    return sum(numbers[i] for i in (0, 1, 2, 5, 6)) if numbers else None
+
+
+def _numbers(root: Path) -> list[float]:
+    """Returns the seconds of the first line of /proc/stat; none where it has too few."""
+    words = _read(root / "proc/stat").partition("\n")[0].split()[1:]
+    tick = os.sysconf("SC_CLK_TCK")
+    return [int(word) / tick for word in words] if len(words) > 7 else []
+
+
+def _queued(root: Path) -> float | None:
+    """Adds the second number of every thread's schedstat, nanoseconds in a queue for a core."""
+    texts = [_read(path) for path in root.glob("proc/self/task/*/schedstat")]
+    waited = [int(text.split()[1]) / 1e9 for text in texts if text]
+    return sum(waited) if waited else None
 
 
 def _throttled(root: Path) -> float | None:

@@ -11,6 +11,8 @@ from planet.profiling.quantiles import quantile, ratio
 from planet.profiling.result import Comparison, Profile
 
 _SHARE = 0.05  # of wall time, or of the speed, that may be lost silently
+_CORES = 0.1  # that others may use silently
+_TICKS = 0.05  # seconds; a machine counts CPU time in steps of 0.01 s
 _STEPS = 0.1  # share of steps that the system may interrupt silently
 _PAUSE = 5.0  # times the median
 
@@ -24,7 +26,7 @@ def disturbances(comparison: Comparison) -> list[str]:
         found += [busy(conditions, threads), stolen(conditions), throttled(conditions)]
         found.append(governed(conditions))
     profiles = list(comparison.profiles.values())
-    found += [waited(profiles), preempted(profiles)]
+    found += [waited(profiles), preempted(profiles, conditions)]
     for name, profile in comparison.profiles.items():
         own = (drifted(profile.act), paused(profile.act))
         found += [f"{name}: {text}" if name and text else text for text in own]
@@ -32,16 +34,34 @@ def disturbances(comparison: Comparison) -> list[str]:
 
 
 def busy(conditions: Conditions, threads: int) -> str | None:
-    """Tells that more threads wanted a core than there are, by the load before and after."""
+    """Tells that more threads wanted a core than there are.
+
+    The CPU time of others meanwhile says so; where the system does not tell it, the load before and
+    after, a mean of a minute that also holds what this process did before.
+    """
     before, after = conditions.before.load, conditions.after.load
-    if before is None or after is None:
-        return None
-    if max(before + threads, after) <= conditions.cores + 0.5:
+    if (others := _others(conditions)) is not None:
+        if others <= _CORES or others + threads <= conditions.processors + _CORES:
+            return None
+        return (
+            f"others used the machine: {others:.1f} of its {conditions.processors} cores, of "
+            f"which this wanted {threads}"
+        )
+    if before is None or after is None or max(before + threads, after) <= conditions.cores + 0.5:
         return None
     return (
         f"others used the machine: load {before:.1f} before, {after:.1f} after, on "
         f"{conditions.cores} cores, of which this took {threads}"
     )
+
+
+def _others(conditions: Conditions) -> float | None:
+    """Returns how many cores other processes used, at least; None where the system tells less."""
+    before, after = conditions.before, conditions.after
+    if before.busy is None or before.own is None or after.busy is None or after.own is None:
+        return None
+    used = (after.busy - before.busy) - (after.own - before.own)
+    return max(0.0, used - _TICKS) / (after.seconds - before.seconds)
 
 
 def stolen(conditions: Conditions) -> str | None:
@@ -123,13 +143,29 @@ def waited(profiles: Sequence[Profile]) -> str | None:
     )
 
 
-def preempted(profiles: Sequence[Profile]) -> str | None:
-    """Tells that the system often took a core away from a thread of the process."""
+def preempted(profiles: Sequence[Profile], conditions: Conditions | None = None) -> str | None:
+    """Tells that threads of the process often lost their core, or waited long for one.
+
+    Threads that share a core may use as much CPU time as the wall's, so that only their waiting
+    tells it.
+    """
     counts = [count for profile in profiles for count in profile.preemptions]
     steps = sum(count > 0 for count in counts)
-    if steps <= _STEPS * len(counts):
+    queued, share = _queued(conditions)
+    if steps <= _STEPS * len(counts) and share <= _SHARE:
         return None
     return (
         f"the system took a core away {sum(counts)} times, in {steps} of {len(counts)} steps "
-        "(involuntary context switches)"
+        f"(involuntary context switches){queued}"
     )
+
+
+def _queued(conditions: Conditions | None) -> tuple[str, float]:
+    """Says how long threads waited for a core, and as a share of the measurement."""
+    if conditions is None:
+        return "", 0.0
+    before, after = conditions.before, conditions.after
+    if before.queued is None or after.queued is None:
+        return "", 0.0
+    seconds, waited = after.seconds - before.seconds, max(0.0, after.queued - before.queued)
+    return f"; threads waited {waited:.2f} s for one, of {seconds:.1f} s", waited / seconds

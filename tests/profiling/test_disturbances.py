@@ -57,6 +57,23 @@ def test_others_on_the_cores_are_told_by_the_load(
         assert f"this took {threads}" in text
 
 
+@pytest.mark.parametrize(
+    ("busy_s", "own", "threads", "told"),
+    [(15.0, 15.0, 8, False), (20.0, 20.0, 2, False), (66.0, 10.0, 2, False),
+     (75.0, 10.0, 2, True), (16.0, 14.0, 8, True), (15.5, 14.6, 8, False)],
+)  # fmt: skip
+def test_others_are_told_by_their_cpu_time_whatever_the_load(
+    busy_s: float, own: float, threads: int, told: bool
+) -> None:
+    before = replace(BEFORE, load=99.0, busy=0.0, own=0.0)
+    after = replace(AFTER, load=99.0, busy=busy_s, own=own)
+    text = busy(Conditions(before, after, 4, 8), threads)
+    assert (text is not None) == told
+    if text:
+        assert f"{(busy_s - own - 0.05) / 10:.1f} of its 8 cores" in text
+        assert f"this wanted {threads}" in text
+
+
 def test_time_that_a_hypervisor_took_is_told() -> None:
     assert stolen(conditions(stolen=4.8)) is None  # 0.8 of 80 s
     text = stolen(conditions(stolen=12.0))
@@ -115,6 +132,17 @@ def test_cores_that_were_taken_away_are_told_for_all_policies_together() -> None
     other = replace(one, preemptions=(3, 0, 0, 2, 0, 0, 0, 1, 0, 0))
     assert preempted([one, replace(one, preemptions=(5,) + (0,) * 9)]) is None
     assert "6 times, in 3 of 20 steps" in str(preempted([one, other]))
+
+
+def test_threads_that_share_a_core_are_told_although_their_cpu_time_is_the_walls() -> None:
+    profile = profile_of(stage_of(*times()), preemptions=(0,) * 90)
+    waiting = [
+        Conditions(replace(BEFORE, queued=3.0), replace(AFTER, queued=queued), 4, 8)
+        for queued in (3.4, 12.5)
+    ]
+    assert disturbances(Comparison({"": profile}, waiting[0])) == []
+    (text,) = disturbances(Comparison({"": profile}, waiting[1]))
+    assert text.endswith("; threads waited 9.50 s for one, of 10.0 s")
 
 
 def test_the_policy_is_named_where_there_are_several() -> None:
