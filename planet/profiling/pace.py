@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
+_LONGEST = 3600.0  # seconds at once; systems refuse to sleep for eons
+
 
 class Pace:
     """Divides time into periods, at whose beginnings steps start.
@@ -36,5 +38,5 @@ class Pace:
         self._count = max(self._count + 1, math.ceil(passed))
         begin = self._origin + self._count * self._period
         while (left := begin - self._clock()) > 0:
-            self._sleep(left)
+            self._sleep(min(left, _LONGEST))
         return -left

@@ -58,3 +58,15 @@ def test_a_sleep_that_ends_early_is_continued() -> None:
     pace = Pace(10.0, time.clock, doze)
     assert pace.wait() >= 0.0
     assert time.now >= 100.1
+
+
+def test_a_period_of_eons_is_slept_in_parts_that_systems_allow() -> None:
+    time, longest = Time(), 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal longest
+        longest = max(longest, seconds)
+        time.now += seconds
+
+    assert Pace(1e-5, time.clock, sleep).wait() == pytest.approx(0.0, abs=1e-6)
+    assert longest <= 3600.0
