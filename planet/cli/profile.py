@@ -229,8 +229,12 @@ def _check(options: ProfileOptions) -> None:
             extra = advice.install_extra()
             option = name.replace("_", "-")
             raise ImportError(f"--{option} needs {package}; install it with: {extra}")
+    written: dict[Path, str] = {}
     for name in ("json", "plot", "trace"):
         path = getattr(options, name)
+        other = name if path is None else written.setdefault(path.resolve(), name)
+        if other != name:
+            raise ValueError(f"{name}: expected another file than {other}, got {path}")
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
         if path is not None:

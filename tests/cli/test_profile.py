@@ -231,6 +231,7 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
         (["--json", "missing/profile.json"], "json: expected a file in a folder that exists"),
         (["--plot", "missing/latency.png"], "plot: expected a file in a folder that exists"),
         (["--plot", "latency.txt"], "plot: expected a name that ends in ."),
+        (["--json", "same", "--trace", "./same"], "trace: expected another file than json, got"),
         (["--train.device", "tpu"], "device: expected 'cpu' or 'cuda', got 'tpu'"),
     ],
 )  # fmt: skip
