@@ -20,6 +20,7 @@ from planet.profiling.result import Comparison, Profile
 from planet.storage.atomic import atomic_write, read_file
 
 _FORMAT = 1
+_WRONG = (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError)
 _LEAST = 1e-9  # seconds; pyperf takes no zeros
 _STEPS = ("iterations", "starts", "lateness", "preemptions")  # fields with a value per step
 _SHARED = ("machine", "run", "rate_hz", "warmup")  # fields that all profiles have alike
@@ -64,7 +65,7 @@ def load_profile(path: Path) -> Comparison:
     try:
         suite = pyperf.BenchmarkSuite.loads(content.decode())
         return _parse(suite, json.loads(content)["planet"])
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except _WRONG as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(
             f"{path}: expected a profile as `planet profile --json` writes it ({reason})"
@@ -119,12 +120,20 @@ def _parse(suite: Any, document: dict[str, Any]) -> Comparison:
     if document["format"] != _FORMAT:
         raise ValueError(f"expected format {_FORMAT}, got {document['format']}")
     shared = {name: document[name] for name in _SHARED}
+    _tables(document, "source", "machine", "planners")
+    if shared["run"] is not None:
+        _tables(document, "run")
+        if "task" not in shared["run"]:
+            raise KeyError("task")
     profiles = {}
     for name, planner in document["planners"].items():
+        _tables(planner, "plan", "compute")
         stages = tuple(
             _stage(stage, suite.get_benchmark(_benchmark(name, stage)).get_values(), cpu)
             for stage, cpu in planner["cpu_seconds"].items()
         )
+        if stages[0].name != "act":
+            raise ValueError(f"expected act before all stages, got {stages[0].name}")
         rounds = tuple(
             tuple(_stage(n, t["seconds"], t["cpu_seconds"]) for n, t in stages.items())
             for stages in planner["rounds"]
@@ -138,6 +147,12 @@ def _parse(suite: Any, document: dict[str, Any]) -> Comparison:
         governors=tuple(found.pop("governors")), **found,
     )  # fmt: skip
     return Comparison(profiles, conditions, document["source"])
+
+
+def _tables(document: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if not isinstance(document[name], dict):
+            raise TypeError(f"{name}: expected an object, got {document[name]!r}")
 
 
 def _benchmark(planner: str, stage: str) -> str:

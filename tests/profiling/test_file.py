@@ -104,8 +104,9 @@ def test_pyperf_works_on_it(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"version": "1.0", "benchmarks": []}', '{"planet": 3}', "\udcff"],
-)
+    ["", "{", "[]", "{}", '{"version": "1.0", "benchmarks": []}', '{"planet": 3}', "\udcff",
+     "[" * 100_000],
+)  # fmt: skip
 def test_other_files_are_refused_by_name(content: str, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_bytes(content.encode(errors="surrogateescape"))
@@ -123,6 +124,14 @@ def test_files_of_pyperf_itself_and_damaged_ones_are_refused(tmp_path: Path) -> 
         lambda d: d["planet"]["planners"]["int8"]["cpu_seconds"]["plan"].pop(),
         lambda d: d["planet"]["planners"]["int8"]["cpu_seconds"].update(other=[1.0]),
         lambda d: d["planet"]["planners"]["int8"].pop("iterations"),
+        lambda d: d["planet"]["planners"]["int8"]["cpu_seconds"].pop("act"),
+        lambda d: d["planet"]["planners"]["int8"].update(plan="horizon"),
+        lambda d: d["planet"]["planners"]["int8"].update(compute=None),
+        lambda d: d["planet"].update(source=None),
+        lambda d: d["planet"].update(machine=7),
+        lambda d: d["planet"].update(planners=[]),
+        lambda d: d["planet"].update(run={}),
+        lambda d: d["planet"].update(run=[]),
         lambda d: d["planet"]["conditions"].update(other=1),
     ]
     for damage in damages:
