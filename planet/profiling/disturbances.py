@@ -106,8 +106,8 @@ def drifted(act: Stage) -> str | None:
     if change.low <= 1.0 <= change.high or abs(change.value - 1.0) <= _SHARE:
         return None
     return (
-        f"the speed drifted: p50 {first.value:.3g} ms in the first third of the steps, "
-        f"{last.value:.3g} ms in the last"
+        f"the speed drifted: p50 {_ms(first.value)} in the first third of the steps, "
+        f"{_ms(last.value)} in the last"
     )
 
 
@@ -121,7 +121,7 @@ def paused(act: Stage) -> str | None:
     wall, cpu = act.milliseconds[worst], act.cpu_milliseconds[worst]
     return (
         f"{len(long)} of {len(act.milliseconds)} steps took more than {_PAUSE:g} times the median: "
-        f"step {worst + 1} took {wall:.5g} ms, {cpu:.3g} ms of it CPU time"
+        f"step {worst + 1} took {_ms(wall)}, {_ms(cpu)} of it CPU time"
     )
 
 
@@ -139,7 +139,7 @@ def waited(profiles: Sequence[Profile]) -> str | None:
         return None
     return (
         f"the process had no core for {sum(lost) / sum(walls):.0%} of the time in act (wall - "
-        f"CPU), in one step for {max(lost):.3g} ms"
+        f"CPU), in one step for {_ms(max(lost))}"
     )
 
 
@@ -169,3 +169,8 @@ def _queued(conditions: Conditions | None) -> tuple[str, float]:
         return "", 0.0
     seconds, waited = after.seconds - before.seconds, max(0.0, after.queued - before.queued)
     return f"; threads waited {waited:.2f} s for one, of {seconds:.1f} s", waited / seconds
+
+
+def _ms(value: float) -> str:
+    """Writes milliseconds with three digits or more, and never as a power of ten."""
+    return f"{value:.0f} ms" if value >= 100.0 else f"{value:.3g} ms"

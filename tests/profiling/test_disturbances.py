@@ -127,6 +127,13 @@ def test_wall_time_without_cpu_time_is_told_on_a_processor_alone() -> None:
     assert waited([profile_of(more)]) is None
 
 
+def test_long_pauses_are_no_powers_of_ten() -> None:
+    profile = profile_of(stage_of(*[12000.0] * 30, *[24000.0] * 30, 2e5, cpu=[9000.0] * 61))
+    told = " ".join(disturbances(Comparison({"": profile})))
+    assert "e+" not in told
+    assert "in one step for 191000 ms" in told
+
+
 def test_cores_that_were_taken_away_are_told_for_all_policies_together() -> None:
     one = profile_of(stage_of(*[1.0] * 10), preemptions=(0,) * 10)
     other = replace(one, preemptions=(3, 0, 0, 2, 0, 0, 0, 1, 0, 0))
