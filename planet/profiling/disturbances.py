@@ -11,6 +11,7 @@ from planet.profiling.quantiles import quantile, ratio
 from planet.profiling.result import Comparison, Profile
 
 _SHARE = 0.05  # of wall time, or of the speed, that may be lost silently
+_WAITING = 0.01  # of the measurement, that threads may wait for a core silently
 _CORES = 0.1  # that others may use silently
 _TICKS = 0.05  # seconds; a machine counts CPU time in steps of 0.01 s
 _STEPS = 0.1  # share of steps that the system may interrupt silently
@@ -144,31 +145,25 @@ def waited(profiles: Sequence[Profile]) -> str | None:
 
 
 def preempted(profiles: Sequence[Profile], conditions: Conditions | None = None) -> str | None:
-    """Tells that threads of the process often lost their core, or waited long for one.
+    """Tells that threads of the process often lost their core, by how long they waited for one.
 
     Threads that share a core may use as much CPU time as the wall's, so that only their waiting
-    tells it.
+    tells it. Where the system does not say how long they waited, the steps in which one lost its
+    core are counted.
     """
     counts = [count for profile in profiles for count in profile.preemptions]
     steps = sum(count > 0 for count in counts)
-    queued, share = _queued(conditions)
-    if steps <= _STEPS * len(counts) and share <= _SHARE:
-        return None
-    return (
+    text = (
         f"the system took a core away {sum(counts)} times, in {steps} of {len(counts)} steps "
-        f"(involuntary context switches){queued}"
+        "(involuntary context switches)"
     )
-
-
-def _queued(conditions: Conditions | None) -> tuple[str, float]:
-    """Says how long threads waited for a core, and as a share of the measurement."""
-    if conditions is None:
-        return "", 0.0
-    before, after = conditions.before, conditions.after
-    if before.queued is None or after.queued is None:
-        return "", 0.0
-    seconds, waited = after.seconds - before.seconds, max(0.0, after.queued - before.queued)
-    return f"; threads waited {waited:.2f} s for one, of {seconds:.1f} s", waited / seconds
+    before, after = (None, None) if conditions is None else (conditions.before, conditions.after)
+    if before is None or after is None or before.queued is None or after.queued is None:
+        return text if steps > _STEPS * len(counts) else None
+    seconds, waited = after.seconds - before.seconds, after.queued - before.queued
+    if waited <= _WAITING * seconds:
+        return None
+    return f"{text}; threads waited {waited:.2f} s for one, of {seconds:.1f} s"
 
 
 def _ms(value: float) -> str:

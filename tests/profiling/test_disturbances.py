@@ -142,10 +142,10 @@ def test_cores_that_were_taken_away_are_told_for_all_policies_together() -> None
 
 
 def test_threads_that_share_a_core_are_told_although_their_cpu_time_is_the_walls() -> None:
-    profile = profile_of(stage_of(*times()), preemptions=(0,) * 90)
+    profile = profile_of(stage_of(*times()), preemptions=(0, 1) * 45)
     waiting = [
         Conditions(replace(BEFORE, queued=3.0), replace(AFTER, queued=queued), 4, 8)
-        for queued in (3.4, 12.5)
+        for queued in (3.09, 12.5)
     ]
     assert disturbances(Comparison({"": profile}, waiting[0])) == []
     (text,) = disturbances(Comparison({"": profile}, waiting[1]))
