@@ -1,5 +1,5 @@
-// How to plan and act: the settings that a weight file carries beside the weights, so that a program
-// does as the run did that the weights come from.
+// How to plan and act: the settings that a weight file carries beside the weights, so that a
+// program does as the run did that the weights come from.
 #pragma once
 
 #include <stddef.h>

@@ -42,8 +42,8 @@
 //
 // Format 1 is the same with zeros from 72 to 127, and is read: its stddev is added, it has no
 // settings, and filters no frames. A last reward matrix of two rows, reward and continuation, is
-// not available yet, nor is the filter of an ssm. An intact file may still ask for more memory than a
-// machine has, by its layers or its candidates: who makes an agent or a planner of it is told.
+// not available yet, nor is the filter of an ssm. An intact file may still ask for more memory than
+// a machine has, by its layers or its candidates: who makes an agent or a planner of it is told.
 //
 // Magic and version keep their places in every later format. Both readers, this one and Python's,
 // refuse the same files in the same words.

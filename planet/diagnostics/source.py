@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import subprocess
 from pathlib import Path
 
-from planet.diagnostics.build import __version__
+from planet.diagnostics.build import __version__, build_info
 from planet.errors import advice
+from planet.ops.fingerprint import fingerprint
 
 _SECONDS = 30.0  # that git may take
 
@@ -15,7 +17,8 @@ def source_facts() -> dict[str, str | None]:
     """Returns `version` and `commit`.
 
     The commit ends with "-dirty" where files of the source folder differ from it. It is None where
-    planet neither runs from a clone nor was installed from a repository.
+    planet neither runs from a clone nor was installed from a repository, or from a clone whose
+    sources are other ones now.
     """
     root = advice.source_folder()
     commit = _installed_commit() if root is None else _commit(root)
@@ -23,11 +26,21 @@ def source_facts() -> dict[str, str | None]:
 
 
 def _installed_commit() -> str | None:
-    """Returns the commit that the installer noted."""
+    """Returns the commit that the installer noted, or of the clone that it installed from."""
     found = advice.origin()
-    if found.kind != "url" or not found.requirement.startswith("git+"):
-        return None
-    return found.requirement.rpartition("@")[2]
+    if found.kind == "url" and found.requirement.startswith("git+"):
+        return found.requirement.rpartition("@")[2]
+    root = Path(found.requirement)
+    return _commit(root) if found.kind == "folder" and _has_our_sources(root) else None
+
+
+def _has_our_sources(root: Path) -> bool:
+    """Whether a folder has the Python files of this package, and what its extension is made of."""
+    here, there = advice.PACKAGE, root / "planet"
+    files = [str(file.relative_to(here)) for file in here.rglob("*.py")]
+    same, _, _ = filecmp.cmpfiles(here, there, files, shallow=False)
+    built = build_info().get("fingerprint")
+    return len(same) == len(files) and (built is None or built == fingerprint(root))
 
 
 def _commit(root: Path) -> str | None:

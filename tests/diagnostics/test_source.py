@@ -64,3 +64,24 @@ def test_an_installed_planet_tells_what_the_installer_noted(
     monkeypatch.setattr(advice, "source_folder", lambda: None)
     monkeypatch.setattr(advice, "origin", lambda: origin)
     assert source_facts()["commit"] == commit
+
+
+def test_a_package_that_was_installed_from_a_clone_has_its_commit(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for home in (clone, tmp_path / "installed"):
+        (home / "planet").mkdir(parents=True)
+        (home / "planet" / "file.py").write_text("one")
+    git(clone, "add", "planet")
+    git(clone, "commit", "-q", "-m", "second")
+    monkeypatch.setattr(advice, "source_folder", lambda: None)
+    monkeypatch.setattr(advice, "PACKAGE", tmp_path / "installed" / "planet")
+    monkeypatch.setattr(advice, "origin", lambda: advice.Origin(str(clone), "folder"))
+    monkeypatch.setattr("planet.diagnostics.source.fingerprint", lambda root: "one hash")
+    monkeypatch.setattr("planet.diagnostics.source.build_info", lambda: {"fingerprint": "one hash"})
+    assert (source_facts()["commit"] or "").startswith(git(clone, "rev-parse", "HEAD"))
+    (clone / "planet" / "file.py").write_text("two")
+    assert source_facts()["commit"] is None
+    git(clone, "checkout", "planet")
+    monkeypatch.setattr("planet.diagnostics.source.build_info", lambda: {"fingerprint": "other"})
+    assert source_facts()["commit"] is None
