@@ -19,6 +19,7 @@ from small_models import make_model
 from planet.acting.agent import Agent
 from planet.diagnostics.packages import is_installed
 from planet.envs import RenderingUnavailable, make
+from planet.profiling import Stage
 from planet.weights.file import save_weights
 
 pytestmark = [
@@ -151,6 +152,35 @@ def test_the_steps_of_a_paced_loop_are_told_by_stage(robot: Path, tmp_path: Path
         assert 0 <= float(p50) <= float(p95) <= float(most)
         assert p99 == "-"  # of so few steps there is none
     assert "not done within 2 ms (500 Hz)" in lines[-2] + lines[-1]
+
+
+PERCENTILES_OF_A_FILE = """
+#include <fstream>
+
+#include "latency.h"
+
+int main(int, char** argv) {
+  std::ifstream file(argv[1]);
+  std::vector<double> values;
+  for (double value; file >> value;) values.push_back(value);
+  for (const double p : {50, 95, 99}) std::printf("%.17g ", percentile(values, p));
+}
+"""
+
+
+def test_percentiles_are_those_of_a_profile(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "percentiles.cpp").write_text(PERCENTILES_OF_A_FILE)
+    folders = [f"-I{installed / 'include'}", f"-I{ROOT / 'examples' / 'cpp'}"]
+    program, source = tmp_path / "percentiles", tmp_path / "percentiles.cpp"
+    run(str(COMPILER), "-std=c++17", *folders, source, "-o", program)
+    draw = np.random.default_rng(0)
+    for count in (5, 6, 71, 72, 367, 368, 1001):
+        values = tuple(draw.lognormal(size=count).tolist())
+        (tmp_path / "values").write_text(" ".join(map(repr, values)))
+        got = list(map(float, run(program, tmp_path / "values").stdout.split()))
+        found = Stage("act", values, values).percentiles.values()
+        expected = [np.nan if one is None else one.value for one in found]
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
