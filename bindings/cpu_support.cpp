@@ -40,11 +40,12 @@ cpu::Isa check_isa(std::optional<int64_t> index) {
 }
 
 Precision check_precision(int64_t precision, cpu::Isa isa) {
-  check_range("precision", precision, 0, 1);
-  if (precision == 1 && !cpu::isa_has_int8(isa)) {
-    fail("precision: there are no int8 kernels for ", cpu::isa_name(isa));
+  check_range("precision", precision, 0, kPrecisions - 1);
+  const auto given = static_cast<Precision>(precision);
+  if (cpu::kernels_name(isa, given) == nullptr) {
+    fail("precision: there are no ", precision_name(given), " kernels for ", cpu::isa_name(isa));
   }
-  return static_cast<Precision>(precision);
+  return given;
 }
 
 cpu::Model make_model(const Tensor& packed, const std::vector<int64_t>& sizes, double min_stddev,

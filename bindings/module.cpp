@@ -88,6 +88,27 @@ PyObject* cuda_info() {
   return info.release();
 }
 
+// The set whose kernels compute a precision, by name of the precision; only those that there are.
+PyObject* kernels_info() {
+  Dict info;
+  for (int i = 0; i < kPrecisions; ++i) {
+    const auto precision = static_cast<Precision>(i);
+    const char* name = cpu::kernels_name(isa_in_use, precision);
+    if (name != nullptr) info.set(precision_name(precision), name);
+  }
+  return info.release();
+}
+
+// Why this machine does not run the others, by name.
+PyObject* refused_isas() {
+  Dict info;
+  for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
+    const char* reason = cpu::isa_refusal(isa);
+    if (reason != nullptr) info.set(cpu::isa_name(isa), reason);
+  }
+  return info.release();
+}
+
 PyObject* build_info(PyObject*) {
   Dict info;
   info.set("version", PLANET_VERSION);
@@ -98,7 +119,8 @@ PyObject* build_info(PyObject*) {
 #endif
   info.set("isa", cpu::isa_name(isa_in_use));
   info.set("isas", supported_isas());
-  info.set("int8", cpu::isa_has_int8(isa_in_use));
+  info.set("precisions", Owned(kernels_info()));
+  info.set("refused", Owned(refused_isas()));
   const auto [major, minor, patch] = kTorchHeaders;
   info.set("torch_headers", Owned(PyUnicode_FromFormat("%d.%d.%d", major, minor, patch)));
   info.set("fingerprint", std::strchr(kSources, ':') + 1);
@@ -114,8 +136,8 @@ PyObject* isa_name(PyObject*) {
   return to_object(cpu::isa_name(isa_in_use));
 }
 
-PyObject* has_int8(PyObject*) {
-  return to_object(cpu::isa_has_int8(isa_in_use));
+PyObject* precisions(PyObject*) {
+  return kernels_info();
 }
 
 PyObject* packed_bytes(PyObject* arguments) {
@@ -174,8 +196,8 @@ PyMethodDef methods[] = {
      "What this extension was built with and runs on."},
     {"isa", method<isa>, METH_NOARGS, "Index of the instruction set in use."},
     {"isa_name", method<isa_name>, METH_NOARGS, "Name of the instruction set in use."},
-    {"has_int8", method<has_int8>, METH_NOARGS,
-     "Whether the instruction set in use has int8 kernels."},
+    {"precisions", method<precisions>, METH_NOARGS,
+     "Which precisions the instruction set in use has, and the set whose kernels compute each."},
     {"packed_bytes", method<packed_bytes>, METH_VARARGS,
      "How long the result of pack_weights is; without an instruction set, on CUDA devices."},
     {"packed_filter_bytes", method<packed_filter_bytes>, METH_VARARGS,

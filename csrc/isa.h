@@ -1,6 +1,8 @@
 // The instruction sets that the CPU kernels are compiled for.
 #pragma once
 
+#include "precision.h"
+
 namespace planet::cpu {
 
 // Index of an instruction set; larger is wider. Packed weights belong to one of them.
@@ -16,8 +18,12 @@ const char* isa_name(Isa isa);
 // Whether this processor and operating system run it.
 bool isa_supported(Isa isa);
 
-// Whether it has kernels for Precision::kInt8.
-bool isa_has_int8(Isa isa);
+// Null if so; otherwise what is missing, a string that lives for ever.
+const char* isa_refusal(Isa isa);
+
+// The set whose instructions compute that precision in this one (float32 of "avx512vnni" is
+// "avx512"); null if it has no kernels for it.
+const char* kernels_name(Isa isa, Precision precision);
 
 // The widest supported one, or with `cap` (a name) the widest supported one not wider than that;
 // -1 if `cap` names none. cap: may be null.

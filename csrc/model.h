@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "isa.h"
+#include "precision.h"
 
 namespace planet {
 
@@ -35,10 +36,6 @@ struct ModelSizes {
 inline float stddev_floor(const ModelSizes& sizes, float min_stddev) {
   return sizes.clamp_stddev ? -min_stddev : min_stddev;
 }
-
-// How the products are computed; everything else is float32. int8 is for CPUs and needs
-// isa_has_int8; fp16 and bf16 are for CUDA devices.
-enum class Precision : int { kFloat32 = 0, kInt8 = 1, kFloat16 = 2, kBfloat16 = 3 };
 
 // Row-major float32 matrices and vectors as PyTorch holds them; read only, needed during `pack`.
 // With D = 0 the four gru_* are not read and may be null.
@@ -65,7 +62,7 @@ struct Model {
   ModelSizes sizes;
   float min_stddev;
   Isa isa;              // supported by this machine
-  Precision precision;  // kInt8 only if isa_has_int8(isa)
+  Precision precision;  // one that the set has
   const void* packed;   // packed_bytes(...) of these three, aligned to 64, written by pack()
 };
 

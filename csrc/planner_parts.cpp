@@ -89,11 +89,9 @@ std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa 
     return "budget_ms: expected a value > 0, got " + std::to_string(o.budget_ms);
   }
   if (isa < 0) return "isa: expected one of " + supported_names() + ", got " + o.isa;
-  if (o.precision != Precision::kFloat32 && o.precision != Precision::kInt8) {
-    return "precision: expected fp32 or int8, got one of a GPU (fp16, bf16)";
-  }
-  if (o.precision == Precision::kInt8 && !isa_has_int8(isa)) {
-    return std::string("precision: int8 has no kernels for ") + isa_name(isa);
+  if (kernels_name(isa, o.precision) == nullptr) {
+    return std::string("precision: ") + precision_name(o.precision) + " has no kernels for " +
+           isa_name(isa);
   }
   return {};
 }

@@ -182,9 +182,8 @@ const char* read(const Value& value, Spread& out) {
 }
 
 const char* read(const Value& value, Precision& out) {
-  constexpr std::string_view kNames[] = {"fp32", "int8", "fp16", "bf16"};  // in Precision's order
-  for (int i = 0; value.kind == Kind::kString && i < 4; ++i) {
-    if (value.text == kNames[i]) {
+  for (int i = 0; value.kind == Kind::kString && i < kPrecisions; ++i) {
+    if (value.text == precision_name(static_cast<Precision>(i))) {
       out = static_cast<Precision>(i);
       return nullptr;
     }

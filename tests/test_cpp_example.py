@@ -36,7 +36,7 @@ HORIZON, CANDIDATES, TOPK, ITERATIONS = 4, 150, 12, 3
 
 def has_int8(name: str) -> bool:
     with isa(name):
-        return bool(fused._C.has_int8())
+        return bool("int8" in fused._C.precisions())
 
 
 VARIANTS = [(name, "fp32") for name in ISAS] + [(n, "int8") for n in ISAS if has_int8(n)]

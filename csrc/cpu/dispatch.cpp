@@ -9,18 +9,33 @@ namespace {
 struct Entry {
   const char* name;
   const KernelSet* float32;
-  const KernelSet* int8;  // or null
+  const KernelSet* int8;  // or null, as is the next
+  const KernelSet* bf16;
 };
 
 #if defined(__x86_64__)
-const Entry kSets[] = {{"baseline", &kernels_baseline, nullptr},
-                       {"avx2", &kernels_avx2, nullptr},
-                       {"avx512", &kernels_avx512, nullptr},
-                       {"avx512vnni", &kernels_avx512, &kernels_avx512vnni}};
+const Entry kSets[] = {{"baseline", &kernels_baseline, nullptr, nullptr},
+                       {"avx2", &kernels_avx2, nullptr, nullptr},
+                       {"avx512", &kernels_avx512, nullptr, nullptr},
+                       {"avx512vnni", &kernels_avx512, &kernels_avx512vnni, nullptr}};
 #else
-const Entry kSets[] = {{"neon", &kernels_baseline, nullptr}};
+const Entry kSets[] = {{"neon", &kernels_baseline, nullptr, nullptr}};
 #endif
 constexpr int kCount = sizeof(kSets) / sizeof(kSets[0]);
+
+// Null without kernels of that precision.
+const KernelSet* find(Isa isa, Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32:
+      return kSets[isa].float32;
+    case Precision::kInt8:
+      return kSets[isa].int8;
+    case Precision::kBfloat16:
+      return kSets[isa].bf16;
+    default:
+      return nullptr;
+  }
+}
 
 }  // namespace
 
@@ -33,25 +48,38 @@ const char* isa_name(Isa isa) {
 }
 
 const KernelSet& kernel_set(Isa isa, Precision precision) {
-  return precision == Precision::kInt8 ? *kSets[isa].int8 : *kSets[isa].float32;
+  return *find(isa, precision);
 }
 
-bool isa_has_int8(Isa isa) {
-  return kSets[isa].int8 != nullptr;
+const char* kernels_name(Isa isa, Precision precision) {
+  const KernelSet* kernels = find(isa, precision);
+  return kernels ? kernels->name : nullptr;
+}
+
+const char* isa_refusal(Isa isa) {
+#if defined(__x86_64__)
+  // These also ask whether the operating system saves the registers.
+  const auto needs = [](bool has, const char* what) { return has ? nullptr : what; };
+  if (isa == 1) {
+    return needs(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"),
+                 "the processor has no AVX2 with FMA");
+  }
+  if (isa >= 2) {
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("fma"))) {
+      return "the processor has no AVX-512 (F, DQ, VL, BW)";
+    }
+  }
+  if (isa >= 3) return needs(__builtin_cpu_supports("avx512vnni"), "the processor has no VNNI");
+#else
+  static_cast<void>(isa);
+#endif
+  return nullptr;
 }
 
 bool isa_supported(Isa isa) {
-#if defined(__x86_64__)
-  // These also ask whether the operating system saves the registers.
-  if (isa == 1) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (isa == 3) return isa_supported(2) && __builtin_cpu_supports("avx512vnni");
-  if (isa == 2) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("fma");
-  }
-#endif
-  return isa == 0;
+  return isa_refusal(isa) == nullptr;
 }
 
 Isa best_isa(const char* cap) {

@@ -24,15 +24,15 @@ int64_t tiles(int features, int rows) {
   return (features + rows - 1) / rows;
 }
 
-int64_t part_words(int inputs, int rows, Precision precision) {
-  if (precision == Precision::kFloat32) return static_cast<int64_t>(inputs) * rows;
+int64_t part_words(int inputs, int rows, Packing packing) {
+  if (packing == Packing::kExact) return static_cast<int64_t>(inputs) * rows;
   return inputs == 0 ? 0 : static_cast<int64_t>(rows) * (2 + (inputs + 3) / 4);
 }
 
 class Packer {
  public:
-  Packer(const ModelSizes& sizes, int rows, Precision precision)
-      : elu_(sizes.elu), rows_(rows), int8_(precision == Precision::kInt8) {}
+  Packer(const ModelSizes& sizes, const KernelSet& kernels)
+      : elu_(sizes.elu), rows_(kernels.rows), packing_(kernels.packing) {}
 
   // Appends one tile: rows [first, first + rows) of bias (plus bias2 if not null) and of the parts.
   template <class... Parts>
@@ -57,7 +57,9 @@ class Packer {
  private:
   void part(const Part& part, int first, int count, float* bias) {
     if (part.inputs == 0) return;
-    if (int8_ && part.operand != Operand::kExact) return quantised(part, first, count, bias);
+    if (packing_ == Packing::kQuads && part.operand != Operand::kExact) {
+      return quantised(part, first, count, bias);
+    }
     for (int k = 0; k < part.inputs; ++k) {
       for (int r = 0; r < rows_; ++r) *out++ = r < count ? row(part, first + r)[k] : 0.0f;
     }
@@ -72,7 +74,7 @@ class Packer {
     float* step = out;
     int32_t* zero = reinterpret_cast<int32_t*>(out + rows_);
     int8_t* weight = reinterpret_cast<int8_t*>(out + 2 * rows_);
-    out += part_words(part.inputs, rows_, Precision::kInt8);
+    out += part_words(part.inputs, rows_, packing_);
     for (int r = 0; r < rows_; ++r) {
       const float* w = r < count ? row(part, first + r) : nullptr;
       float largest = 0x1p-100f;  // a row of zeros has a step, too
@@ -92,7 +94,7 @@ class Packer {
 
   bool elu_;
   int rows_;
-  bool int8_;
+  Packing packing_;
 };
 
 void pack_gru(const ModelSizes& sizes, const ModelWeights& weights, int rows, Packer& packer) {
@@ -117,14 +119,15 @@ void pack_gru(const ModelSizes& sizes, const ModelWeights& weights, int rows, Pa
 
 }  // namespace
 
-PackedLayout packed_layout(const ModelSizes& sizes, int rows, Precision precision) {
+PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels) {
   const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
-  const auto part = [=](int inputs) { return part_words(inputs, rows, precision); };
+  const int rows = kernels.rows;
+  const auto part = [&](int inputs) { return part_words(inputs, rows, kernels.packing); };
   PackedLayout layout{};
   layout.rows = rows;
   int64_t at = 0;
   layout.input = at;
-  at += tiles(m, rows) * (rows + part(s) + part_words(a, rows, Precision::kFloat32));
+  at += tiles(m, rows) * (rows + part(s) + part_words(a, rows, Packing::kExact));
   layout.gru = at;
   at += tiles(d, rows) * (4 * rows + 3 * (part(d) + part(m)));
   layout.prior_hidden = at;
@@ -148,18 +151,18 @@ PackedLayout packed_layout(const ModelSizes& sizes, int rows, Precision precisio
 }
 
 int64_t packed_bytes(const ModelSizes& sizes, Isa isa, Precision precision) {
-  return 4 * packed_layout(sizes, kernel_set(isa, precision).rows, precision).total;
+  return 4 * packed_layout(sizes, kernel_set(isa, precision)).total;
 }
 
 void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, Precision precision,
           void* packed) {
   const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
-  const int rows = kernel_set(isa, precision).rows;
-  Packer packer(sizes, rows, precision);
+  const KernelSet& kernels = kernel_set(isa, precision);
+  Packer packer(sizes, kernels);
   packer.out = static_cast<float*>(packed);  // the order is that of packed_layout
   packer.layer(weights.input_bias, m, Part{weights.input_weight, s + a, 0, s, Operand::kSigned},
                Part{weights.input_weight, s + a, s, a, Operand::kExact});
-  pack_gru(sizes, weights, rows, packer);
+  pack_gru(sizes, weights, kernels.rows, packer);
   packer.layer(weights.prior_hidden_bias, m,
                d ? Part{weights.prior_hidden_weight, d, 0, d, Operand::kSigned}
                  : Part{weights.prior_hidden_weight, m, 0, m, Operand::kHidden});

@@ -37,7 +37,14 @@ struct PackedLayout {
   int64_t prefix_gru, prefix_total;
 };
 
-PackedLayout packed_layout(const ModelSizes& sizes, int rows, Precision precision);
+struct KernelSet;
+PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels);
+
+// How a set's products read their weights.
+enum class Packing {
+  kExact,  // float32
+  kQuads,  // int8, four inputs together (quantised.inc)
+};
 
 // One call of rollout_returns, or one iteration of cem_plan.
 struct RolloutJob {
@@ -62,6 +69,7 @@ struct RolloutJob {
 
 struct KernelSet {
   const char* name;
+  Packing packing;
   int lanes;        // candidates per vector, a multiple of 4
   int max_vectors;  // vectors per panel
   int rows;         // features per tile
@@ -90,7 +98,7 @@ extern const KernelSet kernels_avx2;
 extern const KernelSet kernels_avx512;
 extern const KernelSet kernels_avx512vnni;  // int8
 
-// precision: kInt8 only if isa_has_int8(isa).
+// precision: one that the instruction set has.
 const KernelSet& kernel_set(Isa isa, Precision precision);
 
 inline const KernelSet& kernel_set(const Model& model) {

@@ -78,8 +78,7 @@ void panel_worker(void* context, int worker) {
 }
 
 int64_t prefix_floats(const Model& model, int64_t batch) {
-  const int rows = kernel_set(model).rows;
-  return round_up(batch * packed_layout(model.sizes, rows, model.precision).prefix_total);
+  return round_up(batch * packed_layout(model.sizes, kernel_set(model)).prefix_total);
 }
 
 int64_t scratch_floats(const Model& model) {
@@ -92,7 +91,7 @@ RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, i
                     int64_t candidates, const StateNoise& noise, double discount, float* returns) {
   RolloutJob job{};
   job.sizes = model.sizes;
-  job.layout = packed_layout(model.sizes, kernel_set(model).rows, model.precision);
+  job.layout = packed_layout(model.sizes, kernel_set(model));
   job.packed = static_cast<const float*>(model.packed);
   job.stddev_floor = stddev_floor(model.sizes, model.min_stddev);
   job.horizon = horizon;

@@ -40,8 +40,8 @@ def build_info() -> dict[str, Any]:
     info: dict[str, Any] = {"extension": True, **fused._C.build_info()}
     info["file"] = str(extension.path())
     info["isa_cap"] = os.environ.get("PLANET_CPU_ISA") or None
-    info["fp32"] = "avx512" if info["isa"] == _INT8 else info["isa"]
-    info["int8"] = info["isa"] if info["int8"] else None
+    info["fp32"] = info["precisions"]["fp32"]
+    info["int8"] = info["precisions"].get("int8")
     if info["int8"] is None:
         info["int8_reason"] = _why_no_int8(info)
     if info.get("cuda", {}).get("compiled"):

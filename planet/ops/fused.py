@@ -232,8 +232,9 @@ def served_precisions(device: torch.device | str) -> tuple[str, ...]:
       ImportError: the extension is missing.
     """
     _require_extension()
-    served = SERVED[torch.device(device).type]["precision"]
-    return tuple(name for name in served if name != "int8" or _C.has_int8())
+    kind = torch.device(device).type
+    served = SERVED[kind]["precision"]
+    return tuple(name for name in served if kind != "cpu" or name in _C.precisions())
 
 
 def instruction_set() -> int:

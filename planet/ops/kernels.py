@@ -28,10 +28,13 @@ Model = tuple[Tensor, list[int], float, int | None, int]
 """
 
 SERVED = {
-    "cpu": {"precision": ("fp32", "int8"), "variant": ("portable",)},
+    "cpu": {"precision": ("fp32", "int8", "bf16"), "variant": ("portable",)},
     "cuda": {"precision": ("fp32", "fp16", "bf16"), "variant": VARIANTS},
 }
-"""What has kernels, by kind of device; int8 also asks for a processor that runs it."""
+"""What has kernels, by kind of device; int8 and bf16 also ask for a processor that runs them."""
+
+_NEEDS = {"int8": ("avx512vnni",), "bf16": ("amx", "avx512bf16")}
+"""Instruction sets of CPUs that have kernels for a precision."""
 
 _OTHER_BACKEND = "or use backend='reference'"
 
@@ -65,13 +68,9 @@ class CpuKernels:
     def model(self, weights: RolloutWeights, precision: str) -> Model:
         """Packs the snapshot for the instruction set in use."""
         _check_served("cpu", "precision", precision, weights.device)
-        isa, name, has_int8 = _instruction_set(self._extension)
-        if precision == "int8" and not has_int8:
-            raise ValueError(
-                f"precision: 'int8' needs the instruction set 'avx512vnni', got {name!r} (this "
-                f"processor runs {', '.join(self._extension.build_info()['isas'])}); use "
-                "precision='fp32'"
-            )
+        isa, name, served = _instruction_set(self._extension)
+        if precision not in served:
+            raise ValueError(_refusal(precision, name, self._extension.build_info()))
         index = PRECISIONS.index(precision)
         packed = weights._cache.get((isa, index))
         if packed is None:
@@ -256,9 +255,19 @@ def tensors(weights: RolloutWeights) -> list[Tensor]:
 
 
 @constant
-def _instruction_set(extension: Any) -> tuple[int, str, bool]:
-    """Returns number, name and whether it has int8 kernels; a trace keeps them."""
-    return extension.isa(), extension.isa_name(), extension.has_int8()
+def _instruction_set(extension: Any) -> tuple[int, str, tuple[str, ...]]:
+    """Returns number, name and the precisions that it has kernels for; a trace keeps them."""
+    return extension.isa(), extension.isa_name(), tuple(extension.precisions())
+
+
+def _refusal(precision: str, isa: str, info: dict[str, Any]) -> str:
+    """Says why the instruction set in use lacks kernels for a precision."""
+    needed = _NEEDS[precision]
+    reasons = [f"{name}: {info['refused'][name]}" for name in needed if name in info["refused"]]
+    return (
+        f"precision: {precision!r} needs the instruction set {' or '.join(map(repr, needed))}, "
+        f"got {isa!r}{'; '.join(['', *reasons])}; use precision='fp32'"
+    )
 
 
 def _check_served(kind: str, name: str, value: str, device: torch.device | str) -> None:

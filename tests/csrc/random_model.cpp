@@ -118,7 +118,7 @@ std::vector<Kernels> float32_kernels() {
 std::vector<Kernels> int8_kernels() {
   std::vector<Kernels> out;
   for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
-    if (cpu::isa_supported(isa) && cpu::isa_has_int8(isa)) out.push_back({isa, Precision::kInt8});
+    if (cpu::isa_supported(isa) && cpu::kernels_name(isa, Precision::kInt8)) out.push_back({isa, Precision::kInt8});
   }
   return out;
 }

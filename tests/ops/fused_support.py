@@ -15,7 +15,7 @@ ISAS: list[str] = fused._C.build_info()["isas"] if BUILT else []
 
 # All CPU kernels, by instruction set and precision.
 KERNELS = [(name, "fp32") for name in ISAS]
-if BUILT and fused._C.has_int8():
+if BUILT and "int8" in fused._C.precisions():
     KERNELS.append((fused._C.isa_name(), "int8"))
 
 needs_extension = pytest.mark.skipif(not BUILT, reason="the compiled core is not built")

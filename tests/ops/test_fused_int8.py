@@ -15,7 +15,7 @@ from planet.ops import fused, reference
 from planet.planning import CEMPlanner, Imagination
 
 needs_int8 = pytest.mark.skipif(
-    not BUILT or not fused._C.has_int8(), reason="this processor has no AVX-512 VNNI"
+    not BUILT or "int8" not in fused._C.precisions(), reason="this processor has no AVX-512 VNNI"
 )
 pytestmark = needs_extension
 

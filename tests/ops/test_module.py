@@ -67,7 +67,7 @@ def calls() -> dict[str, tuple[list[Any], list[list[Any]]]]:
         "build_info": ([], []),
         "isa": ([], []),
         "isa_name": ([], []),
-        "has_int8": ([], []),
+        "precisions": ([], []),
         "packed_bytes": ([SIZES, 0, 0], [lists, integers[1:], integers]),
         "packed_filter_bytes": ([ENCODER, SIZES, 0], [lists, lists, integers]),
         "control_step_workspace": (

@@ -189,7 +189,7 @@ def test_a_traced_pack_is_as_long_as_a_real_one() -> None:
         Calls(fused).by_planner(weights, *inputs)
     assert weights._cache == {}
     isa = fused._C.isa()
-    for precision in (0, 1) if fused._C.has_int8() else (0,):
+    for precision in (0, 1) if "int8" in fused._C.precisions() else (0,):
         given = kernels.tensors(weights), kernels.sizes(weights), isa, precision
         torch.library.opcheck(torch.ops.planet.pack_weights, given)
         packed = torch.ops.planet.pack_weights(*given)
