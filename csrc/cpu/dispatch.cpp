@@ -14,10 +14,16 @@ struct Entry {
 };
 
 #if defined(__x86_64__)
-const Entry kSets[] = {{"baseline", &kernels_baseline, nullptr, nullptr},
-                       {"avx2", &kernels_avx2, nullptr, nullptr},
-                       {"avx512", &kernels_avx512, nullptr, nullptr},
-                       {"avx512vnni", &kernels_avx512, &kernels_avx512vnni, nullptr}};
+const Entry kSets[] = {
+    {"baseline", &kernels_baseline, nullptr, nullptr},
+    {"avx2", &kernels_avx2, nullptr, nullptr},
+    {"avx512", &kernels_avx512, nullptr, nullptr},
+    {"avx512vnni", &kernels_avx512, &kernels_avx512vnni, nullptr},
+    {"amx", &kernels_avx512, &kernels_avx512vnni, &kernels_amx},
+#if defined(PLANET_TILE_DOUBLE)
+    {"amx-double", &kernels_baseline, nullptr, &kernels_amx_double},
+#endif
+};
 #else
 const Entry kSets[] = {{"neon", &kernels_baseline, nullptr, nullptr}};
 #endif
@@ -64,14 +70,16 @@ const char* isa_refusal(Isa isa) {
     return needs(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"),
                  "the processor has no AVX2 with FMA");
   }
-  if (isa >= 2) {
+  if (isa >= 2 && kSets[isa].float32 == &kernels_avx512) {
     if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
           __builtin_cpu_supports("fma"))) {
       return "the processor has no AVX-512 (F, DQ, VL, BW)";
     }
   }
-  if (isa >= 3) return needs(__builtin_cpu_supports("avx512vnni"), "the processor has no VNNI");
+  if (kSets[isa].float32 == &kernels_baseline) return nullptr;
+  if (isa >= 3 && !__builtin_cpu_supports("avx512vnni")) return "the processor has no VNNI";
+  if (kSets[isa].bf16 == &kernels_amx) return "its permission is not asked for yet";
 #else
   static_cast<void>(isa);
 #endif
@@ -90,7 +98,11 @@ Isa best_isa(const char* cap) {
     }
     if (limit < 0) return -1;
   }
-  while (!isa_supported(limit)) --limit;
+  const auto chosen = [&](Isa isa) {
+    if (cap == nullptr && std::strcmp(kSets[isa].name, "amx-double") == 0) return false;
+    return isa_supported(isa);
+  };
+  while (!chosen(limit)) --limit;
   return limit;
 }
 

@@ -1,7 +1,7 @@
 // Brings the weights into the order in which the kernels read them, and quantises them.
 #include <cmath>
 
-#include "panel.h"
+#include "pack.h"
 
 namespace planet::cpu {
 namespace {
@@ -120,6 +120,7 @@ void pack_gru(const ModelSizes& sizes, const ModelWeights& weights, int rows, Pa
 }  // namespace
 
 PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels) {
+  if (kernels.packing == Packing::kTiles) return tile_layout(sizes, kernels.rows);
   const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
   const int rows = kernels.rows;
   const auto part = [&](int inputs) { return part_words(inputs, rows, kernels.packing); };
@@ -158,6 +159,9 @@ void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, Precisi
           void* packed) {
   const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
   const KernelSet& kernels = kernel_set(isa, precision);
+  if (kernels.packing == Packing::kTiles) {
+    return pack_tiles(sizes, weights, static_cast<float*>(packed));
+  }
   Packer packer(sizes, kernels);
   packer.out = static_cast<float*>(packed);  // the order is that of packed_layout
   packer.layer(weights.input_bias, m, Part{weights.input_weight, s + a, 0, s, Operand::kSigned},

@@ -44,6 +44,7 @@ PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels);
 enum class Packing {
   kExact,  // float32
   kQuads,  // int8, four inputs together (quantised.inc)
+  kTiles,  // bf16 in tiles (tile_layers.inc)
 };
 
 // One call of rollout_returns, or one iteration of cem_plan.
@@ -75,7 +76,7 @@ struct KernelSet {
   int rows;         // features per tile
   // Floats of scratch for one worker; scratch is aligned to 64 bytes.
   int64_t (*scratch)(const ModelSizes& sizes);
-  // Fills the shared prefix [prefix_total] of one problem.
+  // Fills the shared prefix [prefix_total] of one problem; null where there are none.
   void (*prefix)(const RolloutJob& job, int64_t problem, float* prefix, float* scratch);
   // out [dims][lanes] = the normals of candidates [first, first + lanes); first is a multiple of 4.
   // Up to 4 * lanes floats behind `out` are overwritten, too.
@@ -97,6 +98,8 @@ extern const KernelSet kernels_baseline;
 extern const KernelSet kernels_avx2;
 extern const KernelSet kernels_avx512;
 extern const KernelSet kernels_avx512vnni;  // int8
+extern const KernelSet kernels_amx;         // bf16
+extern const KernelSet kernels_amx_double;  // bf16, for tests
 
 // precision: one that the instruction set has.
 const KernelSet& kernel_set(Isa isa, Precision precision);

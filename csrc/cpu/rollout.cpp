@@ -106,7 +106,7 @@ RolloutJob make_job(const Model& model, const Latent& latent, int64_t horizon, i
 
 void prepare_prefixes(RolloutJob& job, const Model& model, float* workspace,
                       const Parallel& parallel) {
-  if (job.latent.per_candidate) return;
+  if (job.latent.per_candidate || kernel_set(model).prefix == nullptr) return;
   float* base = align_floats(workspace);
   Work work{job,
             kernel_set(model),

@@ -1,0 +1,243 @@
+// Brings the weights into tiles of bf16 (tile_layout.h).
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <initializer_list>
+#include <limits>
+
+#include "pack.h"
+#include "tile_layout.h"
+
+namespace planet::cpu {
+namespace {
+
+constexpr int kFeatures = 16, kInputs = 32, kWords = 256;  // of a tile
+constexpr int kLongest = 3 * kMaxSize + 2 * kInputs;       // inputs of a layer, tiles made whole
+
+// The nearest bf16, ties to even, but never infinite.
+uint16_t to_bf16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  const bool infinite = (rounded & 0x7FFF) == 0x7F80;
+  return static_cast<uint16_t>(infinite ? rounded - 1 : rounded);
+}
+
+float from_bf16(uint16_t half) {
+  return std::bit_cast<float>(static_cast<uint32_t>(half) << 16);
+}
+
+// Columns [column, column + inputs) of a matrix with `width` columns; without a matrix, the bias.
+struct Part {
+  const float* weight;
+  int width, column, inputs;
+};
+constexpr Part kOne{nullptr, 0, 0, 2 * kOnePairs};
+
+// A layer: rows of parts side by side, and biases (the second may be null).
+struct Layer {
+  std::initializer_list<Part> parts;
+  const float* bias;
+  const float* bias2;
+};
+
+class TilePacker {
+ public:
+  explicit TilePacker(uint16_t* out) : out_(out) {}
+
+  // Appends blocks of 32 features, input tile by input tile.
+  void layer(const Layer& layer, int features, int tiles) {
+    for (int first = 0; first < features; first += 2 * kFeatures) {
+      const bool two = first + kFeatures < features;
+      fill(0, layer, first, features);
+      if (two) fill(1, layer, first + kFeatures, features);
+      for (int k = 0; k < tiles; ++k) {
+        append(0, k);
+        if (two) append(1, k);
+      }
+    }
+  }
+
+  // Appends 16 features of two layers in turn; where one has no more tiles, of the other.
+  void pair(const Layer& a, int a_tiles, const Layer& b, int b_tiles, int first, int features) {
+    fill(0, a, first, features);
+    fill(1, b, first, features);
+    for (int k = 0; k < std::max(a_tiles, b_tiles); ++k) {
+      if (k < a_tiles) append(0, k);
+      if (k < b_tiles) append(1, k);
+    }
+  }
+
+  float* end() const { return reinterpret_cast<float*>(out_); }
+
+ private:
+  // Rounds the rows of features [first, first + 16); those from `features` on are zero.
+  void fill(int block, const Layer& layer, int first, int features) {
+    for (int f = 0; f < kFeatures; ++f) {
+      uint16_t* line = lines_[block][f];
+      std::fill_n(line, kLongest, uint16_t{0});
+      if (first + f < features) fill(line, layer, first + f);
+    }
+  }
+
+  static void fill(uint16_t* line, const Layer& layer, int row) {
+    for (const Part& part : layer.parts) {
+      if (part.weight == nullptr) {
+        float rest = layer.bias2 ? layer.bias[row] + layer.bias2[row] : layer.bias[row];
+        for (int i = 0; i < 3; ++i) {
+          line[i] = to_bf16(rest);
+          rest -= from_bf16(line[i]);
+        }
+      } else {
+        const float* weight = part.weight + static_cast<int64_t>(row) * part.width + part.column;
+        for (int k = 0; k < part.inputs; ++k) line[k] = to_bf16(weight[k]);
+      }
+      line += 2 * pairs_of(part.inputs);
+    }
+  }
+
+  // Appends input tile k of a block.
+  void append(int block, int k) {
+    for (const auto& line : lines_[block]) {
+      std::memcpy(out_, line + k * kInputs, kInputs * sizeof(uint16_t));
+      out_ += kInputs;
+    }
+  }
+
+  uint16_t lines_[2][kFeatures][kLongest];
+  uint16_t* out_;
+};
+
+// Bounds every sum of a step over the largest magnitude, at least 1, of what it starts from.
+class SumBound {
+ public:
+  // Bounds the layer's outputs for inputs up to `largest`, and notes it.
+  double layer(const float* weight, int rows, int columns, const float* bias, double largest) {
+    double most = 0.0;
+    for (int r = 0; r < rows; ++r) {
+      double sum = std::fabs(static_cast<double>(bias[r]));
+      for (int k = 0; k < columns; ++k) {
+        sum +=
+            largest * std::fabs(static_cast<double>(weight[static_cast<int64_t>(r) * columns + k]));
+      }
+      most = std::max(most, sum);
+    }
+    highest_ = std::max(highest_, most);
+    return most;
+  }
+
+  // Twice for the sum of two layers, twice for what rounding adds.
+  float value() const {
+    return static_cast<float>(std::min(4.0 * highest_, double{std::numeric_limits<float>::max()}));
+  }
+
+ private:
+  double highest_ = 1.0;
+};
+
+float sum_bound(const ModelSizes& sizes, const ModelWeights& w) {
+  const int d = sizes.belief, s = sizes.state, m = sizes.hidden;
+  SumBound bound;
+  const double x = bound.layer(w.input_weight, m, s + sizes.action, w.input_bias, 1.0);
+  if (d > 0) {
+    bound.layer(w.gru_weight_ih, 3 * d, m, w.gru_bias_ih, x);
+    bound.layer(w.gru_weight_hh, 3 * d, d, w.gru_bias_hh, 1.0);
+  }
+  const double p =
+      bound.layer(w.prior_hidden_weight, m, d ? d : m, w.prior_hidden_bias, d ? 1.0 : x);
+  bound.layer(w.prior_weight, 2 * s, m, w.prior_bias, p);
+  double largest = 1.0;
+  for (int i = 0; i < sizes.reward_layers; ++i) {
+    const int inputs = i ? sizes.reward_widths[i - 1] : d + s;
+    largest = bound.layer(w.reward_weights[i], sizes.reward_widths[i], inputs, w.reward_biases[i],
+                          largest);
+  }
+  return bound.value();
+}
+
+int64_t layer_words(int features, int tiles) {
+  return static_cast<int64_t>((features + kFeatures - 1) / kFeatures) * tiles * kWords;
+}
+
+}  // namespace
+
+PackedLayout tile_layout(const ModelSizes& sizes, int rows) {
+  const TileShape shape = tile_shape(sizes);
+  PackedLayout layout{};
+  layout.rows = rows;
+  int64_t at = kTileHeader;
+  layout.input = at;
+  at += layer_words(sizes.hidden, shape.input);
+  layout.gru = at;
+  at += layer_words(sizes.belief, 2 * shape.gates + shape.new_x + shape.new_h);
+  layout.prior_hidden = at;
+  at += layer_words(sizes.hidden, shape.prior_hidden);
+  layout.prior_mean = layout.prior_raw = at;
+  at += layer_words(sizes.state, 2 * shape.prior);
+  const int last = sizes.reward_layers - 1;
+  for (int i = 0; i < last; ++i) {
+    layout.reward[i] = at;
+    at += layer_words(sizes.reward_widths[i], shape.reward[i]);
+  }
+  layout.reward[last] = at;
+  at += 1 + (last ? sizes.reward_widths[last - 1] : sizes.belief + sizes.state);
+  layout.total = at;
+  return layout;
+}
+
+void pack_tiles(const ModelSizes& sizes, const ModelWeights& w, float* packed) {
+  const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
+  const TileShape shape = tile_shape(sizes);
+  std::fill_n(packed, kTileHeader, 0.0f);
+  packed[0] = sum_bound(sizes, w);
+  TilePacker packer(reinterpret_cast<uint16_t*>(packed + kTileHeader));
+  const Part state{w.input_weight, s + a, 0, s}, action{w.input_weight, s + a, s, a};
+  packer.layer({{state, action, kOne}, w.input_bias, nullptr}, m, shape.input);
+
+  for (int first = 0; first < d; first += kFeatures) {
+    const auto x = [&](int gate) {
+      return Part{w.gru_weight_ih + static_cast<int64_t>(gate) * d * m, m, 0, m};
+    };
+    const auto h = [&](int gate) {
+      return Part{w.gru_weight_hh + static_cast<int64_t>(gate) * d * d, d, 0, d};
+    };
+    const float *bias_x = w.gru_bias_ih, *bias_h = w.gru_bias_hh;
+    packer.pair({{x(0), kOne, h(0)}, bias_x, bias_h}, shape.gates,
+                {{x(1), kOne, h(1)}, bias_x + d, bias_h + d}, shape.gates, first, d);
+    packer.pair({{x(2), kOne}, bias_x + 2 * d, nullptr}, shape.new_x,
+                {{kOne, h(2)}, bias_h + 2 * d, nullptr}, shape.new_h, first, d);
+  }
+
+  if (d > 0) {
+    const Part belief{w.prior_hidden_weight, d, 0, d};
+    packer.layer({{kOne, belief}, w.prior_hidden_bias, nullptr}, m, shape.prior_hidden);
+  } else {
+    const Part x{w.prior_hidden_weight, m, 0, m};
+    packer.layer({{x, kOne}, w.prior_hidden_bias, nullptr}, m, shape.prior_hidden);
+  }
+  const Part mean{w.prior_weight, m, 0, m},
+      raw{w.prior_weight + static_cast<int64_t>(s) * m, m, 0, m};
+  for (int first = 0; first < s; first += kFeatures) {
+    packer.pair({{mean, kOne}, w.prior_bias, nullptr}, shape.prior,
+                {{raw, kOne}, w.prior_bias + s, nullptr}, shape.prior, first, s);
+  }
+
+  const int last = sizes.reward_layers - 1;
+  for (int i = 0; i < last; ++i) {
+    const float *weight = w.reward_weights[i], *bias = w.reward_biases[i];
+    if (i == 0) {
+      const Part belief{weight, d + s, 0, d}, state_part{weight, d + s, d, s};
+      packer.layer({{kOne, belief, state_part}, bias, nullptr}, sizes.reward_widths[i],
+                   shape.reward[i]);
+    } else {
+      const int inputs = sizes.reward_widths[i - 1];
+      packer.layer({{Part{weight, inputs, 0, inputs}, kOne}, bias, nullptr}, sizes.reward_widths[i],
+                   shape.reward[i]);
+    }
+  }
+  float* row = packer.end();
+  *row++ = w.reward_biases[last][0];
+  std::copy_n(w.reward_weights[last], last ? sizes.reward_widths[last - 1] : d + s, row);
+}
+
+}  // namespace planet::cpu
