@@ -38,11 +38,14 @@ PLANET_HOST_DEVICE static inline void multiply_wide(uint32_t a, uint32_t b, uint
   low = static_cast<uint32_t>(product);
 }
 
-// Ten rounds on `counter`, in place. Word is uint32_t, or a vector of them for which
-// multiply_wide(Word, uint32_t, Word&, Word&) was declared before this header was included.
+// Rounds [first, last) of ten on `counter`, in place. Word is uint32_t, or a vector of them for
+// which multiply_wide(Word, uint32_t, Word&, Word&) was declared before this header was included.
 template <class Word>
-PLANET_HOST_DEVICE static inline void philox4x32(Word (&counter)[4], uint32_t key0, uint32_t key1) {
-  for (int round = 0; round < 10; ++round) {
+PLANET_HOST_DEVICE static inline void philox_rounds(Word (&counter)[4], uint32_t key0,
+                                                    uint32_t key1, int first, int last) {
+  key0 += static_cast<uint32_t>(first) * 0x9E3779B9u;
+  key1 += static_cast<uint32_t>(first) * 0xBB67AE85u;
+  for (int round = first; round < last; ++round) {
     Word high0, low0, high1, low1;
     multiply_wide(counter[0], 0xD2511F53u, high0, low0);
     multiply_wide(counter[2], 0xCD9E8D57u, high1, low1);
@@ -53,6 +56,11 @@ PLANET_HOST_DEVICE static inline void philox4x32(Word (&counter)[4], uint32_t ke
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
+}
+
+template <class Word>
+PLANET_HOST_DEVICE static inline void philox4x32(Word (&counter)[4], uint32_t key0, uint32_t key1) {
+  philox_rounds(counter, key0, key1, 0, 10);
 }
 
 // u(w), exact: 25 bits are more than a float holds.
