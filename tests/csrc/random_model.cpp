@@ -104,28 +104,25 @@ ModelWeights RandomModel::weights() const {
 }
 
 std::string Kernels::name() const {
-  return std::string(cpu::isa_name(isa)) + (precision == Precision::kInt8 ? " int8" : "");
+  const std::string isa_name = cpu::isa_name(isa);
+  return precision == Precision::kFloat32 ? isa_name : isa_name + " " + precision_name(precision);
 }
 
-std::vector<Kernels> float32_kernels() {
+std::vector<Kernels> kernels_of(Precision precision) {
   std::vector<Kernels> out;
   for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
-    if (cpu::isa_supported(isa)) out.push_back({isa, Precision::kFloat32});
-  }
-  return out;
-}
-
-std::vector<Kernels> int8_kernels() {
-  std::vector<Kernels> out;
-  for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
-    if (cpu::isa_supported(isa) && cpu::kernels_name(isa, Precision::kInt8)) out.push_back({isa, Precision::kInt8});
+    const char* name = cpu::kernels_name(isa, precision);
+    const bool own = name != nullptr && std::string(name) == cpu::isa_name(isa);
+    if (own && cpu::isa_supported(isa)) out.push_back({isa, precision});
   }
   return out;
 }
 
 std::vector<Kernels> all_kernels() {
-  std::vector<Kernels> out = float32_kernels();
-  for (const Kernels& kernels : int8_kernels()) out.push_back(kernels);
+  std::vector<Kernels> out;
+  for (int i = 0; i < kPrecisions; ++i) {
+    for (const Kernels& kernels : kernels_of(static_cast<Precision>(i))) out.push_back(kernels);
+  }
   return out;
 }
 

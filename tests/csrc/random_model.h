@@ -60,9 +60,8 @@ struct Kernels {
   std::string name() const;
 };
 
-// Every instruction set that this machine runs; with int8, those that have it.
-std::vector<Kernels> float32_kernels();
-std::vector<Kernels> int8_kernels();
+// Those that this machine runs, each under the first instruction set that has them.
+std::vector<Kernels> kernels_of(Precision precision);
 std::vector<Kernels> all_kernels();
 
 // A model packed into exactly packed_bytes.

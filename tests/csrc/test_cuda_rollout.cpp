@@ -218,7 +218,7 @@ TEST("cuda: candidates beyond a format's range are computed in float32, the othe
   Random random(options().seed + 6);
   for (const Shape& shape : {Shape{9, 4, 2, 11, {8, 7, 1}, true}, Shape{0, 4, 2, 6, {1}, false}}) {
     const RandomModel model(shape, random);
-    const PackedModel on_cpu(model, float32_kernels().front());
+    const PackedModel on_cpu(model, kernels_of(Precision::kFloat32).front());
     const Rollout rollout(model.sizes, 3, 2, 37, NoiseKind::kValues, true, 1.0, random);
     for (const Precision precision : kCudaPrecisions) {
       const CudaModel packed(model, precision);

@@ -44,7 +44,7 @@ template <class Body>
 void on_every_isa(uint64_t seed, Body body) {
   Random random(options().seed + seed);
   const Case one(kSmall, 5, random);
-  for (const Kernels& kernels : float32_kernels()) {
+  for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
     const Scope scope(kernels.name());
     body(one, PackedFilter(one.model, one.filter, kernels.isa));
   }
@@ -65,7 +65,7 @@ TEST("filtered frames agree with double precision") {
       for (int64_t b = 0; b < batch; ++b) {
         expected.push_back(oracle_posterior(one.model, one.filter, one.inputs.row(b)));
       }
-      for (const Kernels& kernels : float32_kernels()) {
+      for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
         const PackedFilter packed(one.model, one.filter, kernels.isa);
         const Filtered got = run_filter(packed.model, one.inputs, serial(1));
         for (int64_t b = 0; b < batch; ++b) {
@@ -87,7 +87,7 @@ TEST("a row is filtered as it is alone, on any number of workers") {
   Random random(options().seed + 161);
   for (const FilterShape& shape : filter_shapes()) {
     const Case one(shape, 7, random);
-    for (const Kernels& kernels : float32_kernels()) {
+    for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
       const Scope scope(shape.name(), "; ", kernels.name());
       const PackedFilter packed(one.model, one.filter, kernels.isa);
       const Filtered all = run_filter(packed.model, one.inputs, serial(1));

@@ -47,7 +47,7 @@ TEST("int8 returns agree with an oracle that rounds weights and activations alik
   std::vector<Shape> shapes = small_shapes();
   for (const Shape& shape : preset_shapes()) shapes.push_back(shape);
   double exact = 1.0, largest = 0.0, own = 0.0;
-  for (const Kernels& kernels : int8_kernels()) {
+  for (const Kernels& kernels : kernels_of(Precision::kInt8)) {
     for (const Shape& shape : shapes) {
       for (const bool per_candidate : {false, true}) {
         const RandomModel model(shape, random);
@@ -71,7 +71,7 @@ TEST("int8 returns agree with an oracle that rounds weights and activations alik
       }
     }
   }
-  if (int8_kernels().empty()) return note("not run: no int8 instructions here");
+  if (kernels_of(Precision::kInt8).empty()) return note("not run: no int8 instructions here");
   note("exact at least " + show(exact) + ", others within " + show(largest) +
        ", int8's own error at most " + show(own));
 }

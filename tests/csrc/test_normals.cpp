@@ -58,7 +58,7 @@ TEST("normals agree with double precision on every instruction set") {
         trial == 1 ? 65535 : static_cast<uint32_t>(random.integer(0, 65535)),
         trial == 1 ? 0xFFFFFFFF : static_cast<uint32_t>(random.next())};
     const std::vector<double> expected = oracle_normals(seed, counter, candidates, dims);
-    for (const Kernels& kernels : float32_kernels()) {
+    for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
       const Scope scope(kernels.name(), ", seed ", seed);
       Fenced<float> got(candidates * dims);
       cpu::normals(kernels.isa, seed, counter, candidates, dims, got.data());
@@ -72,7 +72,7 @@ TEST("normals agree with double precision on every instruction set") {
 
 TEST("normals of a candidate do not depend on how many there are") {
   const NormalsCounter counter{kStreamExploration, 3, 5, 7};
-  for (const Kernels& kernels : float32_kernels()) {
+  for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
     Fenced<float> all(67 * 3);
     cpu::normals(kernels.isa, 11, counter, 67, 3, all.data());
     for (int64_t count = 1; count <= 67; ++count) {

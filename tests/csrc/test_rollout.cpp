@@ -31,7 +31,7 @@ double check_shape(const RandomModel& model, const Rollout& rollout,
   const Returns all = oracle_returns(model, Precision::kFloat32, rollout);
   const double rounding = may_cancel ? kRoundings * all.magnitude / all.scale : 0.0;
   double largest = 0.0;
-  for (const Kernels& kernels : float32_kernels()) {
+  for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
     const PackedModel packed(model, kernels);
     for (const int64_t count : counts) {
       if (count > rollout.candidates) continue;
@@ -151,7 +151,7 @@ TEST("a raw stddev that is no number gives none, in either form") {
     model.prior_hidden_weight.assign(2 * 2, 3e38f);
     model.prior_weight = {1.0f, 1.0f, 1.0f, -1.0f};
     const Rollout rollout(model.sizes, 1, 1, 19, NoiseKind::kValues, false, 1.0, random);
-    for (const Kernels& kernels : float32_kernels()) {
+    for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
       const Scope scope(kernels.name(), clamp ? ", clamp" : ", add");
       const PackedModel packed(model, kernels);
       for (const float value : run_rollout(packed.model, rollout, serial(1))) {

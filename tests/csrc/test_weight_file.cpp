@@ -165,7 +165,7 @@ TEST("a weight file gives the filter that was written") {
     WeightView out{};
     CHECK_EQUAL(view_weights(memory.data(), bytes.size(), out), std::string());
     CHECK(memcmp(&out.encoder, &filter.encoder, sizeof out.encoder) == 0);
-    for (const Kernels& kernels : float32_kernels()) {
+    for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
       const PackedFilter expected(model, filter, kernels.isa);
       const Bytes packed = packed_filter(out, kernels.isa);
       CHECK(memcmp(packed.data(), expected.model.packed, packed.size()) == 0);
