@@ -21,7 +21,8 @@ struct Returns {
   Returns first(int64_t batch, int64_t count) const;
 };
 
-// The noise is kNone or kValues. With kInt8, weights and activations are quantised.
+// The noise is kNone or kValues. With kInt8, weights and activations are quantised; with kBfloat16,
+// rounded.
 Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& rollout);
 
 // [D]: the belief that an action leads to from one latent, belief [D] and state [S].

@@ -1,5 +1,7 @@
 #include "oracle.h"
 
+#include <string.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -35,6 +37,18 @@ Bytes quantise(const Vector& x, Kind kind) {
   return out;
 }
 
+// The nearest number that bfloat16 holds, ties to even; what is smaller than its normal numbers is
+// 0.
+double bfloat16(double x) {
+  constexpr uint64_t kCut = (uint64_t{1} << 45) - 1;  // 52 bits of a double, 7 of them stay
+  if (!(std::abs(x) >= 0x1p-126)) return std::isnan(x) ? x : 0.0;
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits = (bits + (kCut >> 1) + (bits >> 45 & 1)) & ~kCut;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
 // Columns [column, column + x.size()) of one row of a matrix, times x.
 struct Product {
   const std::vector<float>& weight;  // [rows, width]
@@ -42,11 +56,24 @@ struct Product {
   const Vector& x;
   Kind kind;
 
-  double exact(int64_t row) const {
-    double sum = 0.0;
-    for (size_t k = 0; k < x.size(); ++k) {
-      sum += static_cast<double>(weight[static_cast<size_t>(row * width + column) + k]) * x[k];
+  // All rows.
+  Vector operator()(int64_t rows, Precision precision) const {
+    const bool half = precision == Precision::kBfloat16;
+    const Bytes bytes = precision == Precision::kInt8 ? quantise(x, kind) : Bytes{};
+    Vector inputs = x;
+    if (half) std::transform(x.begin(), x.end(), inputs.begin(), bfloat16);
+    Vector out;
+    for (int64_t r = 0; r < rows; ++r) {
+      out.push_back(precision == Precision::kInt8 ? quantised(r, bytes) : sum(r, inputs, half));
     }
+    return out;
+  }
+
+ private:
+  double sum(int64_t row, const Vector& inputs, bool half) const {
+    const float* w = weight.data() + row * width + column;
+    double sum = 0.0;
+    for (size_t k = 0; k < inputs.size(); ++k) sum += (half ? bfloat16(w[k]) : w[k]) * inputs[k];
     return sum;
   }
 
@@ -66,16 +93,6 @@ struct Product {
     return step *
            (bytes.step * static_cast<double>(sum) + bytes.offset * static_cast<double>(weights));
   }
-
-  // All rows.
-  Vector operator()(int64_t rows, bool int8) const {
-    Vector out(static_cast<size_t>(rows));
-    const Bytes bytes = int8 ? quantise(x, kind) : Bytes{};
-    for (int64_t r = 0; r < rows; ++r) {
-      out[static_cast<size_t>(r)] = int8 ? quantised(r, bytes) : exact(r);
-    }
-    return out;
-  }
 };
 
 double sigmoid(double x) {
@@ -89,8 +106,11 @@ double softplus(double x) {
 // One candidate.
 class Simulation {
  public:
-  Simulation(const RandomModel& model, bool int8, Vector belief, Vector state)
-      : model_(model), int8_(int8), belief_(std::move(belief)), state_(std::move(state)) {}
+  Simulation(const RandomModel& model, Precision precision, Vector belief, Vector state)
+      : model_(model),
+        precision_(precision),
+        belief_(std::move(belief)),
+        state_(std::move(state)) {}
 
   // Sum of the magnitudes that the last reward was summed from.
   double magnitude() const { return magnitude_; }
@@ -111,11 +131,11 @@ class Simulation {
 
  private:
   // act(sum of products + bias).
-  Vector layer(const std::vector<float>& bias, const std::vector<Product>& parts, bool int8,
-               bool activate) const {
+  Vector layer(const std::vector<float>& bias, const std::vector<Product>& parts,
+               Precision precision, bool activate) const {
     Vector out(bias.begin(), bias.end());
     for (const Product& part : parts) {
-      const Vector sums = part(static_cast<int64_t>(out.size()), int8);
+      const Vector sums = part(static_cast<int64_t>(out.size()), precision);
       for (size_t i = 0; i < out.size(); ++i) out[i] += sums[i];
     }
     if (activate) {
@@ -130,11 +150,12 @@ class Simulation {
     const int64_t s = model_.sizes.state, a = model_.sizes.action;
     const Vector actions(action, action + a);
     const Product of_action{model_.input_weight, s + a, s, actions, Kind::kSigned};
-    const Vector exact = of_action(model_.sizes.hidden, false);  // the action's part is never int8
+    const bool int8 = precision_ == Precision::kInt8;  // never quantises the action's part
+    const Vector more = of_action(model_.sizes.hidden, int8 ? Precision::kFloat32 : precision_);
     Vector out = layer(model_.input_bias, {{model_.input_weight, s + a, 0, state_, Kind::kSigned}},
-                       int8_, false);
+                       precision_, false);
     for (size_t i = 0; i < out.size(); ++i) {
-      out[i] += exact[i];
+      out[i] += more[i];
       out[i] = out[i] > 0.0 ? out[i] : model_.sizes.elu ? std::expm1(out[i]) : 0.0;
     }
     return out;
@@ -144,10 +165,11 @@ class Simulation {
     const size_t d = belief_.size();
     const Vector from_x =
         layer(model_.gru_bias_ih, {{model_.gru_weight_ih, model_.sizes.hidden, 0, x, activation()}},
-              int8_, false);
-    const Vector from_h = layer(
-        model_.gru_bias_hh,
-        {{model_.gru_weight_hh, model_.sizes.belief, 0, belief_, Kind::kSigned}}, int8_, false);
+              precision_, false);
+    const Vector from_h =
+        layer(model_.gru_bias_hh,
+              {{model_.gru_weight_hh, model_.sizes.belief, 0, belief_, Kind::kSigned}}, precision_,
+              false);
     for (size_t i = 0; i < d; ++i) {
       const double r = sigmoid(from_x[i] + from_h[i]);
       const double z = sigmoid(from_x[d + i] + from_h[d + i]);
@@ -161,10 +183,10 @@ class Simulation {
     const Product of_input{model_.prior_hidden_weight,
                            ssm ? model_.sizes.hidden : model_.sizes.belief, 0, ssm ? x : belief_,
                            ssm ? activation() : Kind::kSigned};
-    const Vector p = layer(model_.prior_hidden_bias, {of_input}, int8_, true);
+    const Vector p = layer(model_.prior_hidden_bias, {of_input}, precision_, true);
     const Vector prior =
         layer(model_.prior_bias, {{model_.prior_weight, model_.sizes.hidden, 0, p, activation()}},
-              int8_, false);
+              precision_, false);
     const size_t s = state_.size();
     for (size_t i = 0; i < s; ++i) {
       const double positive = softplus(prior[s + i]);
@@ -193,24 +215,25 @@ class Simulation {
     const int layers = model_.sizes.reward_layers;
     Vector hidden;
     for (int i = 0; i < layers; ++i) {
-      const bool last = i + 1 == layers, int8 = int8_ && !last;
+      const bool last = i + 1 == layers;
+      const Precision precision = last ? Precision::kFloat32 : precision_;
       if (last) magnitude_ = magnitude_of_last(hidden);
       const auto& weight = model_.reward_weights[static_cast<size_t>(i)];
       const auto& bias = model_.reward_biases[static_cast<size_t>(i)];
       if (i > 0) {
         const Product part{weight, static_cast<int64_t>(hidden.size()), 0, hidden, activation()};
-        hidden = layer(bias, {part}, int8, !last);
+        hidden = layer(bias, {part}, precision, !last);
         continue;
       }
       const Product of_belief{weight, d + s, 0, belief_, Kind::kSigned};
       const Product of_state{weight, d + s, d, state_, Kind::kSigned};
-      hidden = layer(bias, {of_belief, of_state}, int8, !last);
+      hidden = layer(bias, {of_belief, of_state}, precision, !last);
     }
     return hidden[0];
   }
 
   const RandomModel& model_;
-  bool int8_;
+  Precision precision_;
   Vector belief_, state_;
   double magnitude_ = 0.0;
 };
@@ -240,7 +263,8 @@ Returns Returns::first(int64_t batch, int64_t count) const {
 
 std::vector<double> oracle_belief(const RandomModel& model, const std::vector<float>& belief,
                                   const std::vector<float>& state, const float* action) {
-  Simulation simulation(model, false, {belief.begin(), belief.end()}, {state.begin(), state.end()});
+  Simulation simulation(model, Precision::kFloat32, {belief.begin(), belief.end()},
+                        {state.begin(), state.end()});
   return simulation.belief_after(action);
 }
 
@@ -250,8 +274,7 @@ Returns oracle_returns(const RandomModel& model, Precision precision, const Roll
   for (int64_t b = 0; b < r.batch; ++b) {
     for (int64_t j = 0; j < r.candidates; ++j) {
       const int64_t start = r.per_candidate ? b * r.candidates + j : b;
-      Simulation simulation(model, precision == Precision::kInt8,
-                            row_of(r.belief, start, sizes.belief),
+      Simulation simulation(model, precision, row_of(r.belief, start, sizes.belief),
                             row_of(r.state, start, sizes.state));
       double total = 0.0, magnitude = 0.0, weight = 1.0;
       for (int64_t t = 0; t < r.horizon; ++t) {
