@@ -119,23 +119,37 @@ TEST("the largest sizes work") {
   note("largest error " + show(check_shape(model, rollout, {5}, true)));
 }
 
-TEST("an action that is not finite, huge or tiny stays with its candidate") {
+TEST("what is not finite, huge or tiny stays with its candidate") {
   Random random(options().seed + 4);
   constexpr size_t kBroken = 20;
   for (const Shape& shape : {Shape{9, 4, 2, 11, {8, 1}, true}, Shape{0, 4, 2, 6, {5, 1}, false}}) {
     const RandomModel model(shape, random);
-    const Rollout rollout(model.sizes, 2, 1, 37, NoiseKind::kValues, false, 1.0, random);
+    const Rollout rollout(model.sizes, 2, 1, 37, NoiseKind::kValues, true, 1.0, random);
+    const struct {
+      std::vector<float> Rollout::* values;
+      int width;
+    } places[] = {{&Rollout::actions, shape.action},
+                  {&Rollout::values, shape.state},
+                  {&Rollout::state, shape.state},
+                  {&Rollout::belief, shape.belief}};
     for (const Kernels& kernels : all_kernels()) {
       const PackedModel packed(model, kernels);
       const std::vector<float> before = run_rollout(packed.model, rollout, serial(1));
-      for (const float value : {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-42f}) {
-        const Scope scope(kernels.name(), ", ", shape.name(), ", action ", value);
-        Rollout broken = rollout;
-        broken.actions[kBroken * 2] = value;
-        std::vector<float> after = run_rollout(packed.model, broken, serial(1));
-        if (std::isnan(value)) CHECK(std::isnan(after[kBroken]));
-        after[kBroken] = before[kBroken];
-        CHECK(same_bits(after, before));
+      for (const auto& place : places) {
+        if (place.width == 0) continue;
+        for (const float value : {NAN, INFINITY, -INFINITY, 3.4e38f, -3e38f, 1e-42f}) {
+          const Scope scope(kernels.name(), ", ", shape.name(), ", place ", &place - places, ", ",
+                            value);
+          Rollout broken = rollout;
+          (broken.*place.values)[kBroken * static_cast<size_t>(place.width)] = value;
+          std::vector<float> after = run_rollout(packed.model, broken, serial(1));
+          // What bf16 rounds has to be finite, and below its largest number.
+          const bool outside =
+              kernels.precision == Precision::kBfloat16 && std::abs(value) > 0x1.fep127f;
+          if (std::isnan(value) || outside) CHECK(std::isnan(after[kBroken]));
+          after[kBroken] = before[kBroken];
+          CHECK(same_bits(after, before));
+        }
       }
     }
   }
