@@ -139,7 +139,7 @@ def _returns(
         return _sum_rewards(model, *rollout)
     half = HalfModel(weights, precision)
     returns = _sum_rewards(half, *rollout)
-    if half.outside.any():
+    if precision == "fp16" and half.outside.any():
         returns = torch.where(half.outside, _sum_rewards(Float32Model(weights), *rollout), returns)
     return returns
 

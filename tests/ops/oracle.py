@@ -153,10 +153,10 @@ def exact_returns(
 ) -> Tensor:
     """Returns float64 [B, J]; arguments as those of `rollout_returns`.
 
-    With a precision, candidates that its format does not hold are exact.
+    Candidates that the format of a precision does not hold are exact in fp16, and NaN in bf16.
     """
     _, batch, candidates, _ = actions.shape
-    model, exact = Oracle(weights, precision), Oracle(weights)
+    model = Oracle(weights, precision)
     rows = []
     for b in range(batch):
         start = [
@@ -166,8 +166,10 @@ def exact_returns(
         draw = None if noise is None else noise[:, b].to(home()).double()
         rollout = *start, actions[:, b].to(home()).double(), draw, discount
         row = model.returns(*rollout)
-        if model.outside.any():
-            row = torch.where(model.outside, exact.returns(*rollout), row)
+        if precision == "fp16" and model.outside.any():
+            row = torch.where(model.outside, Oracle(weights).returns(*rollout), row)
+        elif precision == "bf16":
+            row = row.masked_fill(model.outside, math.nan)
         rows.append(row)
     return torch.stack(rows).cpu()
 

@@ -17,8 +17,13 @@ Only products of weights and activations are affected; everything between them i
 - Sigmoid, tanh and softplus may be approximate: tanh by 2^-11 of itself, sigmoid by 2^-12, softplus
   by 2^-21. That is what operands keep, and what GPUs compute in one instruction. The reference's
   are float32's.
-- A candidate of which some activation to be rounded is not finite, or beyond the format's largest
-  number, is computed in float32 throughout. So every model is served, whatever its range.
+- A candidate of which some activation that a product reads is not finite, or beyond the format's
+  largest number, returns NaN in "bf16", whose range is float32's. In "fp16" it is computed in
+  float32 throughout, so every model is served, whatever its range.
+
+A kernel for bf16 may leave out the scale 2^e, and take operands and sums below 2^-126 for zero. It
+may return NaN also where the return is not finite, or where a bound on a layer's sums or outputs,
+the scale with them, exceeds 1e38.
 """
 
 from __future__ import annotations
@@ -47,7 +52,7 @@ class HalfModel:
 
     Attributes:
       outside: which candidates [B, J] had an activation that the format does not hold, so far;
-        their rewards are to be computed in float32.
+        their rewards are NaN.
     """
 
     def __init__(self, weights: RolloutWeights, precision: str) -> None:
@@ -82,7 +87,8 @@ class HalfModel:
         weights, x = self._weights, latent.features
         for layer, bias in zip(self._reward, weights.reward_biases[:-1], strict=True):
             x = activate(self._linear(layer, x, bias), weights.activation)
-        return F.linear(x, weights.reward_weights[-1], weights.reward_biases[-1]).squeeze(-1)
+        rewards = F.linear(x, weights.reward_weights[-1], weights.reward_biases[-1]).squeeze(-1)
+        return rewards.masked_fill(self.outside, math.nan)
 
     def _next_belief(self, x: Tensor, belief: Tensor) -> Tensor:
         weight_ih, weight_hh, scale = self._gru

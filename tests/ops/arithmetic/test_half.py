@@ -5,6 +5,7 @@ The specification, on the CPU. The CUDA kernels are compared with it in tests/op
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,7 +25,6 @@ from ops.tolerances import (
 from random_weights import PRESET_SIZES, TINY, TINY_SSM, Problem, Sizes, make_problem
 from torch import Tensor
 
-from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, reference
 from planet.ops.arithmetic.half import HalfModel
@@ -185,36 +185,53 @@ def test_the_gru_s_matrices_share_one_scale() -> None:
 # --- What the format does not hold ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["actions", "noise", "state", "belief"])
-def test_candidates_beyond_fp16_are_computed_in_float32(place: str) -> None:
+PLACES = pytest.mark.parametrize("place", ["actions", "noise", "state", "belief"])
+OTHERS = torch.arange(40).reshape(2, 20) != 3  # than candidate 3 of problem 0
+
+
+def a_call(place: str = "noise", value: float = 0.0) -> tuple[Problem, Tensor, Tensor]:
+    """Makes problem, actions and noise; candidate 3 of problem 0 has the value at the place."""
     problem = make_problem(TINY, 2, candidates=20)
     actions, noise = problem.actions(3, 20), problem.noise(3, 20)
-    usual = returns(problem, actions, noise, "fp16")
-    belief, state = problem.latent.belief.clone(), problem.latent.state.clone()
-    {"actions": actions[0], "noise": noise[0], "state": state, "belief": belief}[place][0, 3, 1] = (
-        3e5
-    )
-    problem = replace(problem, latent=LatentState(belief, state))
-    got, exact = (returns(problem, actions, noise, p) for p in ("fp16", "fp32"))
+    latent = problem.latent
+    {"actions": actions[0], "noise": noise[1], "state": latent.state, "belief": latent.belief}[
+        place
+    ][0, 3, 1] = value
+    return problem, actions, noise
+
+
+@PLACES
+def test_candidates_beyond_fp16_are_computed_in_float32(place: str) -> None:
+    got, exact = (returns(*a_call(place, 3e5), precision) for precision in ("fp16", "fp32"))
     assert got[0, 3] == exact[0, 3]
-    others = torch.ones(2, 20, dtype=torch.bool)
-    others[0, 3] = False
-    assert got[others].equal(usual[others])
-    assert not got[others].equal(exact[others])
+    assert got[OTHERS].equal(returns(*a_call(), "fp16")[OTHERS])
+    assert not got[OTHERS].equal(exact[OTHERS])
+
+
+@PLACES
+@pytest.mark.parametrize("bad", [3.395e38, -3.395e38, math.nan, math.inf, -math.inf], ids=str)
+def test_candidates_beyond_bf16_return_nan(bad: float, place: str) -> None:
+    got = returns(*a_call(place, bad), "bf16")
+    assert got[0, 3].isnan()
+    assert got[OTHERS].equal(returns(*a_call(), "bf16")[OTHERS])
+
+
+@PLACES
+@pytest.mark.parametrize("far", [3e5, -1e30])
+def test_bf16_is_float32_s_range(far: float, place: str) -> None:
+    problem, actions, noise = a_call(place, far)
+    got = returns(problem, actions, noise, "bf16")
+    expected = exact_returns(problem.weights, problem.latent, actions, noise, precision="bf16")
+    assert torch.allclose(got[0, 3].double(), expected[0, 3], rtol=1e-5)
+    assert got[0, 3] != returns(problem, actions, noise, "fp32")[0, 3]
 
 
 @PRECISIONS
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")], ids=str)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=str)
 def test_what_is_not_finite_spoils_only_its_own_candidate(bad: float, precision: str) -> None:
-    problem = make_problem(TINY, 2)
-    actions, noise = problem.actions(3, 20), problem.noise(3, 20)
-    expected = returns(problem, actions, noise, precision)
-    noise[1, 0, 3, 1] = bad
-    got = returns(problem, actions, noise, precision)
-    keep = torch.ones(2, 20, dtype=torch.bool)
-    keep[0, 3] = False
-    assert got[keep].equal(expected[keep])
+    got = returns(*a_call("noise", bad), precision)
     assert not got[0, 3].isfinite()
+    assert got[OTHERS].equal(returns(*a_call(), precision)[OTHERS])
 
 
 def test_weights_beyond_fp16_are_served() -> None:
@@ -242,15 +259,14 @@ def test_the_oracle_rounds_as_torch_does() -> None:
         )
 
 
-@PRECISIONS
-def test_fused_refuses_half_precision_on_the_cpu_by_name(precision: str) -> None:
+def test_fused_refuses_fp16_on_the_cpu_by_name() -> None:
     if fused._C is None:
         pytest.skip("the compiled core is not built")
     problem = make_problem(TINY, 1)
     with pytest.raises(ValueError) as error:
-        problem.returns(fused, problem.actions(1, 2), None, precision=precision)
+        problem.returns(fused, problem.actions(1, 2), None, precision="fp16")
     assert str(error.value) == (
-        f"precision: {precision!r} has no kernels on cpu; use 'fp32' or 'int8', "
+        "precision: 'fp16' has no kernels on cpu; use 'fp32', 'int8' or 'bf16', "
         "or use backend='reference'"
     )
 
