@@ -16,13 +16,16 @@ from planet.ops import kernels
 
 
 @needs_extension
+@pytest.mark.parametrize(
+    ("precision", "needed"), [("int8", "'avx512vnni'"), ("bf16", "'amx' or 'avx512bf16'")]
+)
 @pytest.mark.parametrize("command", ["train", "evaluate", "profile"])
-def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
-    command: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_the_processor_does_not_run_is_refused_before_any_work(
+    command: str, precision: str, needed: str, trained: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(kernels, "_instruction_set", lambda extension: (0, "baseline", False))
-    chosen = ("--imagination.backend", "fused", "--imagination.precision", "int8")
+    monkeypatch.setattr(kernels, "_instruction_set", lambda extension: (0, "baseline", ("fp32",)))
+    chosen = ("--imagination.backend", "fused", "--imagination.precision", precision)
     arguments = {
         "train": train(tmp_path / "run", *chosen),
         "evaluate": ["evaluate", str(trained), *chosen],
@@ -30,7 +33,7 @@ def test_int8_that_the_processor_does_not_run_is_refused_before_any_work(
     }[command]
     assert main(arguments) == 1
     captured = capsys.readouterr()
-    refusal = f"planet {command}: precision: 'int8' needs the instruction set 'avx512vnni', got "
+    refusal = f"planet {command}: precision: {precision!r} needs the instruction set {needed}, got "
     assert captured.err.startswith(refusal) and captured.err.count("\n") == 1
     assert captured.out == ""
     assert not (tmp_path / "run").exists()
