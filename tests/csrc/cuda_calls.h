@@ -14,12 +14,6 @@ namespace planet::tests {
 inline constexpr Precision kCudaPrecisions[] = {Precision::kFloat32, Precision::kFloat16,
                                                 Precision::kBfloat16};
 
-inline const char* precision_name(Precision precision) {
-  return precision == Precision::kFloat32   ? "fp32"
-         : precision == Precision::kFloat16 ? "fp16"
-                                            : "bf16";
-}
-
 // A model packed into exactly packed_bytes; the weights that it came from are gone.
 class CudaModel {
  public:
