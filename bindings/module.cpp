@@ -99,6 +99,21 @@ PyObject* kernels_info() {
   return info.release();
 }
 
+// The sets that have kernels of their own for a precision, by name of the precision.
+PyObject* kernels_there_are() {
+  Dict info;
+  for (int i = 0; i < kPrecisions; ++i) {
+    const auto precision = static_cast<Precision>(i);
+    std::vector<std::string> names;
+    for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
+      const char* name = cpu::kernels_name(isa, precision);
+      if (name != nullptr && std::strcmp(name, cpu::isa_name(isa)) == 0) names.push_back(name);
+    }
+    info.set(precision_name(precision), names);
+  }
+  return info.release();
+}
+
 // Why this machine does not run the others, by name.
 PyObject* refused_isas() {
   Dict info;
@@ -120,6 +135,7 @@ PyObject* build_info(PyObject*) {
   info.set("isa", cpu::isa_name(isa_in_use));
   info.set("isas", supported_isas());
   info.set("precisions", Owned(kernels_info()));
+  info.set("kernels", Owned(kernels_there_are()));
   info.set("refused", Owned(refused_isas()));
   const auto [major, minor, patch] = kTorchHeaders;
   info.set("torch_headers", Owned(PyUnicode_FromFormat("%d.%d.%d", major, minor, patch)));

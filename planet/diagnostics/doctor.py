@@ -27,6 +27,8 @@ from planet.diagnostics.packages import (
 )
 from planet.diagnostics.self_test import Agreement, compare, persistent_plans
 from planet.errors import advice
+from planet.ops.instruction_sets import grouped
+from planet.ops.kernels import SERVED
 from planet.weights.random import random_weights
 
 _RENDER_SECONDS = 120.0
@@ -154,10 +156,7 @@ def _examine_extension(report: Report) -> None:
         f"{info['threads']} threads",
     )
     report.fact("", f"file {info['file']}")
-    cap = f", capped by PLANET_CPU_ISA={info['isa_cap']}" if info["isa_cap"] else ""
-    int8 = info["int8"] or f"not available ({info['int8_reason']})"
-    report.fact("", f"instruction sets: fp32 {info['fp32']}, int8 {int8}")
-    report.fact("", f"this processor runs {', '.join(info['isas'])}{cap}")
+    _report_instruction_sets(report, info)
     cuda = info["cuda"]
     built = f"CUDA {cuda['toolkit']} for {cuda['architectures']}, " if cuda["compiled"] else ""
     report.fact("", f"{built}{cuda['devices']} CUDA devices, {cuda['status']}")
@@ -171,6 +170,19 @@ def _examine_extension(report: Report) -> None:
         _try_cuda_planner(report)
     elif cuda["compiled"] and not torch.version.cuda:
         report.fact("", f"CUDA planner: not tried, torch {torch.__version__} has no CUDA")
+
+
+def _report_instruction_sets(report: Report, info: dict[str, Any]) -> None:
+    cap = f", capped by PLANET_CPU_ISA={info['isa_cap']}" if info["isa_cap"] else ""
+    served = SERVED["cpu"]["precision"]
+    sets = [f"{name} {info[name] or 'not available'}" for name in served]
+    report.fact("", f"instruction sets: {', '.join(sets)}")
+    report.fact("", f"this processor runs {', '.join(info['isas'])}{cap}")
+    for name in served:
+        if info[name] is None:
+            report.fact("", f"{name} {info[f'{name}_reason']}")
+    for reason, *names in grouped(info["refused"]):
+        report.fact("", f"it does not run {', '.join(names)}: {reason}")
 
 
 def _try_planner(report: Report, info: dict[str, Any]) -> None:

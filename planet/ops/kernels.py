@@ -17,6 +17,7 @@ from planet.errors import advice
 from planet.noise import resolve_seeds
 from planet.ops import extension
 from planet.ops.checks import PRECISIONS, VARIANTS
+from planet.ops.instruction_sets import lacking
 from planet.ops.tracing import constant, may_be_kept
 from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
@@ -32,9 +33,6 @@ SERVED = {
     "cuda": {"precision": ("fp32", "fp16", "bf16"), "variant": VARIANTS},
 }
 """What has kernels, by kind of device; int8 and bf16 also ask for a processor that runs them."""
-
-_NEEDS = {"int8": ("avx512vnni",), "bf16": ("amx", "avx512bf16")}
-"""Instruction sets of CPUs that have kernels for a precision."""
 
 _OTHER_BACKEND = "or use backend='reference'"
 
@@ -68,9 +66,10 @@ class CpuKernels:
     def model(self, weights: RolloutWeights, precision: str) -> Model:
         """Packs the snapshot for the instruction set in use."""
         _check_served("cpu", "precision", precision, weights.device)
-        isa, name, served = _instruction_set(self._extension)
+        isa, served = _instruction_set(self._extension)
         if precision not in served:
-            raise ValueError(_refusal(precision, name, self._extension.build_info()))
+            why = lacking(precision, self._extension.build_info())
+            raise ValueError(f"precision: {precision!r} {why}; use precision='fp32'")
         index = PRECISIONS.index(precision)
         packed = weights._cache.get((isa, index))
         if packed is None:
@@ -255,19 +254,9 @@ def tensors(weights: RolloutWeights) -> list[Tensor]:
 
 
 @constant
-def _instruction_set(extension: Any) -> tuple[int, str, tuple[str, ...]]:
-    """Returns number, name and the precisions that it has kernels for; a trace keeps them."""
-    return extension.isa(), extension.isa_name(), tuple(extension.precisions())
-
-
-def _refusal(precision: str, isa: str, info: dict[str, Any]) -> str:
-    """Says why the instruction set in use lacks kernels for a precision."""
-    needed = _NEEDS[precision]
-    reasons = [f"{name}: {info['refused'][name]}" for name in needed if name in info["refused"]]
-    return (
-        f"precision: {precision!r} needs the instruction set {' or '.join(map(repr, needed))}, "
-        f"got {isa!r}{'; '.join(['', *reasons])}; use precision='fp32'"
-    )
+def _instruction_set(extension: Any) -> tuple[int, tuple[str, ...]]:
+    """Returns its number and the precisions that it has kernels for; a trace keeps them."""
+    return extension.isa(), tuple(extension.precisions())
 
 
 def _check_served(kind: str, name: str, value: str, device: torch.device | str) -> None:

@@ -84,7 +84,7 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         "sizes last": (rollout(1, [*sizes[:-1], 2]), "reward widths"),
         "isa": (rollout(3, 99), "isa: expected a value in"),
         "no isa": (rollout(3, None), "isa: expected an instruction set .*got None"),
-        "precision": (rollout(4, 2), "precision: expected"),
+        "precision": (rollout(4, 4), r"precision: expected a value in \[0, 3\], got 4"),
         "precision of isa": (
             lambda: ops.pack_weights(tensors, sizes, 0, 1),
             "precision: there are no int8 kernels for",
