@@ -35,7 +35,9 @@ cpu::Isa check_isa(std::optional<int64_t> index) {
   if (!index) fail("isa: expected an instruction set for tensors on cpu, got None");
   check_range("isa", *index, 0, cpu::isa_count() - 1);
   const cpu::Isa isa = static_cast<cpu::Isa>(*index);
-  if (!cpu::isa_supported(isa)) fail("isa: this processor does not run ", cpu::isa_name(isa));
+  if (!cpu::isa_supported(isa)) {
+    fail("isa: ", cpu::isa_name(isa), " does not run here: ", cpu::isa_refusal(isa));
+  }
   return isa;
 }
 

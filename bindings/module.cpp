@@ -34,10 +34,11 @@ namespace {
 
 std::atomic<cpu::Isa> isa_in_use{0};
 
-std::vector<std::string> supported_isas() {
+// As far as is known without asking for permissions.
+std::vector<std::string> usable_isas() {
   std::vector<std::string> names;
   for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
-    if (cpu::isa_supported(isa)) names.push_back(cpu::isa_name(isa));
+    if (cpu::isa_refusal(isa) == nullptr) names.push_back(cpu::isa_name(isa));
   }
   return names;
 }
@@ -48,26 +49,32 @@ std::string joined(const std::vector<std::string>& names) {
   return out;
 }
 
-// The widest supported set not wider than `cap`.
-cpu::Isa choose(const char* argument, const char* cap) {
-  const cpu::Isa isa = cpu::best_isa(cap);
+// ": " and why this machine does not run the set of that name, if there is one.
+std::string reason(const std::string& name) {
+  for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
+    if (name == cpu::isa_name(isa)) return std::string(": ") + cpu::isa_refusal(isa);
+  }
+  return {};
+}
+
+// The widest supported set not wider than PLANET_CPU_ISA.
+cpu::Isa default_isa() {
+  const char* cap = std::getenv("PLANET_CPU_ISA");
+  const cpu::Isa isa = cpu::best_isa(cap != nullptr && *cap != '\0' ? cap : nullptr);
   if (isa < 0) {
-    throw std::invalid_argument(std::string(argument) + ": expected one of " +
-                                joined(supported_isas()) + ", got '" + cap + "'");
+    throw std::invalid_argument("PLANET_CPU_ISA: expected one of " + joined(usable_isas()) +
+                                ", got '" + cap + "'");
   }
   return isa;
 }
 
-// Exactly `name`, or without one the default.
-void use_isa(const std::optional<std::string>& name) {
-  const char* cap = name ? name->c_str() : std::getenv("PLANET_CPU_ISA");
-  if (cap != nullptr && *cap == '\0') cap = nullptr;
-  const cpu::Isa isa = choose(name ? "isa" : "PLANET_CPU_ISA", cap);
-  if (name && *name != cpu::isa_name(isa)) {
-    throw std::invalid_argument("isa: expected one of " + joined(supported_isas()) + ", got '" +
-                                *name + "', which this processor does not run");
+cpu::Isa isa_called(const std::string& name) {
+  const cpu::Isa isa = cpu::best_isa(name.c_str());
+  if (isa < 0 || name != cpu::isa_name(isa)) {
+    throw std::invalid_argument("isa: expected one of " + joined(usable_isas()) + ", got '" + name +
+                                "'" + reason(name));
   }
-  isa_in_use = isa;
+  return isa;
 }
 
 PyObject* cuda_info() {
@@ -133,7 +140,7 @@ PyObject* build_info(PyObject*) {
   info.set("compiler", "gcc " __VERSION__);
 #endif
   info.set("isa", cpu::isa_name(isa_in_use));
-  info.set("isas", supported_isas());
+  info.set("isas", usable_isas());
   info.set("precisions", Owned(kernels_info()));
   info.set("kernels", Owned(kernels_there_are()));
   info.set("refused", Owned(refused_isas()));
@@ -181,7 +188,7 @@ PyObject* control_step_workspace(PyObject* arguments) {
 
 PyObject* set_isa(PyObject* arguments) {
   const auto [name] = positional<1>(arguments, "set_isa");
-  use_isa(name == Py_None ? std::nullopt : std::optional(text("isa", name)));
+  isa_in_use = name == Py_None ? default_isa() : isa_called(text("isa", name));
   Py_RETURN_NONE;
 }
 
@@ -245,7 +252,7 @@ PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__C() {
   return planet::guarded([] {
-    planet::use_isa(std::nullopt);
+    planet::isa_in_use = planet::default_isa();
     return PyModule_Create(&planet::definition);
   });
 }
