@@ -1,15 +1,19 @@
 """The cross-entropy method in PyTorch, as fast as it gets: the baseline of all speed claims.
 
 No Philox and no checks: `torch.randn` draws, `inference_mode`, weights laid out once. `form`:
-  "eager"    plain operators (`torch_step.InPlaceStep`)
-  "packed"   the same with weights in oneDNN's layout, whose products add bias and ReLU themselves
-             (the private operators that the compiler emits)
-  "jit"      the TorchScript trace of the eager step
-  "cell"     plain operators, as few kernels as possible (`torch_step.CellStep`): the form for GPUs
-  "compile"  `torch.compile` of a step, on the CPU with inductor's freezing
-The baseline on the CPU is the fastest of those without a compiler (`BASELINES`). On a GPU a plan of
-"cell" or "compile" can be captured in a CUDA graph: it allocates, but never reads a result. That
-every form returns what `planet.ops.reference` does for the same actions and noise is tested.
+  "eager"      plain operators (`torch_step.InPlaceStep`)
+  "packed"     the same with weights in oneDNN's layout, whose products add bias and ReLU themselves
+               (the private operators that the compiler emits)
+  "quantised"  the same with `quantize_dynamic`'s int8 products; all else is float32
+  "jit"        the TorchScript trace of the eager step, float32
+  "cell"       plain operators, as few kernels as possible (`torch_step.CellStep`): for GPUs
+  "autocast"   plain operators on float32 weights, under `torch.autocast` to a half precision
+  "compile"    `torch.compile` of a step, on the CPU with inductor's freezing
+  "rollout"    the same of a whole rollout
+Which are the fastest of a precision depends on the processor: `BASELINES` lists all, by precision.
+On a GPU a plan of "cell" or "compile" can be captured in a CUDA graph: it allocates, but never
+reads a result. That every form returns what `planet.ops.reference` does for the same actions and
+noise is tested.
 """
 
 from __future__ import annotations
@@ -17,17 +21,34 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from baselines.torch_step import CellStep, InPlaceStep, PureStep
+from baselines.torch_step import (
+    CellStep,
+    InPlaceStep,
+    Packed,
+    Plain,
+    PureRollout,
+    PureStep,
+    Quantised,
+    summed,
+)
 from torch import Tensor
 
 from planet.latent import LatentState
 from planet.weights.rollout_weights import RolloutWeights
 
-BASELINES = ("eager", "packed", "jit")
-FORMS = (*BASELINES, "cell", "compile")
+BASELINES = {
+    "fp32": ("eager", "packed", "jit", "compile", "rollout"),
+    "int8": ("quantised",),
+    "bf16": ("eager", "packed", "cell", "autocast", "compile", "rollout"),
+}
+"""The forms that are timed on CPUs, by the precision of their products."""
+
+COMPILED = ("compile", "rollout")
+FORMS = tuple(dict.fromkeys(form for forms in BASELINES.values() for form in forms))
 PIECE = 1000  # rows
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -48,12 +69,12 @@ class TorchCEM:
 
     Args:
       weights: the snapshot.
-      form: see above; "compile" does so for one shape, on the first call with it and for the
-        number of threads at that time.
+      form: see above; the compiled ones are so for one shape, on the first call with it and for
+        the number of threads at that time.
       rows: problems and candidates are scored in pieces of so many rows, which stay in the caches;
         on a GPU all at once are faster.
-      dtype: of the model's arithmetic in the forms "cell" and "compile"; rewards are summed, and
-        distributions refitted, in float32.
+      dtype: of the model's arithmetic, which "quantised" and "jit" do in float32; rewards are
+        summed, and distributions refitted, in float32.
     """
 
     def __init__(
@@ -66,15 +87,20 @@ class TorchCEM:
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"form: expected one of {list(FORMS)}, got {form!r}")
-        if dtype != torch.float32 and form not in ("cell", "compile"):
-            raise ValueError(f"dtype: expected float32 for form {form!r}, got {dtype}")
-        self.weights, self.rows, self.dtype = weights, rows, dtype
-        if form == "compile":
-            self._score = _compiled(weights, dtype)
+        float32 = dtype == torch.float32
+        if form in ("quantised", "jit", "autocast") and float32 == (form == "autocast"):
+            expected = "a half precision" if float32 else "float32"
+            raise ValueError(f"dtype: expected {expected} for form {form!r}, got {dtype}")
+        self.weights, self.rows = weights, rows
+        self.dtype = torch.float32 if form == "autocast" else dtype  # of what a step is given
+        if form in COMPILED:
+            self._score = _compiled(weights, form, dtype)
         elif form == "cell":
-            self._score = _stepwise(CellStep(weights, dtype))
+            self._score = partial(summed, CellStep(weights, dtype))
+        elif form == "autocast":
+            self._score = _autocast(weights, dtype)
         else:
-            self._score = _in_place(weights, form, rows)
+            self._score = _in_place(weights, form, rows, dtype)
 
     @torch.inference_mode()
     def rollout(self, latent: LatentState, actions: Tensor, noise: Tensor) -> Tensor:
@@ -126,9 +152,10 @@ class TorchCEM:
         return Outcome(mean, stddev, best)
 
 
-def _in_place(weights: RolloutWeights, form: str, rows: int) -> Score:
+def _in_place(weights: RolloutWeights, form: str, rows: int, dtype: torch.dtype) -> Score:
+    layers = {"packed": partial(Packed, rows=rows), "quantised": Quantised}
     step: Callable[[Tensor, Tensor, Tensor], Tensor]
-    step = InPlaceStep(weights, rows if form == "packed" else 0).eval()
+    step = InPlaceStep(weights, layers.get(form, Plain), dtype).eval()
     d, s = weights.belief_size, weights.state_size
     if form == "jit":
         examples = torch.zeros(2, d), torch.zeros(2, s + weights.action_size), torch.zeros(2, s)
@@ -138,7 +165,7 @@ def _in_place(weights: RolloutWeights, form: str, rows: int) -> Score:
 
     def score(belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         belief, inputs = belief.clone(), torch.cat([state, actions[0]], 1)
-        total = step(belief, inputs, noise[0])
+        total = step(belief, inputs, noise[0]).float()
         for t in range(1, actions.shape[0]):
             inputs[:, s:] = actions[t]
             total += step(belief, inputs, noise[t])
@@ -147,23 +174,22 @@ def _in_place(weights: RolloutWeights, form: str, rows: int) -> Score:
     return score
 
 
-def _compiled(weights: RolloutWeights, dtype: torch.dtype) -> Score:
+def _autocast(weights: RolloutWeights, dtype: torch.dtype) -> Score:
+    step = PureStep(weights).eval()
+
+    def score(*arguments: Tensor) -> Tensor:
+        with torch.autocast(weights.device.type, dtype):
+            return summed(step, *arguments)
+
+    return score
+
+
+def _compiled(weights: RolloutWeights, form: str, dtype: torch.dtype) -> Score:
     if weights.device.type == "cpu":
         # Makes the weights constants, so that they are packed at compile time; for the whole
         # process, as the tracer reads it too.
         torch._inductor.config.freezing = True
+    if form == "rollout":
+        return torch.compile(PureRollout(weights, dtype).eval(), dynamic=False, fullgraph=True)
     step = PureStep(weights, dtype).eval()
-    return _stepwise(torch.compile(step, dynamic=False, fullgraph=True))
-
-
-def _stepwise(step: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Score:
-    """Sums the rewards of a step that returns the next belief and state."""
-
-    def score(belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
-        total = torch.zeros(belief.shape[0], 1, device=belief.device)
-        for t in range(actions.shape[0]):
-            belief, state, reward = step(belief, state, actions[t], noise[t])
-            total += reward
-        return total
-
-    return score
+    return partial(summed, torch.compile(step, dynamic=False, fullgraph=True))

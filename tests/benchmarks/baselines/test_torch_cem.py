@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from baselines.torch_cem import BASELINES, TorchCEM
+from baselines.torch_cem import TorchCEM
 from ops.tolerances import RETURNS, returns_error
 from random_weights import PRESET_SIZES, TINY, Problem, Sizes, make_problem
 
@@ -19,7 +19,7 @@ FORMS = [
         form,
         marks=pytest.mark.skipif(form == "packed" and not PACKS, reason="torch without oneDNN"),
     )
-    for form in (*BASELINES, "cell")
+    for form in ("eager", "packed", "jit", "cell")
 ]
 
 
@@ -41,19 +41,44 @@ def test_rollout_equals_the_reference(form: str, activation: str) -> None:
 @pytest.mark.parametrize(
     ("dtype", "bound"), [(torch.float16, 2e-2), (torch.bfloat16, 1e-1)], ids=str
 )
-def test_half_precision_rounds_and_no_more(dtype: torch.dtype, bound: float) -> None:
+@pytest.mark.parametrize("form", ["eager", "packed", "cell", "autocast"])
+def test_half_precision_rounds_and_no_more(form: str, dtype: torch.dtype, bound: float) -> None:
+    if form == "packed" and not (PACKS and served(dtype)):
+        pytest.skip("this oneDNN has no such products here")
     problem = make_problem(PRESET_SIZES["small"], batch=2)
-    assert 1e-5 < rollout_error(problem, TorchCEM(problem.weights, "cell", dtype=dtype)) < bound
-    with pytest.raises(ValueError, match="dtype: expected float32 for form 'eager'"):
-        TorchCEM(problem.weights, "eager", dtype=dtype)
+    assert 1e-5 < rollout_error(problem, TorchCEM(problem.weights, form, dtype=dtype)) < bound
 
 
-def test_the_compiled_step_equals_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+def served(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies the type on this processor."""
+    name = "bf16" if dtype == torch.bfloat16 else "fp16"
+    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported")())
+
+
+@pytest.mark.skipif(
+    "onednn" not in torch.backends.quantized.supported_engines, reason="torch without the engine"
+)
+def test_int8_products_round_and_no_more() -> None:
+    problem = make_problem(PRESET_SIZES["small"], batch=2)
+    assert 1e-5 < rollout_error(problem, TorchCEM(problem.weights, "quantised")) < 1e-1
+
+
+def test_forms_refuse_types_that_they_lack() -> None:
+    weights = make_problem(TINY).weights
+    for form in ("quantised", "jit"):
+        with pytest.raises(ValueError, match=f"expected float32 for form '{form}', got torch.bf"):
+            TorchCEM(weights, form, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match="expected a half precision for form 'autocast'"):
+        TorchCEM(weights, "autocast")
+
+
+@pytest.mark.parametrize("form", ["compile", "rollout"])
+def test_compiled_forms_equal_the_reference(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one graph; what inductor makes of it is checked where it is timed (`cem/table.py`)."""
     whole = partial(torch.compile, backend="aot_eager", fullgraph=True)
     monkeypatch.setattr(torch, "compile", lambda module, **options: whole(module))
     problem = make_problem(TINY, batch=2)
-    planner = TorchCEM(problem.weights, "compile")
+    planner = TorchCEM(problem.weights, form)
     assert rollout_error(problem, planner) <= RETURNS[1.0]
 
 
