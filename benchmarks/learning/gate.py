@@ -52,7 +52,7 @@ PLANNER = ("fp32", "int8", "bf16")
 
 @dataclass(frozen=True)
 class Precisions:
-    """Of the decoder's products in updates, and of the planner's."""
+    """Names that of the decoder's products in updates, and that of the planner's."""
 
     updates: str = "fp32"
     planner: str = "fp32"

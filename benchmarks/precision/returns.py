@@ -73,7 +73,7 @@ def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def difference(one: Score, other: Score) -> dict[str, float]:
-    """Of the same episodes: the mean of what `one` returned more, and its standard error."""
+    """Averages what `one` returned more than `other` in the same episodes, with standard error."""
     pairs = zip(one.returns, other.returns, strict=True)
     row = Score("difference", tuple(a - b for a, b in pairs))
     return {"mean": row.mean, "standard_error": row.standard_error}
