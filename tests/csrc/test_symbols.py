@@ -18,7 +18,7 @@ from processes import run
 
 ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("c++") or shutil.which("g++")
-KERNELS = ("baseline", "avx2", "avx512", "avx512vnni")
+KERNELS = ("baseline", "avx2", "avx512", "avx512vnni", "amx")
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="no C++ compiler"),
@@ -40,14 +40,24 @@ BEYOND_SSE2 = re.compile(
 )
 MASK_OR_WIDE = re.compile(r"%k[0-7]|%zmm|%[xy]mm(1[6-9]|2\d|3[01])")  # what AVX-512 brought
 VNNI = re.compile(r"vpdp(busd|wssd)s?")
+BF16 = re.compile(r"vdpbf16ps|vcvtne2?ps2bf16\w?")
+TILES = re.compile(r"(ld|st)tilecfg|tile\w+|tdp\w+|tcmm\w+")
 
 # Which instructions an object of each set must not hold.
 FORBIDDEN = {
-    "baseline": lambda mnemonic, operands: bool(BEYOND_SSE2.fullmatch(mnemonic)),
-    "avx2": lambda mnemonic, operands: bool(MASK_OR_WIDE.search(operands)),
-    "avx512": lambda mnemonic, operands: bool(VNNI.fullmatch(mnemonic)),
-    "avx512vnni": lambda mnemonic, operands: False,
+    "baseline": lambda mnemonic, operands: holds(mnemonic, BEYOND_SSE2, TILES),
+    "avx2": lambda mnemonic, operands: (
+        bool(MASK_OR_WIDE.search(operands)) or holds(mnemonic, VNNI, BF16, TILES)
+    ),
+    "avx512": lambda mnemonic, operands: holds(mnemonic, VNNI, BF16, TILES),
+    "avx512vnni": lambda mnemonic, operands: holds(mnemonic, BF16, TILES),
+    "avx512bf16": lambda mnemonic, operands: holds(mnemonic, TILES),
+    "amx": lambda mnemonic, operands: False,
 }
+
+
+def holds(mnemonic: str, *patterns: re.Pattern[str]) -> bool:
+    return any(pattern.fullmatch(mnemonic) for pattern in patterns)
 
 
 def output(*command: object) -> str:
@@ -59,7 +69,7 @@ def instructions(path: Path) -> Iterator[tuple[str, str]]:
     for line in output("objdump", "-d", "--no-show-raw-insn", path).splitlines():
         parts = line.split("\t")
         if len(parts) >= 2 and parts[1].strip():
-            mnemonic, _, operands = parts[1].strip().partition(" ")
+            mnemonic, _, operands = parts[1].replace("{vex} ", "").strip().partition(" ")
             yield mnemonic, operands.split("#")[0]
 
 
@@ -150,9 +160,37 @@ def test_a_wrong_flag_is_seen_in_the_instructions(
     assert foreign_instructions(compile_text(tmp_path, text, *fast, *flags), isa)
 
 
-def test_an_int8_instruction_outside_its_set_is_seen(tmp_path: Path) -> None:
-    text = 'void f() { asm volatile("vpdpbusd %zmm1, %zmm2, %zmm3"); }'
-    assert foreign_instructions(compile_text(tmp_path, text), "avx512")
+@pytest.mark.parametrize(
+    ("isa", "instruction"),
+    [
+        ("avx2", "{vex} vpdpbusd %ymm1, %ymm2, %ymm3"),
+        ("avx512", "vpdpbusd %zmm1, %zmm2, %zmm3"),
+        ("avx512", "vdpbf16ps %zmm1, %zmm2, %zmm3"),
+        ("avx512vnni", "vdpbf16ps %zmm1, %zmm2, %zmm3"),
+        ("avx512vnni", "vcvtneps2bf16 %zmm1, %ymm2"),
+        ("avx512vnni", "vcvtneps2bf16x (%rax), %xmm2"),
+        ("avx512vnni", "vcvtne2ps2bf16 %zmm1, %zmm2, %zmm3"),
+        *[
+            (isa, instruction)
+            for isa in ("baseline", "avx2", "avx512", "avx512vnni", "avx512bf16")
+            for instruction in (
+                "ldtilecfg (%rax)",
+                "sttilecfg (%rax)",
+                "tilerelease",
+                "tilezero %tmm1",
+                "tileloadd (%rax,%rbx), %tmm1",
+                "tileloaddt1 (%rax,%rbx), %tmm1",
+                "tilestored %tmm1, (%rax,%rbx)",
+                "tdpbf16ps %tmm1, %tmm2, %tmm3",
+                "tdpbusd %tmm1, %tmm2, %tmm3",
+            )
+        ],
+    ],
+)
+def test_an_instruction_outside_its_set_is_seen(tmp_path: Path, isa: str, instruction: str) -> None:
+    text = f'void f() {{ asm volatile("{instruction}"); }}'
+    assert foreign_instructions(compile_text(tmp_path, text), isa)
+    assert not foreign_instructions(tmp_path / "wrong.o", "amx")
 
 
 def test_a_shared_template_is_seen_in_the_symbols(tmp_path: Path) -> None:
