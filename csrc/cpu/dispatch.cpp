@@ -69,7 +69,7 @@ const Entry kSets[] = {
     {"avx2", &kernels_avx2, nullptr, nullptr, avx2_refusal, always},
     {"avx512", &kernels_avx512, nullptr, nullptr, avx512_refusal, always},
     {"avx512vnni", &kernels_avx512, &kernels_avx512vnni, nullptr, vnni_refusal, always},
-    {"avx512bf16", &kernels_avx512, &kernels_avx512vnni, nullptr, avx512bf16_refusal,
+    {"avx512bf16", &kernels_avx512, &kernels_avx512vnni, &kernels_avx512bf16, avx512bf16_refusal,
      here_bf16_is_fast},
     {"amx", &kernels_avx512, &kernels_avx512vnni, &kernels_amx, tiles_refusal, always},
 #if defined(PLANET_TILE_DOUBLE)

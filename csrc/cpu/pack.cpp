@@ -6,9 +6,9 @@
 namespace planet::cpu {
 namespace {
 
-// How the operand of a product is quantised (quantised.inc).
+// How the operand of a product is quantised to int8 (quantised.inc).
 enum class Operand {
-  kExact,   // always float32
+  kExact,   // not at all
   kSigned,  // belief, state: zero point 128
   kHidden,  // output of an activation: from 0 (ReLU) or -1 (ELU)
 };
@@ -26,6 +26,7 @@ int64_t tiles(int features, int rows) {
 
 int64_t part_words(int inputs, int rows, Packing packing) {
   if (packing == Packing::kExact) return static_cast<int64_t>(inputs) * rows;
+  if (packing == Packing::kPairs) return static_cast<int64_t>((inputs + 1) / 2) * rows;
   return inputs == 0 ? 0 : static_cast<int64_t>(rows) * (2 + (inputs + 3) / 4);
 }
 
@@ -60,6 +61,7 @@ class Packer {
     if (packing_ == Packing::kQuads && part.operand != Operand::kExact) {
       return quantised(part, first, count, bias);
     }
+    if (packing_ == Packing::kPairs) return rounded(part, first, count);
     for (int k = 0; k < part.inputs; ++k) {
       for (int r = 0; r < rows_; ++r) *out++ = r < count ? row(part, first + r)[k] : 0.0f;
     }
@@ -67,6 +69,18 @@ class Packer {
 
   static const float* row(const Part& part, int index) {
     return part.weight + static_cast<int64_t>(index) * part.width + part.column;
+  }
+
+  void rounded(const Part& part, int first, int count) {
+    const int pairs = (part.inputs + 1) / 2;
+    uint16_t* weight = reinterpret_cast<uint16_t*>(out);
+    out += part_words(part.inputs, rows_, Packing::kPairs);
+    for (int k = 0; k < 2 * pairs; ++k) {
+      for (int r = 0; r < rows_; ++r) {
+        const bool inside = r < count && k < part.inputs;
+        weight[(k / 2 * rows_ + r) * 2 + k % 2] = inside ? to_bf16(row(part, first + r)[k]) : 0;
+      }
+    }
   }
 
   void quantised(const Part& part, int first, int count, float* bias) {
@@ -124,11 +138,13 @@ PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels) {
   const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
   const int rows = kernels.rows;
   const auto part = [&](int inputs) { return part_words(inputs, rows, kernels.packing); };
+  const int64_t action =
+      kernels.packing == Packing::kPairs ? part(a) : part_words(a, rows, Packing::kExact);
   PackedLayout layout{};
   layout.rows = rows;
   int64_t at = 0;
   layout.input = at;
-  at += tiles(m, rows) * (rows + part(s) + part_words(a, rows, Packing::kExact));
+  at += tiles(m, rows) * (rows + part(s) + action);
   layout.gru = at;
   at += tiles(d, rows) * (4 * rows + 3 * (part(d) + part(m)));
   layout.prior_hidden = at;

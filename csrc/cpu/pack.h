@@ -1,9 +1,19 @@
-// The packing of tiles, which shares nothing with the others (pack.cpp, pack_tiles.cpp).
+// Between the packing of tiles and that of everything else (pack_tiles.cpp, pack.cpp).
 #pragma once
+
+#include <bit>
 
 #include "panel.h"
 
 namespace planet::cpu {
+
+// The nearest bf16, ties to even, but never infinite.
+inline uint16_t to_bf16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  const bool infinite = (rounded & 0x7FFF) == 0x7F80;
+  return static_cast<uint16_t>(infinite ? rounded - 1 : rounded);
+}
 
 PackedLayout tile_layout(const ModelSizes& sizes, int rows);
 

@@ -15,14 +15,6 @@ namespace {
 constexpr int kFeatures = 16, kInputs = 32, kWords = 256;  // of a tile
 constexpr int kLongest = 3 * kMaxSize + 2 * kInputs;       // inputs of a layer, tiles made whole
 
-// The nearest bf16, ties to even, but never infinite.
-uint16_t to_bf16(float x) {
-  const uint32_t bits = std::bit_cast<uint32_t>(x);
-  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  const bool infinite = (rounded & 0x7FFF) == 0x7F80;
-  return static_cast<uint16_t>(infinite ? rounded - 1 : rounded);
-}
-
 float from_bf16(uint16_t half) {
   return std::bit_cast<float>(static_cast<uint32_t>(half) << 16);
 }

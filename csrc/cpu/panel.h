@@ -24,9 +24,11 @@ namespace planet::cpu {
 // features, the last one padded with zeros. A tile is [bias[rows]] and one part per operand:
 // exact      weight[inputs][rows]
 // quantised  step[rows], sum of zero points[rows] (int32), weight[ceil(inputs / 4)][rows][4] (int8)
+// rounded    weight[ceil(inputs / 2)][rows][2] (bf16)
 // An operand without inputs has no part. A tile of the GRU is r [bias, belief, x], z likewise, the
-// hidden part of n [bias, belief] and the input part of n [bias, x]. The action's part and the last
-// reward layer, one row [bias, weight[inputs]] without padding, are always exact.
+// hidden part of n [bias, belief] and the input part of n [bias, x]. The action's part is exact
+// where others are int8. The last reward layer, one row [bias, weight[inputs]] without padding, is
+// always exact.
 struct PackedLayout {
   int rows;
   int64_t input, gru, prior_hidden, prior_mean, prior_raw;
@@ -44,6 +46,7 @@ PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels);
 enum class Packing {
   kExact,  // float32
   kQuads,  // int8, four inputs together (quantised.inc)
+  kPairs,  // bf16, two inputs together (pairs.inc)
   kTiles,  // bf16 in tiles (tile_layers.inc)
 };
 
@@ -98,6 +101,7 @@ extern const KernelSet kernels_baseline;
 extern const KernelSet kernels_avx2;
 extern const KernelSet kernels_avx512;
 extern const KernelSet kernels_avx512vnni;  // int8
+extern const KernelSet kernels_avx512bf16;  // bf16
 extern const KernelSet kernels_amx;         // bf16
 extern const KernelSet kernels_amx_double;  // bf16, for tests
 
