@@ -25,6 +25,12 @@ class Test {
   Test(const char* name, bool endurance, void (*body)());
 };
 
+// An option that one of the test files adds to the command line: what it does before the tests.
+class Setup {
+ public:
+  Setup(const char* option, void (*body)());
+};
+
 // Says in every failed check below it in the call stack where it was.
 class Scope {
  public:

@@ -27,6 +27,16 @@ std::vector<Entry>& entries() {
   return list;
 }
 
+struct Choice {
+  std::string option;
+  void (*body)();
+};
+
+std::vector<Choice>& choices() {
+  static std::vector<Choice> list;  // as are options
+  return list;
+}
+
 constexpr int kShown = 8;  // failed checks that one test prints
 
 Options chosen;
@@ -56,12 +66,20 @@ void name_test_on_signals() {
 #endif
 
 [[noreturn]] void usage(const char* what) {
-  std::fprintf(
-      stderr,
-      "%s\nusage: planet_tests [--quick] [--endurance] [--verbose] [--seed N] [--expect-isa NAME] "
-      "[FILTER]\n",
-      what);
+  std::fprintf(stderr, "%s\nusage: planet_tests [--quick] [--endurance] [--verbose]", what);
+  for (const Choice& choice : choices()) std::fprintf(stderr, " [%s]", choice.option.c_str());
+  std::fprintf(stderr, " [--seed N] [--expect-isa NAME] [FILTER]\n");
   std::exit(2);
+}
+
+// Does what a test file's option asks for; returns whether there is such an option.
+bool set_up(const std::string& option) {
+  for (const Choice& choice : choices()) {
+    if (choice.option != option) continue;
+    choice.body();
+    return true;
+  }
+  return false;
 }
 
 void parse(int count, char** words) {
@@ -81,6 +99,8 @@ void parse(int count, char** words) {
       chosen.seed = std::strtoull(value().c_str(), nullptr, 10);
     } else if (word == "--expect-isa") {
       chosen.expect_isa = value();
+    } else if (set_up(word)) {
+      continue;
     } else if (word.starts_with("-")) {
       usage((word + ": no such option").c_str());
     } else {
@@ -130,6 +150,10 @@ const Options& options() {
 
 Test::Test(const char* name, bool endurance, void (*body)()) {
   entries().push_back({name, endurance, body});
+}
+
+Setup::Setup(const char* option, void (*body)()) {
+  choices().push_back({option, body});
 }
 
 void Scope::enter(const std::string& text) {

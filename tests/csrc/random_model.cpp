@@ -11,6 +11,8 @@ namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 
+cpu::Isa taught = -1;
+
 }  // namespace
 
 uint64_t Random::next() {
@@ -108,12 +110,16 @@ std::string Kernels::name() const {
   return precision == Precision::kFloat32 ? isa_name : isa_name + " " + precision_name(precision);
 }
 
+void run_too(cpu::Isa isa) {
+  taught = isa;
+}
+
 std::vector<Kernels> kernels_of(Precision precision) {
   std::vector<Kernels> out;
   for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
     const char* name = cpu::kernels_name(isa, precision);
     const bool own = name != nullptr && std::string(name) == cpu::isa_name(isa);
-    if (own && cpu::isa_supported(isa)) out.push_back({isa, precision});
+    if (own && (cpu::isa_supported(isa) || isa == taught)) out.push_back({isa, precision});
   }
   return out;
 }
@@ -122,6 +128,14 @@ std::vector<Kernels> all_kernels() {
   std::vector<Kernels> out;
   for (int i = 0; i < kPrecisions; ++i) {
     for (const Kernels& kernels : kernels_of(static_cast<Precision>(i))) out.push_back(kernels);
+  }
+  return out;
+}
+
+std::vector<Kernels> chosen_kernels() {
+  std::vector<Kernels> out;
+  for (const Kernels& kernels : all_kernels()) {
+    if (cpu::isa_supported(kernels.isa)) out.push_back(kernels);
   }
   return out;
 }

@@ -60,9 +60,13 @@ struct Kernels {
   std::string name() const;
 };
 
-// Those that this machine runs, each under the first instruction set that has them.
+// Those that this machine runs, each under the first instruction set that has them; and those of a
+// set that it was taught to run.
+void run_too(cpu::Isa isa);
 std::vector<Kernels> kernels_of(Precision precision);
 std::vector<Kernels> all_kernels();
+// All but the latter: what agents and planners choose by name.
+std::vector<Kernels> chosen_kernels();
 
 // A model packed into exactly packed_bytes.
 class PackedModel {

@@ -119,7 +119,7 @@ class Below {
 TEST("an agent's steps are those of control_step, for any number of threads") {
   Random random(options().seed + 180);
   const RandomAgent source(kShape, random);
-  for (const Kernels& kernels : all_kernels()) {
+  for (const Kernels& kernels : chosen_kernels()) {
     for (const int64_t batch : {1, 2}) {
       for (const int threads : {1, 2, 3}) {
         const Scope scope(kernels.name(), ", batch ", batch, ", threads ", threads);
@@ -147,7 +147,7 @@ TEST("an agent's steps are those of control_step, for any number of threads") {
 TEST("a row that begins again acts as an agent of its own, and the others go on") {
   Random random(options().seed + 181);
   const RandomAgent source(kShape, random);
-  const Kernels kernels = all_kernels().back();
+  const Kernels kernels = chosen_kernels().back();
   const auto agent = make(source, small_options(kernels, 3));
   std::vector<std::unique_ptr<Agent>> alone;
   for (int b = 0; b < 3; ++b) alone.push_back(make(source, small_options(kernels)));
@@ -174,7 +174,7 @@ TEST("a step that is not finite leaves the agent as it was") {
   Random random(options().seed + 182);
   RandomAgent source(kShape, random);
   for (float& weight : source.model.input_weight) weight *= 30.0f;
-  for (const Kernels& kernels : all_kernels()) {
+  for (const Kernels& kernels : chosen_kernels()) {
     const Scope scope(kernels.name());
     const auto agent = make(source, small_options(kernels, 2));
     const auto untroubled = make(source, small_options(kernels, 2));
@@ -207,7 +207,7 @@ TEST("an agent's threads, batch and settings are explained, and so is a file wit
     CHECK(Agent::make(view, options, error) == nullptr);
     return error;
   };
-  const Kernels kernels = all_kernels().front();
+  const Kernels kernels = chosen_kernels().front();
   AgentOptions options = small_options(kernels);
   options.exploration_stddev = NAN;
   CHECK_EQUAL(error_of(view_of(source), options).substr(0, 48),

@@ -77,7 +77,7 @@ TEST("an agent allocates nothing once it is made") {
   WeightView view{model.sizes, model.min_stddev, model.weights()};
   view.encoder = filter.encoder;
   view.filter = filter.weights();
-  for (const Kernels& kernels : all_kernels()) {
+  for (const Kernels& kernels : chosen_kernels()) {
     const Scope scope(kernels.name());
     cpu::AgentOptions options;
     options.batch = 2;

@@ -2,6 +2,7 @@
 // with a portable double of the tile instructions.
 #include <atomic>
 #include <cmath>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,22 @@ cpu::Isa amx() {
   return -1;
 }
 
+bool emulates(const TileInstructions& tiles) {
+  return tiles.emulated() && __builtin_cpu_supports("avx512bf16");
+}
+
+// The tests of all kernels then have those of AMX among them.
+const Setup emulate_tiles("--emulate-tiles", [] {
+  static const TileInstructions tiles;
+  if (emulates(tiles)) run_too(amx());
+  std::printf(emulates(tiles) ? "AMX is emulated\n" : "AMX is not emulated\n");
+});
+
 // Runs the body with the kernels where they run, and sees that they are not careless with tiles.
 void with_kernels(void (*body)(const Kernels& kernels, TileInstructions& tiles)) {
   TileInstructions tiles;
-  const bool emulated = tiles.emulated() && __builtin_cpu_supports("avx512bf16");
-  if (!emulated && !has_tiles()) return note("not run: neither AMX nor AVX512-BF16");
-  note(emulated ? "emulated" : "on the processor's tiles");
+  if (!emulates(tiles) && !has_tiles()) return note("not run: neither AMX nor AVX512-BF16");
+  note(tiles.emulated() ? "emulated" : "on the processor's tiles");
   body({amx(), Precision::kBfloat16}, tiles);
   CHECK_EQUAL(tiles.unwritten(), int64_t{0});
   CHECK_EQUAL(tiles.reconfigured(), int64_t{0});

@@ -137,7 +137,7 @@ TEST("a weight file gives the weights that were written") {
     memcpy(memory.data(), bytes.data(), bytes.size());
     WeightView out{};
     CHECK_EQUAL(view_weights(memory.data(), bytes.size(), out), std::string());
-    for (const Kernels& kernels : all_kernels()) {
+    for (const Kernels& kernels : chosen_kernels()) {
       const PackedModel expected(model, kernels);
       const int64_t count = cpu::packed_bytes(out.sizes, kernels.isa, kernels.precision);
       Fenced<unsigned char> packed(count, 64);

@@ -37,7 +37,7 @@ thread_local constinit State state = {};
 
 std::atomic<int64_t> counts[kTileOps];
 std::atomic<int64_t> unwritten_reads, configured_twice, split;
-std::atomic<bool> installed;
+std::atomic<int> installed;  // how many live, one within the other
 struct sigaction handler_before;
 
 int rows_of(int tile) {
@@ -116,7 +116,7 @@ float widened(uint32_t bits) {
 
 // Rounding and denormals are those of MXCSR; the compiler must not move this before they are set.
 __attribute__((noinline, target("avx512f,fma"))) void multiply_row(float* c, const uint32_t* a,
-                                                               const Tile& b, int pairs) {
+                                                                   const Tile& b, int pairs) {
   float even[kColumns] = {}, odd[kColumns] = {};
   for (int k = 0; k < pairs; ++k) {
     const float left_even = widened(a[k] << 16), left_odd = widened(a[k] & 0xFFFF0000u);
@@ -213,14 +213,13 @@ TileInstructions::TileInstructions()
   action.sa_sigaction = on_illegal_instruction;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGILL, &action, &previous_);
-  handler_before = previous_;
-  installed = true;
+  if (installed++ == 0) handler_before = previous_;
 }
 
 TileInstructions::~TileInstructions() {
   if (!emulated_) return;
   sigaction(SIGILL, &previous_, nullptr);
-  installed = false;
+  --installed;
 }
 
 bool TileInstructions::available() const {

@@ -32,8 +32,8 @@ bool has_tiles();
 // switched, and other code of the thread finds a configuration that is not its own.
 bool tiles_in_use();
 
-// Makes the instructions work while it lives, in all threads; one at a time. Where the processor
-// has them nothing is installed.
+// Makes the instructions work while it lives, in all threads. Where the processor has them nothing
+// is installed.
 class TileInstructions {
  public:
   TileInstructions();
@@ -43,7 +43,7 @@ class TileInstructions {
 
   bool available() const;
   bool emulated() const { return emulated_; }
-  // Since construction, in all threads; 0 if not emulated.
+  // Since the last construction, in all threads; 0 if not emulated.
   int64_t count(TileOp op) const;
   // No faults, but mistakes: reads of a tile before anything was written to it, and configurations
   // of tiles that already were.
