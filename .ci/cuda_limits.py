@@ -78,7 +78,7 @@ LIMITS = [
     Limits(
         r"\brollout_tiles<.*, [12]>",
         registers=128,
-        local_bytes=64,
+        local_bytes=80,
         at_least={"HMMA": 144, "LDSM": 40, "LDG.128": 36, "MUFU.TANH": 24},
         at_most={"MUFU.EX2": 20, "MUFU.RCP": 30},
     ),

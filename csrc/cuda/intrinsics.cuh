@@ -10,9 +10,14 @@
 
 namespace planet::cuda {
 
-// Element types of the matrix units' operands.
-struct Float16 {};
-struct Bfloat16 {};
+// Element types of the matrix units' operands. kExactBeyond: a candidate that has one beyond the
+// format is left to the exact path; else its return is NaN.
+struct Float16 {
+  static constexpr bool kExactBeyond = true;
+};
+struct Bfloat16 {
+  static constexpr bool kExactBeyond = false;
+};
 
 constexpr unsigned int kFullWarp = 0xFFFFFFFFu;
 

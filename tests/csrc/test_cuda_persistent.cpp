@@ -184,31 +184,38 @@ TEST("CUDA: the persistent planner's problems do not depend on their batch") {
                            [&](const Plan& p) { return run(model.model, p).plan; });
 }
 
-TEST("CUDA: the persistent planner computes what leaves fp16's range exactly, the rest as always") {
-  Random random(options().seed + 207);
-  const RandomModel source(kSmall, random);
-  const CudaModel model(source, Precision::kFloat16);
-  Plan plan = random_plan(source.sizes, 3, 2, 75, 6, random);
-  plan.start_each(source.sizes, random);
-  const int64_t d = source.sizes.belief, s = source.sizes.state, rows = 2 * plan.candidates;
-  const Planned ordinary = run(model.model, plan);
-  const std::vector<int64_t> beyond{0, 3, 31, 32, 33, 34, 35, 74, 80, 149};
-  for (const int64_t row : beyond) plan.state[static_cast<size_t>(row * s + row % s)] = 7e4f;
-  for (int64_t row = 64; row < 74; ++row) plan.belief[static_cast<size_t>(row * d)] = -1e6f;
-  plan.belief[static_cast<size_t>(100 * d + 5)] = NAN;
-  const Planned got = run(model.model, plan);
-  // The exact path is the portable rollout's, and does not depend on who shares it.
-  const std::vector<float> portable =
-      run_rollout(model.model, rollout_of(plan, source.sizes, random));
-  for (int64_t row = 0; row < rows; ++row) {
-    const Scope scope("candidate ", row);
-    const size_t i = static_cast<size_t>(row);
-    const bool exact = std::count(beyond.begin(), beyond.end(), row) > 0 || (row > 63 && row < 74);
-    if (row == 100) {
-      CHECK(std::isnan(got.returns[i]));
-    } else {
-      CHECK(std::isfinite(got.returns[i]));
-      CHECK_EQUAL(got.returns[i], exact ? portable[i] : ordinary.returns[i]);
+TEST("CUDA: the persistent planner computes what leaves fp16's range exactly; bf16's is NaN") {
+  for (const Precision precision : {Precision::kFloat16, Precision::kBfloat16}) {
+    Random random(options().seed + 207);
+    const RandomModel source(kSmall, random);
+    const CudaModel model(source, precision);
+    Plan plan = random_plan(source.sizes, 3, 2, 75, 6, random);
+    plan.start_each(source.sizes, random);
+    const int64_t d = source.sizes.belief, s = source.sizes.state, rows = 2 * plan.candidates;
+    const Planned ordinary = run(model.model, plan);
+    const bool half = precision == Precision::kFloat16;
+    const std::vector<int64_t> beyond{0, 3, 31, 32, 33, 34, 35, 74, 80, 149};
+    for (const int64_t row : beyond) {
+      plan.state[static_cast<size_t>(row * s + row % s)] = half ? 7e4f : 2e38f;
+    }
+    for (int64_t row = 64; row < 74; ++row) {
+      plan.belief[static_cast<size_t>(row * d)] = half ? -1e6f : -INFINITY;
+    }
+    plan.belief[static_cast<size_t>(100 * d + 5)] = NAN;
+    const Planned got = run(model.model, plan);
+    // The exact path is the portable rollout's, and does not depend on who shares it.
+    const std::vector<float> portable =
+        run_rollout(model.model, rollout_of(plan, source.sizes, random));
+    for (int64_t row = 0; row < rows; ++row) {
+      const Scope scope(precision_name(precision), ", candidate ", row);
+      const size_t i = static_cast<size_t>(row);
+      const bool left = std::count(beyond.begin(), beyond.end(), row) > 0 || (row > 63 && row < 74);
+      if (row == 100 || (left && !half)) {
+        CHECK(std::isnan(got.returns[i]) && std::isnan(portable[i]));
+      } else {
+        CHECK(std::isfinite(got.returns[i]));
+        CHECK_EQUAL(got.returns[i], left ? portable[i] : ordinary.returns[i]);
+      }
     }
   }
 }

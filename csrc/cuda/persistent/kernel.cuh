@@ -90,8 +90,9 @@ __device__ __forceinline__ void share_returns(const PersistentJob& p, const Seat
   __syncwarp();
 }
 
-// Writes the returns of a tile; rows that left the operands' range (the result's bits, the same in
-// all blocks) are left out.
+// Writes the returns of a tile. Rows that left the operands' range are NaN, or with kExactBeyond
+// left out: the result's bits, the same in all blocks.
+template <class Type>
 __device__ __forceinline__ uint32_t write_returns(const PersistentJob& p, const Tile& tile,
                                                   const Seat& seat) {
   const RolloutShare* shares = reinterpret_cast<const RolloutShare*>(seat.shared + p.at.shares);
@@ -105,10 +106,11 @@ __device__ __forceinline__ uint32_t write_returns(const PersistentJob& p, const 
     flag |= shares[rank].flags[seat.lane];
   }
   const bool present = candidate < candidates;
-  if (seat.rank == 0 && seat.warp == 0 && present && flag == 0) {
-    tile.arguments.returns[tile.problem * candidates + candidate] = sum;
+  const bool left_out = Type::kExactBeyond && flag != 0;
+  if (seat.rank == 0 && seat.warp == 0 && present && !left_out) {
+    tile.arguments.returns[tile.problem * candidates + candidate] = flag == 0 ? sum : NAN;
   }
-  return __ballot_sync(kFullWarp, present && flag != 0);
+  return __ballot_sync(kFullWarp, present && left_out);
 }
 
 // Rollouts of flagged rows of a tile by the exact path, each by one of the cluster's blocks. Uses
@@ -245,9 +247,9 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
       run_steps<Type, Steps, kElu>(p, tile, thread, rank, weights, now);
       share_returns(p, take());
       barrier_wait(take().barrier(kReturnsBarrier), rollouts++ & 1);
-      const uint32_t flagged = write_returns(p, tile, take());
-      if (flagged != 0) {
-        run_exactly(p, arguments.actions.iteration, tile.problem, tile.first, flagged, rank);
+      const uint32_t left_out = write_returns<Type>(p, tile, take());
+      if (Type::kExactBeyond && left_out != 0) {
+        run_exactly(p, arguments.actions.iteration, tile.problem, tile.first, left_out, rank);
         load_weights(take());  // so that they need no registers meanwhile
       }
     }

@@ -91,8 +91,8 @@ __device__ __forceinline__ void multiply_gates(float (&r)[2][4], float (&z)[2][4
   }
 }
 
-// Bits that are set where half of `pair` is infinite or NaN: what fp16 does not hold. bf16 holds
-// all.
+// Bits that are set where half of `pair` is beyond the range: infinite or NaN in fp16, from 2^107
+// on in bf16 (Bfloat16Products::kLimit).
 template <class Type>
 __device__ __forceinline__ uint32_t beyond_range(uint32_t pair);
 
@@ -102,8 +102,8 @@ __device__ __forceinline__ uint32_t beyond_range<Float16>(uint32_t pair) {
 }
 
 template <>
-__device__ __forceinline__ uint32_t beyond_range<Bfloat16>(uint32_t) {
-  return 0;
+__device__ __forceinline__ uint32_t beyond_range<Bfloat16>(uint32_t pair) {
+  return ((pair & 0x7F807F80u) + 0x0B000B00u) & 0x80008000u;
 }
 
 // Rows of a lane's sums: tile and half of the tile.

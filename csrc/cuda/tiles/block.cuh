@@ -76,7 +76,7 @@ struct RolloutBlock {
     return at<float>(shared.belief_exact) + activation_index(kRows, row, n);
   }
 
-  // Leaves a row to the exact path.
+  // Notes that a row has an operand beyond the format; see kExactBeyond.
   __device__ void flag(int row) const { atomicOr(at<uint32_t>(shared.flags) + row, 1u); }
   __device__ static bool out_of_range(float value) { return !(fabsf(value) <= Products::kLimit); }
 

@@ -19,7 +19,7 @@
 
 namespace planet::cuda {
 
-// All steps of the block's candidates, but for those that end up flagged.
+// All steps of the block's candidates; the returns of those that end up flagged are NaN.
 template <class Block>
 __device__ __forceinline__ void roll_out(const TileJob& job) {
   const Block start(job);
@@ -55,13 +55,16 @@ __global__ void __launch_bounds__(kRowTiles == 4 ? 256 : 512, 1)
   const RolloutBlock<Products, kRowTiles> block(job);
   if (block.problem() >= job.rollout.arguments.batch) return;
   roll_out<RolloutBlock<Products, kRowTiles>>(job);
-  const uint32_t* flagged = write_returns(block);
-  const int count = static_cast<int>(flagged[0]);
-  for (int i = 0; i < count; i += kExactCandidates) {
-    const int left = count - i;
-    ExactRollout(job.rollout, block.problem(), flagged + 1 + i,
-                 left < kExactCandidates ? left : kExactCandidates, block.template at<float>(0))
-        .run();
+  write_returns(block);
+  if constexpr (Products::Element::kExactBeyond) {
+    const uint32_t* flagged = list_flagged(block);
+    const int count = static_cast<int>(flagged[0]);
+    for (int i = 0; i < count; i += kExactCandidates) {
+      const int left = count - i;
+      ExactRollout(job.rollout, block.problem(), flagged + 1 + i,
+                   left < kExactCandidates ? left : kExactCandidates, block.template at<float>(0))
+          .run();
+    }
   }
 }
 

@@ -27,7 +27,7 @@ struct SharedLayout {
   int noise_stride;  // avoids bank conflicts
   int partial;       // float [groups][rows]: terms of the reward, summed per 8 outputs
   int total;         // float [rows]: returns so far
-  int flags;         // uint32 [rows]: not zero where the exact path must take over
+  int flags;         // uint32 [rows]: not zero where an operand is beyond the format
   int streams;       // uint32 [warps][streams_per_warp]: offsets of the weights in order of use
   int streams_per_warp;
   int flagged;  // uint32 [1 + rows]: how many rows are flagged, and their candidates

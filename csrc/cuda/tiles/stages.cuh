@@ -149,21 +149,26 @@ __device__ void add_reward(const Block& b, float weight) {
   }
 }
 
-// Writes the returns that hold, and lists the candidates that are flagged: the list is
-// [1 + rows], its length first. Ends with a barrier.
+// Writes the returns; a flagged row's is NaN.
 template <class Block>
-__device__ const uint32_t* write_returns(const Block& b) {
+__device__ void write_returns(const Block& b) {
   const int64_t candidates = b.job.arguments.candidates;
   const uint32_t* flags = b.template at<uint32_t>(b.shared.flags);
-  uint32_t* list = b.template at<uint32_t>(b.shared.flagged);
   // A row's return comes from the thread that added it up, its flag from behind a barrier.
   for (int row = b.thread_from_last(); row < Block::kRows; row += b.threads()) {
     const int64_t j = b.first() + candidate_of_row(Block::kRows, row);
-    if (j < candidates && flags[row] == 0) {
-      b.job.arguments.returns[b.problem() * candidates + j] =
-          b.template at<float>(b.shared.total)[row];
-    }
+    if (j >= candidates) continue;
+    b.job.arguments.returns[b.problem() * candidates + j] =
+        flags[row] == 0 ? b.template at<float>(b.shared.total)[row] : NAN;
   }
+}
+
+// Lists the candidates that are flagged: [1 + rows], their number first. Ends with a barrier.
+template <class Block>
+__device__ const uint32_t* list_flagged(const Block& b) {
+  const int64_t candidates = b.job.arguments.candidates;
+  const uint32_t* flags = b.template at<uint32_t>(b.shared.flags);
+  uint32_t* list = b.template at<uint32_t>(b.shared.flagged);
   if (b.thread() == 0) {
     uint32_t count = 0;
     for (int row = 0; row < Block::kRows; ++row) {

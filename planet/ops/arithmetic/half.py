@@ -22,8 +22,8 @@ Only products of weights and activations are affected; everything between them i
   float32 throughout, so every model is served, whatever its range.
 
 A kernel for bf16 may leave out the scale 2^e, and take operands and sums below 2^-126 for zero. It
-may return NaN also where the return is not finite, or where a bound on a layer's sums or outputs,
-the scale with them, exceeds 1e38.
+may return NaN also where the return is not finite, and where an activation, or the terms of W x + b
+by their magnitudes, exceed 1e32: far from where float32's sums end, whatever the scale.
 """
 
 from __future__ import annotations
