@@ -160,7 +160,7 @@ def lines(table: dict[str, Any]) -> list[str]:
         row(f"{name}, median", "others", "times", name, "median_ms")
     for name in ("fp32", "int8", "sgemm"):
         row(f"{name} rate", "paper", f"{name} GOP/s", "median", form="{:.0f} GOP/s")
-    for name in KERNELS:
+    for name in (name for names in KERNELS.values() for name in names):
         row(f"ceiling, {name}", "ceilings", "giga_operations_per_second", name, form="{:.0f} GOP/s")
     for name in sorted(set(table["instruction_sets"][counts[0]]["rows"]) - {"eager"}):
         keys = ("rows", name, "times_as_fast_as_eager")

@@ -2,9 +2,10 @@
 //
 //   ceilings KERNEL THREADS SECONDS [BYTES]
 //
-// KERNEL: fma_avx2, fma_avx512, int8_avx512vnni, fma_neon, read. Prints the rate of all threads
-// together: 10^9 operations (a multiply-add is two) or bytes per second, the best of many short
-// stretches; "unsupported" if the processor lacks the instructions. `read` goes over BYTES again
+// KERNEL: fma_avx2, fma_avx512, int8_avx512vnni, bf16_avx512bf16, bf16_amx (ceilings_amx.cpp),
+// fma_neon, read. Prints the rate of all threads together: 10^9 operations (a multiply-add is two)
+// or bytes per second, the best of many short stretches; "unsupported" if the processor lacks the
+// instructions. `read` goes over BYTES again
 // and again, each thread over its own.
 #include <algorithm>
 #include <atomic>
@@ -15,6 +16,9 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+const char* amx_refusal();
+double bf16_amx(long rounds);
 
 namespace {
 
@@ -61,6 +65,11 @@ __attribute__((target("avx512f"))) double int8_avx512vnni() {
   return 20.0 * 64 * 2 * kRounds;
 }
 
+__attribute__((target("avx512f,avx512bf16"))) double bf16_avx512bf16() {
+  LOOP(ZERO_HIGH, TWENTY("vdpbf16ps", "%%zmm", "%%zmm30", "%%zmm31"), LOW, HIGH);
+  return 20.0 * 32 * 2 * kRounds;
+}
+
 __attribute__((target("avx2"))) void read(const char* from, const char* to) {
   for (; from < to; from += 256) {
     asm volatile(
@@ -103,9 +112,11 @@ double (*kernel(const std::string& name))() {
     return fma_avx2;
   if (name == "fma_avx512" && __builtin_cpu_supports("avx512f")) return fma_avx512;
   if (name == "int8_avx512vnni" && __builtin_cpu_supports("avx512vnni")) return int8_avx512vnni;
+  if (name == "bf16_avx512bf16" && __builtin_cpu_supports("avx512bf16")) return bf16_avx512bf16;
 #elif defined(__aarch64__)
   if (name == "fma_neon") return fma_neon;
 #endif
+  if (name == "bf16_amx" && amx_refusal() == nullptr) return [] { return bf16_amx(kRounds); };
   return nullptr;
 }
 

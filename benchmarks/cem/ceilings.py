@@ -9,7 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-KERNELS = ("fma_avx2", "fma_avx512", "int8_avx512vnni", "fma_neon")
+KERNELS = {
+    "fp32": ("fma_avx2", "fma_avx512", "fma_neon"),
+    "int8": ("int8_avx512vnni",),
+    "bf16": ("bf16_avx512bf16", "bf16_amx"),
+}
+"""Multiply-adds by the precision of their operands."""
+
+AMX = ("-mamx-tile", "-mamx-bf16")  # for one file alone
 MEMORIES = {"weights": 1542 << 10, "memory": 256 << 20}
 """Bytes that each thread reads; "weights" are those of the paper's model in float32."""
 
@@ -23,8 +30,14 @@ def program() -> str | None:
     folder = tempfile.TemporaryDirectory(prefix="ceilings")
     program.folder = folder  # type: ignore[attr-defined]
     out = str(Path(folder.name) / "ceilings")
-    source = str(Path(__file__).with_suffix(".cpp"))
-    subprocess.run([compiler, "-O2", "-std=c++17", "-pthread", source, "-o", out], check=True)
+    command, sources = [compiler, "-O2", "-std=c++17"], Path(__file__).parent
+    tiles = f"{out}_amx.o"
+    for flags in (AMX, ()):  # a compiler that does not know them builds the rest
+        compile_tiles = [*command, *flags, "-c", str(sources / "ceilings_amx.cpp"), "-o", tiles]
+        if not subprocess.run(compile_tiles, stderr=subprocess.DEVNULL).returncode:
+            break
+    source = str(sources / "ceilings.cpp")
+    subprocess.run([*command, "-pthread", source, tiles, "-o", out], check=True)
     return out
 
 
@@ -47,10 +60,19 @@ def ceilings(threads: int, seconds: float = 0.5) -> dict[str, Any]:
     """
     if program() is None:
         return {"missing": "no C++ compiler"}
-    operations = {name: rate(name, threads, seconds) for name in KERNELS}
+    names = [name for kernels in KERNELS.values() for name in kernels]
+    operations = {name: rate(name, threads, seconds) for name in names}
     return {
         "giga_operations_per_second": {k: v for k, v in operations.items() if v is not None},
         "gigabytes_per_second": {
             name: rate("read", threads, seconds, size) for name, size in MEMORIES.items()
         },
     }
+
+
+def peak(measured: dict[str, Any], precision: str) -> float | None:
+    """The fastest of a precision's kernels in what `ceilings` returned, 10^9 operations/s."""
+    operations = measured.get("giga_operations_per_second", {})
+    return max(
+        (operations[name] for name in KERNELS[precision] if name in operations), default=None
+    )

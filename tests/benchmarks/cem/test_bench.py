@@ -82,10 +82,15 @@ def test_the_picture_is_drawn_from_the_results(results: Path, tmp_path: Path) ->
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_a_core_has_ceilings() -> None:
-    from cem.ceilings import ceilings
+    from cem.ceilings import KERNELS, ceilings, peak
 
     measured = ceilings(1, 0.01)
-    assert max(measured["giga_operations_per_second"].values(), default=1) > 0
+    operations = measured["giga_operations_per_second"]
+    assert set(operations) <= {name for names in KERNELS.values() for name in names}
+    assert min(operations.values(), default=1) > 0
+    for precision, names in KERNELS.items():
+        rates = [operations[name] for name in names if name in operations]
+        assert peak(measured, precision) == max(rates, default=None)
     assert measured["gigabytes_per_second"]["memory"] > 0
 
 
