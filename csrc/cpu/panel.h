@@ -42,6 +42,11 @@ struct PackedLayout {
 struct KernelSet;
 PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels);
 
+// Of bf16, two inputs lie together.
+static inline constexpr int pairs_of(int inputs) {
+  return (inputs + 1) / 2;
+}
+
 // How a set's products read their weights.
 enum class Packing {
   kExact,  // float32

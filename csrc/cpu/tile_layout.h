@@ -13,7 +13,7 @@
 // block of up to 16 features is alone. Included by kernels (panel.h).
 #pragma once
 
-#include "../model.h"
+#include "panel.h"
 
 namespace planet::cpu {
 
@@ -22,10 +22,6 @@ constexpr int kTilePairs = 16;
 
 // Words before the tiles: the bound of below and padding.
 constexpr int kTileHeader = 16;
-
-static inline int pairs_of(int features) {
-  return (features + 1) / 2;
-}
 
 static inline int tiles_of(int pairs) {
   return (pairs + kTilePairs - 1) / kTilePairs;
