@@ -9,6 +9,7 @@
 #include "normals.h"
 #include "random_filter.h"
 #include "random_model.h"
+#include "rational.h"
 
 namespace planet::tests {
 
@@ -22,8 +23,9 @@ struct Returns {
 };
 
 // The noise is kNone or kValues. With kInt8, weights and activations are quantised; with kBfloat16,
-// rounded.
-Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& rollout);
+// rounded. Without functions, they are exact.
+Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& rollout,
+                       const Functions* functions = nullptr);
 
 // [D]: the belief that an action leads to from one latent, belief [D] and state [S].
 std::vector<double> oracle_belief(const RandomModel& model, const std::vector<float>& belief,

@@ -95,20 +95,28 @@ struct Product {
   }
 };
 
-double sigmoid(double x) {
-  return 1.0 / (1.0 + std::exp(-x));
-}
+// Of a kernel's own functions where they are given.
+struct Activations {
+  const Functions* given;
 
-double softplus(double x) {
-  return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
-}
+  double sigmoid(double x) const {
+    return given ? given->sigmoid(static_cast<float>(x)) : 1.0 / (1.0 + std::exp(-x));
+  }
+  double tanh(double x) const { return given ? given->tanh(static_cast<float>(x)) : std::tanh(x); }
+  double softplus(double x) const {
+    return given ? given->softplus(static_cast<float>(x))
+                 : std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
+  }
+};
 
 // One candidate.
 class Simulation {
  public:
-  Simulation(const RandomModel& model, Precision precision, Vector belief, Vector state)
+  Simulation(const RandomModel& model, Precision precision, const Functions* functions,
+             Vector belief, Vector state)
       : model_(model),
         precision_(precision),
+        functions_{functions},
         belief_(std::move(belief)),
         state_(std::move(state)) {}
 
@@ -171,9 +179,9 @@ class Simulation {
               {{model_.gru_weight_hh, model_.sizes.belief, 0, belief_, Kind::kSigned}}, precision_,
               false);
     for (size_t i = 0; i < d; ++i) {
-      const double r = sigmoid(from_x[i] + from_h[i]);
-      const double z = sigmoid(from_x[d + i] + from_h[d + i]);
-      const double n = std::tanh(from_x[2 * d + i] + r * from_h[2 * d + i]);
+      const double r = functions_.sigmoid(from_x[i] + from_h[i]);
+      const double z = functions_.sigmoid(from_x[d + i] + from_h[d + i]);
+      const double n = functions_.tanh(from_x[2 * d + i] + r * from_h[2 * d + i]);
       belief_[i] = n + z * (belief_[i] - n);
     }
   }
@@ -189,7 +197,7 @@ class Simulation {
               precision_, false);
     const size_t s = state_.size();
     for (size_t i = 0; i < s; ++i) {
-      const double positive = softplus(prior[s + i]);
+      const double positive = functions_.softplus(prior[s + i]);
       const double least = static_cast<double>(model_.min_stddev);
       const double stddev =
           model_.sizes.clamp_stddev ? std::max(positive, least) : positive + least;
@@ -234,6 +242,7 @@ class Simulation {
 
   const RandomModel& model_;
   Precision precision_;
+  Activations functions_;
   Vector belief_, state_;
   double magnitude_ = 0.0;
 };
@@ -263,18 +272,19 @@ Returns Returns::first(int64_t batch, int64_t count) const {
 
 std::vector<double> oracle_belief(const RandomModel& model, const std::vector<float>& belief,
                                   const std::vector<float>& state, const float* action) {
-  Simulation simulation(model, Precision::kFloat32, {belief.begin(), belief.end()},
+  Simulation simulation(model, Precision::kFloat32, nullptr, {belief.begin(), belief.end()},
                         {state.begin(), state.end()});
   return simulation.belief_after(action);
 }
 
-Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& r) {
+Returns oracle_returns(const RandomModel& model, Precision precision, const Rollout& r,
+                       const Functions* functions) {
   const ModelSizes& sizes = model.sizes;
   Vector returns, magnitudes;
   for (int64_t b = 0; b < r.batch; ++b) {
     for (int64_t j = 0; j < r.candidates; ++j) {
       const int64_t start = r.per_candidate ? b * r.candidates + j : b;
-      Simulation simulation(model, precision, row_of(r.belief, start, sizes.belief),
+      Simulation simulation(model, precision, functions, row_of(r.belief, start, sizes.belief),
                             row_of(r.state, start, sizes.state));
       double total = 0.0, magnitude = 0.0, weight = 1.0;
       for (int64_t t = 0; t < r.horizon; ++t) {
