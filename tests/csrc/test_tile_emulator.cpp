@@ -71,69 +71,69 @@ void product_with(const TileShapes& shape) {
   multiply();
 }
 
+struct Case {
+  const char* message;
+  void (*body)();
+};
+const Case kCases[] = {
+    {"tilezero: tiles are not configured", [] { zero0(); }},
+    {"tilestored: tiles are not configured",
+     [] {
+       configure(full());
+       release();
+       std::vector<uint32_t> out(256);
+       store0(out.data(), 64);
+     }},
+    {"ldtilecfg: no such palette",
+     [] {
+       TileShapes shape = full();
+       shape.palette = 2;
+       configure(shape);
+     }},
+    {"ldtilecfg: a reserved byte is not 0",
+     [] {
+       TileShapes shape = full();
+       shape.reserved[13] = 1;
+       configure(shape);
+     }},
+    {"ldtilecfg: more than 16 rows", [] { configure(full().tile(7, 17, 64)); }},
+    {"ldtilecfg: more than 64 bytes in a row", [] { configure(full().tile(7, 16, 68)); }},
+    {"ldtilecfg: rows without bytes", [] { configure(full().tile(7, 16, 0)); }},
+    {"ldtilecfg: more than eight tiles", [] { configure(full().tile(8, 16, 64)); }},
+    {"tilezero: the tile has no rows",
+     [] {
+       configure(TileShapes().tile(1, 16, 64));
+       zero0();
+     }},
+    {"tilezero: the bytes of a row are no multiple of four",
+     [] {
+       configure(full().tile(0, 16, 62));
+       zero0();
+     }},
+    {"tdpbf16ps: rows of the sum", [] { product_with(full().tile(0, 15, 64)); }},
+    {"tdpbf16ps: columns of the sum", [] { product_with(full().tile(0, 16, 60)); }},
+    {"tdpbf16ps: the factors' shapes do not fit", [] { product_with(full().tile(1, 16, 60)); }},
+    {"tdpbf16ps: the same tile twice",
+     [] {  // tdpbf16ps tmm0, tmm1, tmm1, which assemblers refuse
+       configure(full());
+       asm volatile(".byte 0xC4, 0xE2, 0x72, 0x5C, 0xC1");
+     }},
+    {"tileloadd: its address has no SIB byte",
+     [] { asm volatile(".byte 0xC4, 0xE2, 0x7B, 0x4B, 0x00"); }},  // tileloadd tmm0, [rax]
+    {"tileloadd: VEX.W or VEX.L is not 0",
+     [] { asm volatile(".byte 0xC4, 0xE2, 0xFB, 0x4B, 0x04, 0x20"); }},
+    {"tilezero: no such tile",
+     [] {
+       configure(full());
+       asm volatile(".byte 0xC4, 0x62, 0x7B, 0x49, 0xC0");  // tmm8
+     }},
+};
 }  // namespace
 
 TEST("tiles: the emulator refuses what processors refuse") {
   TileInstructions tiles;
   if (!tiles.emulated()) return note("not run: nothing is emulated here");
-  struct Case {
-    const char* message;
-    void (*body)();
-  };
-  const Case cases[] = {
-      {"tilezero: tiles are not configured", [] { zero0(); }},
-      {"tilestored: tiles are not configured",
-       [] {
-         configure(full());
-         release();
-         std::vector<uint32_t> out(256);
-         store0(out.data(), 64);
-       }},
-      {"ldtilecfg: no such palette",
-       [] {
-         TileShapes shape = full();
-         shape.palette = 2;
-         configure(shape);
-       }},
-      {"ldtilecfg: a reserved byte is not 0",
-       [] {
-         TileShapes shape = full();
-         shape.reserved[13] = 1;
-         configure(shape);
-       }},
-      {"ldtilecfg: more than 16 rows", [] { configure(full().tile(7, 17, 64)); }},
-      {"ldtilecfg: more than 64 bytes in a row", [] { configure(full().tile(7, 16, 68)); }},
-      {"ldtilecfg: rows without bytes", [] { configure(full().tile(7, 16, 0)); }},
-      {"ldtilecfg: more than eight tiles", [] { configure(full().tile(8, 16, 64)); }},
-      {"tilezero: the tile has no rows",
-       [] {
-         configure(TileShapes().tile(1, 16, 64));
-         zero0();
-       }},
-      {"tilezero: the bytes of a row are no multiple of four",
-       [] {
-         configure(full().tile(0, 16, 62));
-         zero0();
-       }},
-      {"tdpbf16ps: rows of the sum", [] { product_with(full().tile(0, 15, 64)); }},
-      {"tdpbf16ps: columns of the sum", [] { product_with(full().tile(0, 16, 60)); }},
-      {"tdpbf16ps: the factors' shapes do not fit", [] { product_with(full().tile(1, 16, 60)); }},
-      {"tdpbf16ps: the same tile twice",
-       [] {  // tdpbf16ps tmm0, tmm1, tmm1, which assemblers refuse
-         configure(full());
-         asm volatile(".byte 0xC4, 0xE2, 0x72, 0x5C, 0xC1");
-       }},
-      {"tileloadd: its address has no SIB byte",
-       [] { asm volatile(".byte 0xC4, 0xE2, 0x7B, 0x4B, 0x00"); }},  // tileloadd tmm0, [rax]
-      {"tileloadd: VEX.W or VEX.L is not 0",
-       [] { asm volatile(".byte 0xC4, 0xE2, 0xFB, 0x4B, 0x04, 0x20"); }},
-      {"tilezero: no such tile",
-       [] {
-         configure(full());
-         asm volatile(".byte 0xC4, 0x62, 0x7B, 0x49, 0xC0");  // tmm8
-       }},
-  };
-  for (const Case& wrong : cases) {
+  for (const Case& wrong : kCases) {
     const Scope scope(wrong.message);
     const std::string text = last_words(wrong.body);
     CHECK(text.find(std::string("tile emulator: ") + wrong.message) != std::string::npos);
