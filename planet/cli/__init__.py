@@ -40,7 +40,7 @@ examples:
   planet train --preset small --task cheetah-run --directory runs/cheetah
   planet train --preset paper --task walker-walk --directory runs/walker --train.device cuda
   planet evaluate runs/cheetah --episodes 10 --baselines
-  planet profile runs/cheetah --compare reference,fused,int8 --rate 25
+  planet profile runs/cheetah --compare reference,fused,int8,bf16
   planet profile --planner.horizon 12 --planner.candidates 1000 --train.threads 2
   planet export runs/cheetah cheetah.weights
   planet doctor

@@ -16,7 +16,9 @@ class ImaginationConfig:
     """Says how the model is rolled out while planning, whatever the planner.
 
     None is decided where an imagination is made, by `planet.planning.make_imagination`. A run's
-    settings keep it, so a run that goes on elsewhere decides anew.
+    settings keep it, so a run that goes on elsewhere decides anew. Of the fused precisions int8
+    needs a CPU with AVX512-VNNI, fp16 a CUDA device, bf16 that or a CPU with AMX or AVX512-BF16;
+    fp32 and the reference run everywhere.
     """
 
     backend: Literal["fused", "reference"] = "fused"  # the code that computes rollouts [O]
@@ -34,7 +36,7 @@ class ImaginationConfig:
         """Names what is open by the kind of device alone, "cpu" or "cuda".
 
         The precision is fp16 for the fused backend on CUDA, where only the halves keep the pace of
-        control; else fp32. The variant is portable.
+        control; else fp32: no CPU decides on a coarser one by itself. The variant is portable.
         """
         usual: Precision = "fp16" if (self.backend, device) == ("fused", "cuda") else "fp32"
         precision, variant = self.precision or usual, self.variant or "portable"

@@ -99,8 +99,8 @@ def rollout_returns(
 
     Raises:
       ImportError: the extension is missing.
-      ValueError: the device or the precision is not served: "int8" is for CPUs (with AVX-512 VNNI),
-        "fp16" and "bf16" are for CUDA devices.
+      ValueError: the device or the precision is not served: "int8" is for CPUs with AVX512-VNNI,
+        "fp16" for CUDA devices, "bf16" for these and for CPUs with AMX or AVX512-BF16.
     """
     _require_extension()
     discount = check_rollout(weights, latent, actions, noise, discount, precision)
