@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from baselines.torch_cem import FORMS, PIECE, TorchCEM
+from baselines.torch_cem import BASELINES, COMPILED, PIECE, TorchCEM
 from cem.sampling import Call
+from precision.likeness import elite_overlap, exact_returns, relative_l2
 from torch import Tensor
 
 from planet.config.presets import PRESETS
@@ -21,11 +22,20 @@ from planet.ops import fused, reference
 from planet.weights.random import random_weights
 from planet.weights.rollout_weights import RolloutWeights
 
-TOLERANCE, INT8_TOLERANCE = 2e-6, 1e-2
-"""Of returns, as in tests/ops/tolerances.py: largest error over the rms; for int8, where a sum that
-differs in its last bit can round to another byte, rms error over the candidates' stddev."""
+PRECISIONS = ("fp32", "int8", "bf16")
+TOLERANCES = {"fp32": 2e-6, "int8": 2e-2, "bf16": 1.5e-2}
+"""Relative L2 error of returns against float64, of a random model at the default scale."""
 
+LEAST_OVERLAP = 0.9  # of elites with float64's, but for one
 
+TORCH = {
+    form if precision == "fp32" else f"{form} {precision}": (form, precision)
+    for precision, forms in BASELINES.items()
+    for form in forms
+}
+"""Names of PyTorch's planners: form and precision."""
+
+_DTYPES = {"fp32": torch.float32, "int8": torch.float32, "bf16": torch.bfloat16}
 _ANY_PLAN = {"horizon": 0, "iterations": 0, "candidates": 0, "topk": 0, "batch": 0}
 
 
@@ -96,12 +106,14 @@ class Variant:
 
     Attributes:
       plan: plans once.
-      error: of its returns against the reference's; see TOLERANCE.
+      error: of its returns against float64's; see TOLERANCES.
+      overlap: of its elites with those of float64.
       first_seconds: that its first rollout took: packing, tracing, compiling.
     """
 
     plan: Call
     error: float
+    overlap: float
     first_seconds: float
 
 
@@ -121,13 +133,18 @@ def model(size: Size) -> RolloutWeights:
 
 
 @functools.cache
-def torch_planner(size: Size, form: str, threads: int) -> TorchCEM:
+def torch_planner(size: Size, name: str, threads: int) -> TorchCEM:
     """Makes the planner of that model; compiled code belongs to one number of threads."""
+    form, precision = TORCH[name]
     if form == "packed" and not torch.backends.mkldnn.is_available():
         raise UnavailableError("this torch has no oneDNN")
-    if form == "compile" and not (shutil.which("c++") or shutil.which("g++")):
+    if form == "quantised" and "onednn" not in torch.backends.quantized.supported_engines:
+        raise UnavailableError("this torch has no int8 products by oneDNN")
+    if precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise UnavailableError("this oneDNN has no bf16 products here")
+    if form in COMPILED and not (shutil.which("c++") or shutil.which("g++")):
         raise UnavailableError("no C++ compiler")
-    return TorchCEM(model(size), form)
+    return TorchCEM(model(size), form, dtype=_DTYPES[precision])
 
 
 class Problem:
@@ -147,7 +164,7 @@ class Problem:
         """A checked planner.
 
         Args:
-          name: "fp32", "int8", "reference", "torchrl" or one of `torch_cem.FORMS`.
+          name: a precision of the planner, "reference", "torchrl" or a key of TORCH.
 
         Raises:
           UnavailableError: it cannot run here.
@@ -157,9 +174,8 @@ class Problem:
         settings = {
             "candidates": size.candidates, "topk": size.topk, "iterations": size.iterations,
         }  # fmt: skip
-        if name in ("fp32", "int8", "reference"):
-            precision = "int8" if name == "int8" else "fp32"
-            ops = reference if name == "reference" else fused
+        if name in (*PRECISIONS, "reference"):
+            ops, precision = (reference, "fp32") if name == "reference" else (fused, name)
             mean = torch.zeros(size.horizon, size.batch, size.action)
             stddev = torch.ones_like(mean)
 
@@ -180,23 +196,23 @@ class Problem:
         return Variant(plan, *self._check(name, rollout))
 
     def _planner(self, name: str) -> Any:
-        if name in FORMS:
+        if name in TORCH:
             return torch_planner(self._model, name, torch.get_num_threads())
         if name != "torchrl":
-            raise ValueError(
-                f"name: expected fp32, int8, reference, torchrl or {FORMS}, got {name!r}"
-            )
+            names = [*PRECISIONS, "reference", "torchrl", *TORCH]
+            raise ValueError(f"name: expected one of {names}, got {name!r}")
         try:
             from baselines.torchrl_cem import TorchRLCEM
         except ImportError as error:
             raise UnavailableError(f"not installed ({error})") from error
         return TorchRLCEM(self.weights)
 
-    def _check(self, name: str, rollout: Callable[..., Tensor]) -> tuple[float, float]:
-        """Error of returns for the same actions and noise, and seconds of the rollout."""
+    def _check(self, name: str, rollout: Callable[..., Tensor]) -> tuple[float, float, float]:
+        """Error and overlap of returns for the same actions and noise, and seconds they took."""
         size = self.size
+        form, precision = TORCH.get(name, ("", name if name in PRECISIONS else "fp32"))
         # The compiler compiles for one shape, so check it at the one that is timed: a whole piece.
-        one_shape = name == "compile"
+        one_shape = form in COMPILED
         latent = LatentState(self.latent.belief[:1], self.latent.state[:1])
         latent = latent if one_shape else self.latent
         candidates = min(size.candidates, PIECE if one_shape else max(2, 200 // size.batch))
@@ -204,29 +220,25 @@ class Problem:
         generator = torch.Generator().manual_seed(2)
         actions = torch.rand(*shape, size.action, generator=generator) * 2 - 1
         noise = torch.randn(*shape, size.state, generator=generator)
-        precision = "int8" if name == "int8" else "fp32"
         began = time.perf_counter()
         try:
             got = rollout(latent, actions, noise)
-            seconds = time.perf_counter() - began
-            expected = reference.rollout_returns(
-                self.weights, latent, actions, noise, precision=precision
-            )
         except ImportError as error:
             raise UnavailableError(str(error)) from error
         except ValueError as error:
-            if name != "int8":
+            if name not in PRECISIONS or name == "fp32":
                 raise
-            raise UnavailableError(str(error)) from error  # an instruction set without int8
-        difference = got - expected
-        if precision == "int8":
-            error = (difference.square().mean().sqrt() / expected.std()).item()
-        else:
-            rms = max(expected.square().mean().sqrt().item(), 1e-2)
-            error = difference.abs().max().item() / rms
-        if not error <= (INT8_TOLERANCE if precision == "int8" else TOLERANCE):
-            raise SystemExit(f"{name}: returns are wrong by {error:.1e}, not timed: {size}")
-        return error, seconds
+            raise UnavailableError(str(error)) from error  # an instruction set without it
+        seconds = time.perf_counter() - began
+        expected = exact_returns(self.weights, latent, actions, noise)
+        topk = max(1, size.topk * candidates // size.candidates)
+        error, overlap = relative_l2(got, expected), elite_overlap(got, expected, topk)
+        if not (error <= TOLERANCES[precision] and overlap >= LEAST_OVERLAP - 1 / topk):
+            raise SystemExit(
+                f"{name}: returns are wrong by {error:.1e}, {overlap:.2f} of the elites are right, "
+                f"not timed: {size}"
+            )
+        return error, overlap, seconds
 
 
 def prepare(problem: Problem, names: tuple[str, ...]) -> tuple[dict[str, Variant], dict[str, str]]:

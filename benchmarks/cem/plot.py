@@ -2,10 +2,11 @@
 
     python benchmarks/cem/plot.py [--input benchmarks/results/cem.json] [--output docs/cem.png]
 
-Four panels: time of a CEM iteration against candidates and against problems, time of a plan against
-threads, and the roofline. Its intensity is the operations per byte of weights that a panel of
-candidates reads, since weights are what streams through the caches: the kernels read every weight
-once a step for 64 candidates, PyTorch's products once for all the candidates of a piece.
+Four panels: time of a CEM iteration against candidates and against problems; least time of a plan
+against threads, and how many times as fast it is as PyTorch in the same precision; the roofline.
+Its intensity is the operations per byte of weights that a panel of candidates reads, since weights
+are what streams through the caches: the kernels read every weight once a step for 64 candidates (32
+on AMX tiles), PyTorch's products once for all the candidates of a piece.
 """
 
 from __future__ import annotations
@@ -28,16 +29,25 @@ PANEL = 64  # candidates that share one read of the weights in the fused kernels
 PIECE = 1000  # and in the PyTorch planner (baselines/torch_cem.py)
 STYLES = {
     "fp32": ("planet, fp32", "#1b6ca8", "o"),
+    "bf16": ("planet, bf16", "#2a9d5c", "D"),
     "int8": ("planet, int8", "#d1495b", "s"),
-    "baseline": ("fastest plain PyTorch", "#6b6b6b", "^"),
-    "compile": ("torch.compile, frozen", "#b08b2e", "D"),
+    "torch fp32": ("fastest PyTorch, fp32", "#6b6b6b", "^"),
+    "torch bf16": ("fastest PyTorch, bf16", "#b08b2e", "v"),
+    "torch int8": ("fastest PyTorch, int8", "#a07cb0", "P"),
 }
-BYTES = {"fp32": 4, "int8": 1, "baseline": 4, "compile": 4}
+BYTES = {"fp32": 4, "int8": 1, "bf16": 2}
+PRECISIONS = {
+    "fp32": {"fma_avx512": "AVX-512 FMA", "fma_neon": "NEON FMA", "fma_avx2": "AVX2 FMA"},
+    "int8": {"int8_avx512vnni": "VNNI int8"},
+    "bf16": {"bf16_amx": "AMX bf16", "bf16_avx512bf16": "AVX-512 bf16"},
+}
+"""Of each the first that was measured is drawn."""
 
 
 def named(run: dict[str, Any], variant: str) -> str:
-    """A variant's name in the results: the baseline has the name of its form."""
-    return run.get("baseline", "") if variant == "baseline" else variant
+    """A variant's name in the results: PyTorch's fastest has the name of its form."""
+    owner, _, precision = variant.partition(" ")
+    return run["fastest"].get(precision, "") if owner == "torch" else variant
 
 
 def times(points: list[dict[str, Any]], axis: str, threads: int, variant: str) -> list[tuple]:
@@ -78,7 +88,7 @@ def draw_sizes(axes: Axes, points: list[dict[str, Any]], axis: str, counts: list
 
 
 def draw_threads(axes: Axes, table: dict[str, Any]) -> None:
-    """Bars of a whole plan at the paper's size, with how many times as fast as the baseline."""
+    """Bars of a whole plan at the paper's size, with how many times as fast as PyTorch's."""
     counts = list(table["paper"])
     present = [v for v in STYLES if named(table["paper"][counts[0]], v) in first_times(table)]
     width = 0.8 / len(present)
@@ -86,10 +96,10 @@ def draw_threads(axes: Axes, table: dict[str, Any]) -> None:
         label, colour, _ = STYLES[variant]
         for x, count in enumerate(counts):
             run = table["paper"][count]
-            height = run["times"][named(run, variant)]["median_ms"]
+            height = run["times"][named(run, variant)]["min_ms"]
             place = x + (i - (len(present) - 1) / 2) * width
             axes.bar(place, height, width * 0.92, color=colour)
-            ratio = run.get(f"baseline / {variant}", {}).get("median_of_paired_ratios")
+            ratio = run.get(f"torch {variant} / {variant}", {}).get("ratio_of_minima")
             text = f"{height:.0f}" + (f"\n{ratio:.2f}x" if ratio else "")
             axes.text(place, height, text, ha="center", va="bottom", fontsize=7.5, color=colour)
     axes.set_xticks(range(len(counts)), [f"{c} thread{'s' * (c != '1')}" for c in counts])
@@ -111,19 +121,17 @@ def draw_roofline(axes: Axes, table: dict[str, Any], count: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*span)
-    lines = {"fma_avx512": "AVX-512 FMA", "fma_neon": "NEON FMA", "int8_avx512vnni": "VNNI int8"}
     operations = ceilings.get("giga_operations_per_second", {})
-    if "fma_avx512" not in operations and "fma_avx2" in operations:
-        lines["fma_avx2"] = "AVX2 FMA"
-    for name, label in lines.items():
-        if name in operations:
+    for kernels in PRECISIONS.values():
+        name = next((kernel for kernel in kernels if kernel in operations), None)
+        if name:
             axes.hlines(operations[name], *span, color="#333333", linewidth=1.2)
-            text = f"{label}: {operations[name]:.0f}"
-            axes.text(span[1], operations[name] * 1.06, text, fontsize=8, ha="right", va="bottom")
+            text = f"{kernels[name]}: {operations[name]:.0f}"
+            axes.text(span[1], operations[name] * 1.04, text, fontsize=8, ha="right", va="bottom")
     top = max(operations.values(), default=1000)
     run, work = table["paper"][count], 2e-6 * table["size"]["multiply_adds"]
     names = {variant: named(run, variant) for variant in STYLES}
-    rates = {v: work / run["times"][k]["median_ms"] for v, k in names.items() if k in run["times"]}
+    rates = {v: work / run["times"][k]["min_ms"] for v, k in names.items() if k in run["times"]}
     least = min(40, *(0.7 * rate for rate in rates.values()))
     axes.set_ylim(least, top * 1.9)
     for name, label in {"weights": "caches", "memory": "main memory"}.items():
@@ -142,11 +150,12 @@ def draw_roofline(axes: Axes, table: dict[str, Any], count: str) -> None:
             )  # fmt: skip
     for variant, rate in rates.items():
         _, colour, marker = STYLES[variant]
-        intensity = 2 * (PANEL if variant in ("fp32", "int8") else PIECE) / BYTES[variant]
-        axes.plot(intensity, rate, marker, color=colour, markersize=8)
+        owner, _, precision = variant.rpartition(" ")
+        intensity = 2 * (PIECE if owner else PANEL) / BYTES[precision]
+        axes.plot(intensity, rate, marker, color=colour, markersize=7)
         axes.annotate(
             f"{rate:.0f}", (intensity, rate), fontsize=8, color=colour, va="center",
-            xytext=(8, {"baseline": 5, "compile": -5}.get(variant, 0)), textcoords="offset points",
+            xytext=(8, 0), textcoords="offset points",
         )  # fmt: skip
     axes.set_xlabel("operations per byte of weights read")
     axes.set_ylabel(f"10$^9$ operations/s, {count} thread{'s' * (count != '1')}")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from baselines.torch_cem import PIECE
-from cem.cases import Size
+from baselines.torch_cem import COMPILED, PIECE
+from cem.cases import PRECISIONS, TORCH, Size
 from cem.table import side_by_side
 
 CANDIDATES = (64, 100, 250, 1000, 4000, 10_000)
@@ -35,12 +35,18 @@ def points(quick: bool = False) -> Iterator[tuple[str, Any, Size]]:
         yield "reward head", list(head), replace(base, reward=head)
 
 
+def uncompiled(name: str) -> str:
+    """The form, or packed weights of its precision instead of a compiled one."""
+    form, precision = TORCH[name]
+    packed = {of: name for name, (form, of) in TORCH.items() if form == "packed"}
+    return packed[precision] if form in COMPILED else name
+
+
 def measure(
     threads: list[int],
     seconds: float,
     report: Callable[[str], None],
-    baseline: str,
-    compiled: bool,
+    fastest: tuple[str, ...],
     quick: bool = False,
 ) -> list[dict[str, Any]]:
     """Times of one CEM iteration at every point.
@@ -49,8 +55,8 @@ def measure(
       threads: counts; the axes other than candidates are measured with the last one only.
       seconds: of sampling at a point, or three rounds where those take longer.
       report: told of progress.
-      baseline: form of the PyTorch planner.
-      compiled: whether to time the compiled form too, where it needs no new compilation.
+      fastest: forms of the PyTorch planner, by precision; a compiled one only where it needs no
+        new compilation, and else the one of packed weights.
       quick: a few small points, to test the command.
     """
     rows: list[dict[str, Any]] = []
@@ -63,10 +69,9 @@ def measure(
             iterations = max(1, min(size.iterations, MOST_ROLLOUTS // rollouts))
             size = replace(size, iterations=iterations)
             if (size, count) not in seen:
-                variants = ["fp32", "int8", baseline]
-                if compiled and axis in ("candidates", "problems") and not rollouts % PIECE:
-                    variants.append("compile")
-                seen[size, count] = side_by_side(size, count, tuple(variants), seconds)[0]
+                same = axis in ("candidates", "problems") and not rollouts % PIECE
+                variants = (*PRECISIONS, *(name if same else uncompiled(name) for name in fastest))
+                seen[size, count] = side_by_side(size, count, variants, seconds)[0]
             run = seen[size, count]
             per_iteration = {k: v["median_ms"] / iterations for k, v in run["times"].items()}
             rows.append(

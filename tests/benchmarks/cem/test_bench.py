@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from baselines.torch_cem import COMPILED
+from cem.cases import PRECISIONS, TOLERANCES, TORCH
 from cem.sampling import Samples, interleave
-from ops.fused_support import ISAS, needs_extension
+from cem.table import finalists
+from ops.fused_support import needs_extension
 from processes import python
 
 CEM = Path(__file__).parents[3] / "benchmarks" / "cem"
@@ -27,7 +30,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs the quick sizes on one thread: the table, and then the sweep into the same file."""
     path = tmp_path_factory.mktemp("bench") / "cem.json"
     arguments = ("--quick", "--threads", 1, "--no-compile", "--output", path)
-    assert "fp32 against the baseline" in run("bench.py", "--table", *arguments)
+    shown = run("bench.py", "--table", *arguments)
+    assert "torch fp32: the fastest form" in shown
+    assert "instruction set " in shown
     table = json.loads(path.read_text())["table"]
     run("bench.py", "--sweep", *arguments)
     assert json.loads(path.read_text())["table"] == table  # one part leaves the other
@@ -40,18 +45,31 @@ def test_the_table_has_every_promised_figure(results: Path) -> None:
     assert {"date", "command", "machine", "load_after", "size", "peak_memory"} <= set(table)
     assert {"processor", "cores", "build", "load_before"} <= set(table["machine"])
     column: dict[str, Any] = table["paper"]["1"]
-    for name in ("baseline / fp32", "fp32 / sgemm rate", "refit share"):
-        assert column[name]["median_of_paired_ratios"] > 0
-    assert column["baseline"] in ("eager", "packed", "jit")
-    for name in ("fp32", column["baseline"]):
+    for name in ("torch fp32 / fp32", "fp32 / sgemm rate", "refit share"):
+        assert set(column[name]) == {"median_of_paired_ratios", "ratio_of_minima"}
+        assert min(column[name].values()) > 0
+    assert column["rounds"] >= 30
+    timed = set(column["errors"])
+    assert set(column["heats"]["times"]) | set(column["heats"]["missing"]) == {
+        name for name, (form, _) in TORCH.items() if form not in COMPILED
+    }
+    for precision, name in column["fastest"].items():
+        assert TORCH[name][1] == precision
+        assert name in timed
+        assert timed & set(PRECISIONS) == set(PRECISIONS) - set(column["missing"])
+    for name in timed:
+        precision = TORCH[name][1] if name in TORCH else name
         assert set(column["times"][name]) == {"median_ms", "min_ms", "p95_ms"}
-        assert column["errors"][name] < 2e-6
-    if "int8" not in column["missing"]:
-        assert column["baseline / int8"]["median_of_paired_ratios"] > 0
-    assert "baseline / fp32" in table["small"]["1"]
-    assert table["others"]["1"]["reference / fp32"]["median_of_paired_ratios"] > 0
+        assert column["errors"][name] < TOLERANCES[precision]
+        assert 0.5 < column["elite_overlaps"][name] <= 1
+    shares = [key for key in column if key.endswith("share of peak")]
+    assert len(shares) == len(timed) or "missing" in table["ceilings"]["1"]
+    assert "torch fp32 / fp32" in table["small"]["1"]
+    assert table["others"]["1"]["reference / fp32"]["ratio_of_minima"] > 0
     rows = table["instruction_sets"]["1"]["rows"]
-    assert {f"{name} fp32" for name in ISAS if not name.endswith("vnni")} < set(rows)
+    build = table["machine"]["build"]
+    runs = [name for name in build["kernels"]["fp32"] if name in build["isas"]]
+    assert {f"{name} fp32" for name in runs} < set(rows)
     memory = table["peak_memory"]["problems"]["1"]
     assert memory["fp32"]["extra_mb"] >= 0
 
@@ -68,7 +86,7 @@ def test_every_axis_is_swept(results: Path) -> None:
     axes = {point["axis"] for point in points}
     assert axes == {"candidates", "problems", "horizon", "action", "reward head"}
     for point in points:
-        assert {"fp32", point["baseline"]} <= set(point["ms_per_iteration"])
+        assert {"fp32", *point["fastest"].values()} <= set(point["ms_per_iteration"])
 
 
 @needs_extension
@@ -100,9 +118,16 @@ def test_rounds_alternate_in_order_and_ratios_are_of_neighbours() -> None:
     assert interleave(calls, 0.0, least=2, warm_up=1).rounds == 2
     assert order == ["a", "b", "a", "b", "b", "a"]
     samples = Samples({"a": [3.0, 8.0, 100.0], "b": [1.0, 4.0, 10.0]})
-    assert samples.ratio("a", "b") == {"median_of_paired_ratios": 3.0}
+    ratios = {"median_of_paired_ratios": 3.0, "ratio_of_minima": 3.0}
+    assert samples.ratio("a", "b") == ratios
     assert samples.fastest(["a", "b"]) == "b"
     assert samples.summary("b")["median_ms"] == 4000.0
+
+
+def test_forms_near_the_fastest_of_their_precision_are_timed_on() -> None:
+    wall = {"eager": [2.0, 1.1], "packed": [1.0, 4.0], "jit": [1.3, 1.3], "eager bf16": [1.4, 1.5]}
+    fastest = {"fp32": "packed", "bf16": "eager bf16"}
+    assert finalists(Samples(wall), fastest) == ("eager", "packed", "eager bf16")
 
 
 def test_torchrl_computes_the_same_returns() -> None:
