@@ -151,6 +151,45 @@ int64_t layer_words(int features, int tiles) {
   return static_cast<int64_t>((features + kFeatures - 1) / kFeatures) * tiles * kWords;
 }
 
+void pack_gru(const ModelSizes& sizes, const TileShape& shape, const ModelWeights& w,
+              TilePacker& packer) {
+  const int d = sizes.belief, m = sizes.hidden;
+  for (int first = 0; first < d; first += kFeatures) {
+    const auto x = [&](int gate) {
+      return Part{w.gru_weight_ih + static_cast<int64_t>(gate) * d * m, m, 0, m};
+    };
+    const auto h = [&](int gate) {
+      return Part{w.gru_weight_hh + static_cast<int64_t>(gate) * d * d, d, 0, d};
+    };
+    const float *bias_x = w.gru_bias_ih, *bias_h = w.gru_bias_hh;
+    packer.pair({{x(0), kOne, h(0)}, bias_x, bias_h}, shape.gates,
+                {{x(1), kOne, h(1)}, bias_x + d, bias_h + d}, shape.gates, first, d);
+    packer.pair({{x(2), kOne}, bias_x + 2 * d, nullptr}, shape.new_x,
+                {{kOne, h(2)}, bias_h + 2 * d, nullptr}, shape.new_h, first, d);
+  }
+}
+
+void pack_reward(const ModelSizes& sizes, const TileShape& shape, const ModelWeights& w,
+                 TilePacker& packer) {
+  const int d = sizes.belief, s = sizes.state;
+  const int last = sizes.reward_layers - 1;
+  for (int i = 0; i < last; ++i) {
+    const float *weight = w.reward_weights[i], *bias = w.reward_biases[i];
+    if (i == 0) {
+      const Part belief{weight, d + s, 0, d}, state_part{weight, d + s, d, s};
+      packer.layer({{kOne, belief, state_part}, bias, nullptr}, sizes.reward_widths[i],
+                   shape.reward[i]);
+    } else {
+      const int inputs = sizes.reward_widths[i - 1];
+      packer.layer({{Part{weight, inputs, 0, inputs}, kOne}, bias, nullptr}, sizes.reward_widths[i],
+                   shape.reward[i]);
+    }
+  }
+  float* row = packer.end();
+  *row++ = w.reward_biases[last][0];
+  std::copy_n(w.reward_weights[last], last ? sizes.reward_widths[last - 1] : d + s, row);
+}
+
 }  // namespace
 
 PackedLayout tile_layout(const ModelSizes& sizes, int rows) {
@@ -186,20 +225,7 @@ void pack_tiles(const ModelSizes& sizes, const ModelWeights& w, float* packed) {
   const Part state{w.input_weight, s + a, 0, s}, action{w.input_weight, s + a, s, a};
   packer.layer({{state, action, kOne}, w.input_bias, nullptr}, m, shape.input);
 
-  for (int first = 0; first < d; first += kFeatures) {
-    const auto x = [&](int gate) {
-      return Part{w.gru_weight_ih + static_cast<int64_t>(gate) * d * m, m, 0, m};
-    };
-    const auto h = [&](int gate) {
-      return Part{w.gru_weight_hh + static_cast<int64_t>(gate) * d * d, d, 0, d};
-    };
-    const float *bias_x = w.gru_bias_ih, *bias_h = w.gru_bias_hh;
-    packer.pair({{x(0), kOne, h(0)}, bias_x, bias_h}, shape.gates,
-                {{x(1), kOne, h(1)}, bias_x + d, bias_h + d}, shape.gates, first, d);
-    packer.pair({{x(2), kOne}, bias_x + 2 * d, nullptr}, shape.new_x,
-                {{kOne, h(2)}, bias_h + 2 * d, nullptr}, shape.new_h, first, d);
-  }
-
+  pack_gru(sizes, shape, w, packer);
   if (d > 0) {
     const Part belief{w.prior_hidden_weight, d, 0, d};
     packer.layer({{kOne, belief}, w.prior_hidden_bias, nullptr}, m, shape.prior_hidden);
@@ -214,22 +240,7 @@ void pack_tiles(const ModelSizes& sizes, const ModelWeights& w, float* packed) {
                 {{raw, kOne}, w.prior_bias + s, nullptr}, shape.prior, first, s);
   }
 
-  const int last = sizes.reward_layers - 1;
-  for (int i = 0; i < last; ++i) {
-    const float *weight = w.reward_weights[i], *bias = w.reward_biases[i];
-    if (i == 0) {
-      const Part belief{weight, d + s, 0, d}, state_part{weight, d + s, d, s};
-      packer.layer({{kOne, belief, state_part}, bias, nullptr}, sizes.reward_widths[i],
-                   shape.reward[i]);
-    } else {
-      const int inputs = sizes.reward_widths[i - 1];
-      packer.layer({{Part{weight, inputs, 0, inputs}, kOne}, bias, nullptr}, sizes.reward_widths[i],
-                   shape.reward[i]);
-    }
-  }
-  float* row = packer.end();
-  *row++ = w.reward_biases[last][0];
-  std::copy_n(w.reward_weights[last], last ? sizes.reward_widths[last - 1] : d + s, row);
+  pack_reward(sizes, shape, w, packer);
 }
 
 }  // namespace planet::cpu

@@ -18,7 +18,7 @@ from processes import run
 
 ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("c++") or shutil.which("g++")
-KERNELS = ("baseline", "avx2", "avx512", "avx512vnni", "amx")
+KERNELS = ("baseline", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx")
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="no C++ compiler"),

@@ -31,6 +31,13 @@ def isa(name: str | None) -> Iterator[None]:
         fused._C.set_isa(None)
 
 
+def isa_number(name: str) -> int:
+    """What the raw ops call an instruction set."""
+    with isa(name):
+        number: int = fused._C.isa()
+        return number
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Runs with so many of torch's threads."""

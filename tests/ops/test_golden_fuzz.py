@@ -16,7 +16,10 @@ from ops.tolerances import INT8_MEDIAN, int8_errors
 from planet.noise import Noise
 from planet.ops import backend, fused
 
-HAS_INT8 = ["reference", *(["fused"] if fused._C is not None and "int8" in fused._C.precisions() else [])]
+HAS_INT8 = [
+    "reference",
+    *(["fused"] if fused._C is not None and "int8" in fused._C.precisions() else []),
+]
 
 cases = st.builds(
     Case,
