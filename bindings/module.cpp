@@ -113,8 +113,7 @@ PyObject* kernels_there_are() {
     const auto precision = static_cast<Precision>(i);
     std::vector<std::string> names;
     for (cpu::Isa isa = 0; isa < cpu::isa_count(); ++isa) {
-      const char* name = cpu::kernels_name(isa, precision);
-      if (name != nullptr && std::strcmp(name, cpu::isa_name(isa)) == 0) names.push_back(name);
+      if (cpu::has_own_kernels(isa, precision)) names.push_back(cpu::isa_name(isa));
     }
     info.set(precision_name(precision), names);
   }

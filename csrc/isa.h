@@ -28,6 +28,9 @@ const char* isa_refusal(Isa isa);
 // "avx512"); null if it has no kernels for it.
 const char* kernels_name(Isa isa, Precision precision);
 
+// Whether the kernels of a precision are the set's own, not those of a narrower one.
+bool has_own_kernels(Isa isa, Precision precision);
+
 // The widest supported one, or with `cap` (a name) that one if it is supported, otherwise the
 // widest supported one below it; -1 if `cap` names none. Of those that are not named, avx512bf16 is
 // taken where it outruns float32 (on AMD's processors), and amx-double never. Asks for no

@@ -23,6 +23,24 @@ std::string supported_names() {
   return names;
 }
 
+// Says which sets have kernels of the precision, and why they are not in use.
+std::string check_precision(Precision precision, Isa isa) {
+  if (kernels_name(isa, precision) != nullptr) return {};
+  std::string sets, reasons;
+  for (Isa other = 0; other < isa_count(); ++other) {
+    if (!has_own_kernels(other, precision)) continue;
+    const char* refusal = isa_refusal(other);
+    const std::string name = isa_name(other);
+    sets += (sets.empty() ? "" : " or ") + name;
+    reasons += (reasons.empty() ? "" : "; ") + name + ": " +
+               (refusal != nullptr ? refusal : "this processor runs it, choose it by name");
+  }
+  const std::string start = std::string("precision: ") + precision_name(precision);
+  if (sets.empty()) return start + " has no kernels on this kind of processor";
+  return start + " needs the instruction set " + sets + ", got " + isa_name(isa) + " (" + reasons +
+         ")";
+}
+
 // Says what is wrong with the bounds of the actions, or nothing.
 std::string check_box(const PlannerOptions& o, int actions) {
   for (const auto& [name, each] : {std::pair("lows", &o.lows), std::pair("highs", &o.highs)}) {
@@ -89,11 +107,7 @@ std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa 
     return "budget_ms: expected a value > 0, got " + std::to_string(o.budget_ms);
   }
   if (isa < 0) return "isa: expected one of " + supported_names() + ", got " + o.isa;
-  if (kernels_name(isa, o.precision) == nullptr) {
-    return std::string("precision: ") + precision_name(o.precision) + " has no kernels for " +
-           isa_name(isa);
-  }
-  return {};
+  return check_precision(o.precision, isa);
 }
 
 void AlignedMemory::take(int64_t bytes) {

@@ -18,8 +18,8 @@ struct PlannerOptions : PlannerSettings {
 
   int64_t batch = 1;  // B, problems per plan
   int threads = 1;    // the calling one included; plans do not depend on it, bit for bit
-  const char* isa =
-      nullptr;  // widest instruction set to use, needed by make() only; null: no limit
+  // Widest instruction set to use, needed by make() only; null: the best one (see best_isa).
+  const char* isa = nullptr;
 };
 
 // Returns what is wrong with the options ("topk: expected 1 to 1000, got 2000"), or an empty

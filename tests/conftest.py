@@ -95,6 +95,12 @@ ROOT = Path(__file__).parents[1]
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
+def has_tile_double() -> bool:
+    """Whether the extension under test was built with the double of AMX's tiles."""
+    built = extension.module is not None and "amx-double" in extension.module.build_info()["isas"]
+    return bool(built)
+
+
 @pytest.fixture(scope="session")
 def built_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The build folder of the C++ core as examples/cpp/README.md builds it, for all workers."""
@@ -108,7 +114,8 @@ def built_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open(shared / "planet-core-lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one worker builds, the others wait
         if not (shared / "planet-core-done").exists():
-            for words in (["-S", ROOT, "-B", build, "-DPLANET_PYTHON=OFF"],
+            double = f"-DPLANET_TILE_DOUBLE={'ON' if has_tile_double() else 'OFF'}"
+            for words in (["-S", ROOT, "-B", build, "-DPLANET_PYTHON=OFF", double],
                           ["--build", build, "--parallel", "2"]):  # fmt: skip
                 processes.run(cmake, *words, env=os.environ | {"PATH": PATH})
             (shared / "planet-core-done").touch()

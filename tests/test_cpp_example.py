@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT
 from cpp_examples import COMPILER, run
-from ops.fused_support import BUILT, ISAS, isa
+from ops.fused_support import BUILT, ISAS, KERNELS, isa
 from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
 
 from planet.noise import row_seeds
@@ -34,21 +35,13 @@ MODELS = {
 HORIZON, CANDIDATES, TOPK, ITERATIONS = 4, 150, 12, 3
 
 
-def has_int8(name: str) -> bool:
-    with isa(name):
-        return bool("int8" in fused._C.precisions())
-
-
-VARIANTS = [(name, "fp32") for name in ISAS] + [(n, "int8") for n in ISAS if has_int8(n)]
-
-
 @pytest.fixture(scope="module")
 def program(examples: Path) -> Path:
     """The example."""
     return examples / "plan"
 
 
-@pytest.mark.parametrize(("name", "precision"), VARIANTS)
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
 @pytest.mark.parametrize("model", list(MODELS))
 def test_plans_are_those_of_python_bit_for_bit(
     program: Path, tmp_path: Path, model: str, name: str, precision: str
@@ -125,7 +118,7 @@ def test_settings_that_this_machine_cannot_obey_are_explained(
 ) -> None:
     file = tmp_path / "model.weights"
     for settings, message in (
-        ({"precision": "fp16"}, "precision: expected fp32 or int8, got one of a GPU (fp16, bf16)"),
+        ({"precision": "fp16"}, "precision: fp16 has no kernels on this kind of processor"),
         ({"low": [0.0]}, "lows: expected none or one per action, 2, got 1"),
         ({"topk": 5, "candidates": 4}, "topk: expected 1 to 4, got 5"),
         ({"budget_ms": -1.0}, "budget_ms: expected a value > 0"),
@@ -136,6 +129,30 @@ def test_settings_that_this_machine_cannot_obey_are_explained(
     assert run(program, file, "--budget-ms", "inf", "--candidates", "50", "--topk", "5").stdout
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its kernels are for x86-64")
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_a_file_whose_precision_the_machine_lacks_says_what_is_missing(
+    program: Path, tmp_path: Path, precision: str, name: str
+) -> None:
+    save_weights(MODELS["tiny"].weights, tmp_path / "w", {"precision": precision, "topk": 5})
+    done = run(program, tmp_path / "w", "--isa", name, "--candidates", "9", status=None)
+    with isa(name):
+        info = fused._C.build_info()
+    if precision in info["precisions"]:
+        assert done.returncode == 0
+        assert f", precision {precision}, " in done.stdout
+        return
+    sets = info["kernels"][precision]
+    known = {each: "this processor runs it, choose it by name" for each in sets} | info["refused"]
+    reasons = "; ".join(f"{each}: {known[each]}" for each in sets)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"plan: precision: {precision} needs the instruction set {' or '.join(sets)}, got {name} "
+        f"({reasons})\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -143,6 +160,7 @@ def test_settings_that_this_machine_cannot_obey_are_explained(
         (["--threads", "0"], "threads: expected 1 to 1024, got 0"),
         (["--isa", "mmx"], "isa: expected one of"),
         (["--isa", ISAS[0] if ISAS else "", "--precision", "int8"], "precision: int8"),
+        (["--precision", "fp16"], "--precision: expected fp32, int8 or bf16, got fp16"),
         (["--seed"], "--seed: expected a value"),
         (["--seed", "x"], "--seed: expected an integer, got x"),
         (["--seed", "9223372036854775808"], "--seed: expected an integer, got 9223372036854775808"),

@@ -121,6 +121,11 @@ const char* kernels_name(Isa isa, Precision precision) {
   return kernels ? kernels->name : nullptr;
 }
 
+bool has_own_kernels(Isa isa, Precision precision) {
+  const char* name = kernels_name(isa, precision);
+  return name != nullptr && std::strcmp(name, isa_name(isa)) == 0;
+}
+
 const char* isa_refusal(Isa isa) {
   return kSets[isa].refusal();
 }

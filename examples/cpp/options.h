@@ -42,9 +42,14 @@ inline void read_value(const std::string& name, const char* text, double& out) {
 }
 
 inline void read_value(const std::string& name, const char* text, planet::Precision& out) {
-  const std::string value = text;
-  if (value != "fp32" && value != "int8") fail(name + ": expected fp32 or int8, got " + value);
-  out = value == "fp32" ? planet::Precision::kFloat32 : planet::Precision::kInt8;
+  using planet::Precision;
+  for (const Precision one : {Precision::kFloat32, Precision::kInt8, Precision::kBfloat16}) {
+    if (std::strcmp(text, planet::precision_name(one)) == 0) {
+      out = one;
+      return;
+    }
+  }
+  fail(name + ": expected fp32, int8 or bf16, got " + text);
 }
 
 inline void read_value(const std::string&, const char* text, std::string& out) {
@@ -89,7 +94,6 @@ inline void print_bound(const char* name, float one, const std::vector<float>& e
 }
 
 inline void print_settings(const planet::PlannerSettings& s) {
-  constexpr const char* kPrecisions[] = {"fp32", "int8", "fp16", "bf16"};
   std::printf("horizon %lld, candidates %lld, topk %lld, iterations %lld, initial stddev %g",
               static_cast<long long>(s.horizon), static_cast<long long>(s.candidates),
               static_cast<long long>(s.topk), static_cast<long long>(s.iterations),
@@ -98,8 +102,7 @@ inline void print_settings(const planet::PlannerSettings& s) {
   print_bound("high", s.high, s.highs);
   std::printf(", spread %s, epsilon %g, state noise %s, discount %g, precision %s, budget %g ms",
               s.spread == planet::Spread::kPopulation ? "population" : "mean_absolute", s.epsilon,
-              s.state_noise ? "on" : "off", s.discount, kPrecisions[static_cast<int>(s.precision)],
-              s.budget_ms);
+              s.state_noise ? "on" : "off", s.discount, precision_name(s.precision), s.budget_ms);
   if (s.action_repeat != 0) {
     std::printf("; execute every action %lld times", static_cast<long long>(s.action_repeat));
   }

@@ -2,7 +2,7 @@
 //
 //   plan WEIGHTS [--latent FILE] [--output FILE] [--seed 0] [--plans 1] [--threads 1]
 //        [--horizon H] [--candidates J] [--topk K] [--iterations I] [--budget-ms MS|inf]
-//        [--precision fp32|int8] [--isa NAME]
+//        [--precision fp32|int8|bf16] [--isa NAME]
 //
 // The settings are those in the weight file; options come before them.
 //

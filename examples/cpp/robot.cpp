@@ -1,7 +1,7 @@
 // Acts from camera frames at a control rate, in a program without Python and torch.
 //
 //   robot WEIGHTS [--frames FILE] [--executed FILE] [--actions FILE] [--rate HZ] [--steps 100]
-//         [--seed 0] [--explore] [--threads 1] [--budget-ms MS|inf] [--precision fp32|int8]
+//         [--seed 0] [--explore] [--threads 1] [--budget-ms MS|inf] [--precision fp32|int8|bf16]
 //         [--isa NAME] [--horizon H] [--candidates J] [--topk K] [--iterations I]
 //
 // The settings are those in the weight file; options come before them.

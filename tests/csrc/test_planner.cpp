@@ -154,6 +154,16 @@ TEST("a planner finds what lies anywhere in its box") {
   }
 }
 
+// What is said where there are kernels at least for other processors of the kind.
+std::string needs(const char* what) {
+#if defined(__x86_64__)
+  return std::string("needs ") + what;
+#else
+  static_cast<void>(what);
+  return "has no kernels on this kind of processor";
+#endif
+}
+
 TEST("wrong options of a planner are explained") {
   Random random(options().seed);
   const RandomModel model(Shape{5, 3, 2, 7, {6, 1}, false}, random);
@@ -184,13 +194,15 @@ TEST("wrong options of a planner are explained") {
       {with([](auto& o) { o.lows = {0.0f}; }), "lows: expected none or one per action, 2, got 1"},
       {with([](auto& o) { o.highs = {0.0f, -2.0f}; }), "low, high: expected finite values"},
       {with([](auto& o) { o.precision = Precision::kFloat16; }),
-       "precision: expected fp32 or int8, got one of a GPU"},
+       "precision: fp16 has no kernels on this kind of processor"},
       {with([](auto& o) { o.epsilon = -1.0; }), "epsilon: expected a finite value >= 0"},
       {with([](auto& o) { o.discount = INFINITY; }), "discount: expected a finite value"},
       {with([](auto& o) { o.budget_ms = 0.0; }), "budget_ms: expected a value > 0"},
       {with([](auto& o) { o.isa = "mmx"; }), "isa: expected one of "},
       {with([](auto& o) { o.precision = Precision::kInt8, o.isa = cpu::isa_name(0); }),
-       "precision: int8 has no kernels for "},
+       "precision: int8 " + needs("the instruction set avx512vnni, got baseline (avx512vnni: ")},
+      {with([](auto& o) { o.precision = Precision::kBfloat16, o.isa = cpu::isa_name(0); }),
+       "precision: bf16 " + needs("the instruction set ")},
   };
   for (const auto& one : cases) {
     const std::string error = error_of(one.options, model);

@@ -13,10 +13,11 @@ from planet.ops import fused
 BUILT = fused._C is not None
 ISAS: list[str] = fused._C.build_info()["isas"] if BUILT else []
 
-# All CPU kernels, by instruction set and precision.
+# All CPU kernels that run here, by the instruction set that brings them and by precision.
 KERNELS = [(name, "fp32") for name in ISAS]
-if BUILT and "int8" in fused._C.precisions():
-    KERNELS.append((fused._C.isa_name(), "int8"))
+for _precision in ("int8", "bf16") if BUILT else ():
+    _sets = fused._C.build_info()["kernels"][_precision]
+    KERNELS += [(name, _precision) for name in _sets if name in ISAS]
 
 needs_extension = pytest.mark.skipif(not BUILT, reason="the compiled core is not built")
 
