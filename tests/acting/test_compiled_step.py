@@ -6,9 +6,10 @@ import gc
 import itertools
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 import torch
 from acting.captures import trace
 from agents import latent_of, play, small_agent
-from ops.fused_support import ISAS, isa, needs_extension
+from ops.fused_support import ISAS, KERNELS, isa, needs_extension
 from small_models import frame, make_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -24,7 +25,6 @@ from planet.acting import agent as module
 from planet.acting.agent import Agent
 from planet.acting.compiled_step import is_compiled
 from planet.noise import row_seeds
-from planet.ops import fused
 from planet.planning import CEMPlanner
 
 pytestmark = needs_extension
@@ -51,25 +51,31 @@ CASES: dict[str, dict[str, Any]] = {
     "one of each": {"horizon": 1, "candidates": 1, "topk": 1, "iterations": 1},
     "elu": {"model": {"activation": "elu", "bit_depth": 8, "min_stddev": 0.2}},
     "one layer": {"model": {"encoder_channels": (3,), "encoder_kernel": 8}},
-    "int8": {"precision": "int8"},
 }
+
+
+def check_forms(model: Mapping[str, Any] = MappingProxyType({}), **how: Any) -> None:
+    """With exploration, actions of others, rows that restart, and halves of steps between."""
+    world_model = make_model(**model)
+    agents = [small_agent(capture, world_model, backend="fused", **how) for capture in (None, True)]
+    expected = list(trace(agents[0], 5))
+    assert agents[0]._compiled is not None and agents[1]._compiled is None
+    with plain_steps():
+        others = [*agents[1:], small_agent(False, world_model, backend="fused", **how)]
+        for other in others:
+            for left, right in zip(trace(other, 5), expected, strict=True):
+                assert torch.equal(left, right)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_compiled_captured_and_plain_steps_have_the_same_bits(case: str) -> None:
-    """With exploration, actions of others, rows that restart, and halves of steps between."""
-    how = dict(CASES[case])
-    if how.get("precision", "fp32") not in fused.served_precisions("cpu"):
-        pytest.skip("no int8 kernels here")
-    model = make_model(**how.pop("model", {}))
-    agents = [small_agent(capture, model, backend="fused", **how) for capture in (None, True)]
-    expected = list(trace(agents[0], 5))
-    assert agents[0]._compiled is not None and agents[1]._compiled is None
-    with plain_steps():
-        others = [*agents[1:], small_agent(False, model, backend="fused", **how)]
-        for other in others:
-            for left, right in zip(trace(other, 5), expected, strict=True):
-                assert torch.equal(left, right)
+    check_forms(**CASES[case])
+
+
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+def test_so_they_have_in_every_precision(name: str, precision: str) -> None:
+    with isa(name):
+        check_forms(precision=precision)
 
 
 @pytest.mark.parametrize("name", ISAS)

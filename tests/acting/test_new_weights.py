@@ -15,6 +15,7 @@ from acting.captures import DEVICES, Captures, InterruptedGraph, trace
 from agents import MakeAgent, latent_of, play, small_agent
 from conftest import EACH_BACKEND, FUSED_MISSING, fused_is_built
 from ops.cuda import emulated
+from ops.fused_support import KERNELS, isa
 from small_models import frame, make_model
 from torch import Tensor
 
@@ -63,11 +64,11 @@ def test_a_graph_serves_all_episodes_of_a_run(
     check_episodes(agent, captures, backend=backend)
 
 
-def test_a_graph_in_int8_does_too(captures: Captures) -> None:
-    if not fused_is_built() or "int8" not in fused.served_precisions("cpu"):
-        pytest.skip("no int8 kernels here")
-    how = {"backend": "fused", "precision": "int8"}
-    check_episodes(small_agent(**how), captures, **how)
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+def test_a_graph_in_every_precision_does_too(name: str, precision: str, captures: Captures) -> None:
+    how = {"backend": "fused", "precision": precision}
+    with isa(name):
+        check_episodes(small_agent(**how), captures, **how)
 
 
 @pytest.mark.slow

@@ -86,13 +86,15 @@ def test_evaluate_with_a_damaged_checkpoint_is_explained(
     assert "checkpoint.pt" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
 def test_evaluate_with_other_settings_says_so(
-    trained: Path, capsys: pytest.CaptureFixture[str]
+    precision: str, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = ["--planner.budget-ms", "1000", "--imagination.precision", "int8"]
+    chosen = ["--planner.budget-ms", "1000", "--imagination.precision", precision]
     assert main(["evaluate", str(trained), "--episodes", "1", "--no-video", *chosen]) == 0
     output = capsys.readouterr().out
-    assert "budget ms 1000.0" in output and "backend reference, precision int8" in output
+    assert "budget ms 1000.0" in output and f"backend reference, precision {precision}" in output
     config = json.loads((trained / "scores.json").read_text())["config"]
     assert "(variant chosen for cpu)" in output
-    assert (config["imagination"]["precision"], config["planner"]["budget_ms"]) == ("int8", 1000.0)
+    chosen_there = config["imagination"]["precision"], config["planner"]["budget_ms"]
+    assert chosen_there == (precision, 1000.0)

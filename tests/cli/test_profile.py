@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,10 @@ pytest.importorskip("tyro", reason="the command line needs the train extra")
 pytest.importorskip("pyperf", reason="files of profiles need the train extra")
 
 import planet
-from planet import build_info
 from planet.cli import main
 from planet.cli.profile import ProfileOptions
 from planet.errors import advice
+from planet.ops import fused
 from planet.profiling.file import load_profile
 
 SIZES = [
@@ -176,15 +177,19 @@ def test_planners_are_compared_side_by_side(
 
 
 @needs_fused
-def test_int8_is_compared_or_its_absence_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(["profile", *SIZES, "--compare", "fused,int8", "--steps", "2"])
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_a_precision_is_compared_or_its_absence_explained(
+    precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planners = f"reference,fused,{precision}"
+    status = main(["profile", *SIZES, "--compare", planners, "--steps", "2"])
     captured = capsys.readouterr()
-    if build_info()["int8"]:
+    if precision in fused.served_precisions("cpu"):
         assert status == 0
-        assert "int8      precision int8" in captured.out
+        assert re.search(rf"{precision} +backend fused, precision {precision}", captured.out)
     else:
         assert status == 1
-        assert "precision: 'int8' needs" in captured.err
+        assert f"precision: {precision!r} needs" in captured.err
 
 
 @needs_fused

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from ops.fused_support import needs_extension
+from ops.fused_support import KERNELS, isa, needs_extension
 from ops.step_calls import make_call, packs
 from random_filters import make_filter_problem
 from random_weights import TINY, make_problem
@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, kernels
+from planet.ops.checks import PRECISIONS
 from planet.planning import CEMPlanner, Imagination
 from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
@@ -143,6 +144,19 @@ def test_an_op_is_exported_before_a_first_plan(ops: ModuleType, name: str) -> No
     real(weights)
 
 
+@pytest.mark.parametrize(("name", "precision"), KERNELS)
+def test_plans_of_every_precision_are_traced(name: str, precision: str) -> None:
+    calls = Calls(fused)
+    calls.how["precision"] = precision
+    with isa(name):
+        weights, inputs = inputs_of("by_planner")
+        program = torch.export.export(Program(calls.by_planner, weights), inputs, strict=False)
+        expected = calls.by_planner(*make_copy(weights), *inputs)
+        assert same(program.module()(*inputs), expected)
+        compiled = torch.compile(calls.by_planner, fullgraph=True, backend="aot_eager")
+        assert same(compiled(weights, *inputs), expected)
+
+
 @needs_extension
 def test_an_exported_filter_step_takes_any_batch_size() -> None:
     call = Calls(fused).filter_step
@@ -188,15 +202,15 @@ def test_a_traced_pack_is_as_long_as_a_real_one() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):
         Calls(fused).by_planner(weights, *inputs)
     assert weights._cache == {}
-    isa = fused._C.isa()
-    for precision in (0, 1) if "int8" in fused._C.precisions() else (0,):
-        given = kernels.tensors(weights), kernels.sizes(weights), isa, precision
+    number = fused._C.isa()
+    for precision in map(PRECISIONS.index, fused.served_precisions("cpu")):
+        given = kernels.tensors(weights), kernels.sizes(weights), number, precision
         torch.library.opcheck(torch.ops.planet.pack_weights, given)
         packed = torch.ops.planet.pack_weights(*given)
-        assert packed.numel() == fused._C.packed_bytes(kernels.sizes(weights), isa, precision)
+        assert packed.numel() == fused._C.packed_bytes(kernels.sizes(weights), number, precision)
         torch.library.opcheck(torch.ops.planet.pack_weights_, (packed, *given))
     with pytest.raises(RuntimeError, match=r"sizes: expected \[D, S, A, M"):
-        fused._C.packed_bytes([1], isa, 0)
+        fused._C.packed_bytes([1], number, 0)
 
 
 @needs_extension
@@ -231,11 +245,11 @@ def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     actions, noise = problem.actions(3, 10), problem.noise(3, 10)
     mean, stddev = problem.distribution(3)
     seeds, one = torch.zeros(2, dtype=torch.int64), torch.ones(2, 2)
-    isa, observation = fused._C.isa(), torch.zeros(3, 2, 4, 5, 3, dtype=torch.uint8)
+    number, observation = fused._C.isa(), torch.zeros(3, 2, 4, 5, 3, dtype=torch.uint8)
     ops = torch.ops.planet
     return {
-        "normals": (ops.normals.default, (seeds, 5, 3, 1, 0, 0, 0, isa)),
-        "images": (ops.images.default, (observation, seeds, 5, isa)),
+        "normals": (ops.normals.default, (seeds, 5, 3, 1, 0, 0, 0, number)),
+        "images": (ops.images.default, (observation, seeds, 5, number)),
         "rollout": (
             ops.rollout_returns.default,
             (*model, belief, state, actions, noise, None, 0, 0, 1.0),
