@@ -1,6 +1,5 @@
 // The exact path: rollouts in float32 by ordinary multiply-adds, for candidates whose operands
-// leave the range of the matrix units' formats and for models whose blocks do not fit the shared
-// memory.
+// leave fp16's range and for models whose blocks do not fit the shared memory.
 #pragma once
 
 #include "rollout_job.h"

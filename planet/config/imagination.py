@@ -16,9 +16,10 @@ class ImaginationConfig:
     """Says how the model is rolled out while planning, whatever the planner.
 
     None is decided where an imagination is made, by `planet.planning.make_imagination`. A run's
-    settings keep it, so a run that goes on elsewhere decides anew. Of the fused precisions int8
-    needs a CPU with AVX512-VNNI, fp16 a CUDA device, bf16 that or a CPU with AMX or AVX512-BF16;
-    fp32 and the reference run everywhere.
+    settings keep it, so a run that goes on elsewhere decides anew.
+
+    With the fused backend int8 takes a CPU with AVX512-VNNI, fp16 a CUDA device, and bf16 either a
+    CUDA device or a CPU with AMX or AVX512-BF16; fp32 runs on all, the reference in all of them.
     """
 
     backend: Literal["fused", "reference"] = "fused"  # the code that computes rollouts [O]

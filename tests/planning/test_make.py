@@ -68,6 +68,7 @@ def chosen(
         ("cuda", {"precision": "bf16"}, "bf16"),
         ("cuda", {"precision": "fp32"}, "fp32"),
         ("cpu", {"precision": "int8"}, "int8"),
+        ("cpu", {"precision": "bf16"}, "bf16"),
     ],
 )
 def test_the_device_decides_the_precision(
