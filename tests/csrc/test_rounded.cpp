@@ -34,7 +34,7 @@ struct Agreement {
 // The functions that kernels have for exact ones.
 const Functions* functions_of(Kernels kernels) {
   const std::string name = cpu::kernels_name(kernels.isa, kernels.precision);
-  if (name == "amx") return &rational_avx512;
+  if (name == "amx" || name == "avx512bf16") return &rational_avx512;
   if (name == "amx-double") return &rational_anywhere;
   return nullptr;
 }
