@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from random_weights import Problem
+from random_weights import PRESET_SIZES, Problem, make_problem
 
 from planet.ops import fused
 from planet.protocols import Plan
@@ -26,6 +27,15 @@ FOLDER = Path(__file__).parents[1]
 
 def plan(problem: Problem, candidates: int = 200, **more: Any) -> Plan:
     return problem.plan(fused, 4, candidates=candidates, topk=20, **more)
+
+
+def plan_in_bf16(name: str | None = None) -> str:
+    """Plans, with the kernels of a set from now on; returns a digest of the plan's bits."""
+    if name is not None:
+        fused._C.set_isa(name)
+    done = plan(make_problem(PRESET_SIZES["small"], batch=1), precision="bf16")
+    parts = (done.mean, done.stddev, done.best_return)
+    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
 
 
 def run(body: str, *arguments: str) -> subprocess.Popen[str]:
