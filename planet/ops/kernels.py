@@ -69,7 +69,9 @@ class CpuKernels:
         isa, served = _instruction_set(self._extension)
         if precision not in served:
             why = lacking(precision, self._extension.build_info())
-            raise ValueError(f"precision: {precision!r} {why}; use precision='fp32'")
+            raise ValueError(
+                f"precision: {precision!r} {why}; use precision='fp32', {_OTHER_BACKEND}"
+            )
         index = PRECISIONS.index(precision)
         packed = weights._cache.get((isa, index))
         if packed is None:

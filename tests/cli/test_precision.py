@@ -37,3 +37,23 @@ def test_what_the_processor_does_not_run_is_refused_before_any_work(
     assert captured.err.startswith(refusal) and captured.err.count("\n") == 1
     assert captured.out == ""
     assert not (tmp_path / "run").exists()
+
+
+@needs_extension
+def test_a_run_collects_in_bf16_and_goes_on_without_its_kernels_by_the_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not build_info()["bf16"]:
+        pytest.skip("no bf16 kernels")
+    chosen = ("--imagination.backend", "fused", "--imagination.precision", "bf16")
+    run = tmp_path / "run"
+    assert main(train(run, *chosen)) == 0
+    assert "bf16" in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    monkeypatch.setattr(kernels, "_instruction_set", lambda extension: (0, ("fp32",)))
+    more = [*train(run, *chosen), "--train.episodes", "6"]
+    assert main(more) == 1
+    assert "use precision='fp32', or use backend='reference'" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert main([*more, "--imagination.backend", "reference"]) == 0
+    assert "6 episodes" in capsys.readouterr().out
