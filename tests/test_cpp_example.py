@@ -144,7 +144,7 @@ def test_a_file_whose_precision_the_machine_lacks_says_what_is_missing(
         assert f", precision {precision}, " in done.stdout
         return
     sets = info["kernels"][precision]
-    known = {each: "this processor runs it, choose it by name" for each in sets} | info["refused"]
+    known = dict.fromkeys(sets, "this processor runs it, choose it by name") | info["refused"]
     reasons = "; ".join(f"{each}: {known[each]}" for each in sets)
     assert done.returncode == 1
     assert done.stderr == (

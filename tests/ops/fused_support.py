@@ -33,7 +33,7 @@ def isa(name: str | None) -> Iterator[None]:
 
 
 def isa_number(name: str) -> int:
-    """What the raw ops call an instruction set."""
+    """Returns the number by which the raw ops name an instruction set."""
     with isa(name):
         number: int = fused._C.isa()
         return number
