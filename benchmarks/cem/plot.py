@@ -117,7 +117,7 @@ def first_times(table: dict[str, Any]) -> dict[str, Any]:
 def draw_roofline(axes: Axes, table: dict[str, Any], count: str) -> None:
     """Rates at the paper's size under the ceilings of registers and caches."""
     ceilings = table["ceilings"][count]
-    span = (0.15, 1000.0)
+    span = (0.15, 8000.0)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*span)
@@ -127,7 +127,8 @@ def draw_roofline(axes: Axes, table: dict[str, Any], count: str) -> None:
         if name:
             axes.hlines(operations[name], *span, color="#333333", linewidth=1.2)
             text = f"{kernels[name]}: {operations[name]:.0f}"
-            axes.text(span[1], operations[name] * 1.04, text, fontsize=8, ha="right", va="bottom")
+            place = span[0] * 1.1, operations[name] * 1.03
+            axes.text(*place, text, fontsize=8, ha="left", va="bottom")
     top = max(operations.values(), default=1000)
     run, work = table["paper"][count], 2e-6 * table["size"]["multiply_adds"]
     names = {variant: named(run, variant) for variant in STYLES}
@@ -151,7 +152,8 @@ def draw_roofline(axes: Axes, table: dict[str, Any], count: str) -> None:
     for variant, rate in rates.items():
         _, colour, marker = STYLES[variant]
         owner, _, precision = variant.rpartition(" ")
-        intensity = 2 * (PIECE if owner else PANEL) / BYTES[precision]
+        tiles = precision == "bf16" and "bf16_amx" in operations
+        intensity = 2 * (PIECE if owner else PANEL // (2 if tiles else 1)) / BYTES[precision]
         axes.plot(intensity, rate, marker, color=colour, markersize=7)
         axes.annotate(
             f"{rate:.0f}", (intensity, rate), fontsize=8, color=colour, va="center",
