@@ -1,9 +1,9 @@
 """Golden vectors: the planner's contract in float64 NumPy, without `planet` and without torch.
 
 An independent second writing of the equations: Philox4x32-10, SplitMix64, Box-Muller normals, the
-RSSM prior, the SSM, the reward head, int8 products, the refit and the cross-entropy method. Each
-case stores the results only; weights, latents, actions and noise are made anew from the case's seed
-by `case_inputs`, so the files stay small. Written for clarity, not for speed.
+RSSM prior, the SSM, the reward head, int8 and bf16 products, the refit and the cross-entropy
+method. Each case stores the results only; weights, latents, actions and noise are made anew from
+the case's seed by `case_inputs`, so the files stay small. Written for clarity, not for speed.
 
     cd tests
     python -m golden.make_golden                       # writes the files beside this script
@@ -61,6 +61,14 @@ CASES: dict[str, Case] = {
     ),
     "int8_ssm": Case(seed=20, **SSM, reward=(100, 50, 25), precision="int8"),
     "int8_tiny_linear_reward": Case(seed=21, **TINY, reward=(), precision="int8"),
+    "bf16_paper": Case(seed=23, precision="bf16"),
+    "bf16_small_elu_start": Case(
+        seed=24, **SMALL, activation="elu", start_belief=3.0, per_candidate=True, precision="bf16",
+    ),
+    "bf16_ssm_clamp": Case(
+        seed=25, **SSM, reward=(100, 50, 25), stddev="clamp", min_stddev=0.7, precision="bf16",
+    ),
+    "bf16_tiny_linear_reward": Case(seed=26, **TINY, reward=(), precision="bf16"),
 }  # fmt: skip
 
 
@@ -173,8 +181,8 @@ def evaluate(case: Case) -> dict[str, np.ndarray]:
 
     returns_noise [B, J] with iteration 5 and particle 2, returns_mean [B, J] without noise, and of
     the cross-entropy method mean, stddev [I, H, B, A], best, rms, gap [I, B], elites [I, B, K].
-    int8 cases have returns only: an integer next to a tie may fall to either side, so that elites
-    are not the same beyond doubt.
+    int8 and bf16 cases have returns only: a number next to a tie may be rounded to either side, so
+    that elites are not the same beyond doubt.
     """
     w = {name: value.astype(np.float64) for name, value in case_weights(case).items()}
     inputs = case_inputs(case)

@@ -1,4 +1,4 @@
-"""The latent dynamics model and the reward head in float64 NumPy, also with int8 products."""
+"""The latent dynamics model and the reward head in float64 NumPy, also in int8 and bf16."""
 
 from __future__ import annotations
 
@@ -58,17 +58,28 @@ def softplus(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, x)
 
 
+def bfloat16(x: np.ndarray) -> np.ndarray:
+    """The nearest numbers of 8 significant bits, ties to even."""
+    fraction, exponent = np.frexp(x)
+    return np.ldexp(np.rint(np.ldexp(fraction, 8)), exponent - 8)
+
+
+def action_product(case: Case, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Weight times actions, which are never int8."""
+    return bfloat16(x) @ bfloat16(weight).T if case.precision == "bf16" else x @ weight.T
+
+
 def product(case: Case, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Weight times rows x of numbers of both signs: int8, where the case says so."""
-    if case.precision == "fp32":
-        return x @ weight.T
+    """Weight times rows x of numbers of both signs: int8 or bf16, where the case says so."""
+    if case.precision != "int8":
+        return action_product(case, weight, x)
     return int8_product(weight, x, np.abs(x).max(axis=1, keepdims=True), 127, 0.0)
 
 
 def hidden_product(case: Case, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Weight times rows x of a hidden layer's outputs, which are not below 0, or -1 for ELU."""
-    if case.precision == "fp32":
-        return x @ weight.T
+    if case.precision != "int8":
+        return product(case, weight, x)
     lowest = -1.0 if case.activation == "elu" else 0.0
     return int8_product(weight, x, x.max(axis=1, keepdims=True) - lowest, 255, lowest)
 
@@ -103,7 +114,7 @@ def transition(
     """
     d, s = case.belief, case.state
     x = product(case, w["input_weight"][:, :s], state)
-    x = x + action @ w["input_weight"][:, s:].T + w["input_bias"]
+    x = x + action_product(case, w["input_weight"][:, s:], action) + w["input_bias"]
     x = activate(x, case.activation)
     if d:
         from_x = hidden_product(case, w["gru_weight_ih"], x) + w["gru_bias_ih"]
@@ -131,7 +142,7 @@ def reward(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rewards of rows, and the sum of the absolute terms that they are made of.
 
-    The last layer is never int8. The first has belief and state columns with steps of their own.
+    The last layer is exact. The first has belief and state columns with steps of their own.
     """
     x = np.concatenate([belief, state], axis=1)
     for layer in range(len(case.reward)):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from planet.ops import fused
+from planet.ops import fused, kernels
 
 BUILT = fused._C is not None
 ISAS: list[str] = fused._C.build_info()["isas"] if BUILT else []
@@ -37,6 +37,17 @@ def isa_number(name: str) -> int:
     with isa(name):
         number: int = fused._C.isa()
         return number
+
+
+def each_set_of(precision: str) -> pytest.MarkDecorator:
+    """Makes `name` each instruction set that brings kernels of the precision; skips without any."""
+    names = [name for name, served in KERNELS if served == precision]
+    if names:
+        return pytest.mark.parametrize("name", names)
+    reason = "the compiled core is not built"
+    if BUILT:
+        reason = kernels._refusal(precision, fused._C.isa_name(), fused._C.build_info())
+    return pytest.mark.parametrize("name", [pytest.param("", marks=pytest.mark.skip(reason))])
 
 
 @contextmanager

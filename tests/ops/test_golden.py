@@ -12,8 +12,12 @@ import pytest
 import torch
 from golden import make_golden
 from golden.make_golden import CASES, Case
+from ops.fused_support import each_set_of, isa
 from ops.tolerances import (
     FLOOR,
+    HALF_FUNCTIONS,
+    HALF_MEDIAN,
+    HALF_RMS,
     INT8_MEDIAN,
     INT8_RMS,
     NORMAL_ABSOLUTE,
@@ -21,6 +25,7 @@ from ops.tolerances import (
     PLAN_ABSOLUTE,
     RETURNS,
     close,
+    half_errors,
     int8_errors,
     returns_error,
 )
@@ -30,12 +35,14 @@ from random_weights import PRESET_SIZES
 from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.noise import Noise, mix_seed, normals, words
+from planet.ops import fused, reference
 from planet.weights.rollout_weights import RolloutWeights
 from planet.weights.shapes import arguments, layouts
 
 FOLDER = Path(make_golden.__file__).parent
 FLOAT32 = [name for name, case in CASES.items() if case.precision == "fp32"]
 INT8 = [name for name, case in CASES.items() if case.precision == "int8"]
+BF16 = [name for name, case in CASES.items() if case.precision == "bf16"]
 
 
 def stored(name: str) -> dict[str, np.ndarray]:
@@ -99,6 +106,23 @@ def test_int8_returns_match_golden(
         median, rms = int8_errors(got, expected)
         report_error("median", median, INT8_MEDIAN)
         report_error("rms", rms, INT8_RMS)
+
+
+@pytest.mark.parametrize("case", BF16)
+def test_bf16_returns_match_golden(case: str) -> None:
+    for noisy in (True, False):
+        median, rms = half_errors(*rollout(reference, case, noisy))
+        assert median <= HALF_MEDIAN
+        assert rms <= HALF_RMS["bf16"]
+
+
+@each_set_of("bf16")
+@pytest.mark.parametrize("case", BF16)
+def test_bf16_kernels_match_golden(name: str, case: str) -> None:
+    for noisy in (True, False):
+        with isa(name):
+            got, expected = rollout(fused, case, noisy)
+        assert max(half_errors(got, expected)) <= HALF_FUNCTIONS["bf16"]
 
 
 @pytest.mark.parametrize("name", FLOAT32)

@@ -1,8 +1,9 @@
-"""Compares int8 of both backends with the golden program's equations, on random models."""
+"""Compares int8 and bf16 of both backends with the golden program's equations, on random models."""
 
 from __future__ import annotations
 
-from types import ModuleType
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,25 +11,27 @@ from golden.make_golden import evaluate
 from golden.model import Case
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from ops.fused_support import KERNELS, isa
 from ops.test_golden import inputs, snapshot
-from ops.tolerances import INT8_MEDIAN, int8_errors
+from ops.tolerances import INT8_MEDIAN, bf16_bounds, half_errors, int8_errors
 
 from planet.noise import Noise
-from planet.ops import backend, fused
+from planet.ops import backend
 
-HAS_INT8 = [
-    "reference",
-    *(["fused"] if fused._C is not None and "int8" in fused._C.precisions() else []),
+EACH = [
+    *(("reference", None, precision) for precision in ("int8", "bf16")),
+    *(("fused", name, precision) for name, precision in KERNELS if precision != "fp32"),
 ]
+edges = st.sampled_from([1, 2, 13, 15, 16, 17, 28, 29, 31, 32, 33, 60, 61, 64, 65])
 
 cases = st.builds(
     Case,
     seed=st.integers(0, 2**32),
-    belief=st.sampled_from([0, 0, 1, 5, 16, 33]),
-    state=st.integers(1, 20),
+    belief=st.sampled_from([0, 0, 1, 5, 16, 28, 29, 33]),
+    state=st.integers(1, 20) | edges,
     action=st.integers(1, 9),
-    hidden=st.integers(1, 40),
-    reward=st.lists(st.integers(1, 30), max_size=3).map(tuple),
+    hidden=st.integers(1, 40) | edges,
+    reward=st.lists(st.integers(1, 30) | edges, max_size=3).map(tuple),
     activation=st.sampled_from(["relu", "elu"]),
     stddev=st.sampled_from(["add", "clamp"]),
     min_stddev=st.sampled_from([0.1, 0.7]),
@@ -38,24 +41,25 @@ cases = st.builds(
     discount=st.sampled_from([1.0, 0.9]),
     start_belief=st.sampled_from([0.8, 3.0]),
     per_candidate=st.booleans(),
-    precision=st.just("int8"),
 )
 
 
-@pytest.fixture(params=HAS_INT8)
-def each(request: pytest.FixtureRequest) -> ModuleType:
-    return backend(request.param)
-
-
+@pytest.mark.parametrize(("name", "isa_name", "precision"), EACH)
 @given(case=cases)
-def test_int8_returns_are_those_of_the_golden_program(each: ModuleType, case: Case) -> None:
+def test_returns_are_those_of_the_golden_program(
+    name: str, isa_name: str | None, precision: str, case: Case
+) -> None:
     try:
-        golden = evaluate(case)
+        golden = evaluate(replace(case, precision=precision))
     except SystemExit:  # rewards cancel: float32 cannot be told from a mistake
         assume(False)
     latent, actions, seeds = inputs(case)
-    for noise, name in ((Noise(seeds, 5, 2), "returns_noise"), (None, "returns_mean")):
-        got = each.rollout_returns(
-            snapshot(case), latent, actions, noise, discount=case.discount, precision="int8"
-        )
-        assert int8_errors(got, torch.from_numpy(golden[name]))[0] <= INT8_MEDIAN
+    bound = INT8_MEDIAN if precision == "int8" else bf16_bounds(fused=name == "fused")[0]
+    for noise, key in ((Noise(seeds, 5, 2), "returns_noise"), (None, "returns_mean")):
+        with isa(isa_name) if isa_name else nullcontext():
+            got = backend(name).rollout_returns(
+                snapshot(case), latent, actions, noise, discount=case.discount, precision=precision
+            )
+        expected = torch.from_numpy(golden[key])
+        error = (int8_errors if precision == "int8" else half_errors)(got, expected)[0]
+        assert error <= bound
