@@ -64,8 +64,8 @@ def test_build_info_states_the_facts() -> None:
 def test_the_instruction_set_can_be_capped_from_outside() -> None:
     code = "import planet; print(planet.build_info()['isa'])"
 
-    isas = build_info()["isas"]
-    for cap, used in ((isas[0], isas[0]), ("", isas[-1])):
+    names = [name for name in build_info()["isas"] if name != "amx-double"]  # by its name alone
+    for cap, used in ((names[0], names[0]), ("", names[-1])):
         done = python("-c", code, env={"PLANET_CPU_ISA": cap, "PATH": "/usr/bin:/bin"})
         assert done.stdout.strip() == used
 

@@ -1,4 +1,4 @@
-"""What bf16 does not hold, on every instruction set that has it: NaN for its candidate alone."""
+"""Values that bf16 does not hold, on every instruction set that has it: NaN for its candidate alone."""
 
 from __future__ import annotations
 
