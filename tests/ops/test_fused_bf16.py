@@ -12,7 +12,7 @@ from ops.fused_support import each_set_of, isa, needs_extension
 from ops.oracle import exact_returns
 from ops.tolerances import (
     BF16_ELITES,
-    BF16_L2,
+    BF16_OVER_FORMAT,
     BF16_RANKS,
     HALF_ELITES,
     HALF_L2,
@@ -145,10 +145,22 @@ def test_returns_and_elites_are_near_those_of_float64(
     report_error("relative L2", relative_l2(got, exact), HALF_L2["bf16"][gain])
     assert common_elites(got, exact) >= HALF_ELITES["bf16"][gain]
     assert relative_l2(got, exact) > 1e-4  # it is not float32
-    if sizes == PAPER and gain == 1.0:
-        report_error("the paper's size", relative_l2(got, exact), BF16_L2)
-        assert common_elites(got, exact) >= BF16_ELITES
-        assert rank_correlation(got, exact) >= BF16_RANKS
+
+
+@each_set
+@pytest.mark.parametrize("seed", [5, 21])  # 0.7e-3 and 3.6e-3 is what the format leaves of them
+def test_the_paper_s_size_is_as_near_to_float64_as_the_format_allows(
+    name: str, seed: int, report_error: Callable[[str, float, float], None]
+) -> None:
+    problem = make_problem(PAPER, 1, seed=seed)
+    actions, noise = problem.actions(12, 1000), problem.noise(12, 1000)
+    exact = exact_returns(problem.weights, problem.latent, actions, noise)
+    of_the_format = relative_l2(problem.returns(reference, actions, noise, precision="bf16"), exact)
+    with isa(name):
+        got = problem.returns(fused, actions, noise, precision="bf16")
+    report_error("relative L2", relative_l2(got, exact), BF16_OVER_FORMAT * of_the_format)
+    assert common_elites(got, exact) >= BF16_ELITES
+    assert rank_correlation(got, exact) >= BF16_RANKS
 
 
 @each_set
