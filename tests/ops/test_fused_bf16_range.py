@@ -1,4 +1,4 @@
-"""Values that bf16 does not hold, on every instruction set that has it: NaN for its candidate alone."""
+"""Values that bf16 does not hold give NaN to their candidate alone, on every set that has bf16."""
 
 from __future__ import annotations
 

@@ -54,11 +54,11 @@ HALF_L2 = {
 }
 HALF_ELITES = {"fp16": {1.0: 97, 2.0: 97, 3.0: 95}, "bf16": {1.0: 90, 2.0: 90, 3.0: 75}}
 
-# bf16 on CPUs at the paper's size and default scale against float64: the relative L2 error of returns
-# over that of the specification, how many of the 100 best of 1,000 are so in both, and the
-# correlation of all ranks. The L2 itself is a model's: an error that all candidates share is part of
-# it. On 12 random models the specification's is 2.8e-4 to 4.8e-3, below 1.2e-3 for half of them, with
-# 99 elites and ranks of 0.99997 at least; kernels agree with it to 3 %.
+# bf16 on CPUs at the paper's size and default scale against float64: the relative L2 error of
+# returns over that of the specification, how many of the 100 best of 1,000 are so in both, and the
+# correlation of all ranks. The L2 itself is a model's: an error that all candidates share is part
+# of it. On 12 random models the specification's is 2.8e-4 to 4.8e-3, below 1.2e-3 for half of them,
+# with 99 elites and ranks of 0.99997 at least; kernels agree with it to 3 %.
 BF16_OVER_FORMAT = 1.1
 BF16_ELITES = 98
 BF16_RANKS = 0.999
