@@ -15,10 +15,12 @@ std::string check_range(const char* name, int64_t value, int64_t least, int64_t 
          std::to_string(value);
 }
 
+// As far as is known without asking for permissions.
 std::string supported_names() {
   std::string names;
   for (Isa isa = 0; isa < isa_count(); ++isa) {
-    if (isa_supported(isa)) names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
+    if (isa_refusal(isa) == nullptr)
+      names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
   }
   return names;
 }

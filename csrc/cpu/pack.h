@@ -7,9 +7,10 @@
 
 namespace planet::cpu {
 
-// The nearest bf16, ties to even, but never infinite.
+// The nearest bf16, ties to even, infinite only where x is; NaN stays NaN, whatever its bits.
 inline uint16_t to_bf16(float x) {
-  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  const uint32_t bits = std::bit_cast<uint32_t>(x), magnitude = bits & 0x7FFFFFFF;
+  if (magnitude >= 0x7F800000) return static_cast<uint16_t>(bits >> 16 | (x != x ? 0x40 : 0));
   const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
   const bool infinite = (rounded & 0x7FFF) == 0x7F80;
   return static_cast<uint16_t>(infinite ? rounded - 1 : rounded);

@@ -40,35 +40,37 @@ class TilePacker {
   // Appends blocks of 32 features, input tile by input tile.
   void layer(const Layer& layer, int features, int tiles) {
     for (int first = 0; first < features; first += 2 * kFeatures) {
-      const bool two = first + kFeatures < features;
-      fill(0, layer, first, features);
-      if (two) fill(1, layer, first + kFeatures, features);
-      for (int k = 0; k < tiles; ++k) {
-        append(0, k);
-        if (two) append(1, k);
-      }
+      const int second = first + kFeatures;
+      in_turns(layer, tiles, first, layer, second < features ? tiles : 0, second, features);
     }
   }
 
   // Appends 16 features of two layers in turn; where one has no more tiles, of the other.
   void pair(const Layer& a, int a_tiles, const Layer& b, int b_tiles, int first, int features) {
-    fill(0, a, first, features);
-    fill(1, b, first, features);
-    for (int k = 0; k < std::max(a_tiles, b_tiles); ++k) {
-      if (k < a_tiles) append(0, k);
-      if (k < b_tiles) append(1, k);
-    }
+    in_turns(a, a_tiles, first, b, b_tiles, first, features);
   }
 
   float* end() const { return reinterpret_cast<float*>(out_); }
 
  private:
-  // Rounds the rows of features [first, first + 16); those from `features` on are zero.
-  void fill(int block, const Layer& layer, int first, int features) {
+  void in_turns(const Layer& a, int a_tiles, int a_first, const Layer& b, int b_tiles, int b_first,
+                int features) {
+    block(a, a_tiles, a_first, features, [=](int k) { return k + std::min(k, b_tiles); });
+    block(b, b_tiles, b_first, features, [=](int k) { return k + std::min(k + 1, a_tiles); });
+    out_ += (a_tiles + b_tiles) * kFeatures * kInputs;
+  }
+
+  // Rounds the rows of features [first, first + 16), those from `features` on are zero; input tile
+  // k becomes tile place(k) from here on. One row at a time: threads may have small stacks.
+  template <class Place>
+  void block(const Layer& layer, int tiles, int first, int features, Place place) {
     for (int f = 0; f < kFeatures; ++f) {
-      uint16_t* line = lines_[block][f];
-      std::fill_n(line, kLongest, uint16_t{0});
+      uint16_t line[kLongest] = {};
       if (first + f < features) fill(line, layer, first + f);
+      for (int k = 0; k < tiles; ++k) {
+        std::memcpy(out_ + (place(k) * kFeatures + f) * kInputs, line + k * kInputs,
+                    kInputs * sizeof(uint16_t));
+      }
     }
   }
 
@@ -88,15 +90,6 @@ class TilePacker {
     }
   }
 
-  // Appends input tile k of a block.
-  void append(int block, int k) {
-    for (const auto& line : lines_[block]) {
-      std::memcpy(out_, line + k * kInputs, kInputs * sizeof(uint16_t));
-      out_ += kInputs;
-    }
-  }
-
-  uint16_t lines_[2][kFeatures][kLongest];
   uint16_t* out_;
 };
 
@@ -112,18 +105,24 @@ class SumBound {
         sum +=
             largest * std::fabs(static_cast<double>(weight[static_cast<int64_t>(r) * columns + k]));
       }
-      most = std::max(most, sum);
+      most = larger(sum, most);
     }
-    highest_ = std::max(highest_, most);
+    highest_ = larger(most, highest_);
     return most;
   }
 
-  // Twice for the sum of two layers, twice for what rounding adds.
+  // Twice for the sum of two layers, twice for what rounding adds. NaN where weights are, or beyond
+  // float32's range: every candidate then returns NaN.
   float value() const {
-    return static_cast<float>(std::min(4.0 * highest_, double{std::numeric_limits<float>::max()}));
+    const double bound = 4.0 * highest_;
+    constexpr float kMost = std::numeric_limits<float>::max();
+    return bound <= kMost ? static_cast<float>(bound) : std::numeric_limits<float>::quiet_NaN();
   }
 
  private:
+  // NaN if one is.
+  static double larger(double a, double b) { return a > b || std::isnan(a) ? a : b; }
+
   double highest_ = 1.0;
 };
 

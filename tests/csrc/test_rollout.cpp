@@ -1,5 +1,6 @@
 // Returns of rollouts against double precision.
 #include <algorithm>
+#include <bit>
 #include <cfloat>
 #include <cmath>
 
@@ -152,6 +153,41 @@ TEST("what is not finite, huge or tiny stays with its candidate") {
           after[kBroken] = before[kBroken];
           CHECK(same_bits(after, before));
         }
+      }
+    }
+  }
+}
+
+TEST("weights that are no numbers, whatever their bits, or infinite make every return NaN") {
+  Random random(options().seed + 6);
+  for (const Shape& shape : {Shape{9, 4, 2, 11, {8, 1}, true}, Shape{0, 4, 2, 6, {5, 1}, true}}) {
+    const RandomModel model(shape, random);
+    const Rollout rollout(model.sizes, 2, 1, 19, NoiseKind::kValues, true, 1.0, random);
+    for (std::vector<float> RandomModel::* place :
+         {&RandomModel::input_weight, &RandomModel::input_bias, &RandomModel::gru_weight_ih,
+          &RandomModel::gru_weight_hh, &RandomModel::gru_bias_ih, &RandomModel::gru_bias_hh,
+          &RandomModel::prior_hidden_weight, &RandomModel::prior_weight}) {
+      for (const uint32_t bits : {0x7FC00000u, 0xFFFFFFFFu, 0x7FFFFFFFu, 0x7F800001u}) {
+        RandomModel broken = model;
+        if ((broken.*place).empty()) continue;
+        (broken.*place).assign((broken.*place).size(), std::bit_cast<float>(bits));
+        for (const Kernels& kernels : all_kernels()) {
+          if (kernels.precision == Precision::kInt8) continue;
+          const Scope scope(kernels.name(), ", ", shape.name(), ", bits ", bits);
+          for (const float value :
+               run_rollout(PackedModel(broken, kernels).model, rollout, serial(1))) {
+            CHECK(std::isnan(value));
+          }
+        }
+      }
+    }
+    RandomModel broken = model;
+    broken.input_weight.assign(broken.input_weight.size(), INFINITY);
+    for (const Kernels& kernels : kernels_of(Precision::kBfloat16)) {
+      const Scope scope(kernels.name(), ", ", shape.name(), ", infinite");
+      const PackedModel packed(broken, kernels);
+      for (const float value : run_rollout(packed.model, rollout, serial(1))) {
+        CHECK(std::isnan(value));
       }
     }
   }

@@ -23,8 +23,10 @@ Only products of weights and activations are affected; everything between them i
 
 A kernel for bf16 may leave out the scale 2^e, and take operands and sums below 2^-126 for zero. It
 may return NaN also where the return is not finite, and where an activation, or the terms of W x + b
-by their magnitudes, exceed 1e32: far from where float32's sums end, whatever the scale. It may go
-on where an activation beyond the largest number is rounded to that one, by less than half a unit.
+by their magnitudes, exceed 1e32, or where a bound of them does that is made of the magnitudes of
+weights, and of starts, states and actions so far: far from where float32's sums end, whatever the
+scale. It may go on where an activation beyond the largest number is rounded to that one, by less
+than half a unit.
 """
 
 from __future__ import annotations
