@@ -4,7 +4,7 @@
 //        [--horizon H] [--candidates J] [--topk K] [--iterations I] [--budget-ms MS|inf]
 //        [--precision fp32|int8|bf16] [--isa NAME]
 //
-// The settings are those in the weight file; options come before them.
+// The settings are those in the weight file; options override them.
 //
 // --latent  raw float32: belief [D], then state [S], where to plan from; default zeros
 // --output  raw float32 to write: mean [H, A], stddev [H, A], best return [1]

@@ -4,7 +4,7 @@
 //         [--seed 0] [--explore] [--threads 1] [--budget-ms MS|inf] [--precision fp32|int8|bf16]
 //         [--isa NAME] [--horizon H] [--candidates J] [--topk K] [--iterations I]
 //
-// The settings are those in the weight file; options come before them.
+// The settings are those in the weight file; options override them.
 //
 // --frames    an episode's camera frames, uint8 [N, h, w, 3] of numpy.save or raw; when it is over
 //             the next episode begins with its first frame. Without it, pictures made up

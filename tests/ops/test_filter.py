@@ -204,7 +204,7 @@ def test_instruction_sets_may_change_between_forward_and_backward() -> None:
     with isa(ISAS[0]):
         outputs = filter_chunk(SMALL.model, share, *SMALL.inputs[1:])
         (expected,) = torch.autograd.grad(outputs, share, SMALL.upstream, retain_graph=True)
-    with isa(ISAS[-1]):
+    with isa(None):  # the widest
         (got,) = torch.autograd.grad(outputs, share, SMALL.upstream)
     assert torch.equal(got, expected)
 

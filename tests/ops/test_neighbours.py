@@ -11,7 +11,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from ops.fused_support import KERNELS, needs_extension
+from ops.fused_support import ISAS, KERNELS, needs_extension
 from ops.planning import answer, plan_in_bf16, run
 from processes import python, variables
 
@@ -101,7 +101,7 @@ def test_the_environment_caps_the_instruction_set(name: str) -> None:
         return python("-c", code, env=variables(PLANET_CPU_ISA=cap)).stdout.split()
 
     assert chosen(name)[0] == name and "bf16" in chosen(name)
-    for narrower in ("avx512", "baseline"):
+    for narrower in {"avx512", "baseline"}.intersection(ISAS):
         assert chosen(narrower)[0] == narrower and "bf16" not in chosen(narrower)
     for wider in fused._C.build_info()["refused"]:  # which changes nothing
         assert chosen(wider) == chosen("")

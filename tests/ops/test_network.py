@@ -173,6 +173,6 @@ def test_instruction_sets_may_change_between_forward_and_backward() -> None:
     with isa(ISAS[0]):
         y = case.network(x)
         (expected,) = torch.autograd.grad(y, x, upstream, retain_graph=True)
-    with isa(ISAS[-1]):
+    with isa(None):  # the widest
         (got,) = torch.autograd.grad(y, x, upstream)
     assert torch.equal(got, expected)
