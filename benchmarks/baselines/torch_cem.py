@@ -189,6 +189,7 @@ def _compiled(weights: RolloutWeights, form: str, dtype: torch.dtype) -> Score:
         # Makes the weights constants, so that they are packed at compile time; for the whole
         # process, as the tracer reads it too.
         torch._inductor.config.freezing = True
+    torch._dynamo.config.recompile_limit = 64  # one program per size, dtype and thread count
     if form == "rollout":
         return torch.compile(PureRollout(weights, dtype).eval(), dynamic=False, fullgraph=True)
     step = PureStep(weights, dtype).eval()
