@@ -34,7 +34,9 @@ struct Agreement {
 // The functions that kernels have for exact ones.
 const Functions* functions_of(Kernels kernels) {
   const std::string name = cpu::kernels_name(kernels.isa, kernels.precision);
+#if defined(__x86_64__)
   if (name == "amx" || name == "avx512bf16") return &rational_avx512;
+#endif
   if (name == "amx-double") return &rational_anywhere;
   return nullptr;
 }
