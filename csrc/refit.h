@@ -13,7 +13,9 @@ enum class Spread : int {
 };
 
 // Elites go by descending return; NaN ranks last, ties go to the lower index, -0.0 equals 0.0. Mean
-// and spread are summed in float64 over the elites in rank order and rounded once.
+// and spread are summed in float64 over the elites in rank order and rounded once. With a
+// temperature elites weigh as softmax((R - max R) / temperature): a NaN return nothing, infinite
+// ones all the weight between them, and all alike where every return is NaN.
 //
 // actions  [H, B, J, A] contiguous, read only.        1 <= K <= J < 2^32, every size >= 1.
 // returns  [B, J] contiguous, read only.
@@ -27,6 +29,7 @@ struct RefitProblem {
   const float* returns;
   Spread spread;
   double epsilon;
+  double temperature;  // 0: all elites weigh alike; > 0 with kPopulation only
   float* mean;
   float* stddev;
   int64_t* elites;
