@@ -32,11 +32,12 @@ class Plan:
     action lies in its box. `finite` tells them apart, at the cost of a look at the tensors.
 
     Attributes:
-      action: the first action of the plan, `mean[0]`, [B, A].
+      action: the one to execute, [B, A]: `mean[0]`, or the first one of the best candidate.
       mean: [H, B, A].
       stddev: [H, B, A].
       best_return: largest return of the last iteration, [B], in environment reward units.
       iterations: how many iterations were run.
+      kept: the last iteration's best candidates by rank, [H, B, E, A]; E may be 0.
     """
 
     action: Tensor
@@ -44,6 +45,7 @@ class Plan:
     stddev: Tensor
     best_return: Tensor
     iterations: int
+    kept: Tensor
 
     __repr__ = short_repr
 

@@ -168,7 +168,8 @@ class CapturedStep:
         """Copies of the results, in one kernel."""
         r = _split(self._buffer.clone(), self._layout)
         self._held = LatentState(r["belief"], r["state"])
-        plan = Plan(r["action"], r["mean"], r["stddev"], r["best_return"], self._iterations)
+        none = r["mean"].new_empty(*r["mean"].shape[:2], 0, r["mean"].shape[2])
+        plan = Plan(r["action"], r["mean"], r["stddev"], r["best_return"], self._iterations, none)
         return self._held, plan
 
 

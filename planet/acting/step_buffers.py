@@ -74,7 +74,8 @@ class StepBuffers:
         """Copy of the plan."""
         if self._plan is None:
             mean, stddev, best = self.mean.clone(), self._stddev.clone(), self._best_return.clone()
-            self._plan = Plan(mean[0].clone(), mean, stddev, best, self.iterations)
+            none = mean.new_empty(*mean.shape[:2], 0, mean.shape[2])
+            self._plan = Plan(mean[0].clone(), mean, stddev, best, self.iterations, none)
         return self._plan
 
     def frozen(self) -> Moment:

@@ -5,7 +5,9 @@ Only sizes, dtypes and devices are looked at: data is never scanned, no device i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from planet.errors.scalars import (
     check_bool,
     check_float,
     check_int,
+    check_not_negative,
     check_positive,
     whole_number,
 )  # fmt: skip
@@ -32,6 +35,7 @@ MAX_ITERATIONS = 1 << 16
 MAX_CANDIDATES = (1 << 31) - 1
 SPREADS = choices(PlannerConfig, "spread")
 PRECISIONS = choices(ImaginationConfig, "precision")  # in the order of csrc/model.h
+OUTPUTS = "mean", "best"  # in the order of csrc/cem.h
 VARIANTS = choices(ImaginationConfig, "variant")  # in the order of csrc/cem.h
 """Of the CUDA kernels that run a plan. Nothing is chosen by itself.
 
@@ -76,22 +80,31 @@ def check_rollout(
 
 
 def check_refit(
-    actions: Tensor, returns: Tensor, topk: int, spread: str, epsilon: float
-) -> tuple[int, float]:
-    """Checks the arguments of `refit`, and returns topk and epsilon in Python's types."""
+    actions: Tensor,
+    returns: Tensor,
+    topk: int,
+    spread: str,
+    epsilon: float,
+    temperature: float | None,
+) -> tuple[int, float, float | None]:
+    """Checks the arguments of `refit`, and returns its numbers in Python's types."""
     _check_tensor("actions", actions, "[H, B, J, A]")
     _check_sizes("actions", actions, "[H, B, J, A]")
     _check_tensor("returns", returns, "[B, J]")
     check_shape("returns", returns, tuple(actions.shape[1:3]), "[B, J]")
     check_device("returns", returns, actions.device)
-    return check_fit(topk, actions.shape[2], spread, epsilon)
+    temperature = check_temperature(temperature, spread)
+    return *check_fit(topk, actions.shape[2], spread, epsilon), temperature
 
 
 @dataclass(frozen=True)
 class CEMSettings:
-    """Holds the settings of a `cem_plan` in the order of its arguments."""
+    """Holds the settings of a `cem_plan` in the order of its arguments.
 
-    candidates: int
+    Checked, `candidates` has a number for every iteration.
+    """
+
+    candidates: Any
     topk: int
     iterations: int
     first_iteration: int
@@ -102,6 +115,10 @@ class CEMSettings:
     precision: str
     budget_ms: float | None
     variant: str
+    keep: int = 0
+    momentum: float = 0.0
+    temperature: float | None = None
+    output: str = "mean"
 
 
 def check_cem_plan(
@@ -111,6 +128,8 @@ def check_cem_plan(
     stddev: Tensor,
     low: Bound,
     high: Bound,
+    mix: Tensor | None,
+    kept: Tensor | None,
     given: CEMSettings,
 ) -> tuple[Tensor, Tensor, CEMSettings]:
     """Checks the arguments of `cem_plan` (its seed is checked where it is resolved).
@@ -128,9 +147,6 @@ def check_cem_plan(
     _check_tensor("stddev", stddev, "[H, B, A]")
     check_shape("stddev", stddev, tuple(mean.shape), "[H, B, A]")
     check_device("stddev", stddev, weights.device)
-    candidates = check_int("candidates", given.candidates, 1, MAX_CANDIDATES)
-    check_latent(weights, latent, batch, candidates)
-    topk, epsilon = check_fit(given.topk, candidates, given.spread, given.epsilon)
     iterations = check_int("iterations", given.iterations, 1, MAX_ITERATIONS)
     first = check_int("first_iteration", given.first_iteration, 0, MAX_ITERATIONS)
     if first + iterations > MAX_ITERATIONS:
@@ -138,15 +154,28 @@ def check_cem_plan(
             f"first_iteration: expected first_iteration + iterations <= {MAX_ITERATIONS}, "
             f"got {first} + {iterations}"
         )
+    counts = check_counts(given.candidates, iterations)
+    topk, epsilon = check_fit(given.topk, min(counts), given.spread, given.epsilon)
+    keep = check_keep(given.keep, topk)
+    check_latent(weights, latent, batch, counts[0])
+    if latent.belief.dim() == 3 and (keep or len(set(counts)) > 1):
+        name, got = ("keep", keep) if keep else ("candidates", list(counts))
+        raise ValueError(
+            f"{name}: expected {0 if keep else 'the same number in every iteration'} with a start "
+            f"per candidate, latent.belief [B, J, D], got {got}"
+        )
+    _check_sequences(mean, mix, kept, keep)
     lower, upper = expand_bounds(low, high, mean)
     state_noise = check_bool("state_noise", given.state_noise)
     discount = float(check_float("discount", given.discount))
     check_precision(given.precision)
     check_variant(given.variant)
+    check_choice("output", given.output, OUTPUTS)
     budget_ms = check_budget(given.budget_ms, mean.device)
     return lower, upper, CEMSettings(
-        candidates, topk, iterations, first, given.spread, epsilon, state_noise, discount,
-        given.precision, budget_ms, given.variant,
+        counts, topk, iterations, first, given.spread, epsilon, state_noise, discount,
+        given.precision, budget_ms, given.variant, keep, check_momentum(given.momentum),
+        check_temperature(given.temperature, given.spread), given.output,
     )  # fmt: skip
 
 
@@ -242,6 +271,54 @@ def check_fit(topk: int, candidates: int, spread: str, epsilon: float) -> tuple[
     epsilon = check_float("epsilon", epsilon)
     check_between("epsilon", epsilon, 0)
     return topk, float(epsilon)
+
+
+def check_counts(candidates: int | Sequence[int], iterations: int) -> tuple[int, ...]:
+    """Returns J of every iteration, of one number for all or one for each."""
+    if not isinstance(candidates, Sequence):
+        return (check_int("candidates", candidates, 1, MAX_CANDIDATES),) * iterations
+    counts = tuple(check_int("candidates", count, 1, MAX_CANDIDATES) for count in candidates)
+    if len(counts) != iterations:
+        raise ValueError(
+            f"candidates: expected one number for each of {iterations} iterations, got "
+            f"{len(counts)}"
+        )
+    return counts
+
+
+def check_keep(keep: int, topk: int) -> int:
+    """Checks how many elites join the next iteration."""
+    return check_int("keep", keep, 0, topk)
+
+
+def check_momentum(momentum: float) -> float:
+    """Checks the share of the distribution before in a refit's."""
+    value = check_not_negative("momentum", momentum)
+    if value >= 1.0:
+        raise ValueError(f"momentum: expected a value in [0, 1), got {momentum}")
+    return value
+
+
+def check_temperature(temperature: float | None, spread: str) -> float | None:
+    """Checks the temperature of a refit's weights; None: all weigh alike."""
+    if temperature is None:
+        return None
+    if spread != "population":
+        raise ValueError(f"temperature: expected None with spread={spread!r}, got {temperature}")
+    return check_positive("temperature", temperature)
+
+
+def _check_sequences(mean: Tensor, mix: Tensor | None, kept: Tensor | None, keep: int) -> None:
+    """Checks the tensors of `cem_plan` that may be None."""
+    horizon, batch, size = mean.shape
+    layouts = ("mix", mix, "[H, H]", (horizon, horizon)), (
+        "kept", kept, "[H, B, E, A]", (horizon, batch, keep, size)
+    )  # fmt: skip
+    for name, value, layout, shape in layouts:
+        if value is not None:
+            _check_tensor(name, value, layout)
+            check_shape(name, value, shape, layout)
+            check_device(name, value, mean.device, "mean")
 
 
 def _check_horizon(name: str, horizon: int) -> None:

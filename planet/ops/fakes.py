@@ -31,7 +31,7 @@ def _rollout_returns(
 
 
 def _refit(
-    actions: Tensor, returns: Tensor, topk: int, spread: int, epsilon: float
+    actions: Tensor, returns: Tensor, topk: int, *rest: object
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     horizon, batch, _, size = actions.shape
     mean = actions.new_empty(horizon, batch, size)
@@ -41,13 +41,17 @@ def _refit(
 
 def _cem_plan(
     packed: Tensor, sizes: list[int], min_stddev: float, isa: int | None, precision: int,
-    belief: Tensor, state: Tensor, mean: Tensor, *rest: object,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    belief: Tensor, state: Tensor, mean: Tensor, *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    (horizon, batch, size), keep = mean.shape, rest[-4]
     done = torch.empty((), dtype=torch.int64, device="cpu")
-    return torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(mean.shape[1]), done
+    return (
+        torch.empty_like(mean), torch.empty_like(mean), mean.new_empty(batch),
+        mean.new_empty(batch, size), mean.new_empty(horizon, batch, keep, size), done,
+    )  # fmt: skip
 
 
-def _normals(seeds: Tensor, candidates: int, dims: int, *rest: object) -> Tensor:
+def _normals(seeds: Tensor, candidates: int, dims: int, *rest: Any) -> Tensor:
     return seeds.new_empty(len(seeds), candidates, dims, dtype=torch.float32)
 
 

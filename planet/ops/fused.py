@@ -19,6 +19,7 @@ seeds it may be dynamic. Values of traced bounds are not checked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from planet.ops import draws, extension
 from planet.ops import fakes as fakes  # registers them
 from planet.ops.bounds import Bound
 from planet.ops.checks import (
+    OUTPUTS,
     SPREADS,
     CEMSettings,
     check_cem_plan,
@@ -126,6 +128,7 @@ def refit(
     topk: int,
     spread: str = "population",
     epsilon: float = 1e-6,
+    temperature: float | None = None,
 ) -> Refit:
     """Fits the action distribution to the K best candidates (Algorithm 2 of Hafner et al., 2019).
 
@@ -135,10 +138,12 @@ def refit(
       ImportError: the extension is missing.
     """
     _require_extension()
-    topk, epsilon = check_refit(actions, returns, topk, spread, epsilon)
+    checked = check_refit(actions, returns, topk, spread, epsilon, temperature)
+    topk, epsilon, temperature = checked
     mean, stddev, elites, best = _kernels("actions", "refit", actions.device).call(
         "refit",
         actions.contiguous(), returns.contiguous(), topk, SPREADS.index(spread), epsilon,
+        temperature,
     )  # fmt: skip
     return Refit(mean, stddev, elites, best)
 
@@ -151,7 +156,7 @@ def cem_plan(
     stddev: Tensor,
     *,
     seed: int | Tensor,
-    candidates: int,
+    candidates: int | Sequence[int],
     topk: int,
     iterations: int,
     first_iteration: int = 0,
@@ -164,8 +169,14 @@ def cem_plan(
     precision: str = "fp32",
     budget_ms: float | None = None,
     variant: str = "portable",
+    mix: Tensor | None = None,
+    kept: Tensor | None = None,
+    keep: int = 0,
+    momentum: float = 0.0,
+    temperature: float | None = None,
+    output: str = "mean",
 ) -> Plan:
-    """Plans with the cross-entropy method in the latent space of the model, all iterations at once.
+    """Plans in the latent space of the model, all iterations at once.
 
     Arguments, result and errors are those of `planet.ops.reference.cem_plan`.
 
@@ -179,25 +190,27 @@ def cem_plan(
     _require_extension()
     given = CEMSettings(
         candidates, topk, iterations, first_iteration, spread, epsilon, state_noise, discount,
-        precision, budget_ms, variant,
+        precision, budget_ms, variant, keep, momentum, temperature, output,
     )  # fmt: skip
-    low, high, given = check_cem_plan(weights, latent, mean, stddev, low, high, given)
+    low, high, given = check_cem_plan(weights, latent, mean, stddev, low, high, mix, kept, given)
     kernels = _kernels("weights", "cem_plan", weights.device)
-    kernels.check_memory(mean, given.candidates)
+    kernels.check_memory(mean, max(given.candidates) + given.keep)
     chosen = kernels.variant(variant)
-    mean, stddev, best, done = kernels.call(
+    mean, stddev, best, action, kept, done = kernels.call(
         "cem_plan",
         *kernels.model(weights, precision),
         latent.belief.contiguous(), latent.state.contiguous(),
         mean.contiguous(), stddev.contiguous(),
         kernels.seeds(seed, mean.shape[1], mean.device),
         low.contiguous(), high.contiguous(),
-        given.candidates, given.topk, given.iterations, given.first_iteration,
+        _counts(given.candidates), given.topk, given.iterations, given.first_iteration,
         SPREADS.index(spread), given.epsilon, given.state_noise, given.discount, given.budget_ms,
         chosen,
+        None if mix is None else mix.contiguous(), None if kept is None else kept.contiguous(),
+        given.keep, given.momentum, given.temperature, OUTPUTS.index(output),
     )  # fmt: skip
     iterations = given.iterations if given.budget_ms is None else int(done)
-    return Plan(mean[0].clone(), mean, stddev, best, iterations)
+    return Plan(action, mean, stddev, best, iterations, kept)
 
 
 @torch.no_grad()
@@ -247,6 +260,11 @@ def instruction_set() -> int:
     isa = KERNELS["cpu"].isa()
     assert isa is not None
     return isa
+
+
+def _counts(candidates: tuple[int, ...]) -> list[int]:
+    """Lists candidates for the op: one number where every iteration has the same."""
+    return list(candidates if len(set(candidates)) > 1 else candidates[:1])
 
 
 def _require_extension() -> None:

@@ -7,8 +7,7 @@ equations that training uses too (`planet.ops.equations`); other precisions repl
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import (
-    STREAM_ACTIONS,
     STREAM_POSTERIOR,
     STREAM_STATE,
     Noise,
@@ -35,6 +33,7 @@ from planet.ops.checks import (
     check_rollout,
 )
 from planet.ops.equations import filtered
+from planet.ops.loop import cem_loop, fit
 from planet.ops.pixels import images
 from planet.ops.results import Refit
 from planet.protocols import Dynamics, Plan
@@ -180,6 +179,7 @@ def refit(
     topk: int,
     spread: str = "population",
     epsilon: float = 1e-6,
+    temperature: float | None = None,
 ) -> Refit:
     """Fits the action distribution to the K best candidates (Algorithm 2 of Hafner et al., 2019).
 
@@ -192,6 +192,9 @@ def refit(
       spread: "population": sqrt(mean((a - mu)^2) + epsilon), the official code's; or
         "mean_absolute": sum |a - mu| / (K - 1), as Algorithm 2 is printed.
       epsilon: added to the population variance.
+      temperature: elites weigh as softmax((R - max R) / temperature), as in model predictive path
+        integral control (Williams et al., 2017); a NaN return weighs nothing unless all are, and
+        infinite ones share all the weight. None: all weigh alike. Needs spread="population".
 
     Returns:
       Refit with mean, stddev [H, B, A], elites [B, K] by rank and best [B].
@@ -199,20 +202,9 @@ def refit(
     Raises:
       TypeError, ValueError: as `rollout_returns`.
     """
-    topk, epsilon = check_refit(actions, returns, topk, spread, epsilon)
-    # Ascending order of the negated return puts NaN last, and a stable sort keeps ties by index.
-    elites = torch.sort(-returns, dim=-1, stable=True).indices[:, :topk]
-    horizon, _, _, size = actions.shape
-    index = elites[None, :, :, None].expand(horizon, -1, -1, size)
-    chosen = actions.gather(2, index).double()
-    mean = chosen.mean(dim=2)
-    error = chosen - mean[:, :, None]
-    if spread == "population":
-        stddev = torch.sqrt(error.square().mean(dim=2) + epsilon)
-    else:
-        stddev = error.abs().sum(dim=2) / (topk - 1)
-    best = returns.gather(1, elites[:, :1]).squeeze(1)
-    return Refit(mean.float(), stddev.float(), elites, best)
+    topk, epsilon, temperature = check_refit(actions, returns, topk, spread, epsilon, temperature)
+    fitted = fit(actions, returns, topk, spread, epsilon, temperature)
+    return Refit(fitted.mean.float(), fitted.stddev.float(), fitted.elites, fitted.best)
 
 
 @torch.no_grad()
@@ -223,7 +215,7 @@ def cem_plan(
     stddev: Tensor,
     *,
     seed: int | Tensor,
-    candidates: int,
+    candidates: int | Sequence[int],
     topk: int,
     iterations: int,
     first_iteration: int = 0,
@@ -236,13 +228,20 @@ def cem_plan(
     precision: str = "fp32",
     budget_ms: float | None = None,
     variant: str = "portable",
+    mix: Tensor | None = None,
+    kept: Tensor | None = None,
+    keep: int = 0,
+    momentum: float = 0.0,
+    temperature: float | None = None,
+    output: str = "mean",
 ) -> Plan:
-    """Plans with the cross-entropy method in the latent space of the model.
+    """Plans with the cross-entropy method, or a relative, in the latent space of the model.
 
     Algorithm 2 of Hafner et al. (ICML 2019). Each iteration draws J action sequences
     clip(mean + stddev * normal, low, high), scores them with `rollout_returns` and refits mean and
     stddev to the K best with `refit`. `iterations=2` equals `iterations=1` followed by
-    `iterations=1, first_iteration=1` bit for bit.
+    `iterations=1, first_iteration=1` bit for bit, `kept` handed on. Normals that are mixed along
+    time and elites that join later iterations are those of Pinneri et al. (2020).
 
     Args:
       weights: snapshot of transition and reward parameters.
@@ -250,8 +249,8 @@ def cem_plan(
       mean: [H, B, A], of the first iteration's action distribution.
       stddev: [H, B, A].
       seed: int (see `row_seeds`) or int64 tensor [B].
-      candidates: J, 1 or more.
-      topk: K, 1 to J.
+      candidates: J, 1 or more; or one number for each iteration.
+      topk: K, 1 to the smallest J.
       iterations: I, 1 or more.
       first_iteration: number of the first iteration; only the random numbers depend on it.
       low: smallest action: a float, or [A] or [B, A] as a list, a numpy array or a tensor (which
@@ -267,6 +266,16 @@ def cem_plan(
         is run); CPU only.
       variant: of the fused backend's CUDA kernels, one of `planet.ops.checks.VARIANTS`; a plan that
         a variant does not serve is refused.
+      mix: [H, H]; actions at t are made with normals sum_u mix[t, u] * normal[u]. None: as drawn.
+      kept: [H, B, E, A], sequences that join the first iteration's candidates, clipped. NaN entries
+        are open: they are drawn, without `mix`. A sequence that is open in its first step is none:
+        it scores NaN. None: there are none.
+      keep: E, 0 to K: so many of an iteration's best join the next one's candidates, behind them,
+        and are scored again. Needs one start per problem.
+      momentum: share of the distribution before in a refit's, 0 to below 1.
+      temperature: see `refit`.
+      output: "mean": the plan's action is that of the last mean; "best": of the last iteration's
+        best candidate.
 
     Returns:
       Plan.
@@ -276,9 +285,9 @@ def cem_plan(
     """
     given = CEMSettings(
         candidates, topk, iterations, first_iteration, spread, epsilon, state_noise, discount,
-        precision, budget_ms, variant,
+        precision, budget_ms, variant, keep, momentum, temperature, output,
     )  # fmt: skip
-    low, high, given = check_cem_plan(weights, latent, mean, stddev, low, high, given)
+    low, high, given = check_cem_plan(weights, latent, mean, stddev, low, high, mix, kept, given)
     if variant != "portable":
         raise ValueError(f"variant: expected 'portable' with backend='reference', got {variant!r}")
 
@@ -288,58 +297,7 @@ def cem_plan(
         return rollout_returns(weights, latent, actions, drawn, **how)
 
     seeds = resolve_seeds(seed, mean.shape[1], mean.device)
-    return cem_loop(score, mean, stddev, low, high, seeds, given)
-
-
-def cem_loop(
-    score: Callable[[Tensor, Noise], Tensor],
-    mean: Tensor,
-    stddev: Tensor,
-    low: Tensor,
-    high: Tensor,
-    seeds: Tensor,
-    settings: CEMSettings,
-) -> Plan:
-    """Draws, scores and refits, with returns from anywhere; see `cem_plan`.
-
-    Args:
-      score: gives returns [B, J] of actions [H, B, J, A].
-      mean: [H, B, A], of the first iteration's action distribution.
-      stddev: [H, B, A].
-      low: smallest actions, [B, A].
-      high: largest actions, [B, A].
-      seeds: int64 [B].
-      settings: checked; only those of drawing, refitting and time are read.
-    """
-    horizon, batch, size = mean.shape
-    candidates, budget_ms = settings.candidates, settings.budget_ms
-    low, high = low[None, :, None], high[None, :, None]
-    clock = _no_clock if budget_ms is None else time.perf_counter
-    started = clock()
-    longest, done, best = 0.0, 0, mean.new_empty(batch)
-    first = settings.first_iteration
-    for iteration in range(first, first + settings.iterations):
-        began = clock()
-        if done and budget_ms is not None and (began - started + longest) * 1e3 > budget_ms:
-            break
-        draw = torch.stack(
-            [
-                normals(seeds, candidates, size, stream=STREAM_ACTIONS, time=t, iteration=iteration)
-                for t in range(horizon)
-            ]
-        )
-        actions = (mean[:, :, None] + stddev[:, :, None] * draw).clamp(low, high)
-        returns = score(actions, Noise(seeds, iteration))
-        how: Any = {"topk": settings.topk, "spread": settings.spread, "epsilon": settings.epsilon}
-        fitted = refit(actions, returns, **how)
-        mean, stddev, best = fitted.mean, fitted.stddev, fitted.best
-        longest, done = max(longest, clock() - began), done + 1
-    return Plan(mean[0].clone(), mean, stddev, best, done)
-
-
-def _no_clock() -> float:
-    """Stands for the clock where time does not count: torch.compile cannot read one."""
-    return 0.0
+    return cem_loop(score, mean, stddev, low, high, seeds, given, mix, kept)
 
 
 def _per_candidate(x: Tensor, candidates: int) -> Tensor:

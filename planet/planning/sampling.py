@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from planet.noise import resolve_seeds
-from planet.ops import reference
 from planet.ops.checks import CEMSettings, check_budget
+from planet.ops.loop import cem_loop
 from planet.planning.box import Box
 from planet.planning.imagination import Imagination
 from planet.protocols import Plan, Scorer
@@ -45,12 +45,12 @@ def search(
     if model is None:
         budget_ms = check_budget(budget_ms, mean.device)
         settings = CEMSettings(
-            candidates, topk, iterations, 0, spread, epsilon, True, 1.0, "fp32", budget_ms,
-            "portable",
+            (candidates,) * iterations, topk, iterations, 0, spread, epsilon, True, 1.0, "fp32",
+            budget_ms, "portable",
         )  # fmt: skip
         seeds = resolve_seeds(seed, batch, mean.device)
         bounds = box.low.expand(batch, -1), box.high.expand(batch, -1)
-        return reference.cem_loop(scorer.returns, mean, stddev, *bounds, seeds, settings)
+        return cem_loop(scorer.returns, mean, stddev, *bounds, seeds, settings)
     return model.search(
         mean, stddev,
         seed=seed, candidates=candidates, topk=topk, iterations=iterations, spread=spread,

@@ -230,5 +230,6 @@ def same_plan(a: Plan, b: Plan, rows: slice = slice(None)) -> bool:
         and torch.equal(a.stddev[:, rows], b.stddev)
         and torch.equal(a.action[rows], b.action)
         and torch.equal(a.best_return[rows], b.best_return)
+        and torch.equal(a.kept[:, rows], b.kept)
         and a.iterations == b.iterations
     )

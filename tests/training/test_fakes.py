@@ -121,7 +121,8 @@ class Still:
     ) -> Plan:
         middle = (scorer.low + scorer.high) / 2
         mean = middle.expand(self.horizon, *middle.shape)
-        return Plan(middle, mean, torch.zeros_like(mean), torch.zeros(scorer.batch_size), 1)
+        best, kept = torch.zeros(scorer.batch_size), mean[:, :, None][:, :, :0]
+        return Plan(middle, mean, torch.zeros_like(mean), best, 1, kept)
 
 
 def test_a_planner_that_does_nothing_needs_one_entry(

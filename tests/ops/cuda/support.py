@@ -75,4 +75,4 @@ def plan(device: Device, problem: Problem, mean: Tensor, stddev: Tensor, **setti
     got = fused.cem_plan(
         there.weights, there.latent, device.to(mean), device.to(stddev), **settings
     )
-    return Plan(*(getattr(got, name).cpu() for name in TENSORS), got.iterations)
+    return Plan(*(getattr(got, name).cpu() for name in TENSORS), got.iterations, got.kept.cpu())
