@@ -1,5 +1,7 @@
 #include "arguments.h"
 
+#include <algorithm>
+
 #include <cmath>
 
 #include "model_tensors.h"
@@ -86,15 +88,29 @@ Spread make_spread(int64_t spread, int64_t topk, double epsilon) {
   return static_cast<Spread>(spread);
 }
 
-PlanProblem plan_settings(int64_t candidates, int64_t topk, int64_t iterations,
+double make_temperature(std::optional<double> temperature, int64_t spread) {
+  if (!temperature) return 0.0;
+  if (!(*temperature > 0.0)) fail("temperature: expected a value > 0, got ", *temperature);
+  if (spread != 0) fail("temperature: expected none with this spread, got ", *temperature);
+  return *temperature;
+}
+
+PlanProblem plan_settings(const std::vector<int64_t>& counts, int64_t topk, int64_t iterations,
                           int64_t first_iteration, int64_t spread, double epsilon, bool state_noise,
                           double discount, std::optional<double> budget_ms) {
-  check_range("candidates", candidates, 1, kMaxCount);
-  check_range("topk", topk, 1, candidates);
+  const auto length = static_cast<int64_t>(counts.size());
   check_range("iterations", iterations, 1, kMaxIteration + 1);
   check_range("first_iteration", first_iteration, 0, kMaxIteration + 1 - iterations);
+  if (length != 1) check_range("candidates (length)", length, iterations, iterations);
   PlanProblem out{};
-  out.candidates = candidates;
+  int64_t least = kMaxCount;
+  for (const int64_t count : counts) {
+    check_range("candidates", count, 1, kMaxCount);
+    out.candidates = std::max(out.candidates, count);
+    least = std::min(least, count);
+  }
+  check_range("topk", topk, 1, least);
+  out.counts = length == 1 ? nullptr : counts.data();
   out.topk = topk;
   out.iterations = iterations;
   out.first_iteration = first_iteration;
@@ -104,6 +120,20 @@ PlanProblem plan_settings(int64_t candidates, int64_t topk, int64_t iterations,
   out.discount = discount;
   out.budget_ms = budget_ms.value_or(INFINITY);
   return out;
+}
+
+void relate(PlanProblem& problem, int64_t spread, int64_t keep, double momentum,
+            std::optional<double> temperature, int64_t output) {
+  check_range("keep", keep, 0, problem.topk);
+  check_range("keep", keep, 0, kMaxCount - problem.candidates);
+  check_range("output", output, 0, 1);
+  if (!(momentum >= 0.0 && momentum < 1.0)) {
+    fail("momentum: expected a value in [0, 1), got ", momentum);
+  }
+  problem.keep = keep;
+  problem.momentum = momentum;
+  problem.temperature = make_temperature(temperature, spread);
+  problem.output = static_cast<Output>(output);
 }
 
 }  // namespace planet

@@ -35,9 +35,16 @@ Latent make_latent(const Tensor& belief, const Tensor& state, const ModelSizes& 
 
 Spread make_spread(int64_t spread, int64_t topk, double epsilon);
 
-// A plan's settings, without its size and tensors.
-PlanProblem plan_settings(int64_t candidates, int64_t topk, int64_t iterations,
+double make_temperature(std::optional<double> temperature, int64_t spread);
+
+// A plan's settings, without its size and tensors. counts: J of every iteration, or one for all;
+// the problem points into it.
+PlanProblem plan_settings(const std::vector<int64_t>& counts, int64_t topk, int64_t iterations,
                           int64_t first_iteration, int64_t spread, double epsilon, bool state_noise,
                           double discount, std::optional<double> budget_ms);
+
+// Adds what makes relatives of the cross-entropy method, without its tensors.
+void relate(PlanProblem& problem, int64_t spread, int64_t keep, double momentum,
+            std::optional<double> temperature, int64_t output);
 
 }  // namespace planet

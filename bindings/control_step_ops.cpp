@@ -189,7 +189,7 @@ int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor 
   const int64_t h = mean.size(0), b = filtered.batch, a = filter.sizes.action;
   filtered.next_belief = floats(next_belief, "next_belief", {b, filter.sizes.belief}, cpu);
   filtered.next_state = floats(next_state, "next_state", {b, filter.sizes.state}, cpu);
-  const PlanProblem settings = plan_settings(candidates, topk, iterations, 0, spread, epsilon,
+  const PlanProblem settings = plan_settings({candidates}, topk, iterations, 0, spread, epsilon,
                                              state_noise, discount, budget_ms);
   cpu::ControlStep step = make_step(filter, model, settings, h, b);
   step.filtered = filtered;
@@ -237,7 +237,7 @@ int64_t control_step_bytes(const std::vector<int64_t>& encoder, const std::vecto
   check_range("batch", batch, 1, kMaxCount);
   check_range("threads", workers, 1, 1 << 16);
   const PlanProblem settings =
-      plan_settings(candidates, topk, 1, 0, 0, 0.0, true, 1.0, std::nullopt);
+      plan_settings({candidates}, topk, 1, 0, 0, 0.0, true, 1.0, std::nullopt);
   const cpu::ControlStep step = make_step(filter, model, settings, horizon, batch);
   return check_bytes(cpu::control_step_workspace(step, static_cast<int>(workers)));
 }

@@ -1,6 +1,7 @@
 // Fits the action distribution to the best candidates.
 #include "refit.h"
 
+#include <optional>
 #include <tuple>
 
 #include "arguments.h"
@@ -14,7 +15,8 @@ namespace {
 using Outputs = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // mean, stddev, elites, best
 
 RefitProblem make_problem(const Tensor& actions, const Tensor& returns, int64_t topk,
-                          int64_t spread, double epsilon, Outputs& out) {
+                          int64_t spread, double epsilon, std::optional<double> temperature,
+                          Outputs& out) {
   check_dims(actions, "actions", 4, "[H, B, J, A]");
   const Place place(actions);
   RefitProblem problem{};
@@ -29,6 +31,7 @@ RefitProblem make_problem(const Tensor& actions, const Tensor& returns, int64_t 
   check_range("topk", topk, 1, j);
   problem.spread = make_spread(spread, topk, epsilon);
   problem.epsilon = epsilon;
+  problem.temperature = make_temperature(temperature, spread);
   problem.actions = floats(actions, "actions", {h, b, j, a}, place);
   problem.returns = floats(returns, "returns", {b, j}, place);
   out = {new_floats(actions, {h, b, a}), new_floats(actions, {h, b, a}),
@@ -41,9 +44,11 @@ RefitProblem make_problem(const Tensor& actions, const Tensor& returns, int64_t 
 }
 
 #ifdef PLANET_WITH_CPU
-Outputs refit(Tensor actions, Tensor returns, int64_t topk, int64_t spread, double epsilon) {
+Outputs refit(Tensor actions, Tensor returns, int64_t topk, int64_t spread, double epsilon,
+              std::optional<double> temperature) {
   Outputs out;
-  const RefitProblem problem = make_problem(actions, returns, topk, spread, epsilon, out);
+  const RefitProblem problem =
+      make_problem(actions, returns, topk, spread, epsilon, temperature, out);
   Tensor keys = new_workspace(actions, problem.batch * problem.candidates * 8);
   cpu::refit(problem, static_cast<uint64_t*>(keys.mutable_data_ptr()), torch_threads());
   return out;
@@ -51,10 +56,12 @@ Outputs refit(Tensor actions, Tensor returns, int64_t topk, int64_t spread, doub
 #endif
 
 #ifdef PLANET_WITH_CUDA
-Outputs refit_cuda(Tensor actions, Tensor returns, int64_t topk, int64_t spread, double epsilon) {
+Outputs refit_cuda(Tensor actions, Tensor returns, int64_t topk, int64_t spread, double epsilon,
+                   std::optional<double> temperature) {
   const CudaStream stream{Place(actions)};
   Outputs out;
-  const RefitProblem problem = make_problem(actions, returns, topk, spread, epsilon, out);
+  const RefitProblem problem =
+      make_problem(actions, returns, topk, spread, epsilon, temperature, out);
   Tensor workspace = new_aligned(actions, cuda::refit_workspace(problem.batch, problem.topk));
   check_enqueued("refit", cuda::refit(problem, workspace.mutable_data_ptr(), stream.get()));
   return out;
@@ -65,5 +72,5 @@ Outputs refit_cuda(Tensor actions, Tensor returns, int64_t topk, int64_t spread,
 }  // namespace planet
 
 PLANET_OP(refit,
-          "(Tensor actions, Tensor returns, int topk, int spread, float epsilon) -> (Tensor "
-          "mean, Tensor stddev, Tensor elites, Tensor best)")
+          "(Tensor actions, Tensor returns, int topk, int spread, float epsilon, float? "
+          "temperature) -> (Tensor mean, Tensor stddev, Tensor elites, Tensor best)")

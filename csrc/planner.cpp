@@ -30,7 +30,7 @@ Plan Planner::plan(const float* belief, const float* state, const int64_t* seeds
   problem.latent = {belief, state, false};
   problem.seeds = seeds;
   const int64_t done = cem_plan(p.model, problem, p.workspace.data(), p.pool.parallel());
-  return {p.mean.data(), p.mean.data(), p.stddev.data(), p.best_return.data(), done};
+  return {p.action.data(), p.mean.data(), p.stddev.data(), p.best_return.data(), done};
 }
 
 Plan Planner::plan(const float* belief, const float* state, int64_t seed) {

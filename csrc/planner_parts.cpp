@@ -151,11 +151,13 @@ void PlannerParts::take_memory(const WeightView& weights, const PlannerOptions& 
   mean.resize(row * options.horizon);
   stddev.resize(row * options.horizon);
   best_return.resize(options.batch);
+  action.resize(row);
   problem.low = low.data();
   problem.high = high.data();
   problem.mean = mean.data();
   problem.stddev = stddev.data();
   problem.best_return = best_return.data();
+  problem.action = action.data();
 }
 
 }  // namespace planet::cpu

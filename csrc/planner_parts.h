@@ -61,6 +61,7 @@ struct PlannerParts {
   std::vector<float> low, high, first_mean, first_stddev;  // [B, A]
   std::vector<float> mean, stddev;                         // [H, B, A]
   std::vector<float> best_return;                          // [B]
+  std::vector<float> action;                               // [B, A]
 
   // Starts the threads, and fills in the numbers of model and problem. The options are right.
   PlannerParts(const WeightView& weights, const PlannerOptions& options, Isa isa);

@@ -86,11 +86,11 @@ int64_t control_step(const ControlStep& step, void* workspace, const Parallel& p
   plan.latent = {filtered.next_belief, filtered.next_state, false};
   plan.seeds = seeds;
   plan.timeline = timeline;
+  plan.action = step.action;
   start_plan(step);
   const int64_t iterations = cem_plan(step.model, plan, rest, parallel);
 
   const StageMark mark(timeline, Stage::kExplore);
-  std::copy_n(plan.mean, batch * step.model.sizes.action, step.action);
   if (step.explore) explore(step, seeds);
   judge(step);
   return iterations;

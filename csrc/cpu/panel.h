@@ -94,6 +94,12 @@ struct KernelSet {
                 int bit_depth, float* out);
   // Rolls out candidates [first, first + vectors * lanes) of one problem; first is a multiple of 4.
   void (*panel)(const RolloutJob& job, int64_t problem, int64_t first, int vectors, float* scratch);
+  // out [H, B, total, A]: the actions that `panel` would draw of candidates begin to end - 1, as
+  // far as they lie in [first, first + lanes), with normals that are mixed along time (cem.h) where
+  // `mix` is not null. first is a multiple of 4. normals: (H A + 4) lanes floats of workspace,
+  // aligned to 64 bytes.
+  void (*draw)(const RolloutJob& job, int64_t problem, int64_t first, int64_t begin, int64_t end,
+               const float* mix, int64_t total, float* normals, float* out);
   // out [count][A]: the actions at time t of some candidates, drawn again as `panel` draws them.
   void (*redraw)(const RolloutJob& job, int64_t problem, int64_t t, const int64_t* candidates,
                  int64_t count, float* out);

@@ -99,6 +99,7 @@ PlanCall::PlanCall(const Plan& plan)
       mean_(plan.mean),
       stddev_(plan.stddev),
       best_(plan.batch),
+      action_(plan.low.size()),
       seeds_(plan.seeds) {
   problem.horizon = plan.horizon;
   problem.batch = plan.batch;
@@ -120,6 +121,7 @@ PlanCall::PlanCall(const Plan& plan)
   problem.mean = mean_.data();
   problem.stddev = stddev_.data();
   problem.best_return = best_.data();
+  problem.action = action_.data();
 }
 
 PlanResult PlanCall::result(int64_t iterations) const {

@@ -80,7 +80,7 @@ class PlanCall {
 
  private:
   const Plan& plan_;
-  Fenced<float> belief_, state_, low_, high_, mean_, stddev_, best_;
+  Fenced<float> belief_, state_, low_, high_, mean_, stddev_, best_, action_;
   Fenced<int64_t> seeds_;
 };
 

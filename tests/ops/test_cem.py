@@ -16,7 +16,7 @@ from torch import Tensor
 
 from planet.latent import LatentState
 from planet.noise import STREAM_ACTIONS, Noise, normals, row_seeds
-from planet.ops import reference
+from planet.ops import loop, reference
 
 HORIZON = 5
 SMALL = PRESET_SIZES["small"]
@@ -243,7 +243,7 @@ def test_no_iteration_is_begun_that_would_not_fit(
         now[0] += next(took) / 1e3
         return original(*arguments, **settings)
 
-    monkeypatch.setattr(reference.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(reference, "rollout_returns", rollout)
     assert problem.plan(reference, iterations=4, budget_ms=budget_ms).iterations == iterations
 
