@@ -21,7 +21,13 @@ from planet.latent import Gaussian, LatentState
 from planet.models import WorldModel
 from planet.noise import Noise, row_seeds
 from planet.ops.results import Refit
-from planet.planning import CEMPlanner, Imagination
+from planet.planning import (
+    CEMPlanner,
+    ICEMPlanner,
+    Imagination,
+    MPPIPlanner,
+    ShootingPlanner,
+)
 from planet.protocols import Plan
 from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
@@ -31,12 +37,15 @@ __all__ = [
     "CEMPlanner",
     "FilterWeights",
     "Gaussian",
+    "ICEMPlanner",
     "Imagination",
     "LatentState",
+    "MPPIPlanner",
     "Noise",
     "Plan",
     "Refit",
     "RolloutWeights",
+    "ShootingPlanner",
     "WorldModel",
     "__version__",
     "build_info",

@@ -8,17 +8,17 @@ from dataclasses import replace
 from small_models import SMALL
 
 from planet.config import (
+    CEMConfig,
     Config,
     EnvironmentConfig,
     ImaginationConfig,
-    PlannerConfig,
     TrainConfig,
 )
 
 TINY = Config(
     environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=4),
     model=SMALL,
-    planner=PlannerConfig(horizon=2, candidates=8, iterations=1, topk=3),
+    planner=CEMConfig(horizon=2, candidates=8, iterations=1, topk=3),
     imagination=ImaginationConfig(backend="reference"),
     train=TrainConfig(
         backend="reference",

@@ -12,17 +12,29 @@ from planet.config.config import Config
 from planet.config.environment import EnvironmentConfig
 from planet.config.imagination import ImaginationConfig
 from planet.config.model import ModelConfig
-from planet.config.planner import PlannerConfig
+from planet.config.planner import (
+    PLANNER_CONFIGS,
+    CEMConfig,
+    ICEMConfig,
+    MPPIConfig,
+    PlannerConfig,
+    ShootingConfig,
+)
 from planet.config.train import ComputeConfig, TrainConfig
 
 __all__ = [
+    "PLANNER_CONFIGS",
     "ActingConfig",
+    "CEMConfig",
     "ComputeConfig",
     "Config",
     "EnvironmentConfig",
+    "ICEMConfig",
     "ImaginationConfig",
+    "MPPIConfig",
     "ModelConfig",
     "PlannerConfig",
+    "ShootingConfig",
     "TrainConfig",
     "choices",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from planet.config.config import Config
 from planet.config.imagination import ImaginationConfig
-from planet.config.planner import PlannerConfig
+from planet.config.planner import CEMConfig, PlannerConfig
 from planet.config.train import ComputeConfig
 
 
@@ -15,7 +15,7 @@ from planet.config.train import ComputeConfig
 class ActingConfig:
     """Holds the settings of `Config` that do not decide what was learned."""
 
-    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    planner: PlannerConfig = field(default_factory=CEMConfig)
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     train: ComputeConfig = field(default_factory=ComputeConfig)
 

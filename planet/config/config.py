@@ -12,7 +12,13 @@ from typing import Any, TypeVar, get_type_hints
 from planet.config.environment import EnvironmentConfig
 from planet.config.imagination import ImaginationConfig
 from planet.config.model import ModelConfig
-from planet.config.planner import PlannerConfig
+from planet.config.planner import (
+    PLANNER_CONFIGS,
+    CEMConfig,
+    PlannerConfig,
+    other_planner,
+    planner_class,
+)
 from planet.config.settings_file import parse_settings
 from planet.config.train import TrainConfig
 from planet.errors.listing import listed
@@ -27,7 +33,7 @@ class Config:
 
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    planner: PlannerConfig = field(default_factory=CEMConfig)
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -39,12 +45,22 @@ class Config:
         }
 
     def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
-        """Returns these settings with others for some, by section and name; see `from_dict`."""
-        values = self.to_dict()
+        """Returns these settings with others for some, by section and name; see `from_dict`.
+
+        Another planner's name stands for its defaults, see `planet.config.planner.other_planner`.
+        """
+        values = self._with_planner_of(overrides).to_dict()
         for section, given in overrides.items():
             known = isinstance(given, Mapping)
             values[section] = {**values.get(section, {}), **given} if known else given
         return Config.from_dict(values)
+
+    def _with_planner_of(self, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
+        given = overrides.get("planner")
+        name = given.get("name", self.planner.name) if isinstance(given, Mapping) else None
+        if name not in PLANNER_CONFIGS or name == self.planner.name:
+            return self
+        return dataclasses.replace(self, planner=other_planner(self.planner, name))
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Config:
@@ -54,9 +70,10 @@ class Config:
           ValueError: an unknown or missing key, or a value of another type or out of range; the
             message names it.
         """
-        sections = get_type_hints(Config)
-        _known(values, set(sections), "config")
-        return Config(**{name: _build(kind, values[name], name) for name, kind in sections.items()})
+        kinds = get_type_hints(Config)
+        _known(values, set(kinds), "config")
+        kinds["planner"] = _planner_class(values["planner"])
+        return Config(**{name: _build(kind, values[name], name) for name, kind in kinds.items()})
 
     @staticmethod
     def load(path: Path | str) -> Config:
@@ -81,6 +98,16 @@ class Config:
         """
         with atomic_write(path) as file:
             file.write((json.dumps(self.to_dict(), indent=2) + "\n").encode())
+
+
+def _planner_class(values: Any) -> type[PlannerConfig]:
+    """Returns the class of the planner that settings name."""
+    if not isinstance(values, dict) or "name" not in values:
+        return CEMConfig  # which says what is missing
+    try:
+        return planner_class(values["name"])
+    except ValueError as error:
+        raise ValueError(f"planner.{error}") from None
 
 
 def _build(kind: type[T], values: dict[str, Any], where: str) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from planet.config import Config, EnvironmentConfig, ModelConfig, PlannerConfig, TrainConfig
+from planet.config import CEMConfig, Config, EnvironmentConfig, ModelConfig, TrainConfig
 
 
 def paper(task: str = "cheetah-run") -> Config:
@@ -39,7 +39,7 @@ def small(task: str = "cheetah-run") -> Config:
             encoder_channels=(8, 16, 32), decoder="mlp", decoder_hidden=(200,),
             reward_layers=1, reward_hidden=100,
         ),
-        planner=PlannerConfig(candidates=300, iterations=5, topk=30),
+        planner=CEMConfig(candidates=300, iterations=5, topk=30),
         train=TrainConfig(
             episodes=37, seed_episodes=30, initial_updates=2500, updates_per_episode=500,
             batch_size=20, chunk_length=20, learning_rate=2e-3,

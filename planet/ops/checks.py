@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from planet.config import ImaginationConfig, PlannerConfig, choices
+from planet.config import CEMConfig, ImaginationConfig, choices
 from planet.config.planner import check_elites
 from planet.errors.checks import check_choice, check_device, check_dims, check_shape, check_type
 from planet.errors.scalars import (
@@ -33,7 +33,7 @@ from planet.weights.rollout_weights import RolloutWeights
 MAX_HORIZON = (1 << 16) - 1
 MAX_ITERATIONS = 1 << 16
 MAX_CANDIDATES = (1 << 31) - 1
-SPREADS = choices(PlannerConfig, "spread")
+SPREADS = choices(CEMConfig, "spread")
 PRECISIONS = choices(ImaginationConfig, "precision")  # in the order of csrc/model.h
 OUTPUTS = "mean", "best"  # in the order of csrc/cem.h
 VARIANTS = choices(ImaginationConfig, "variant")  # in the order of csrc/cem.h

@@ -1,25 +1,43 @@
 """Planners, and the learned scorer that they search with."""
 
-from collections.abc import Callable
+from dataclasses import fields
 
 from planet.config import PlannerConfig
 from planet.planning.cem import CEMPlanner
+from planet.planning.icem import ICEMPlanner
 from planet.planning.imagination import Imagination
 from planet.planning.make import make_imagination
+from planet.planning.mppi import MPPIPlanner
+from planet.planning.sampling import SamplingPlanner, SearchSettings
+from planet.planning.shift import cold, shift
+from planet.planning.shooting import ShootingPlanner
 from planet.protocols import Planner
 
-PLANNERS: dict[str, Callable[[PlannerConfig], Planner]] = {"cem": CEMPlanner.from_config}
-"""Makes a planner of the settings, by `planner.name`."""
+PLANNERS: dict[str, type[SamplingPlanner]] = {
+    "cem": CEMPlanner,
+    "icem": ICEMPlanner,
+    "mppi": MPPIPlanner,
+    "shooting": ShootingPlanner,
+}
+"""The planner that is made of settings, by their name; both have the same fields."""
 
-__all__ = ["PLANNERS", "CEMPlanner", "Imagination", "make_imagination", "make_planner"]
+__all__ = [
+    "PLANNERS",
+    "CEMPlanner",
+    "ICEMPlanner",
+    "Imagination",
+    "MPPIPlanner",
+    "SamplingPlanner",
+    "SearchSettings",
+    "ShootingPlanner",
+    "cold",
+    "make_imagination",
+    "make_planner",
+    "shift",
+]
 
 
 def make_planner(config: PlannerConfig) -> Planner:
-    """Makes the planner that the settings name.
-
-    Raises:
-      ValueError: there is none of that name.
-    """
-    if config.name not in PLANNERS:
-        raise ValueError(f"planner.name: expected one of {sorted(PLANNERS)}, got {config.name!r}")
-    return PLANNERS[config.name](config)
+    """Makes the planner that the settings name."""
+    kind = PLANNERS[config.name]
+    return kind(**{f.name: getattr(config, f.name) for f in fields(kind) if f.init})

@@ -9,8 +9,8 @@ from planet.config import ImaginationConfig
 from planet.latent import LatentState
 from planet.ops import fused
 from planet.ops.bounds import Bound
-from planet.planning.cem import CEMPlanner
 from planet.planning.imagination import Imagination
+from planet.planning.sampling import SamplingPlanner
 from planet.protocols import Planner
 from planet.weights.rollout_weights import RolloutWeights
 
@@ -31,8 +31,8 @@ def make_imagination(
 ) -> Imagination:
     """Makes the imagination of the settings; what they leave open, device and sizes decide.
 
-    An open variant is persistent for a plain CEM with few problems on a card that serves it, once
-    `PERSISTENT_HAS_RUN`. For the rest see `ImaginationConfig.on`.
+    An open variant is persistent for few problems and a search that is a plain CEM's, on a card
+    that serves it, once `PERSISTENT_HAS_RUN`. For the rest see `ImaginationConfig.on`.
 
     Args:
       settings: None is open.
@@ -50,8 +50,10 @@ def make_imagination(
     imagination = make(**vars(named))
     usable = settings.variant is None and settings.backend == "fused" and PERSISTENT_HAS_RUN
     few = imagination.batch_size <= _FEW and weights.device.type == "cuda"
-    if usable and few and type(planner) is CEMPlanner and _is_served(imagination, planner.topk):
-        return make(**vars(replace(named, variant="persistent")))
+    if usable and few and isinstance(planner, SamplingPlanner):
+        search = planner.settings
+        if search.plain and _is_served(imagination, search.topk):
+            return make(**vars(replace(named, variant="persistent")))
     return imagination
 
 

@@ -14,6 +14,8 @@ from planet.planning import Imagination
 from planet.protocols import Policy
 from planet.weights.rollout_weights import RolloutWeights
 
+_SIZES = "candidates", "iterations", "topk"
+
 Facts = tuple[dict[str, Any], dict[str, Any]]
 """Sizes of the plan, and what computes it."""
 
@@ -31,9 +33,7 @@ def plan_facts(planner: PlannerConfig, weights: RolloutWeights, batch_size: int)
     """Returns the sizes that decide how long a plan takes."""
     facts = {
         "horizon": planner.horizon,
-        "candidates": planner.candidates,
-        "iterations": planner.iterations,
-        "topk": planner.topk,
+        **{name: value for name, value in vars(planner).items() if name in _SIZES},
         "batch_size": batch_size,
         "belief_size": weights.belief_size,
         "state_size": weights.state_size,

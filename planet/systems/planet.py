@@ -78,8 +78,14 @@ def make_agent(config: Config, model: WorldModel, actions: ActionBox) -> Agent:
     """Makes an agent of the settings that acts in a box of actions, without exploration noise.
 
     Raises:
-      ValueError: a setting is out of range for the box, or there is no planner of that name.
+      ValueError: a setting is out of range for the box, or plans are to be made elsewhere than in
+        the model.
     """
+    if config.planner.scorer != "model":
+        raise ValueError(
+            "planner.scorer: expected 'model', which an agent plans in, got "
+            f"{config.planner.scorer!r}"
+        )
     low, high = actions.share(config.planner, model.device)
     return Agent(
         model,

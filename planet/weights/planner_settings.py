@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from planet.config import ImaginationConfig, PlannerConfig, choices
+from planet.config import CEMConfig, ImaginationConfig, choices
 
 _FLOAT = "a number within float64's range"
 
@@ -47,7 +47,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ("initial_stddev", "epsilon", "discount", "exploration_stddev"), (_FLOAT, _number)
     ),
     **dict.fromkeys(("low", "high"), (f"{_FLOAT}, or a list of 1 to 512 of them", _numbers)),
-    "spread": _one_of(*choices(PlannerConfig, "spread")),
+    "spread": _one_of(*choices(CEMConfig, "spread")),
     "state_noise": ("true or false", lambda value: isinstance(value, bool)),
     "precision": _one_of(*choices(ImaginationConfig, "precision")),
     "budget_ms": (f"{_FLOAT}, or null", lambda value: value is None or _number(value)),

@@ -12,11 +12,11 @@ import pytest
 from settings import changed, fields
 
 from planet.config import (
+    CEMConfig,
     Config,
     EnvironmentConfig,
     ImaginationConfig,
     ModelConfig,
-    PlannerConfig,
     TrainConfig,
 )
 from planet.storage.checkpoint import save_checkpoint
@@ -117,7 +117,7 @@ def test_render_size_is_a_multiple_of_image_size() -> None:
 
 def test_mean_absolute_spread_needs_two_elites() -> None:
     with pytest.raises(ValueError, match="topk: expected K >= 2"):
-        PlannerConfig(spread="mean_absolute", topk=1)
+        CEMConfig(spread="mean_absolute", topk=1)
 
 
 def test_seed_may_be_any_63_bit_integer() -> None:
@@ -128,7 +128,7 @@ def test_numpys_numbers_and_texts_are_taken(tmp_path: Path) -> None:
     """As sweeps have them; a checkpoint keeps Python's own alone."""
     environment = EnvironmentConfig(task=np.str_("toy-reach"), action_repeat=np.int8(2))
     model = ModelConfig(encoder_channels=tuple(np.array([4, 8])), min_stddev=np.float32(0.5))
-    planner = PlannerConfig(budget_ms=np.float32(2.5))
+    planner = CEMConfig(budget_ms=np.float32(2.5))
     imagination = ImaginationConfig(state_noise=np.bool_(False), backend=np.str_("reference"))
     train = TrainConfig(seed=np.int64(2**62 + 1), learning_rate=np.float64(1e-3))
     config = Config(environment, model, planner, imagination, train)

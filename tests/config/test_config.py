@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from settings import SECTIONS, fields
 
-from planet.config import ActingConfig, ComputeConfig, Config, PlannerConfig, TrainConfig, presets
+from planet.config import ActingConfig, CEMConfig, ComputeConfig, Config, TrainConfig, presets
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -57,7 +57,7 @@ def test_invalid_value_in_a_dict_is_refused() -> None:
 
 def test_overrides_replace_settings_by_section_and_name() -> None:
     config = Config().with_overrides({"planner": {"candidates": 50, "topk": 5}, "model": {}})
-    assert config == Config(planner=PlannerConfig(candidates=50, topk=5))
+    assert config == Config(planner=CEMConfig(candidates=50, topk=5))
 
 
 @pytest.mark.parametrize(

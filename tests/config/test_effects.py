@@ -34,6 +34,7 @@ from config.probes import (
     renderer,
     run,
     saves,
+    scorer,
     shapes,
     threads,
     updates,
@@ -79,7 +80,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "model.decoder_hidden": (shapes, (7, 7)),
     "model.reward_layers": (shapes, 2),
     "model.reward_hidden": (shapes, 9),
-    "planner.name": (planner_name, "other"),
+    "planner.name": (planner_name, "icem"),
     "planner.horizon": (plan, 3),
     "planner.candidates": (plan, 13),
     "planner.iterations": (plan, 3),
@@ -89,6 +90,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "planner.epsilon": (plan, 1e-2),
     "planner.low": (plan, -0.5),
     "planner.high": (plan, 0.5),
+    "planner.scorer": (scorer, "simulator"),
     "imagination.state_noise": (plan, False),
     "imagination.discount": (plan, 9.0),
     "imagination.backend": (arithmetic, "fused"),
@@ -145,6 +147,8 @@ def test_field_has_its_effect(field: str, tmp_path: Path) -> None:
     if field == "environment.image_size":
         sizes = replace(TINY.environment, image_size=value, render_size=value)
         after = replace(TINY, environment=sizes)
+    elif field == "planner.name":  # which decides on the fields beside it
+        after = before.with_overrides({"planner": {"name": value}})
     elif field == "model.decoder_stride":
         after = changed(before, field, value)
         assert WorldModel(before.model, 2, 8).decoder(torch.zeros(1, 8)).shape[-1] == 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +10,13 @@ import torch
 
 from planet.config import ImaginationConfig
 from planet.ops import fused
-from planet.planning import CEMPlanner, make_imagination
+from planet.planning import (
+    CEMPlanner,
+    ICEMPlanner,
+    MPPIPlanner,
+    ShootingPlanner,
+    make_imagination,
+)
 from planet.planning.make import PERSISTENT_HAS_RUN
 from planet.protocols import Planner
 
@@ -84,18 +89,15 @@ def test_persistent_kernels_that_have_not_run_are_never_chosen(card: Card) -> No
     assert chosen("cuda", variant="persistent") == ("fp16", "persistent")  # as it was asked for
 
 
-@dataclass(frozen=True)
-class Greedy(CEMPlanner):
-    """Is no plain CEM."""
-
-
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
         ({}, "persistent"),
         ({"batch": 4}, "persistent"),
         ({"batch": 5}, "portable"),
-        ({"planner": Greedy()}, "portable"),
+        ({"planner": ShootingPlanner()}, "persistent"),
+        ({"planner": ICEMPlanner()}, "portable"),
+        ({"planner": MPPIPlanner()}, "portable"),
         ({"device": "cpu"}, "portable"),
         ({"backend": "reference"}, "portable"),
         ({"variant": "portable"}, "portable"),
@@ -106,7 +108,8 @@ def test_once_they_have_run_they_serve_few_problems_of_a_plain_cem(
 ) -> None:
     monkeypatch.setattr(f"{MODULE}.PERSISTENT_HAS_RUN", True)
     assert chosen(**{"device": "cuda", **given})[1] == expected
-    assert card.asked == [("fp16", 7)] * (expected == "persistent")
+    topk = given.get("planner", PLANNER).topk
+    assert card.asked == [("fp16", topk)] * (expected == "persistent")
 
 
 def test_a_card_that_refuses_them_gets_the_portable_ones(

@@ -14,7 +14,7 @@ import torch
 
 from planet.acting.agent import Agent
 from planet.acting.baselines import ZeroPolicy
-from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, PlannerConfig
+from planet.config import ActingConfig, CEMConfig, Config, ImaginationConfig, ModelConfig
 from planet.experiments.run import Run, open_run
 from planet.latent import LatentState
 from planet.planning import Imagination
@@ -27,7 +27,7 @@ MODEL = ModelConfig(
     state_size=3, belief_size=5, hidden_size=7, reward_layers=1, reward_hidden=4,
     encoder_channels=(4,), decoder="mlp",
 )  # fmt: skip
-PLANNER = PlannerConfig(horizon=2, candidates=10, iterations=2, topk=3)
+PLANNER = CEMConfig(horizon=2, candidates=10, iterations=2, topk=3)
 REFERENCE = ImaginationConfig(backend="reference")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from planet.config import Config, PlannerConfig
+from planet.config import CEMConfig, Config
 from planet.systems.planet import build
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
@@ -133,7 +133,7 @@ def test_bounds_in_float32_lie_inside_of_those_in_float64() -> None:
 
 
 def test_the_planner_searches_the_box_and_settings_are_shares_of_it() -> None:
-    config = PlannerConfig()
+    config = CEMConfig()
     assert ActionBox.unit(3).share(config) == (-1.0, 1.0)
     half = ActionBox(np.zeros(2, np.float32), np.ones(2, np.float32))
     assert half.share(config) == (0.0, 1.0)

@@ -10,11 +10,11 @@ import pytest
 
 from planet.acting.baselines import RandomPolicy
 from planet.config import (
+    CEMConfig,
     Config,
     EnvironmentConfig,
     ImaginationConfig,
     ModelConfig,
-    PlannerConfig,
     TrainConfig,
 )
 from planet.systems.planet import build
@@ -35,7 +35,7 @@ RECIPE = Config(
         state_size=8, belief_size=100, hidden_size=100, encoder_channels=(16, 32), decoder="mlp",
         decoder_hidden=(100,), reward_layers=1, reward_hidden=100,
     ),
-    planner=PlannerConfig(horizon=3, candidates=60, iterations=3, topk=8),
+    planner=CEMConfig(horizon=3, candidates=60, iterations=3, topk=8),
     imagination=ImaginationConfig(backend="reference"),
     train=TrainConfig(
         episodes=302, seed_episodes=300, initial_updates=700, updates_per_episode=100,

@@ -26,7 +26,7 @@ from weight_files import (
     sealed,
 )
 
-from planet.config import ImaginationConfig, PlannerConfig, TrainConfig
+from planet.config import CEMConfig, ImaginationConfig, TrainConfig
 from planet.ops.kernels import tensors
 from planet.planning import CEMPlanner
 from planet.weights.file import WeightFileError, load_settings, load_weights, save_weights
@@ -63,7 +63,7 @@ DEFAULTS = "12 1000 100 10 1 -1 1 0 0 0 9.9999999999999995e-07 1 1 0 inf 0 0.300
 
 
 def test_the_defaults_in_cpp_are_the_planner_s() -> None:
-    planner, plan = CEMPlanner(), PlannerConfig()
+    planner, plan = CEMPlanner(), CEMConfig()
     rollouts = ImaginationConfig().on("cpu")
     values = [*DEFAULTS.split()]
     assert [int(word) for word in values[:4]] == [
