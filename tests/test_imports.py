@@ -29,6 +29,7 @@ NEED_MORE = {
     "planet.envs.dmc": "gymnasium",
     "planet.envs.measure": "gymnasium",
     "planet.envs.pixel_env": "gymnasium",
+    "planet.envs.simulator": "gymnasium",
     "planet.envs.toy": "gymnasium",
 }
 # torch and numpy with what they themselves need.

@@ -17,6 +17,7 @@ from planet.envs.extra import import_extra
 from planet.envs.pixel_env import Observation, PixelEnv
 from planet.envs.rendering import MAX_FRAME, Renderer, quality_of
 from planet.envs.seeding import task_seed
+from planet.envs.simulation_state import read_state, restore_state
 from planet.envs.tasks import split_task
 from planet.errors.scalars import check_int
 
@@ -40,6 +41,9 @@ class DMControlEnv(PixelEnv):
 
     Arguments are those of `planet.envs.make`, and `render_mode`: "rgb_array" or None; `render`
     returns the frame in both cases.
+
+    Attributes:
+      episodes: how many were started.
 
     Raises:
       ValueError: an argument is unknown or out of range; the message names it.
@@ -82,6 +86,7 @@ class DMControlEnv(PixelEnv):
         self._renderer: Renderer | None = None
         self._frame: Observation | None = None
         self._closed = self._diverged = False
+        self.episodes = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -108,6 +113,7 @@ class DMControlEnv(PixelEnv):
         if self._renderer is not None:
             self._renderer.upload_terrain()
         self._steps, self._running = 0, True
+        self.episodes += 1
         return self.observe(), self._info(0.0)
 
     def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
@@ -116,8 +122,7 @@ class DMControlEnv(PixelEnv):
         self._check_running()
         from dm_control.rl.control import PhysicsError
 
-        values = check_action(action, len(self._low))
-        control = self._low + (values + 1.0) * self._scale
+        control = self.scaled(check_action(action, len(self._low)))
         reward, terminated, diverged, last = 0.0, False, False, False
         for _ in range(min(self.action_repeat, self.control_steps - self._steps)):
             try:
@@ -160,11 +165,26 @@ class DMControlEnv(PixelEnv):
         if not _gl.is_forked():  # else the suite's own context, where it made one, is the parent's
             self._control.physics.free()
 
+    def scaled(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scales actions [..., A] in [-1, 1] to the task's bounds."""
+        scaled: NDArray[np.float64] = self._low + (actions + 1.0) * self._scale
+        return scaled
+
     @property
     def physics(self) -> Any:
         """The suite's `Physics`, for tests and for planning on the true simulator."""
+        return self.suite.physics
+
+    @property
+    def suite(self) -> Any:
+        """The suite's `Environment`, which holds physics and task, for the same."""
         self._check_open("physics")
-        return self._control.physics
+        return self._control
+
+    @property
+    def remaining_steps(self) -> int:
+        """Control steps until the episode ends, 0 where none is running."""
+        return self.control_steps - self._steps if self._running else 0
 
     def observe(self) -> Observation:
         """Draws the present state, or returns the last good frame where the physics diverged."""
@@ -187,7 +207,7 @@ class DMControlEnv(PixelEnv):
         if self._closed:
             state["_control"] = None  # what was freed cannot be copied
         else:
-            state["simulation"] = _simulation_state(self._control.physics)
+            state["simulation"] = read_state(self._control.physics)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -195,7 +215,7 @@ class DMControlEnv(PixelEnv):
         simulation = state.pop("simulation", None)
         self.__dict__.update(state)
         if simulation is not None:
-            _restore_simulation(self._control.physics, simulation)
+            restore_state(self._control.physics, simulation)
 
     def _check_open(self, what: str) -> None:
         if self._closed:
@@ -236,31 +256,6 @@ def _blank(kind: type[DMControlEnv]) -> DMControlEnv:
     """Makes an instance to be filled, where importing its parts is safe."""
     prepare_import()
     return kind.__new__(kind)
-
-
-def _simulation_state(physics: Any) -> NDArray[np.float64]:
-    """Returns all that the next step depends on, the start of MuJoCo's solver included."""
-    import mujoco
-
-    model, kind = physics.model.ptr, mujoco.mjtState.mjSTATE_INTEGRATION
-    state = np.empty(mujoco.mj_stateSize(model, kind))
-    mujoco.mj_getState(model, physics.data.ptr, state, kind)
-    return state
-
-
-def _restore_simulation(physics: Any, state: NDArray[np.float64]) -> None:
-    """Brings a copy of the physics to where the original stands.
-
-    The suite's copy computes its forces anew, which moves the start of the solver; and of MuJoCo's
-    pickled data not all can be used in another process. So only this state is believed. The suite
-    leaves the first half of a step done, as is here.
-    """
-    import mujoco
-
-    model, data = physics.model.ptr, physics.data.ptr
-    mujoco.mj_resetData(model, data)
-    mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
-    mujoco.mj_step1(model, data)
 
 
 def _restart(control: Any) -> None:
