@@ -1,0 +1,70 @@
+"""Acting by plans from the true state: seeds, errors, a plan that is not finite."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from planet import CEMPlanner
+from planet.acting.planning_policy import PlanningPolicy
+
+PLANNER = CEMPlanner(3, 32, 4, 4)
+
+
+@dataclass
+class Target:
+    """Rewards actions near a number."""
+
+    place: float = 0.5
+    batch_size: int = 1
+    low: torch.Tensor = field(default_factory=lambda: torch.full((1, 2), -1.0))
+    high: torch.Tensor = field(default_factory=lambda: torch.ones(1, 2))
+
+    def returns(self, actions, noise):
+        return -(actions - self.place).square().sum(dim=(0, 3))
+
+
+def acted(policy, steps=3):
+    return np.stack([policy.act({}) for _ in range(steps)])
+
+
+def test_it_plans_from_where_the_scorer_stands_at_each_step():
+    scorer = Target()
+    policy = PlanningPolicy(scorer, PLANNER)
+    policy.reset(0)
+    action = policy.act({})
+    assert action.dtype == np.float32
+    np.testing.assert_allclose(action, [0.5, 0.5], atol=0.2)
+    scorer.place = -0.5
+    np.testing.assert_allclose(policy.act({}, explore=True), [-0.5, -0.5], atol=0.2)
+
+
+def test_the_seed_of_the_episode_and_the_step_decide():
+    policy, other = PlanningPolicy(Target(), PLANNER), PlanningPolicy(Target(), PLANNER)
+    policy.reset(7)
+    first = acted(policy)
+    assert (first[0] != first[1]).any()
+    policy.reset(7, rows=[0])
+    other.reset([7])
+    assert (acted(policy) == first).all()
+    assert (acted(other) != first).any()  # [7] is a row's own seed, 7 is mixed with the row
+    policy.reset(8)
+    assert (acted(policy) != first).any()
+
+
+def test_a_plan_without_a_finite_return_is_refused():
+    policy = PlanningPolicy(Target(place=float("nan")), PLANNER)
+    policy.reset(0)
+    with pytest.raises(ValueError, match="plan: expected a finite one, .* at step 0"):
+        policy.act({})
+
+
+def test_it_acts_in_one_environment_alone():
+    with pytest.raises(ValueError, match="scorer: expected batch_size 1, got 2"):
+        PlanningPolicy(Target(batch_size=2), PLANNER)
+    policy = PlanningPolicy(Target(), PLANNER)
+    with pytest.raises(ValueError, match=r"rows: expected None or \[0\], got \[1\]"):
+        policy.reset(0, rows=[1])
+    with pytest.raises(ValueError, match="seeds: expected one for each of 1 rows, got 2"):
+        policy.reset([1, 2])
