@@ -3,7 +3,8 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(PLANET_HEADERS agent cem control_step filter_step images isa model normals parallel philox
-    planner planner_parts precision refit rollout seeds settings thread_pool timeline weight_file)
+    planner planner_parts precision refit rollout seeds settings shift thread_pool timeline
+    weight_file)
 list(TRANSFORM PLANET_HEADERS PREPEND csrc/)
 list(TRANSFORM PLANET_HEADERS APPEND .h)
 install(FILES ${PLANET_HEADERS} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/planet)
