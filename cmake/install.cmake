@@ -2,7 +2,7 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-set(PLANET_HEADERS agent cem control_step filter_step images isa model normals parallel philox
+set(PLANET_HEADERS agent cem colour control_step filter_step images isa model normals parallel philox
     planner planner_parts precision refit rollout seeds settings shift thread_pool timeline
     weight_file)
 list(TRANSFORM PLANET_HEADERS PREPEND csrc/)
