@@ -1,6 +1,8 @@
 #include "settings.h"
 
+#include <algorithm>
 #include <charconv>
+#include <initializer_list>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -174,11 +176,36 @@ const char* read(const Value& value, float& out) {
   return expected;
 }
 
-const char* read(const Value& value, Spread& out) {
-  if (value.kind != Kind::kString || (value.text != "population" && value.text != "mean_absolute"))
-    return "population or mean_absolute";
-  out = value.text == "population" ? Spread::kPopulation : Spread::kMeanAbsolute;
+const char* read(const Value& value, std::string& out) {
+  if (value.kind != Kind::kString) return "a string";
+  out = value.text;
   return nullptr;
+}
+
+// One of the names, in the order of what they stand for.
+template <class Choice>
+const char* choose(const Value& value, std::initializer_list<std::string_view> names,
+                   const char* expected, Choice& out) {
+  const auto found = std::find(names.begin(), names.end(), value.text);
+  if (value.kind != Kind::kString || found == names.end()) return expected;
+  out = static_cast<Choice>(found - names.begin());
+  return nullptr;
+}
+
+const char* read(const Value& value, Spread& out) {
+  return choose(value, {"population", "mean_absolute"}, "population or mean_absolute", out);
+}
+
+const char* read(const Value& value, Numerics& out) {
+  return choose(value, {"unit", "icem"}, "unit or icem", out);
+}
+
+const char* read(const Value& value, Output& out) {
+  return choose(value, {"mean", "best"}, "mean or best", out);
+}
+
+const char* read(const Value& value, Shift& out) {
+  return choose(value, {"none", "repeat", "middle"}, "none, repeat or middle", out);
 }
 
 const char* read(const Value& value, Precision& out) {
@@ -191,7 +218,8 @@ const char* read(const Value& value, Precision& out) {
   return "fp32, int8, fp16 or bf16";
 }
 
-const char* read_budget(const Value& value, double& out) {
+// Null leaves the default, which stands for none.
+const char* read_or_null(const Value& value, double& out) {
   if (value.kind == Kind::kNull) return nullptr;
   return read(value, out) == nullptr ? nullptr : "a number within float64's range, or null";
 }
@@ -211,17 +239,26 @@ const char* read_bound(const Value& value, float& one, std::vector<float>& each)
 const char* read_setting(std::string_view name, const Value& value, PlannerSettings& out) {
   if (name == "horizon") return read(value, out.horizon);
   if (name == "candidates") return read(value, out.candidates);
-  if (name == "topk") return read(value, out.topk);
   if (name == "iterations") return read(value, out.iterations);
+  if (name == "topk") return read(value, out.topk);
   if (name == "initial_stddev") return read(value, out.initial_stddev);
-  if (name == "low") return read_bound(value, out.low, out.lows);
-  if (name == "high") return read_bound(value, out.high, out.highs);
   if (name == "spread") return read(value, out.spread);
   if (name == "epsilon") return read(value, out.epsilon);
+  if (name == "colour") return read(value, out.colour);
+  if (name == "numerics") return read(value, out.numerics);
+  if (name == "decay") return read(value, out.decay);
+  if (name == "keep") return read(value, out.keep);
+  if (name == "momentum") return read(value, out.momentum);
+  if (name == "temperature") return read_or_null(value, out.temperature);
+  if (name == "output") return read(value, out.output);
+  if (name == "shift") return read(value, out.shift);
+  if (name == "planner") return read(value, out.planner);
+  if (name == "low") return read_bound(value, out.low, out.lows);
+  if (name == "high") return read_bound(value, out.high, out.highs);
   if (name == "state_noise") return read(value, out.state_noise);
   if (name == "discount") return read(value, out.discount);
   if (name == "precision") return read(value, out.precision);
-  if (name == "budget_ms") return read_budget(value, out.budget_ms);
+  if (name == "budget_ms") return read_or_null(value, out.budget_ms);
   if (name == "action_repeat") return read(value, out.action_repeat);
   if (name == "exploration_stddev") return read(value, out.exploration_stddev);
   if (name == "render_size") return read(value, out.render_size);

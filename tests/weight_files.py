@@ -33,7 +33,9 @@ SETTINGS = {
     "horizon": 7, "candidates": 300, "topk": 30, "iterations": 4, "initial_stddev": 0.5,
     "low": [-1.0, -0.25], "high": 0.75, "spread": "mean_absolute", "epsilon": 1e-4,
     "state_noise": False, "discount": 0.9, "precision": "int8", "budget_ms": 12.5,
-    "action_repeat": 4, "exploration_stddev": 0.25, "render_size": 64, "note": "any text",
+    "action_repeat": 4, "exploration_stddev": 0.25, "render_size": 64, "colour": 0.25,
+    "numerics": "icem", "decay": 1.5, "keep": 3, "momentum": 0.1, "temperature": 0.75,
+    "output": "best", "shift": "middle", "planner": "my planner", "note": "any text",
 }  # fmt: skip
 
 # Every part of the layout in 840 bytes, and with what filters frames in 1356.

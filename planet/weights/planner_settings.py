@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from planet.config import CEMConfig, ImaginationConfig, choices
+from planet.config import CEMConfig, ICEMConfig, ImaginationConfig, choices
 
 _FLOAT = "a number within float64's range"
 
@@ -40,17 +40,26 @@ def _one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
 # What each setting has to be, in words and as a function that tells.
 _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(
-        ("horizon", "candidates", "topk", "iterations", "action_repeat", "render_size"),
+        ("horizon", "candidates", "iterations", "topk", "keep", "action_repeat", "render_size"),
         ("an integer", _integer),
     ),
     **dict.fromkeys(
-        ("initial_stddev", "epsilon", "discount", "exploration_stddev"), (_FLOAT, _number)
+        (
+            "initial_stddev", "epsilon", "colour", "decay", "momentum", "discount",
+            "exploration_stddev",
+        ),
+        (_FLOAT, _number),
+    ),
+    **dict.fromkeys(
+        ("temperature", "budget_ms"),
+        (f"{_FLOAT}, or null", lambda value: value is None or _number(value)),
     ),
     **dict.fromkeys(("low", "high"), (f"{_FLOAT}, or a list of 1 to 512 of them", _numbers)),
     "spread": _one_of(*choices(CEMConfig, "spread")),
+    **{name: _one_of(*choices(ICEMConfig, name)) for name in ("numerics", "output", "shift")},
     "state_noise": ("true or false", lambda value: isinstance(value, bool)),
     "precision": _one_of(*choices(ImaginationConfig, "precision")),
-    "budget_ms": (f"{_FLOAT}, or null", lambda value: value is None or _number(value)),
+    "planner": ("a string", lambda value: isinstance(value, str)),
 }  # fmt: skip
 
 

@@ -62,13 +62,15 @@ void print(const std::string& error, const WeightView& view) {
   const planet::PlannerSettings& s = view.settings;
   std::printf(
       " %016llx %lld %lld %lld %lld %.9g %.9g %.9g %zu %zu %d %.17g %d %.17g %d %.17g %lld %.9g "
-      "%lld\n",
+      "%lld %.17g %d %.17g %lld %.17g %.17g %d %d %s\n",
       static_cast<unsigned long long>(hash_of(view)), static_cast<long long>(s.horizon),
       static_cast<long long>(s.candidates), static_cast<long long>(s.topk),
       static_cast<long long>(s.iterations), s.initial_stddev, s.low, s.high, s.lows.size(),
       s.highs.size(), static_cast<int>(s.spread), s.epsilon, s.state_noise, s.discount,
       static_cast<int>(s.precision), s.budget_ms, static_cast<long long>(s.action_repeat),
-      s.exploration_stddev, static_cast<long long>(s.render_size));
+      s.exploration_stddev, static_cast<long long>(s.render_size), s.colour,
+      static_cast<int>(s.numerics), s.decay, static_cast<long long>(s.keep), s.momentum,
+      s.temperature, static_cast<int>(s.output), static_cast<int>(s.shift), s.planner.c_str());
 }
 
 }  // namespace

@@ -195,6 +195,10 @@ TEST("settings keep their defaults, and are refused by name") {
       {R"({"epsilon": 1e999})", "settings.epsilon: expected a number within float64's range, got"},
       {R"({"low": []})", "settings.low: expected a number within float64's range, or a list of"},
       {R"({"state_noise": 1})", "settings.state_noise: expected true or false, got a number"},
+      {R"({"temperature": "0"})",
+       "settings.temperature: expected a number within float64's range, or null, got a string"},
+      {R"({"shift": true})", "settings.shift: expected none, repeat or middle, got true"},
+      {R"({"planner": null})", "settings.planner: expected a string, got null"},
       {R"({"precision": "fp64"})", "settings.precision: expected fp32, int8, fp16 or bf16, got a"},
   };
   for (const auto& one : cases) {

@@ -58,8 +58,12 @@ def test_weights_come_back_as_saved(tmp_path: Path, name: str) -> None:
 
 
 # H, J, K, I, initial stddev, low, high, values of lists, spread, epsilon, state noise, discount,
-# precision, budget, action repeat, exploration's stddev and render size of a file without settings.
-DEFAULTS = "12 1000 100 10 1 -1 1 0 0 0 9.9999999999999995e-07 1 1 0 inf 0 0.300000012 0"
+# precision, budget, action repeat, exploration's stddev and render size of a file without settings;
+# colour, numerics, decay, E, momentum, temperature, output, shift and the planner's name.
+DEFAULTS = (
+    "12 1000 100 10 1 -1 1 0 0 0 9.9999999999999995e-07 1 1 0 inf 0 0.300000012 0 "
+    "0 0 1 0 0 0 0 0 cem"
+)
 
 
 def test_the_defaults_in_cpp_are_the_planner_s() -> None:
@@ -92,7 +96,8 @@ def test_cpp_reads_what_python_wrote(tmp_path: Path, name: str, read_in_cpp: Rea
     ]
     with_settings = read_in_cpp([content_of(weights, tmp_path, SETTINGS)])[0]
     assert with_settings.endswith(
-        f"{value:016x} 7 300 30 4 0.5 -1 0.75 2 0 1 0.0001 0 0.90000000000000002 1 12.5 4 0.25 64"
+        f"{value:016x} 7 300 30 4 0.5 -1 0.75 2 0 1 0.0001 0 0.90000000000000002 1 12.5 4 0.25 64 "
+        "0.25 1 1.5 3 0.10000000000000001 0.75 1 2 my planner"
     )
 
 

@@ -29,6 +29,7 @@ TOKENS = [
     b"1e999", b"1e-999", b"-0", b"01", b"4.9e-324", b"9223372036854775807", b"9223372036854775808",
     b"-9223372036854775809", b"1" * 400, b"0." + b"0" * 400 + b"1", b"NaN", b"Infinity",
     b"[1, -2.5]", b"[]", b"[null]", b'"fp32"', b'"int8"', b'"population"', b'"topk"', b"{}",
+    b'"icem"', b'"best"', b'"repeat"',
     *(f'"{name}"'.encode() for name in SETTINGS),
 ]  # fmt: skip
 
@@ -52,11 +53,12 @@ def test_what_python_writes_is_what_cpp_obeys(tmp_path: Path, read_in_cpp: Reade
     settings = {
         "low": torch.tensor([-1.0, 0.5]), "high": [np.float32(2.0), np.int64(3)],
         "horizon": np.int64(5), "discount": np.float64(0.1), "state_noise": True, "budget_ms": None,
-        "epsilon": 0,
+        "epsilon": 0, "temperature": None,
     }  # fmt: skip
     line = read_in_cpp([content_of(SMALLEST, tmp_path, settings)])[0]
     assert line.endswith(
         " 5 1000 100 10 1 -1 1 2 2 0 0 1 0.10000000000000001 0 inf 0 0.300000012 0"
+        " 0 0 1 0 0 0 0 0 cem"
     )
 
 
