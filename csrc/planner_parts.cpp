@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <new>
 #include <utility>
@@ -62,6 +63,41 @@ std::string check_box(const PlannerOptions& o, int actions) {
   return {};
 }
 
+std::string show(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
+int64_t count_in(const PlannerOptions& o, int64_t iteration) {
+  return static_cast<int64_t>(static_cast<double>(o.candidates) *
+                              std::pow(o.decay, -static_cast<double>(iteration)));
+}
+
+// Says what is wrong with settings that the plain method does not have, or nothing.
+std::string check_loop(const PlannerOptions& o) {
+  if (o.colour > 0 && o.numerics == Numerics::kIcem && o.horizon < 2) {
+    return "numerics: expected unit for horizon 1, where icem knows no colour, got icem";
+  }
+  if (!(o.momentum >= 0 && o.momentum < 1)) {
+    return "momentum: expected 0 <= momentum < 1, got " + show(o.momentum);
+  }
+  if (o.temperature > 0 && o.spread != Spread::kPopulation) {
+    return "temperature: expected 0 with spread mean_absolute, got " + show(o.temperature);
+  }
+  if (!(std::isfinite(o.decay) && o.decay >= 1)) {
+    return "decay: expected a finite value >= 1, got " + show(o.decay);
+  }
+  const int64_t last = count_in(o, o.iterations - 1);
+  if (o.decay > 1 && o.iterations > 1 && last / 2 < o.topk) {
+    return "decay: expected at least 2 K = " + std::to_string(2 * o.topk) +
+           " candidates in every iteration, got " + std::to_string(last) + " in the last: floor(" +
+           std::to_string(o.candidates) + " * " + show(o.decay) + "**-" +
+           std::to_string(o.iterations - 1) + ")";
+  }
+  return {};
+}
+
 // The middle of the box and half its width, in double precision: neither sum nor difference
 // overflows, and a box of no width has exactly its only action in the middle.
 float middle(float low, float high) {
@@ -86,6 +122,7 @@ std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa 
       {"candidates", o.candidates, 1, kMost},
       {"topk", o.topk, o.spread == Spread::kMeanAbsolute ? 2 : 1, o.candidates},
       {"iterations", o.iterations, 1, 65536},
+      {"keep", o.keep, 0, o.topk},
       {"threads", o.threads, 1, 1024},
       {"action_repeat", o.action_repeat, 0, kMost},
   };
@@ -97,11 +134,14 @@ std::string check_options(const PlannerOptions& o, const ModelSizes& sizes, Isa 
   if (!error.empty()) return error;
   for (const auto& [name, value] :
        {std::pair("initial_stddev", double{o.initial_stddev}), std::pair("epsilon", o.epsilon),
+        std::pair("colour", o.colour), std::pair("temperature", o.temperature),
         std::pair("exploration_stddev", double{o.exploration_stddev})}) {
     if (!(std::isfinite(value) && value >= 0.0)) {
       return name + (": expected a finite value >= 0, got " + std::to_string(value));
     }
   }
+  error = check_loop(o);
+  if (!error.empty()) return error;
   if (!std::isfinite(o.discount)) {
     return "discount: expected a finite value, got " + std::to_string(o.discount);
   }
@@ -119,7 +159,8 @@ void AlignedMemory::take(int64_t bytes) {
 
 PlannerParts::PlannerParts(const WeightView& weights, const PlannerOptions& options, Isa isa)
     : model{weights.sizes, weights.min_stddev, isa, options.precision, nullptr},
-      pool(options.threads) {
+      pool(options.threads),
+      shift(options.shift) {
   problem.horizon = options.horizon;
   problem.batch = options.batch;
   problem.candidates = options.candidates;
@@ -130,6 +171,18 @@ PlannerParts::PlannerParts(const WeightView& weights, const PlannerOptions& opti
   problem.state_noise = options.state_noise;
   problem.discount = options.discount;
   problem.budget_ms = options.budget_ms;
+  problem.keep = options.keep;
+  problem.momentum = options.momentum;
+  problem.temperature = options.temperature;
+  problem.output = options.output;
+  if (options.decay > 1) {
+    for (int64_t i = 0; i < options.iterations; ++i) counts.push_back(count_in(options, i));
+    problem.counts = counts.data();
+  }
+  if (options.colour > 0) {
+    mix = colour_mix(options.horizon, options.colour, options.numerics);
+    problem.mix = mix.data();
+  }
 }
 
 void PlannerParts::take_memory(const WeightView& weights, const PlannerOptions& options,
@@ -150,14 +203,20 @@ void PlannerParts::take_memory(const WeightView& weights, const PlannerOptions& 
   }
   mean.resize(row * options.horizon);
   stddev.resize(row * options.horizon);
+  kept.resize(row * options.horizon * options.keep);
   best_return.resize(options.batch);
   action.resize(row);
   problem.low = low.data();
   problem.high = high.data();
   problem.mean = mean.data();
   problem.stddev = stddev.data();
+  problem.kept = kept.data();
   problem.best_return = best_return.data();
   problem.action = action.data();
+}
+
+Start PlannerParts::start() const {
+  return {first_mean.data(), first_stddev.data(), shift, mean.data(), kept.data()};
 }
 
 }  // namespace planet::cpu

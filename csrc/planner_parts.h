@@ -58,8 +58,12 @@ struct PlannerParts {
   PlanProblem problem{};
   ThreadPool pool;
   AlignedMemory packed, workspace;
+  Shift shift;
+  std::vector<int64_t> counts;                             // [I], or empty: J each time
+  std::vector<float> mix;                                  // [H, H], or empty: white noise
   std::vector<float> low, high, first_mean, first_stddev;  // [B, A]
   std::vector<float> mean, stddev;                         // [H, B, A]
+  std::vector<float> kept;                                 // [H, B, E, A]
   std::vector<float> best_return;                          // [B]
   std::vector<float> action;                               // [B, A]
 
@@ -71,6 +75,9 @@ struct PlannerParts {
   // Takes all memory, the workspace first, which is by far the largest, and packs the weights.
   void take_memory(const WeightView& weights, const PlannerOptions& options,
                    int64_t workspace_bytes);
+
+  // What plans start from; the plan before is the one in mean and kept.
+  Start start() const;
 };
 
 }  // namespace planet::cpu

@@ -168,6 +168,9 @@ TEST("wrong options of a planner are explained") {
   Random random(options().seed);
   const RandomModel model(Shape{5, 3, 2, 7, {6, 1}, false}, random);
   CHECK_EQUAL(error_of(small_plan(), model), std::string());
+  PlannerOptions decaying = small_plan();
+  decaying.decay = std::sqrt(70.0 / 18.0) - 1e-9;  // 18 = 2 K in the last
+  CHECK_EQUAL(error_of(decaying, model), std::string());
   const auto with = [](auto change) {
     PlannerOptions options = small_plan();
     change(options);
@@ -196,6 +199,18 @@ TEST("wrong options of a planner are explained") {
       {with([](auto& o) { o.precision = Precision::kFloat16; }),
        "precision: fp16 has no kernels on this kind of processor"},
       {with([](auto& o) { o.epsilon = -1.0; }), "epsilon: expected a finite value >= 0"},
+      {with([](auto& o) { o.keep = 10; }), "keep: expected 0 to 9, got 10"},
+      {with([](auto& o) { o.colour = -1.0; }), "colour: expected a finite value >= 0"},
+      {with([](auto& o) { o.colour = 0.25, o.numerics = Numerics::kIcem, o.horizon = 1; }),
+       "numerics: expected unit for horizon 1, where icem knows no colour, got icem"},
+      {with([](auto& o) { o.momentum = 1.0; }), "momentum: expected 0 <= momentum < 1, got 1"},
+      {with([](auto& o) { o.temperature = NAN; }), "temperature: expected a finite value >= 0"},
+      {with([](auto& o) { o.temperature = 0.5, o.spread = Spread::kMeanAbsolute; }),
+       "temperature: expected 0 with spread mean_absolute, got 0.5"},
+      {with([](auto& o) { o.decay = 0.5; }), "decay: expected a finite value >= 1, got 0.5"},
+      {with([](auto& o) { o.decay = 2.0; }),
+       "decay: expected at least 2 K = 18 candidates in every iteration, got 17 in the last: "
+       "floor(70 * 2**-2)"},
       {with([](auto& o) { o.discount = INFINITY; }), "discount: expected a finite value"},
       {with([](auto& o) { o.budget_ms = 0.0; }), "budget_ms: expected a value > 0"},
       {with([](auto& o) { o.isa = "mmx"; }), "isa: expected one of "},
