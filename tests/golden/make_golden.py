@@ -1,8 +1,8 @@
 """Golden vectors: the planner's contract in float64 NumPy, without `planet` and without torch.
 
 An independent second writing of the equations: Philox4x32-10, SplitMix64, Box-Muller normals, the
-RSSM prior, the SSM, the reward head, int8 and bf16 products, the refit and the cross-entropy
-method. Each case stores the results only; weights, latents, actions and noise are made anew from
+RSSM prior, the SSM, the reward head, int8 and bf16 products, the refit, the cross-entropy method
+and its relatives. Each case stores the results only; weights, latents, actions and noise are made anew from
 the case's seed by `case_inputs`, so the files stay small. Written for clarity, not for speed.
 
     cd tests
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from golden.model import Case, returns_of_problem
-from golden.random_numbers import STREAM_ACTIONS, STREAM_STATE, normals, philox4x32_10, splitmix64
+from golden.random_numbers import STREAM_STATE, normals, philox4x32_10, splitmix64
+from golden.search import search_problem
 
 # Of returns K and K+1, relative to the rms return: 50 x the tolerance. A case with less is refused
 # and needs another seed, because float32 cannot be told from a mistake there.
@@ -55,6 +56,30 @@ CASES: dict[str, Case] = {
         seed=216, **SSM, state=20, hidden=64, reward=(64,), per_candidate=True,
     ),
     "tiny_ssm_linear_reward": Case(seed=17, **TINY | SSM, reward=(), topk=4, batch=3),
+    "small_icem": Case(
+        seed=31, **SMALL, activation="elu", candidates=46, counts=(46, 36, 29), topk=10,
+        iterations=3, initial_stddev=0.5, colour=0.25, keep=3, momentum=0.1, output="best",
+    ),
+    "small_mppi": Case(
+        seed=132, **SMALL, candidates=128, topk=64, iterations=3, temperature=0.5,
+    ),
+    "small_warm": Case(
+        seed=33, **SMALL, candidates=40, topk=8, iterations=3, keep=4, warm=True, batch=3,
+    ),
+    "small_warm_bounds": Case(
+        seed=34, **{**SMALL, "action": 3}, low=(-0.5, -2.0, 0.0), high=(0.25, 2.0, 0.125),
+        epsilon=1e-3, first_iteration=7, candidates=50, counts=(50, 20, 32), topk=12, iterations=3,
+        colour=1.5, keep=5, warm=True, momentum=0.4, temperature=0.2, output="best",
+    ),
+    "tiny_all_elites": Case(
+        seed=35, **TINY, reward=(9,), topk=13, iterations=3, batch=3, scale=2.0, colour=2.5,
+        state_noise=False, temperature=0.3,
+    ),
+    "ssm_icem": Case(
+        seed=36, **SSM, state=20, hidden=100, reward=(100, 50), candidates=64,
+        counts=(64, 51, 40), topk=10, iterations=3, colour=2.5, keep=3, warm=True, momentum=0.1,
+        output="best",
+    ),
     "int8_paper": Case(seed=18, precision="int8"),
     "int8_small_elu_start": Case(
         seed=19, **SMALL, activation="elu", start_belief=3.0, per_candidate=True, precision="int8",
@@ -70,60 +95,6 @@ CASES: dict[str, Case] = {
     ),
     "bf16_tiny_linear_reward": Case(seed=26, **TINY, reward=(), precision="bf16"),
 }  # fmt: skip
-
-
-# --- The planner ----------------------------------------------------------------------------------
-
-
-def rank(returns: np.ndarray) -> list[int]:
-    """Candidates by descending return, NaN last, ties to the lower index."""
-    return sorted(
-        range(len(returns)), key=lambda j: (bool(np.isnan(returns[j])), -returns[j] if
-                                            not np.isnan(returns[j]) else 0.0, j)
-    )  # fmt: skip
-
-
-def refit(
-    actions: np.ndarray, returns: np.ndarray, case: Case
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Mean and stddev [H, A] of the elites of one problem's actions [H, J, A], and the elites."""
-    elites = rank(returns)[: case.topk]
-    chosen = actions[:, elites]
-    mean = chosen.sum(axis=1) / case.topk
-    error = chosen - mean[:, None]
-    if case.spread == "population":
-        stddev = np.sqrt((error**2).sum(axis=1) / case.topk + case.epsilon)
-    else:
-        stddev = np.abs(error).sum(axis=1) / (case.topk - 1)
-    return mean, stddev, elites
-
-
-def cem_problem(
-    w: dict[str, np.ndarray], case: Case, belief: np.ndarray, state: np.ndarray, seed: int
-) -> dict[str, np.ndarray]:
-    """All iterations of one problem from mean 0: mean, stddev [I, H, A], best, rms, gap [I]."""
-    h, j = case.horizon, case.candidates
-    mean = np.zeros((h, case.action))
-    stddev = np.full((h, case.action), case.initial_stddev)
-    names = ("mean", "stddev", "best", "rms", "gap", "elites")
-    out: dict[str, list] = {name: [] for name in names}
-    for i in range(case.first_iteration, case.first_iteration + case.iterations):
-        draw = np.stack([normals(seed, j, case.action, STREAM_ACTIONS, t, i) for t in range(h)])
-        actions = np.clip(mean[:, None] + stddev[:, None] * draw, case.low, case.high)
-        noise = None
-        if case.state_noise:
-            noise = np.stack([normals(seed, j, case.state, STREAM_STATE, t, i) for t in range(h)])
-        returns = returns_of_problem(w, case, belief, state, actions, noise)
-        mean, stddev, elites = refit(actions, returns, case)
-        order = np.sort(returns)[::-1]
-        rms = np.sqrt(np.mean(returns**2))
-        out["mean"].append(mean)
-        out["stddev"].append(stddev)
-        out["best"].append(order[0])
-        out["rms"].append(rms)
-        out["gap"].append((order[case.topk - 1] - order[case.topk]) / max(rms, 1e-2))
-        out["elites"].append(elites)
-    return {name: np.array(value) for name, value in out.items()}
 
 
 # --- Inputs ---------------------------------------------------------------------------------------
@@ -165,22 +136,40 @@ def case_weights(case: Case) -> dict[str, np.ndarray]:
 
 
 def case_inputs(case: Case) -> dict[str, np.ndarray]:
-    """Float32 start latents and actions, and the problems' uint64 seeds."""
+    """Float32 start latents, actions and kept sequences, and the problems' uint64 seeds."""
     starts = (case.batch, case.candidates) if case.per_candidate else (case.batch,)
     shape = (case.horizon, case.batch, case.candidates, case.action)
     return {
         "belief": uniform(case.seed, 100, (*starts, case.belief), case.start_belief),
         "state": uniform(case.seed, 101, (*starts, case.state), 1.7),
         "actions": uniform(case.seed, 102, shape, 1.0),
+        "kept": kept_sequences(case),
         "seeds": splitmix64(case.seed, case.batch),
     }
+
+
+def kept_sequences(case: Case) -> np.ndarray:
+    """Float32 [H, B, E, A], within 1.3: NaN where a search is cold, as the last row always is.
+
+    The first sequence has an open tail of a step, the second one of half the horizon, each entry of
+    the third's last step but one its own way, and the last one is none for want of a number.
+    """
+    kept = uniform(case.seed, 103, (case.horizon, case.batch, case.keep, case.action), 1.3)
+    if case.keep:
+        kept[-1:, :, 0] = np.nan
+        kept[-(case.horizon // 2) :, :, 1] = np.nan
+        kept[-2, :, 2, ::2] = np.nan
+        kept[0, :, -1, 0] = np.nan
+        kept[:, -1 if case.warm else slice(None)] = np.nan
+    return kept
 
 
 def evaluate(case: Case) -> dict[str, np.ndarray]:
     """Everything that is stored of a case.
 
     returns_noise [B, J] with iteration 5 and particle 2, returns_mean [B, J] without noise, and of
-    the cross-entropy method mean, stddev [I, H, B, A], best, rms, gap [I, B], elites [I, B, K].
+    the search mean, stddev [I, H, B, A], best, rms, gap [I, B], elites [I, B, K], where sequences are
+    kept these [I, H, B, E, A], and where the action is not the mean's it [I, B, A].
     int8 and bf16 cases have returns only: a number next to a tie may be rounded to either side, so
     that elites are not the same beyond doubt.
     """
@@ -188,6 +177,7 @@ def evaluate(case: Case) -> dict[str, np.ndarray]:
     inputs = case_inputs(case)
     shape = (case.batch, case.candidates)
     belief, state = (inputs[name].astype(np.float64) for name in ("belief", "state"))
+    kept = inputs["kept"].astype(np.float64)
     if not case.per_candidate:
         belief, state = belief[:, None], state[:, None]
     belief = np.broadcast_to(belief, (*shape, case.belief))
@@ -206,9 +196,10 @@ def evaluate(case: Case) -> dict[str, np.ndarray]:
             "returns_mean": returns_of_problem(w, case, belief[b], state[b], actions, None),
         }
         if case.precision == "fp32":
-            row |= cem_problem(w, case, belief[b], state[b], seed)
+            row |= search_problem(w, case, belief[b], state[b], seed, kept[:, b])
         rows.append(row)
-    axes = {"mean": 2, "stddev": 2, "best": 1, "rms": 1, "gap": 1, "elites": 1}
+    axes = {"mean": 2, "stddev": 2, "kept": 2}
+    axes |= dict.fromkeys(("best", "rms", "gap", "elites", "action"), 1)
     out = {k: np.stack([row[k] for row in rows], axis=axes.get(k, 0)) for k in rows[0]}
     if "gap" in out and out["gap"].min() < SMALLEST_GAP:
         raise SystemExit(f"seed {case.seed}: gap {out['gap'].min():.1e}; choose another seed")

@@ -42,6 +42,13 @@ class Case:
     first_iteration: int = 0
     start_belief: float = 0.8  # starts are uniform within
     precision: str = "fp32"
+    counts: tuple[int, ...] = ()  # candidates of each iteration, J at most; none: J in each
+    colour: float | None = None  # the power of 1 / frequency in the normals' spectrum; None: no mix
+    keep: int = 0  # E
+    warm: bool = False  # kept sequences are given to the first iteration
+    momentum: float = 0.0
+    temperature: float | None = None
+    output: str = "mean"
 
 
 def activate(x: np.ndarray, name: str) -> np.ndarray:
