@@ -2,8 +2,9 @@
 
 An independent second writing of the equations: Philox4x32-10, SplitMix64, Box-Muller normals, the
 RSSM prior, the SSM, the reward head, int8 and bf16 products, the refit, the cross-entropy method
-and its relatives. Each case stores the results only; weights, latents, actions and noise are made anew from
-the case's seed by `case_inputs`, so the files stay small. Written for clarity, not for speed.
+and its relatives. Each case stores the results only; weights, latents, actions and noise are made
+anew from the case's seed by `case_inputs`, so the files stay small. Written for clarity, not for
+speed.
 
     cd tests
     python -m golden.make_golden                       # writes the files beside this script
@@ -168,8 +169,8 @@ def evaluate(case: Case) -> dict[str, np.ndarray]:
     """Everything that is stored of a case.
 
     returns_noise [B, J] with iteration 5 and particle 2, returns_mean [B, J] without noise, and of
-    the search mean, stddev [I, H, B, A], best, rms, gap [I, B], elites [I, B, K], where sequences are
-    kept these [I, H, B, E, A], and where the action is not the mean's it [I, B, A].
+    the search mean, stddev [I, H, B, A], best, rms, gap [I, B], elites [I, B, K]; kept [I, H, B, E,
+    A] where sequences are kept, and action [I, B, A] where it is not the mean's.
     int8 and bf16 cases have returns only: a number next to a tie may be rounded to either side, so
     that elites are not the same beyond doubt.
     """

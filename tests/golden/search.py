@@ -35,7 +35,7 @@ def rank(returns: np.ndarray) -> list[int]:
 
 
 def weights(returns: np.ndarray, temperature: float) -> np.ndarray:
-    """What each elite counts for, given their returns: softmax((R - max R) / temperature)."""
+    """Weighs elites by their returns: softmax((R - max R) / temperature)."""
     numbers = ~np.isnan(returns)
     if not numbers.any():
         return np.full(len(returns), 1 / len(returns))

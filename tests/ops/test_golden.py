@@ -6,12 +6,14 @@ import ast
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from golden import make_golden
 from golden.make_golden import CASES, Case
+from golden.search import mix, refit
 from ops.fused_support import each_set_of, isa
 from ops.tolerances import (
     FLOOR,
@@ -77,6 +79,21 @@ def bound(value: tuple[float, ...] | float) -> float | torch.Tensor:
     return torch.tensor(value) if isinstance(value, tuple) else value
 
 
+def search_settings(case: Case, iterations: int) -> dict[str, Any]:
+    """Returns the arguments that make a search of the plain method, for the first iterations."""
+    mixing, kept = mix(case), torch.from_numpy(make_golden.case_inputs(case)["kept"])
+    settings: dict[str, Any] = {
+        "candidates": list(case.counts[:iterations]) or case.candidates,
+        "mix": None if mixing is None else torch.from_numpy(mixing),
+        "keep": case.keep,
+        "kept": kept if case.warm else None,
+        "momentum": case.momentum,
+        "temperature": case.temperature,
+        "output": case.output,
+    }
+    return settings
+
+
 def rollout(ops: ModuleType, name: str, noisy: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns of a backend and the golden ones."""
     case = CASES[name]
@@ -136,19 +153,20 @@ def test_plan_matches_golden_after_every_iteration(
     for iterations in range(1, case.iterations + 1):
         plan = ops.cem_plan(
             snapshot(case), latent, start, torch.full_like(start, case.initial_stddev),
-            seed=seeds, candidates=case.candidates, topk=case.topk, iterations=iterations,
+            seed=seeds, topk=case.topk, iterations=iterations,
             first_iteration=case.first_iteration, low=bound(case.low), high=bound(case.high),
             spread=case.spread, epsilon=case.epsilon, state_noise=case.state_noise,
-            discount=case.discount,
+            discount=case.discount, **search_settings(case, iterations),
         )  # fmt: skip
         last = iterations - 1
-        for field in ("mean", "stddev"):
+        for field in {"mean", "stddev", "kept", "action"} & golden.keys():
             error = getattr(plan, field).double() - torch.from_numpy(golden[field][last])
             report_error(field, error.abs().max().item(), PLAN_ABSOLUTE)
         error = np.abs(plan.best_return.double().numpy() - golden["best"][last])
         error /= np.maximum(golden["rms"][last], FLOOR)
         report_error("best_return", error.max(), RETURNS[case.scale])
-        assert torch.equal(plan.action, plan.mean[0])
+        assert case.output == "best" or torch.equal(plan.action, plan.mean[0])
+        assert plan.kept.shape == (*start.shape[:2], case.keep, case.action)
         assert plan.iterations == iterations
 
 
@@ -157,11 +175,14 @@ def test_refit_chooses_the_golden_elites(ops: ModuleType, name: str) -> None:
     case, golden = CASES[name], stored(name)
     returns = golden["returns_noise"]
     _, actions, _ = inputs(case)
-    how = {"topk": case.topk, "spread": case.spread, "epsilon": case.epsilon}
+    how = {
+        "topk": case.topk, "spread": case.spread, "epsilon": case.epsilon,
+        "temperature": case.temperature,
+    }  # fmt: skip
     fitted = ops.refit(actions, torch.from_numpy(returns).float(), **how)
     for b in range(case.batch):
         problem = actions[:, b].double().numpy()
-        mean, stddev, elites = make_golden.refit(problem, returns[b].astype(np.float32), case)
+        mean, stddev, elites = refit(problem, returns[b].astype(np.float32), case)
         assert fitted.elites[b].tolist() == elites
         assert close(fitted.mean[:, b], torch.from_numpy(mean), 1e-7)
         assert close(fitted.stddev[:, b], torch.from_numpy(stddev), 1e-7)
