@@ -21,6 +21,7 @@ MODULES = module_paths(ROOT)
 GRAPH = imports(ROOT)
 # Modules that need more than torch and numpy, and what they miss first; no other does.
 NEED_MORE = {
+    "planet.cli.diagnose": "tyro",
     "planet.cli.evaluate": "tyro",
     "planet.cli.export": "tyro",
     "planet.cli.options": "tyro",

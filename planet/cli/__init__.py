@@ -1,4 +1,4 @@
-"""Runs the command line: `planet train | evaluate | profile | export | doctor`.
+"""Runs the command line: `planet train | evaluate | diagnose | profile | export | doctor`.
 
 A command's module is imported only when it is called, so that a missing package is reported as
 such. Nothing but these modules prints.
@@ -32,6 +32,7 @@ usage: planet COMMAND [options]
 commands:
   train      train an agent into a run directory, or continue a run
   evaluate   score a trained agent, plot its learning curve and film it
+  diagnose   say whether its model or its planner keeps an agent from scoring more
   profile    time the control steps of an agent, stage by stage
   export     write a run's agent into a file that C++ programs act from
   doctor     say what is installed and what works, and how to fix the rest
@@ -40,6 +41,7 @@ examples:
   planet train --preset small --task cheetah-run --directory runs/cheetah
   planet train --preset paper --task walker-walk --directory runs/walker --train.device cuda
   planet evaluate runs/cheetah --episodes 10 --baselines
+  planet diagnose runs/cheetah --episodes 3
   planet profile runs/cheetah --compare reference,fused,int8,bf16
   planet profile --planner.horizon 12 --planner.candidates 1000 --train.threads 2
   planet export runs/cheetah cheetah.weights
@@ -58,6 +60,7 @@ _NO_MEMORY = ("can't allocate memory", "size calculation overflowed")  # Runtime
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("tyro", "gymnasium", "tqdm"),
     "evaluate": ("tyro", "gymnasium", "tqdm", "matplotlib", "imageio", "imageio_ffmpeg"),
+    "diagnose": ("tyro", "gymnasium", "tqdm"),
     "profile": ("tyro",),
     "export": ("tyro", "gymnasium"),
     "doctor": (),
