@@ -32,6 +32,7 @@ NEED_MORE = {
     "planet.envs.pixel_env": "gymnasium",
     "planet.envs.simulator": "gymnasium",
     "planet.envs.toy": "gymnasium",
+    "planet.envs.unseen": "gymnasium",
 }
 # torch and numpy with what they themselves need.
 ALLOWED = (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from planet.envs import _gl
 from planet.envs._library import RenderingUnavailable, explained, prepare_import
-from planet.envs.checks import check_action, check_seed
+from planet.envs.checks import check_action
 from planet.envs.extra import import_extra
 from planet.envs.pixel_env import Observation, PixelEnv
 from planet.envs.rendering import MAX_FRAME, Renderer, quality_of
@@ -88,17 +88,8 @@ class DMControlEnv(PixelEnv):
         self._closed = self._diverged = False
         self.episodes = 0
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; the same seed starts the same episode, pixel for pixel.
-
-        Args:
-          seed: at least 0; None goes on with `np_random` as it stands.
-          options: none are known.
-
-        Returns:
-          the observation [image_size, image_size, 3] and an info dict.
+    def start(self, seed: int | None) -> dict[str, Any]:
+        """Does what `reset` does before it draws.
 
         Raises:
           RuntimeError: the environment is closed, this process was forked from one that rendered,
@@ -106,7 +97,7 @@ class DMControlEnv(PixelEnv):
         """
         self._check_open("reset")
         _gl.check_process()
-        super().reset(seed=check_seed(seed))
+        super().start(seed)
         self._running = self._diverged = False
         self._control.task.random.seed(task_seed(self.np_random))
         self._draw_start_state()
@@ -114,7 +105,7 @@ class DMControlEnv(PixelEnv):
             self._renderer.upload_terrain()
         self._steps, self._running = 0, True
         self.episodes += 1
-        return self.observe(), self._info(0.0)
+        return self._info(0.0)
 
     def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
         """Does what `step` does before it draws; see `PixelEnv`."""

@@ -21,7 +21,8 @@ Observation = NDArray[np.uint8]
 class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
     """Counts its own control steps and ends the episode after so many.
 
-    A task has `simulate` and `observe`, the two halves of `step`.
+    A task has `start`, the first half of `reset`, `simulate`, that of `step`, and `observe`, the
+    second half of both.
 
     Attributes:
       action_repeat: control steps per agent step, R.
@@ -49,6 +50,24 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
         self._steps = 0
         self._running = False
 
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; the same seed starts the same episode, pixel for pixel.
+
+        Args:
+          seed: at least 0; None goes on with `np_random` as it stands.
+          options: none are known.
+
+        Returns:
+          the observation [image_size, image_size, 3] and an info dict.
+
+        Raises:
+          RuntimeError: the task cannot start; see the task.
+        """
+        info = self.start(seed)
+        return self.observe(), info
+
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -68,6 +87,12 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
         """
         reward, terminated, truncated, info = self.simulate(action)
         return self.observe(), reward, terminated, truncated, info
+
+    @abstractmethod
+    def start(self, seed: int | None) -> dict[str, Any]:
+        """Does what `reset` does before it draws."""
+        super().reset(seed=check_seed(seed))
+        return self._info(0.0)
 
     @abstractmethod
     def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:

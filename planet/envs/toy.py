@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from planet.envs.checks import check_action, check_seed
+from planet.envs.checks import check_action
 from planet.envs.pixel_env import Observation, PixelEnv
 
 _SPEED = 0.1  # of the picture's side, per control step at full action
@@ -47,14 +47,12 @@ class ToyReachEnv(PixelEnv):
         self._grid = (np.arange(image_size) + 0.5) / image_size
         self._point = self._target = np.full(2, 0.5)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode with the point and the target anywhere; see `DMControlEnv.reset`."""
-        super().reset(seed=check_seed(seed))
+    def start(self, seed: int | None) -> dict[str, Any]:
+        """Puts the point and the target anywhere; see `PixelEnv`."""
+        super().start(seed)
         self._point, self._target = self.np_random.uniform(_MARGIN, 1.0 - _MARGIN, (2, 2))
         self._steps, self._running = 0, True
-        return self.render(), self._info(0.0)
+        return self._info(0.0)
 
     def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
         """Moves the point, right and down; see `PixelEnv`."""
