@@ -2,6 +2,8 @@
 
 # ruff: noqa: E402 - what the extra brings is imported after the check that it is there
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,139 @@ def test_a_return_is_what_the_environment_pays_and_planning_changes_nothing(open
         assert reward == other.simulate(action)[0]
         paid += reward
     assert total == pytest.approx(paid, rel=1e-12)
+
+
+def test_the_end_of_the_episode_is_the_end_of_the_return(open_environment):
+    environment = open_environment("reacher-easy", control_steps=10)  # 4 + 4 + 2
+    environment.reset(seed=0)
+    stir(environment, "reacher-easy")
+    simulator = Simulator(environment, threads=1)
+    still = torch.zeros(5, 1, 2, 2)
+    for expected in (10.0, 6.0, 2.0, 0.0):
+        assert simulator.returns(still).tolist() == [[expected, expected]]
+        if expected:
+            environment.simulate(np.zeros(2, np.float32))
+
+
+def test_any_number_of_threads_and_candidates_gives_the_same_bits(open_environment):
+    environment = open_environment("walker-walk")
+    environment.reset(seed=0)
+    rng = np.random.default_rng(3)
+    actions = sequences(rng, environment, 2, 150)  # more than are simulated together
+    one, two = (Simulator(environment, threads=threads).returns(actions) for threads in (1, 2))
+    assert (one == two).all() and len(one.unique()) > 100
+    simulator = Simulator(environment)
+    assert (simulator.returns(actions[:, :, 140:]) == one[:, 140:]).all()
+    assert (simulator.returns(actions) == one).all()
+
+
+def test_the_goal_of_every_episode_is_known(open_environment):
+    environment = open_environment("reacher-easy", action_repeat=1)
+    simulator = Simulator(environment, threads=1)
+    returns = []
+    for near in (True, False, True):
+        environment.reset(seed=1)
+        if near:
+            stir(environment, "reacher-easy")  # moves the goal, which is in the model
+        returns.append(simulator.returns(torch.zeros(1, 1, 1, 2)).item())
+    assert returns == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("task", ["cheetah-run", SLOW])
+def test_a_sequence_that_is_not_finite_is_worth_nan_and_the_others_what_they_are(
+    open_environment, task
+):
+    environment = open_environment(task)
+    environment.reset(seed=0)
+    simulator = Simulator(environment, threads=1)
+    actions = sequences(np.random.default_rng(4), environment, 3, 4)
+    expected = simulator.returns(actions)
+    actions[2, 0, 1, 0] = torch.nan
+    actions[0, 0, 2, 0] = torch.inf
+    returns = simulator.returns(actions)
+    assert returns.isnan().tolist() == [[False, True, True, False]]
+    assert (returns == expected)[0, [0, 3]].all()
+    assert simulator.returns(torch.full_like(actions, torch.nan)).isnan().all()
+
+
+@pytest.mark.parametrize("task", ["cheetah-run", SLOW])
+def test_a_candidate_that_diverges_is_worth_nan_and_the_others_what_they_are(
+    open_environment, task
+):
+    environment = open_environment(task)
+    environment.reset(seed=0)
+    environment.physics.model.actuator_gear[:] = 1e12  # so that only standing still is possible
+    simulator = Simulator(environment, threads=1)
+    actions = torch.zeros(3, 1, 3, environment.action_space.shape[0])
+    actions[1, 0, 1] = 1.0
+    for _ in range(2):  # nothing of it is left
+        returns = simulator.returns(actions)
+        assert returns.isnan().tolist() == [[False, True, False]]
+        assert returns[0, 0] == returns[0, 2]
+    environment.simulate(actions[0, 0, 1].numpy())
+    *_, info = environment.simulate(actions[1, 0, 1].numpy())
+    assert info["physics_diverged"]
+    assert simulator.returns(actions).tolist() == [[0.0, 0.0, 0.0]]  # the episode has ended
+
+
+def test_a_simulation_that_mujoco_gives_up_is_worth_nan(open_environment, monkeypatch):
+    from mujoco.batch import Batch, SimulationError
+
+    environment = open_environment("cheetah-run")
+    environment.reset(seed=0)
+    simulator = Simulator(environment, threads=1)
+    actions = sequences(np.random.default_rng(5), environment, 2, 3)
+    expected = simulator.returns(actions)
+    step = Batch.step
+
+    def fail(batch, *arguments):
+        step(batch, *arguments)
+        raise SimulationError(np.array([1]), "stack overflow")
+
+    monkeypatch.setattr(Batch, "step", fail)
+    returns = simulator.returns(actions)
+    assert returns.isnan().tolist() == [[False, True, False]]
+    assert (returns == expected)[0, [0, 2]].all()
+
+
+def test_a_task_without_batched_rewards_says_so(open_environment, caplog):
+    with caplog.at_level(logging.WARNING, "planet"):
+        assert not Simulator(open_environment(SLOW)).batched
+    assert f"{SLOW} has no batched rewards" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "planet"):
+        assert Simulator(open_environment("cheetah-run")).batched
+    assert caplog.text == ""
+
+
+def test_other_environments_are_refused_by_name(open_environment):
+    from planet.envs.unseen import Unseen
+
+    expected = "environment: expected a task of the DM Control Suite as planet.envs.make makes it"
+    with pytest.raises(TypeError, match=f"{expected}, got ToyReachEnv$"):
+        Simulator(open_environment("toy-reach", quality="faithful"))
+    with pytest.raises(TypeError, match=f"{expected}, got Unseen; environment.unwrapped is one"):
+        Simulator(Unseen(open_environment()))
+
+
+def test_wrong_arguments_are_refused_by_name(open_environment):
+    environment = open_environment("reacher-easy")
+    for low, high in ((-2.0, 1.0), (0.5, 0.0), (0.0, 1.5)):
+        with pytest.raises(ValueError, match="low: expected -1 <= low <= high <= 1, got"):
+            Simulator(environment, low=low, high=high)
+    with pytest.raises(ValueError, match="threads: expected a value >= 1, got 0"):
+        Simulator(environment, threads=0)
+    simulator = Simulator(environment, low=-0.5, high=0.25)
+    assert simulator.low.tolist() == [[-0.5, -0.5]] and simulator.high.tolist() == [[0.25, 0.25]]
+    assert simulator.batch_size == 1
+    with pytest.raises(RuntimeError, match="simulator: expected an episode; call .* reset first"):
+        simulator.returns(torch.zeros(2, 1, 3, 2))
+    environment.reset(seed=0)
+    for shape in ((2, 2, 3, 2), (2, 1, 3, 3), (2, 1, 3)):
+        with pytest.raises(ValueError, match=r"actions: expected shape \[H, 1, J, A=2\], got"):
+            simulator.returns(torch.zeros(shape))
+    with pytest.raises(TypeError, match="actions: expected a floating point tensor"):
+        simulator.returns(torch.zeros(2, 1, 3, 2, dtype=torch.int64))
+    environment.close()
+    with pytest.raises(RuntimeError, match="physics: expected an open environment"):
+        simulator.returns(torch.zeros(2, 1, 3, 2))
