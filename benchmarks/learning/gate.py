@@ -1,14 +1,16 @@
 """Does it really learn? Trains the `small` preset on cheetah-run from pixels and judges the agents.
 
     python benchmarks/learning/gate.py [--rehearse] [--precision bf16] [--planner-precision bf16]
+                                       [--planner icem]
 
 Runs the demo's schedule for three seeds, each once as it is and once with rewards shuffled over the
 whole data set, two processes of one thread side by side. Every run that was started is reported, in
 `benchmarks/results/learning_gate.json`; the exit status is 0 when each seed passes and the mean
 over shuffled ones does. A rehearsal does the same with a few gradient steps, to see that everything
-runs: it judges and writes nothing. Another precision of the updates, or of the plans while it
-collects and is evaluated, than the preset's is judged by the same seeds and thresholds in a file of
-its own, without the arms of shuffled rewards, which are about the gate.
+runs: it judges and writes nothing. Another precision of the updates, or another one or another
+planner of the plans while it collects and is evaluated, than the preset's is judged by the same
+seeds and thresholds in a file of its own, without the arms of shuffled rewards, which are about the
+gate.
 
 The thresholds below were fixed before the first run. Random actions return 13 +- 4 and never passed
 25 in 72 episodes, zero or constant actions at most 1, and an untrained planner 4 to 9. Shuffled
@@ -34,6 +36,7 @@ import numpy as np
 import torch
 
 from planet import envs
+from planet.config.planner import PLANNER_CONFIGS, other_planner
 from planet.config.presets import small
 from planet.diagnostics.machine import machine_facts
 from planet.replay import read_episode
@@ -47,21 +50,23 @@ LEAST_RETURN = 50.0
 LEAST_OVER_RANDOM = 3.5
 MOST_SHUFFLED = 25.0
 RESULTS = Path(__file__).parents[1] / "results"
-PLANNER = ("fp32", "int8", "bf16")
+PRECISIONS = ("fp32", "int8", "bf16")
 
 
 @dataclass(frozen=True)
-class Precisions:
-    """Names that of the decoder's products in updates, and that of the planner's."""
+class Choice:
+    """Names the precision of the decoder's products in updates, the planner's, and the planner."""
 
     updates: str = "fp32"
-    planner: str = "fp32"
+    plans: str = "fp32"
+    planner: str = "cem"
 
     @property
     def name(self) -> str:
         """The file of their verdict in `benchmarks/results/`."""
         named = [self.updates] if self.updates != "fp32" else []
-        named += ["planner", self.planner] if self.planner != "fp32" else []
+        named += ["planner", self.plans] if self.plans != "fp32" else []
+        named += [self.planner] if self.planner != "cem" else []
         return "_".join(["learning_gate", *named]) + ".json"
 
 
@@ -82,15 +87,15 @@ class ShuffledTrainer(Trainer):
 
 
 def work(
-    seed: int, shuffled: bool, precisions: Precisions, rehearse: bool, directory: str
+    seed: int, shuffled: bool, choice: Choice, rehearse: bool, directory: str
 ) -> dict[str, Any]:
     """Trains and evaluates one agent in this process, on one thread."""
     torch.set_num_threads(1)
     config = small("cheetah-run")
-    train = {"seed": seed, "evaluation_interval": 0, "precision": precisions.updates}
-    config = config.with_overrides(
-        {"train": train, "imagination": {"precision": precisions.planner}}
-    )
+    if choice.planner != config.planner.name:
+        config = replace(config, planner=other_planner(config.planner, choice.planner))
+    train = {"seed": seed, "evaluation_interval": 0, "precision": choice.updates}
+    config = config.with_overrides({"train": train, "imagination": {"precision": choice.plans}})
     if rehearse:
         few = {"episodes": 3, "seed_episodes": 2, "initial_updates": 2, "updates_per_episode": 2}
         config = config.with_overrides({"train": few, "planner": {"candidates": 40, "topk": 4}})
@@ -112,8 +117,9 @@ def work(
     out = {
         "seed": seed,
         "shuffled_rewards": shuffled,
-        "precision": precisions.updates,
-        "planner_precision": precisions.planner,
+        "precision": choice.updates,
+        "planner_precision": choice.plans,
+        "planner": choice.planner,
         "returns": [round(value, 2) for value in score.returns],
         "mean": score.mean,
         "standard_error": score.standard_error,
@@ -130,9 +136,9 @@ def work(
     return out
 
 
-def judge(rehearse: bool, precisions: Precisions) -> int:
+def judge(rehearse: bool, choice: Choice) -> int:
     """Runs all arms, two at a time, and writes and prints the verdict."""
-    kinds = (False, True) if precisions == Precisions() else (False,)
+    kinds = (False, True) if choice == Choice() else (False,)
     waiting = [(seed, shuffled) for shuffled in kinds for seed in SEEDS]
     running: list[tuple[subprocess.Popen[str], tuple[int, bool]]] = []
     results: list[dict[str, Any]] = []
@@ -142,8 +148,8 @@ def judge(rehearse: bool, precisions: Precisions) -> int:
                 arm = waiting.pop(0)
                 command = [sys.executable, __file__, "--seed", str(arm[0])]
                 command += ["--directory", str(Path(folder) / f"{arm[0]}-{arm[1]}")]
-                command += ["--precision", precisions.updates]
-                command += ["--planner-precision", precisions.planner]
+                command += ["--precision", choice.updates]
+                command += ["--planner-precision", choice.plans, "--planner", choice.planner]
                 command += (["--shuffled"] if arm[1] else []) + (["--rehearse"] if rehearse else [])
                 process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
                 running.append((process, arm))
@@ -175,7 +181,7 @@ def judge(rehearse: bool, precisions: Precisions) -> int:
         "machine": machine_facts(),
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / precisions.name
+    path = RESULTS / choice.name
     path.write_text(json.dumps(report, indent=2) + "\n")
     print("\n".join(lines(path)))
     print(f"{'passed' if passed else 'FAILED'}: {path}")
@@ -185,7 +191,7 @@ def judge(rehearse: bool, precisions: Precisions) -> int:
 def lines(path: Path) -> list[str]:
     """A verdict's figures by seed, float32's beside them where they were measured."""
     out = []
-    for file in dict.fromkeys((path, RESULTS / Precisions().name)):
+    for file in dict.fromkeys((path, RESULTS / Choice().name)):
         runs = json.loads(file.read_text())["runs"] if file.exists() else []
         learned = [run for run in runs if not run["shuffled_rewards"] and "mean" in run]
         figures = [
@@ -201,15 +207,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--planner-precision", choices=PLANNER, default="fp32")
+    parser.add_argument("--planner-precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument("--planner", choices=PLANNER_CONFIGS, default="cem")
     parser.add_argument("--shuffled", action="store_true")
     parser.add_argument("--rehearse", action="store_true", help="a few steps; judges nothing")
     parser.add_argument("--directory")
     options = parser.parse_args()
-    precisions = Precisions(options.precision, options.planner_precision)
+    choice = Choice(options.precision, options.planner_precision, options.planner)
     if options.seed is None:
-        return judge(options.rehearse, precisions)
-    given = options.shuffled, precisions, options.rehearse, options.directory
+        return judge(options.rehearse, choice)
+    given = options.shuffled, choice, options.rehearse, options.directory
     print(json.dumps(work(options.seed, *given)))
     return 0
 

@@ -7,21 +7,27 @@ from pathlib import Path
 
 import pytest
 from learning import gate
-from learning.gate import Precisions
+from learning.gate import Choice
 
 
-def test_each_pair_of_precisions_has_a_file_of_its_own() -> None:
-    names = [Precisions(a, b).name for a in ("fp32", "bf16") for b in gate.PLANNER]
+def test_each_choice_has_a_file_of_its_own() -> None:
+    names = [
+        Choice(updates, plans, planner).name
+        for updates in ("fp32", "bf16")
+        for plans in gate.PRECISIONS
+        for planner in gate.PLANNER_CONFIGS
+    ]
     assert names[0] == "learning_gate.json"
-    assert names[2] == "learning_gate_planner_bf16.json"
-    assert names[3] == "learning_gate_bf16.json"
+    assert Choice(plans="bf16").name == "learning_gate_planner_bf16.json"
+    assert Choice("bf16").name == "learning_gate_bf16.json"
+    assert Choice(planner="icem").name == "learning_gate_icem.json"
     assert len(set(names)) == len(names)
 
 
 def test_figures_of_float32_stand_beside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gate, "RESULTS", tmp_path)
-    path = tmp_path / Precisions(planner="bf16").name
-    for file, mean in ((path, 90.0), (tmp_path / Precisions().name, 80.0)):
+    path = tmp_path / Choice(plans="bf16").name
+    for file, mean in ((path, 90.0), (tmp_path / Choice().name, 80.0)):
         run = {"seed": 1, "shuffled_rewards": False, "mean": mean, "standard_error": 9.4}
         runs = [run, {**run, "shuffled_rewards": True}, {"shuffled_rewards": False, "error": "1"}]
         file.write_text(json.dumps({"runs": runs}))
