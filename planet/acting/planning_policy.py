@@ -10,17 +10,19 @@ import torch
 
 from planet.acting.starts import check_starts
 from planet.noise import mix_seed
+from planet.planning import SamplingPlanner, shift
 from planet.protocols import Observation, Plan, Planner, Scorer
 
 
 class PlanningPolicy:
     """Plans at every step from the true state: nothing is observed, filtered or believed.
 
-    It acts in a single environment, and adds no noise. Randomness derives from the seed of the
-    reset and the step, as an agent's does.
+    It acts in a single environment, and adds no noise. A plan starts where the one before goes on,
+    with planners that say how. Randomness derives from the seed of the reset and the step, as an
+    agent's does.
 
     Attributes:
-      planned: the newest plan; None before it.
+      planned: the episode's newest plan; None before it.
 
     Args:
       scorer: of one problem, whose sequences start where the environment stands at the call:
@@ -65,7 +67,8 @@ class PlanningPolicy:
           ValueError: the plan is not finite: no candidate could be scored.
         """
         seed = torch.tensor([mix_seed(self._seed, self._step)], device="cpu")
-        plan = self._planner.plan(self._scorer, seed, budget_ms=self._budget_ms)
+        warm = shifted(self.planned, self._planner, self._scorer)
+        plan = self._planner.plan(self._scorer, seed, warm=warm, budget_ms=self._budget_ms)
         if not plan.finite.all():
             raise ValueError(
                 f"plan: expected a finite one, got NaN or infinite at step {self._step}: "
@@ -77,3 +80,10 @@ class PlanningPolicy:
 
     def executed(self, action: npt.ArrayLike) -> None:
         """Does nothing: the next plan starts where the environment stands."""
+
+
+def shifted(before: Plan | None, planner: Planner, scorer: Scorer) -> Plan | None:
+    """Returns what a planner starts from a step after the plan `before`; None: it starts cold."""
+    if before is None or not isinstance(planner, SamplingPlanner):
+        return None
+    return None if planner.settings.shift == "none" else shift(before, 1, planner, scorer)

@@ -8,6 +8,8 @@ import torch
 
 from planet import CEMPlanner
 from planet.acting.planning_policy import PlanningPolicy
+from planet.noise import mix_seed
+from planet.planning import ICEMPlanner, shift
 
 PLANNER = CEMPlanner(3, 32, 4, 4)
 
@@ -51,6 +53,22 @@ def test_the_seed_of_the_episode_and_the_step_decide():
     assert (acted(other) != first).any()  # [7] is a row's own seed, 7 is mixed with the row
     policy.reset(8)
     assert (acted(policy) != first).any()
+
+
+def test_a_plan_starts_where_the_one_before_goes_on_and_an_episode_cold():
+    scorer, planner = Target(), ICEMPlanner(3, 32, 1, 4, keep=2, momentum=0.9)
+    policy = PlanningPolicy(scorer, planner)
+    for _ in range(2):
+        policy.reset([7])
+        policy.act({})
+        first = policy.planned
+        cold = planner.plan(scorer, torch.tensor([mix_seed(mix_seed(7, 0), 0)]))
+        assert torch.equal(first.mean, cold.mean)
+        policy.act({})
+        seed = torch.tensor([mix_seed(mix_seed(7, 0), 1)])
+        warm = planner.plan(scorer, seed, warm=shift(first, 1, planner, scorer))
+        assert torch.equal(policy.planned.kept, warm.kept)
+        assert not torch.equal(warm.kept, planner.plan(scorer, seed).kept)
 
 
 def test_a_plan_without_a_finite_return_is_refused():
