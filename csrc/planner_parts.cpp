@@ -80,7 +80,7 @@ std::string check_loop(const PlannerOptions& o) {
     return "numerics: expected unit for horizon 1, where icem knows no colour, got icem";
   }
   if (!(o.momentum >= 0 && o.momentum < 1)) {
-    return "momentum: expected 0 <= momentum < 1, got " + show(o.momentum);
+    return "momentum: expected a value in [0, 1), got " + show(o.momentum);
   }
   if (o.temperature > 0 && o.spread != Spread::kPopulation) {
     return "temperature: expected 0 with spread mean_absolute, got " + show(o.temperature);
@@ -91,9 +91,9 @@ std::string check_loop(const PlannerOptions& o) {
   const int64_t last = count_in(o, o.iterations - 1);
   if (o.decay > 1 && o.iterations > 1 && last / 2 < o.topk) {
     return "decay: expected at least 2 K = " + std::to_string(2 * o.topk) +
-           " candidates in every iteration, got " + std::to_string(last) + " in the last: floor(" +
-           std::to_string(o.candidates) + " * " + show(o.decay) + "**-" +
-           std::to_string(o.iterations - 1) + ")";
+           " candidates in every iteration, got " + std::to_string(last) +
+           " in the last: " + std::to_string(o.candidates) + " * " + show(o.decay) + "^-" +
+           std::to_string(o.iterations - 1);
   }
   return {};
 }

@@ -29,7 +29,7 @@ struct Start {
 };
 
 // Fills the row of plan.mean, plan.stddev and plan.kept, of actions of that size. Cold: the first
-// distribution, and no sequences (NaN). Warm: the plan before moved on by steps >= 1, with the
+// distribution, and no sequences (NaN). Warm: the plan before moved on by steps >= 0, with the
 // first stddev; kept sequences end open (NaN), so that the plan draws what they lack.
 void start_cold(const PlanProblem& plan, int action_size, const Start& start, int64_t row);
 void start_warm(const PlanProblem& plan, int action_size, const Start& start, int64_t steps,
