@@ -22,15 +22,15 @@ Planner::Planner(const WeightView& weights, const PlannerOptions& options, Isa i
 
 Plan Planner::plan(const float* belief, const float* state, const int64_t* seeds) {
   PlannerParts& p = parts_;
-  for (size_t i = 0; i < p.mean.size(); ++i) {
-    p.mean[i] = p.first_mean[i % p.first_mean.size()];
-    p.stddev[i] = p.first_stddev[i % p.first_stddev.size()];
-  }
+  for (int64_t row = 0; row < p.problem.batch && !warm_; ++row) cold(row);
+  warm_ = false;
+  planned_ = true;
   PlanProblem problem = p.problem;
   problem.latent = {belief, state, false};
   problem.seeds = seeds;
   const int64_t done = cem_plan(p.model, problem, p.workspace.data(), p.pool.parallel());
-  return {p.action.data(), p.mean.data(), p.stddev.data(), p.best_return.data(), done};
+  return {p.action.data(),      p.mean.data(), p.stddev.data(),
+          p.best_return.data(), p.kept.data(), done};
 }
 
 Plan Planner::plan(const float* belief, const float* state, int64_t seed) {
@@ -38,6 +38,20 @@ Plan Planner::plan(const float* belief, const float* state, int64_t seed) {
     seeds_[b] = row_seed(seed, static_cast<uint32_t>(b));
   }
   return plan(belief, state, seeds_.data());
+}
+
+bool Planner::shift(int64_t steps) {
+  const PlannerParts& p = parts_;
+  if (!planned_ || steps < 0 || p.shift == Shift::kNone) return false;
+  for (int64_t row = 0; row < p.problem.batch; ++row) {
+    start_warm(p.problem, sizes().action, p.start(), steps, row);
+  }
+  warm_ = true;
+  return true;
+}
+
+void Planner::cold(int64_t row) {
+  start_cold(parts_.problem, sizes().action, parts_.start(), row);
 }
 
 }  // namespace planet::cpu
