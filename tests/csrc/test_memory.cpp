@@ -61,7 +61,7 @@ TEST("rollout, refit and plan allocate nothing") {
     cpu::rollout_returns(model, plan.latent, horizon, batch, candidates, actions.data(),
                          {nullptr, plan.seeds, 0, 0}, 1.0, returns.data(), space.data(), pool);
     cpu::refit({horizon, batch, candidates, topk, a, actions.data(), returns.data(), plan.spread,
-                plan.epsilon, plan.mean, plan.stddev, elites.data(), plan.best_return},
+                plan.epsilon, 0.0, plan.mean, plan.stddev, elites.data(), plan.best_return},
                keys.data(), pool);
     cpu::cem_plan(model, plan, plan_space.data(), pool);
     const int64_t made = allocations - before;
