@@ -1,6 +1,6 @@
 """Asks how many rollouts a planner needs on a learned model, by returns of trained agents.
 
-    python benchmarks/planners/learned.py RUN_DIR... [--output FILE]
+    python benchmarks/planners/learned.py RUN_DIR... [--episodes 5] [--output FILE]
 
 Plays the same evaluation episodes with every planner and several numbers of rollouts per control
 step. A finished episode is a line of the output; what is there already is not played again.
@@ -28,7 +28,6 @@ from planet.experiments.run import Run, open_environment, open_run
 from planet.training.collect import Environment, run_episode
 from planet.training.seeds import evaluation_seeds
 
-EPISODES = 5
 ROLLOUTS = (150, 120, 30, 300)  # in the order of playing
 REFERENCE = ("cem", {"candidates": 300, "iterations": 5, "topk": 30})
 SEED = 1000  # of the evaluation; no run's own
@@ -64,6 +63,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--episodes", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULTS / "planners_learned.jsonl")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -72,7 +72,7 @@ def main() -> None:
     runs = {directory.resolve().name: open_run(directory) for directory in options.runs}
     environments = {name: open_environment(run) for name, run in runs.items()}
     for planner, chosen in planners():
-        for index in range(EPISODES):
+        for index in range(options.episodes):
             for name, run in runs.items():
                 row = {"run": name, "planner": planner, "settings": chosen, "seed": index}
                 if key_of(row) in done:

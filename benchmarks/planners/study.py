@@ -85,11 +85,11 @@ def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def play(cell: Cell, control_steps: int = 1000) -> dict[str, Any]:
-    """Plays one episode, of which only the first frame is drawn."""
+    """Plays one episode, of which nothing is drawn."""
     planner = make(cell.planner, cell.settings)
-    environment = envs.make(cell.task, image_size=8, quality="fast", control_steps=control_steps)
+    environment = envs.make(cell.task, image_size=8, control_steps=control_steps)
     policy = PlanningPolicy(Simulator(environment, threads=1), planner)
-    environment.reset(seed=cell.seed)
+    environment.start(cell.seed)
     policy.reset(cell.seed)
     began = time.process_time()
     total, steps, ended = 0.0, 0, False

@@ -101,3 +101,11 @@ def test_the_figure_is_drawn_from_what_there_is(tmp_path: Path) -> None:
     rows = [row_of(cell, 10.0 * cell.seed) for cell in cells("bars")]
     report.draw(report.Episodes(rows), tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_an_episode_is_played_to_its_end_and_again_the_same() -> None:
+    pytest.importorskip("dm_control", reason="needs the train extra")
+    cell = Cell("cartpole-swingup", "icem", settings("icem", 30), 1)
+    one, other = study.play(cell, control_steps=44), study.play(cell, control_steps=44)
+    assert one["steps"] == 6 and one["rollouts"] == 29 and 0.0 < one["return"] <= 44.0
+    assert one["return"] == other["return"] and key_of(one) == cell.key
