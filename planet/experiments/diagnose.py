@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from planet.acting.agent import Agent
+from planet.acting.planning_policy import shifted
 from planet.errors.scalars import check_int
 from planet.noise import Noise, mix_seed
-from planet.planning import SamplingPlanner, shift
-from planet.protocols import Observation, Plan, Planner, Policy, Scorer
+from planet.protocols import Observation, Plan, Policy
 from planet.storage.atomic import atomic_write
 from planet.training.collect import Environment
 from planet.training.progress import Progress
@@ -138,13 +138,6 @@ class WatchedAgent:
         both = torch.stack([mine.cpu(), sequence(found)], dim=2)
         true, best = simulator.returns(both, None)[0].tolist()
         return StepReturns(self._step, float(predicted), true, best)
-
-
-def shifted(before: Plan | None, planner: Planner, scorer: Scorer) -> Plan | None:
-    """Returns what a planner starts from after the plan before; None: it starts cold."""
-    if before is None or not isinstance(planner, SamplingPlanner):
-        return None
-    return None if planner.settings.shift == "none" else shift(before, 1, planner, scorer)
 
 
 def sequence(plan: Plan) -> Tensor:
