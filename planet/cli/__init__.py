@@ -41,13 +41,15 @@ examples:
   planet train --preset small --task cheetah-run --directory runs/cheetah
   planet train --preset paper --task walker-walk --directory runs/walker --train.device cuda
   planet evaluate runs/cheetah --episodes 10 --baselines
+  planet evaluate runs/cheetah --planner icem --planner.keep 5
   planet diagnose runs/cheetah --episodes 3
   planet profile runs/cheetah --compare reference,fused,int8,bf16
-  planet profile --planner.horizon 12 --planner.candidates 1000 --train.threads 2
+  planet profile --compare cem,icem,mppi,shooting --train.threads 2
   planet export runs/cheetah cheetah.weights
   planet doctor
 
 Any setting is an option, for example --planner.candidates 500 or --train.seed 1.
+--planner cem, icem, mppi or shooting starts from the defaults of that planner.
 Ctrl-C saves a checkpoint; the same command continues. PLANET_TRACEBACK=1 shows tracebacks."""
 
 _EXPLAINED = (

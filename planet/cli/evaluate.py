@@ -28,7 +28,7 @@ class EvaluateOptions(ActingConfig):
 
     Writes scores.json, learning_curve.png and evaluation.mp4 (real frame, reconstruction and
     open-loop prediction side by side) into the run's directory. Settings that are not given are the
-    run's.
+    run's; --planner NAME chooses another planner and the defaults of its own settings.
     """
 
     run_dir: RunDirectory

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 import tyro
 
 from planet.acting.agent import Agent
-from planet.config import Config
+from planet.config import PLANNER_CONFIGS, Config
+from planet.config.planner import other_planner
 from planet.errors import advice
 
 RunDirectory = Annotated[
@@ -40,12 +43,39 @@ def parse_options(
       ValueError, OSError: the run's settings cannot be read, or several runs are named.
     """
     named = next((argument for argument in arguments if _is_run(argument)), None)
-    start = default(Config() if named is None else Config.load(Path(named) / "config.json"))
+    config = Config() if named is None else Config.load(Path(named) / "config.json")
+    arguments, config = with_planner(command, arguments, config)
+    start = default(config)
     program = f"{advice.program()} {command}"
     options = tyro.cli(type(start), prog=program, args=arguments, default=start)
     if named is not None and options.run_dir != Path(named):
         raise ValueError(f"run_dir: expected the directory of one run, got {named} too")
     return options
+
+
+def with_planner(
+    command: str, arguments: Sequence[str], config: Config
+) -> tuple[list[str], Config]:
+    """Reads `--planner NAME`, which takes the defaults of that planner's own settings.
+
+    Args:
+      command: its name.
+      arguments: of the command.
+      config: the settings without it.
+
+    Returns:
+      Arguments in which it is the setting `--planner.name`, and settings for that planner.
+    """
+    early = argparse.ArgumentParser(
+        f"{advice.program()} {command}", add_help=False, usage="", allow_abbrev=False
+    )
+    early.add_argument("--planner", "--planner.name", dest="name")
+    name = early.parse_known_args(arguments)[0].name
+    if name in PLANNER_CONFIGS and name != config.planner.name:
+        config = replace(config, planner=other_planner(config.planner, name))
+    whole = {"--planner": "--planner.name"}
+    parts = (argument.partition("=") for argument in arguments)
+    return ["".join((whole.get(option, option), *rest)) for option, *rest in parts], config
 
 
 def told(settings: Any) -> str:

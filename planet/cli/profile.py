@@ -16,7 +16,15 @@ import tyro
 from planet.acting.agent import Agent
 from planet.cli.options import parse_options
 from planet.cli.output import complain, say
-from planet.config import ActingConfig, Config, ImaginationConfig, ModelConfig, choices
+from planet.config import (
+    PLANNER_CONFIGS,
+    ActingConfig,
+    Config,
+    ImaginationConfig,
+    ModelConfig,
+    choices,
+)
+from planet.config.planner import other_planner
 from planet.diagnostics.packages import is_installed
 from planet.diagnostics.source import source_facts
 from planet.errors import advice
@@ -52,7 +60,7 @@ NAMES = {
     for field in fields(ImaginationConfig)
     for choice in choices(ImaginationConfig, field.name)
 }
-"""Setting of the imagination that each name of `--compare` is a value of."""
+"""Setting of the imagination that a name of `--compare` is a value of, if of no planner."""
 
 
 def _optional(metavar: str, text: str | None = None) -> Any:
@@ -66,8 +74,9 @@ _File = Annotated[Path | None, _optional("FILE")]
 _RUN = _optional("[RUN_DIR]", "the run's directory; without one, an untrained agent is timed")
 _NAMES = _optional(
     "NAME,NAME",
-    "planners to time side by side, the others against the first: values of the imagination's "
-    f"settings ({', '.join(NAMES)}), or several joined: fp16+persistent",
+    "what to time side by side, the others against the first: planners "
+    f"({', '.join(PLANNER_CONFIGS)}), values of the imagination's settings ({', '.join(NAMES)}), "
+    "or several joined: icem+bf16",
 )
 
 
@@ -76,8 +85,9 @@ class ProfileOptions(ActingConfig):
     """Times control steps, from the frame to the action, and the stages inside them.
 
     Without a run, an untrained agent of the model's sizes acts on random frames. With --compare,
-    several agents take turns at every step on the same frames. What spoiled the figures, such as
-    others on the same cores, is told below them.
+    several agents take turns at every step on the same frames. --planner NAME chooses a planner and
+    the defaults of its own settings. What spoiled the figures, such as others on the same cores, is
+    told below them.
     """
 
     run_dir: Annotated[Path | None, tyro.conf.Positional, _RUN] = None
@@ -189,28 +199,34 @@ def _title(profile: Profile) -> str:
 
 def _planners(options: ProfileOptions, device: torch.device) -> dict[str, ActingConfig]:
     """Returns the planners to time by name; what a name does not say is as in the options."""
-    imaginations = {"": options.imagination}
-    if options.compare is not None:
-        named = options.compare.split(",")
-        imaginations = {name: _imagination(options, name) for name in named}
-        different = {imagination.on(device.type) for imagination in imaginations.values()}
-        if len(different) < len(named):
-            raise ValueError(f"compare: expected different planners, got {options.compare!r}")
-    return {
-        name: ActingConfig(planner=options.planner, imagination=imagination, train=options.train)
-        for name, imagination in imaginations.items()
-    }
+    given = ActingConfig(
+        planner=options.planner, imagination=options.imagination, train=options.train
+    )
+    if options.compare is None:
+        return {"": given}
+    named = options.compare.split(",")
+    planners = {name: _named(given, name) for name in named}
+    different = {(each.planner, each.imagination.on(device.type)) for each in planners.values()}
+    if len(different) < len(named):
+        raise ValueError(f"compare: expected different planners, got {options.compare!r}")
+    return planners
 
 
-def _imagination(options: ProfileOptions, name: str) -> ImaginationConfig:
+def _named(given: ActingConfig, name: str) -> ActingConfig:
+    """Returns settings with what a name of `--compare` says."""
     values = name.split("+")
-    given: dict[str, Any] = {NAMES[value]: value for value in values if value in NAMES}
-    if len(given) < len(values):
+    kinds = [value for value in values if value in PLANNER_CONFIGS]
+    changed: dict[str, Any] = {NAMES[value]: value for value in values if value in NAMES}
+    if len(kinds) > 1 or len(kinds) + len(changed) < len(values):
+        known = ", ".join([*PLANNER_CONFIGS, *NAMES])
         raise ValueError(
-            f"compare: expected names of {', '.join(NAMES)}, separated by commas, or joined by + "
+            f"compare: expected names of {known}, separated by commas, or joined by + "
             f"where they are of different settings, got {name!r}"
         )
-    return replace(options.imagination, **given)
+    planner = given.planner
+    if kinds and kinds[0] != planner.name:
+        planner = other_planner(planner, kinds[0])
+    return replace(given, planner=planner, imagination=replace(given.imagination, **changed))
 
 
 def _check(options: ProfileOptions) -> None:

@@ -14,7 +14,7 @@ import torch
 import tyro
 
 from planet.acting.agent import Agent
-from planet.cli.options import told, told_imagination
+from planet.cli.options import told, told_imagination, with_planner
 from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
@@ -35,10 +35,11 @@ PresetName = Literal["paper", "official", "small"]
 class TrainOptions(Config):
     """Trains a PlaNet agent from pixels into a run directory, or continues the run in it.
 
-    First choose a preset and a task, then override any setting. The directory holds config.json,
-    metrics.jsonl (and TensorBoard files), episodes/ and checkpoint.pt. Ctrl-C, SIGTERM and SIGHUP
-    end with a checkpoint; the same command, or the directory alone, continues from it. Defaults are
-    from the paper [P], from its authors' code [G], or our own [O].
+    First choose a preset, a task and, with --planner NAME, a planner; then override any setting.
+    The directory holds config.json, metrics.jsonl (and TensorBoard files), episodes/ and
+    checkpoint.pt. Ctrl-C, SIGTERM and SIGHUP end with a checkpoint; the same command, or the
+    directory alone, continues from it. Defaults are from the paper [P], from its authors' code [G],
+    from the papers of iCEM [I] and TD-MPC2 [T], or our own [O].
     """
 
     directory: Path  # directory of the run, made if it does not exist
@@ -127,6 +128,7 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
     else:
         preset = PRESETS.get(known.preset, PRESETS["paper"])
         base = preset(known.task or TrainOptions.task)
+    arguments, base = with_planner("train", arguments, base)
     default = TrainOptions(
         **vars(base),
         directory=tyro.MISSING,

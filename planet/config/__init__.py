@@ -2,8 +2,9 @@
 
 Sources: [P] Hafner et al., "Learning Latent Dynamics for Planning from Pixels", ICML 2019
 (arXiv v5), Section 5, Appendix A and Algorithms 1 and 2; [G] the official code,
-google-research/planet at c04226b; [O] ours. Defaults are the `paper` preset, the others stand in
-`planet.config.presets`.
+google-research/planet at c04226b; [I] Pinneri et al., "Sample-efficient Cross-Entropy Method for
+Real-time Planning", CoRL 2020; [T] Hansen et al., "TD-MPC2", ICLR 2024; [O] ours. Defaults are the
+`paper` preset, the others stand in `planet.config.presets`.
 """
 
 from planet.config.acting import ActingConfig

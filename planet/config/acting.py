@@ -27,11 +27,9 @@ class ActingConfig:
             planner=config.planner, imagination=config.imagination, train=ComputeConfig(**compute)
         )
 
-    @staticmethod
-    def names() -> set[tuple[str, str]]:
+    def names(self) -> set[tuple[str, str]]:
         """Returns section and name of each of these settings."""
-        whole = ActingConfig()
-        return {(s.name, f.name) for s in fields(whole) for f in fields(getattr(whole, s.name))}
+        return {(s.name, f.name) for s in fields(self) for f in fields(getattr(self, s.name))}
 
     def overrides(self) -> dict[str, dict[str, Any]]:
         """Returns these settings by section and name."""

@@ -60,7 +60,7 @@ class CEMConfig(PlannerConfig):
 class ShootingConfig(PlannerConfig):
     """Sets up random shooting: the best of the first candidates."""
 
-    name: PlannerName = "shooting"
+    name: PlannerName = "shooting"  # the planner, which decides on the other settings
     candidates: int = 1000  # J, action sequences [O]
     initial_stddev: float = 1.0  # of actions, in half widths of the box [O]
 
@@ -73,7 +73,7 @@ class ShootingConfig(PlannerConfig):
 class ICEMConfig(PlannerConfig):
     """Sets up iCEM, Pinneri et al., CoRL 2020 [I]: 120 rollouts where CEM takes 10,000."""
 
-    name: PlannerName = "icem"
+    name: PlannerName = "icem"  # the planner, which decides on the other settings
     candidates: int = 46  # J, action sequences of the first iteration [O]
     iterations: int = 3  # I [I]
     topk: int = 10  # K, elites [I]
@@ -102,7 +102,7 @@ class ICEMConfig(PlannerConfig):
 class MPPIConfig(PlannerConfig):
     """Sets up model-predictive path integral control, with the elites of TD-MPC2 [T]."""
 
-    name: PlannerName = "mppi"
+    name: PlannerName = "mppi"  # the planner, which decides on the other settings
     candidates: int = 512  # J, action sequences per iteration [T]
     iterations: int = 6  # I [T]
     topk: int = 64  # K, elites [T]
@@ -130,14 +130,14 @@ PLANNER_CONFIGS: dict[str, type[PlannerConfig]] = {
 """The settings' class of every planner, by name."""
 
 
-def other_planner(config: PlannerConfig, name: PlannerName) -> PlannerConfig:
+def other_planner(config: PlannerConfig, name: str) -> PlannerConfig:
     """Returns the defaults of the planner of a name, with what all planners have as it is.
 
     Raises:
       ValueError: there is none of that name.
     """
     shared = {field.name: getattr(config, field.name) for field in fields(PlannerConfig)}
-    return planner_class(name)(**{**shared, "name": name})
+    return planner_class(name)(**(shared | {"name": name}))
 
 
 def planner_class(name: object) -> type[PlannerConfig]:

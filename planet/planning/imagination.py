@@ -6,7 +6,6 @@ import copy
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from planet import ops
@@ -147,16 +146,3 @@ class Imagination:
             discount=self.discount, precision=self.precision, variant=self.variant, **settings,
         )  # fmt: skip
         return plan
-
-    def try_out(self, budget_ms: float | None = None) -> None:
-        """Runs a tiny plan so that a backend or kernel that is missing fails early.
-
-        Args:
-          budget_ms: that plans are to have.
-
-        Raises:
-          ImportError: the backend is missing.
-          ValueError: the backend does not serve the device, precision, variant or budget.
-        """
-        mean, sizes = self.low[None], {"candidates": 1, "topk": 1, "iterations": 1}
-        self.search(mean, torch.zeros_like(mean), seed=0, budget_ms=budget_ms, **sizes)

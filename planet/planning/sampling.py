@@ -144,6 +144,11 @@ class SamplingPlanner:
         """The settings of the loop."""
         return SearchSettings(**{field.name: getattr(self, field.name) for field in fields(self)})
 
+    @property
+    def rollouts(self) -> int:
+        """Counts the sequences that a plan scores, per problem."""
+        return self.settings.rollouts
+
     def plan(
         self,
         imagination: Scorer,

@@ -7,33 +7,39 @@ from typing import Any
 import torch
 
 from planet.acting.agent import Agent
-from planet.config import PlannerConfig
 from planet.diagnostics.build import build_info
 from planet.experiments.run import Run
 from planet.planning import Imagination
-from planet.protocols import Policy
+from planet.protocols import Planner, Policy
 from planet.weights.rollout_weights import RolloutWeights
-
-_SIZES = "candidates", "iterations", "topk"
 
 Facts = tuple[dict[str, Any], dict[str, Any]]
 """Sizes of the plan, and what computes it."""
 
+_SIZES = "horizon", "candidates", "iterations", "topk", "rollouts"
 
-def policy_facts(policy: Policy, planner: PlannerConfig, batch_size: int) -> Facts:
+
+def policy_facts(policy: Policy, batch_size: int) -> Facts:
     """Returns the facts of a policy's steps; of one that does not plan, little is known."""
     if not isinstance(policy, Agent):
         return {}, {"threads": torch.get_num_threads()}
-    pixels = {"pixels": policy.world_model.image_size}
-    plan = plan_facts(planner, policy.weights.rollout, batch_size)
-    return {**plan, **pixels}, compute_facts(policy.imagination)
+    plan = plan_facts(policy.planner, policy.weights.rollout, batch_size)
+    plan["pixels"] = policy.world_model.image_size
+    if policy.budget_ms is not None:
+        plan["budget_ms"] = policy.budget_ms
+    return plan, compute_facts(policy.imagination)
 
 
-def plan_facts(planner: PlannerConfig, weights: RolloutWeights, batch_size: int) -> dict[str, Any]:
-    """Returns the sizes that decide how long a plan takes."""
-    facts = {
-        "horizon": planner.horizon,
-        **{name: value for name, value in vars(planner).items() if name in _SIZES},
+def plan_facts(planner: Planner, weights: RolloutWeights, batch_size: int) -> dict[str, Any]:
+    """Returns the sizes that decide how long a plan takes.
+
+    Samples are model steps of all rollouts of a problem, as papers count them.
+    """
+    sizes = {name: getattr(planner, name) for name in _SIZES if hasattr(planner, name)}
+    if "rollouts" in sizes:
+        sizes["samples"] = sizes["rollouts"] * planner.horizon
+    return {
+        **sizes,
         "batch_size": batch_size,
         "belief_size": weights.belief_size,
         "state_size": weights.state_size,
@@ -41,7 +47,6 @@ def plan_facts(planner: PlannerConfig, weights: RolloutWeights, batch_size: int)
         "action_size": weights.action_size,
         "reward_hidden": [weight.shape[0] for weight in weights.reward_weights[:-1]],
     }
-    return facts if planner.budget_ms is None else {**facts, "budget_ms": planner.budget_ms}
 
 
 def compute_facts(imagination: Imagination) -> dict[str, Any]:

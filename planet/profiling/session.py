@@ -76,7 +76,7 @@ def untrained_session(
         for name, settings in planners.items()
     }
     world = RandomFrames(config.environment.image_size, batch_size)
-    return _session(agents, world, planners, batch_size)
+    return _session(agents, world, batch_size)
 
 
 def run_session(run: Run, environment: Any, planners: Mapping[str, ActingConfig]) -> Session:
@@ -96,30 +96,26 @@ def run_session(run: Run, environment: Any, planners: Mapping[str, ActingConfig]
     world = Simulated(environment)
     facts = run_facts(run, environment.action_repeat)
     if not isinstance(run.policy, Agent):
-        return _session({next(iter(planners)): run.policy}, world, planners, 1, facts)
+        return _session({next(iter(planners)): run.policy}, world, 1, facts)
     model = run.agent.world_model
     agents = {
         name: make_agent(run.config.with_overrides(settings.overrides()), model, run.actions)
         for name, settings in planners.items()
     }
-    return _session(agents, world, planners, 1, facts)
+    return _session(agents, world, 1, facts)
 
 
 def _session(
     policies: Mapping[str, Policy],
     world: World,
-    planners: Mapping[str, ActingConfig],
     batch_size: int,
     run: dict[str, Any] | None = None,
 ) -> Session:
     """Lets the agents find what is not served, before anything is timed."""
     for policy in policies.values():
         if isinstance(policy, Agent):
-            policy.imagination.try_out(policy.budget_ms)
-    facts = {
-        name: policy_facts(policy, planners[name].planner, batch_size)
-        for name, policy in policies.items()
-    }
+            policy.planner.plan(policy.imagination, budget_ms=policy.budget_ms)
+    facts = {name: policy_facts(policy, batch_size) for name, policy in policies.items()}
     return Session(policies, world, facts, run)
 
 

@@ -14,10 +14,13 @@ from planet.profiling.quantiles import Estimate, values_needed
 from planet.profiling.result import SHARED, Comparison, Profile
 from planet.profiling.stages import ORDER
 
+Facts = dict[str, Any]
+
 WIDTH = 80
 _LABEL, _CELL = 14, 22  # columns: of a row's name, of a planner
 _BESIDE = (WIDTH - _LABEL) // _CELL  # planners side by side
 _ROUNDS = 9  # iterations side by side
+_WORK = "rollouts", "samples"  # of a plan, shown where planners differ
 
 
 def table(comparison: Comparison) -> str:
@@ -63,6 +66,9 @@ def _headline(comparison: Comparison, names: Sequence[str]) -> list[str]:
     rows: dict[str, list[str]] = {}
     if len(comparison.profiles) > 1:
         rows["act"] = [_fitting(name, _CELL - 2) for name in names]
+    for size in _WORK:
+        if len({profile.plan.get(size) for profile in comparison.profiles.values()}) > 1:
+            rows[size] = [f"{profile.plan.get(size, '-'):,}" for profile in profiles]
     for p in PERCENTILES:
         needed = values_needed(p / 100)
         rows[f"p{p}"] = [
@@ -153,13 +159,11 @@ def _facts(comparison: Comparison) -> list[str]:
     machine = dict(first.machine)
     if conditions is not None and conditions.before.load is not None:
         machine["load"] = f"{conditions.before.load:.1f} before {conditions.after.load:.1f} after"
-    facts: dict[str, Mapping[str, Any]] = {"run": first.run or {}, "plan": first.plan}
-    compute = {name: _computed(profile) for name, profile in comparison.profiles.items()}
-    shared = [set(map(str, own.items())) for own in compute.values()]
-    alike = set.intersection(*shared)
-    facts["compute"] = {k: v for k, v in _computed(first).items() if str((k, v)) in alike}
-    for name, own in compute.items():
-        facts[name] = {k: v for k, v in own.items() if str((k, v)) not in alike}
+    facts: dict[str, Mapping[str, Any]] = {"run": first.run or {}}
+    profiles = comparison.profiles
+    facts["plan"], plans = _alike({name: profile.plan for name, profile in profiles.items()})
+    facts["compute"], compute = _alike({name: _computed(p) for name, p in profiles.items()})
+    facts |= {name: plans[name] | compute[name] for name in profiles}
     facts["machine"] = machine
     facts["planet"] = {k: v for k, v in comparison.source.items() if k != "command" and v}
     lines = []
@@ -170,6 +174,16 @@ def _facts(comparison: Comparison) -> list[str]:
         beside = len(title) < 10
         lines += wrapped(title, text) if beside else [title, *wrapped("", text)]
     return lines
+
+
+def _alike(facts: Mapping[str, Facts]) -> tuple[Facts, dict[str, Facts]]:
+    """Returns the facts that are alike whatever the name, and the others by name."""
+    shared = set.intersection(*(set(map(str, own.items())) for own in facts.values()))
+    first = next(iter(facts.values()))
+    return {k: v for k, v in first.items() if str((k, v)) in shared}, {
+        name: {k: v for k, v in own.items() if str((k, v)) not in shared}
+        for name, own in facts.items()
+    }
 
 
 def _computed(profile: Profile) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def overridden(kept: Config, overrides: Mapping[str, Mapping[str, Any]]) -> Conf
       ValueError: an unknown setting, a wrong value, or another value of a setting that decided
         what was learned.
     """
-    config = kept.with_overrides(overrides)
+    config, acting = kept.with_overrides(overrides), ActingConfig.of(kept).names()
     for section, name, was, now in _differences(kept, config):
-        if (section, name) not in ActingConfig.names():
+        if (section, name) not in acting:
             raise ValueError(
                 f"{section}.{name}: expected {was!r}, which decided what was learned, got {now!r}"
             )
@@ -58,9 +58,13 @@ def overridden(kept: Config, overrides: Mapping[str, Mapping[str, Any]]) -> Conf
 
 
 def _differences(kept: Config, config: Config) -> Iterator[tuple[str, str, Any, Any]]:
-    """Yields section, name and both values of the settings that differ."""
+    """Yields section, name and both values of the settings that differ.
+
+    Of planners of two kinds these are the settings that both have, the name among them.
+    """
     given = config.to_dict()
     for section, values in kept.to_dict().items():
         for name, value in values.items():
-            if given[section][name] != value:
-                yield section, name, value, given[section][name]
+            now = given[section].get(name, value)
+            if now != value:
+                yield section, name, value, now

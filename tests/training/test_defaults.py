@@ -62,7 +62,6 @@ def planned(model: WorldModel) -> dict[str, Any]:
                 imagination=ImaginationConfig(backend=name), exploration_stddev=0.5,
                 capture=captured,
             )  # fmt: skip
-            agent.imagination.try_out()
             agent.reset(row_seeds(1, 2))
             actions = [agent.act(frame, explore=True) for _ in range(2)]
             agent.reset([7], rows=[1])

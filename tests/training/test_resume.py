@@ -220,7 +220,6 @@ def test_a_run_goes_on_with_the_arithmetic_and_the_budget_it_began_with(
     setting: str, value: Any, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     section, name = setting.split(".")
-    monkeypatch.setattr("planet.planning.Imagination.try_out", lambda *given: None)
     make_trainer(tiny, tmp_path)
     with pytest.raises(ValueError, match=f"started with other settings: {setting} was"):
         make_trainer(tiny.with_overrides({section: {name: value}}), tmp_path)
