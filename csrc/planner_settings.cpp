@@ -6,9 +6,10 @@
 namespace planet {
 namespace {
 
-// The settings of `rest`, but for what searches.
-PlannerSettings searching(const char* planner, const SearchSettings& search, PlannerSettings rest) {
+// The settings of `rest`, but for how it searches.
+PlannerSettings searching(const char* planner, SearchSettings search, PlannerSettings rest) {
   rest.planner = planner;
+  search.horizon = rest.horizon;
   static_cast<SearchSettings&>(rest) = search;
   return rest;
 }
@@ -47,8 +48,7 @@ PlannerSettings mppi_settings(PlannerSettings rest) {
 PlannerSettings shooting_settings(PlannerSettings rest) {
   SearchSettings shooting;
   shooting.iterations = 1;
-  shooting.topk = 1;
-  shooting.output = Output::kBest;
+  shooting.topk = 1;  // whose mean is the best
   return searching("shooting", shooting, std::move(rest));
 }
 

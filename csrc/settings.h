@@ -61,8 +61,8 @@ struct PlannerSettings : SearchSettings {
 
 // Searches as Python's planners of these names do where nothing else is said: the cross-entropy
 // method; iCEM (Pinneri et al., CoRL 2020), 120 rollouts where CEM takes 10,000; model-predictive
-// path integrals with the elites of TD-MPC2; random shooting. All else is that of `rest`, such as a
-// weight file's settings.
+// path integrals with the elites of TD-MPC2; random shooting. The horizon and all else are those of
+// `rest`, such as a weight file's settings.
 PlannerSettings cem_settings(PlannerSettings rest = {});
 PlannerSettings icem_settings(PlannerSettings rest = {});
 PlannerSettings mppi_settings(PlannerSettings rest = {});

@@ -271,7 +271,7 @@ TEST("planners of a name leave other settings as they are") {
     const PlannerSettings made = make(rest);
     CHECK(made.lows == rest.lows && made.discount == 0.5 && made.action_repeat == 4);
     CHECK(made.budget_ms == 20.0);
-    CHECK_EQUAL(made.horizon, int64_t{12});
+    CHECK_EQUAL(made.horizon, int64_t{3});
   }
 }
 
