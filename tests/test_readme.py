@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from small_run import train
 
 from planet import cli
 from planet.cli import main
+from planet.config import Config
 from planet.diagnostics.packages import is_installed
 
 ROOT = Path(__file__).parents[1]
@@ -185,9 +187,16 @@ def options_parse(arguments: list[str]) -> None:
 
         parse(rest if "--directory" in rest else [*rest, "--directory", "runs/a"])
     else:
+        from planet.cli.options import with_planner
+
         module = __import__(f"planet.cli.{command}", fromlist=[command])
+        words = [word.replace("RUN_DIR", "runs/a") for word in rest]
+        words, config = with_planner(command, words, Config())
         options = getattr(module, f"{command.title()}Options")
-        tyro.cli(options, args=[word.replace("RUN_DIR", "runs/a") for word in rest])
+        if any(field.name == "planner" for field in fields(options)):
+            tyro.cli(options, args=words, default=options(run_dir=None, planner=config.planner))
+        else:
+            tyro.cli(options, args=words)
 
 
 def target_exists(arguments: list[str]) -> None:

@@ -107,7 +107,8 @@ def test_train_says_what_was_chosen_and_every_point_of_the_curve(
     assert main(train(tmp_path, "--environment.action-repeat", "2")) == 0
     captured = capsys.readouterr()
     assert "action repeat 2, 8x8 pixels" in captured.out
-    assert "horizon 3, candidates 10, iterations 2, topk 3, initial stddev 1" in captured.out
+    assert "name cem, horizon 3," in captured.out
+    assert "candidates 10, iterations 2, topk 3, initial stddev 1" in captured.out
     imagination = "imagination  backend reference, precision fp32, variant portable, state noise "
     assert f"{imagination}True, discount 1.0 (precision and variant chosen for cpu)" in captured.out
     assert "  updates      backend reference, precision fp32\n" in captured.out

@@ -39,7 +39,7 @@ SIZES = [
         (["--preset", "small", "--planner", "icem"], ICEMConfig()),
         (["--preset", "small", "--planner", "cem"], presets.small().planner),
     ],
-    ids=" ".join,
+    ids=str,
 )
 def test_the_name_chooses_the_defaults_as_a_preset_does(
     options: list[str], expected: object
@@ -56,7 +56,7 @@ def test_what_all_planners_have_stays() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--planner", "hill"], "--planner.name: invalid choice 'hill'"),
+        (["--planner", "hill"], "invalid choice 'hill'"),
         (["--planner"], "argument --planner/--planner.name: expected one argument"),
         (["--planner", "icem", "--planner.spread", "population"], "--planner.spread"),
         (["--planner.keep", "5"], "--planner.keep"),

@@ -39,9 +39,9 @@ def test_profile_of_an_untrained_agent(tmp_path: Path, capsys: pytest.CaptureFix
     profile = comparison.first
     assert profile.steps == 8 and profile.run is None
     assert profile.plan == {
-        "horizon": 2, "candidates": 20, "iterations": 3, "topk": 2, "batch_size": 2,
-        "belief_size": 5, "state_size": 3, "hidden_size": 7, "action_size": 2, "reward_hidden": [4],
-        "pixels": 64,
+        "horizon": 2, "candidates": 20, "iterations": 3, "topk": 2, "rollouts": 60, "samples": 120,
+        "batch_size": 2, "belief_size": 5, "state_size": 3, "hidden_size": 7, "action_size": 2,
+        "reward_hidden": [4], "pixels": 64,
     }  # fmt: skip
     assert profile.compute["backend"] == "reference" and profile.compute["threads"] == 1
     assert comparison.source["version"] == planet.__version__
@@ -219,9 +219,9 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
     ("options", "complaint"),
     [
         (["--compare", "fused,slow"],
-         "compare: expected names of fused, reference, fp32, int8, fp16, bf16, portable, "
-         "persistent, separated by commas, or joined by + where they are of different settings, "
-         "got 'slow'"),
+         "compare: expected names of cem, icem, mppi, shooting, fused, reference, fp32, int8, "
+         "fp16, bf16, portable, persistent, separated by commas, or joined by + where they are of "
+         "different settings, got 'slow'"),
         (["--compare", "fused,fused"], "compare: expected different planners, got 'fused,fused'"),
         (["--compare", "fused,fp32"], "compare: expected different planners"),
         (["--compare", ""], "compare: expected names of"),
