@@ -33,6 +33,7 @@ NEED_MORE = {
     "planet.envs.simulator": "gymnasium",
     "planet.envs.toy": "gymnasium",
     "planet.envs.unseen": "gymnasium",
+    "planet.experiments.simulated": "gymnasium",
 }
 # torch and numpy with what they themselves need.
 ALLOWED = (

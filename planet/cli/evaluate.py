@@ -1,18 +1,24 @@
-"""`planet evaluate`: scores a trained agent, plots its learning curve and films it."""
+"""`planet evaluate`: scores a trained agent and films it, or scores planning on the simulator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from planet.cli.options import RunDirectory, parse_options, told, told_imagination
+from planet import envs
+from planet.cli.options import parse_options, told, told_imagination
 from planet.cli.progress import make_progress
 from planet.config import ActingConfig, Config
+from planet.errors import advice
 from planet.experiments.evaluate import baselines, score_table, write_scores
 from planet.experiments.plots import plot_learning_curve
 from planet.experiments.run import Run, open_environment, open_run
+from planet.experiments.simulated import score_on_simulator
 from planet.experiments.video import check_pieces, film
 from planet.replay import Episode
 from planet.storage.atomic import replaceable
@@ -21,6 +27,15 @@ from planet.training.progress import Progress, guarded
 from planet.training.score import Score, play, score
 from planet.training.threads import cpu_threads
 
+_RUN = tyro.conf.arg(
+    metavar="[RUN_DIR]", help="the run's directory; without one, see --task", help_behavior_hint=""
+)
+_TASK = tyro.conf.arg(
+    metavar="TASK",
+    help="without a run: plan in this task of the DM Control Suite with --planner.scorer simulator",
+    help_behavior_hint="",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(ActingConfig):
@@ -28,12 +43,15 @@ class EvaluateOptions(ActingConfig):
 
     Writes scores.json, learning_curve.png and evaluation.mp4 (real frame, reconstruction and
     open-loop prediction side by side) into the run's directory. Settings that are not given are the
-    run's; --planner NAME chooses another planner and the defaults of its own settings.
+    run's; --planner NAME chooses another planner and the defaults of its own settings. With
+    --planner.scorer simulator and --task, scores planning on the true simulator: there is no run,
+    and nothing is learned, drawn or written.
     """
 
-    run_dir: RunDirectory
+    run_dir: Annotated[Path | None, tyro.conf.Positional, _RUN] = None
+    task: Annotated[str | None, _TASK] = None
     episodes: int = 10  # episodes of every policy
-    seed: int | None = None  # of the episodes; None: the run's, as in its own evaluations
+    seed: int | None = None  # of the episodes; None: the run's, as in its own evaluations, or 0
     baselines: bool = False  # also score random actions, zero actions and the untrained planner
     video: bool = True  # film the agent's first episode
     context: int = 5  # video: frames that the model sees before each prediction
@@ -43,6 +61,15 @@ class EvaluateOptions(ActingConfig):
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; see `planet.cli.main` for the exit status."""
     options = parse_options("evaluate", arguments, _default)
+    if options.planner.scorer == "simulator":
+        return _run_on_simulator(options)
+    if options.run_dir is None:
+        raise ValueError(
+            "run_dir: expected the directory of a run, got none; to plan without one, give "
+            "--planner.scorer simulator and --task"
+        )
+    if options.task is not None:
+        raise ValueError(f"task: expected none, a run has its own, got {options.task!r}")
     trained = open_run(options.run_dir, options.overrides())
     directory = trained.directory
     written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
@@ -80,7 +107,34 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _default(config: Config) -> EvaluateOptions:
-    return EvaluateOptions(run_dir=tyro.MISSING, **vars(ActingConfig.of(config)))
+    return EvaluateOptions(**vars(ActingConfig.of(config)))
+
+
+def _run_on_simulator(options: EvaluateOptions) -> int:
+    """Scores planning on the simulator of a task, without a run."""
+    if options.run_dir is not None:
+        raise ValueError(
+            "planner.scorer: expected 'model' for the agent of a run, got 'simulator'; the two are "
+            f"compared by: {advice.program()} diagnose {options.run_dir}"
+        )
+    if options.task is None:
+        raise ValueError("task: expected one of the DM Control Suite, as cheetah-run, got none")
+    seed = 0 if options.seed is None else options.seed
+    progress = guarded(make_progress())
+    with closing(envs.make(options.task)) as environment, cpu_threads(options.train.threads):
+        progress.message(
+            f"{options.task}: planning on the true simulator; {options.episodes} episodes, "
+            f"seed {seed}; {told(options.planner)}"
+        )
+        try:
+            scores = score_on_simulator(
+                environment, options.planner, options.episodes, seed, progress,
+                baselines=options.baselines,
+            )  # fmt: skip
+        finally:
+            progress.finish()
+    progress.message(score_table(scores))
+    return 0
 
 
 def _score_all(

@@ -11,7 +11,7 @@ from planet.envs.unseen import Unseen
 
 
 def played(environment, steps=6):
-    """What an episode gives but for its frames."""
+    """All that an episode gives but its frames."""
     rng = np.random.default_rng(0)
     _, info = environment.reset(seed=3)
     outcomes = [info]
