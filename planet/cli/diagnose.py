@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     progress = guarded(make_progress())
     try:
         low, high = config.planner.low, config.planner.high
-        simulator = Simulator(environment, low=low, high=high, threads=config.train.threads)
+        simulator = Simulator(environment, low=low, high=high)
         watched = WatchedAgent(trained.agent, simulator, options.every)
         ceiling = PlanningPolicy(simulator, trained.agent.planner)
         progress.message(
