@@ -12,7 +12,7 @@ pytest.importorskip("gymnasium", reason="the command line needs the train extra"
 
 from planet import envs
 from planet.cli import main
-from planet.config import CEMConfig
+from planet.config import ICEMConfig
 from planet.envs import rendering
 
 SMALL = ["--planner.horizon", "2", "--planner.candidates", "8", "--planner.topk", "4",
@@ -29,14 +29,17 @@ def test_a_planner_is_scored_without_a_run_and_nothing_is_drawn(
     monkeypatch.setattr(rendering.Renderer, "render", None)
     monkeypatch.chdir(tmp_path)
     arguments = ["--task", "reacher-easy", "--episodes", "2", "--seed", "3", "--baselines"]
-    assert main([*SIMULATOR, *arguments, *SMALL]) == 0
+    chosen = ["--planner", "icem", *SMALL, "--planner.decay", "1"]
+    assert main([*SIMULATOR, *arguments, *chosen]) == 0
     output = capsys.readouterr().out
-    assert "reacher-easy: planning on the true simulator; 2 episodes, seed 3; name cem" in output
-    planner = CEMConfig(horizon=2, candidates=8, topk=4, iterations=1, scorer="simulator")
+    assert "reacher-easy: planning on the true simulator; 2 episodes, seed 3; name icem" in output
+    planner = ICEMConfig(
+        horizon=2, candidates=8, topk=4, iterations=1, decay=1.0, scorer="simulator"
+    )
     environment = envs.make("reacher-easy")
     scores = score_on_simulator(environment, planner, 2, 3, baselines=True)
     environment.close()
-    names = ["cem on the simulator", "random actions", "zero actions"]
+    names = ["icem on the simulator", "random actions", "zero actions"]
     assert [score.policy for score in scores] == names
     for score in scores:
         returns = " ".join(f"{value:.1f}" for value in score.returns)
