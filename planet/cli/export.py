@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from planet.cli.output import say
 from planet.envs import task_names
 from planet.errors import advice
 from planet.experiments.run import Run, open_run
+from planet.planning import PLANNERS, SamplingPlanner
 from planet.replay import episode_name, read_info
 from planet.storage.atomic import replaceable
 from planet.training.schedule import exploration_stddev
@@ -46,8 +47,8 @@ def run(arguments: Sequence[str]) -> int:
         )
     replaceable(options.file)
     trained = open_run(options.run_dir, {"train": {"device": "cpu"}})
-    weights = trained.agent.world_model.filter_weights()
     settings = exported_settings(trained)
+    weights = trained.agent.world_model.filter_weights()
     save_weights(weights, options.file, settings)
     listed = ", ".join(f"{name} {value}" for name, value in settings.items())
     say(
@@ -59,16 +60,28 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def exported_settings(trained: Run) -> dict[str, Any]:
-    """Returns the settings with which a program acts as the run does.
+    """Returns the settings with which a program acts as the run does, planner and all.
 
     `exploration_stddev` is that of the run's next episode, and `render_size` that of the pictures
     which frames are averaged down from; 0: not said, as a user's own environment makes its frames.
+
+    Raises:
+      ValueError: C++ has no such planner.
     """
-    settings = {**vars(trained.config.planner), **vars(trained.agent.imagination.settings)}
-    for name in ("name", "backend", "variant"):  # of Python, and of CUDA
-        del settings[name]
+    config, planner = trained.config.planner, trained.agent.planner
+    if not isinstance(planner, SamplingPlanner):
+        known = [name for name, kind in PLANNERS.items() if issubclass(kind, SamplingPlanner)]
+        got = type(planner).__name__
+        raise ValueError(f"planner: expected one that C++ has, too, {known}, got {got}")
+    rollouts = vars(trained.agent.imagination.settings)
+    settings = {
+        "planner": config.name,
+        **asdict(planner.settings),
+        "budget_ms": config.budget_ms,
+        **{name: rollouts[name] for name in ("precision", "state_noise", "discount")},
+    }
     # Bounds of the environment's box, of which the settings hold shares.
-    shares = trained.actions.share(trained.config.planner)
+    shares = trained.actions.share(config)
     bounds = {name: _plain(bound) for name, bound in zip(("low", "high"), shares, strict=True)}
     # A user's own environment repeats actions as it likes; the episodes know it. 0: not said.
     newest = trained.directory / "episodes" / episode_name(trained.episodes - 1)

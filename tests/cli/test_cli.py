@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import typing
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -19,12 +21,15 @@ from toy_runs import timeless
 
 from planet import __version__
 from planet.cli import COMMANDS, main
+from planet.cli.export import exported_settings
 from planet.cli.train import PresetName, TrainOptions, _summary, parse
 from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.envs.toy import ToyReachEnv
 from planet.errors.advice import install_extra, repair
 from planet.experiments.run import make_environment, open_run
+from planet.planning import PLANNERS, make_planner
+from planet.protocols import Planner
 from planet.storage.checkpoint import load_checkpoint
 from planet.systems.planet import build
 from planet.training.trainer import Trainer
@@ -285,13 +290,32 @@ def test_export_writes_the_whole_agent(
     assert written.rollout.min_stddev == weights.rollout.min_stddev
     for name, tensor in weights.named_tensors().items():
         assert torch.equal(written.named_tensors()[name], tensor)
-    config = open_run(trained).config
-    python_only = dict.fromkeys(("name", "backend", "variant"))
-    rollouts = vars(open_run(trained).agent.imagination.settings)
-    of_run = {"action_repeat": 1, "exploration_stddev": 0.3, "render_size": 8}
-    settings = {**vars(config.planner), **rollouts, **of_run}
-    assert load_settings(file) | python_only == settings | python_only
-    assert "horizon " in output and "action_repeat 1" in output
+    run = open_run(trained)
+    box = {"low": run.config.planner.low, "high": run.config.planner.high}
+    of_run = {"action_repeat": 1, "exploration_stddev": 0.3, "render_size": 8, **box}
+    rollouts = {"precision": "fp32", "state_noise": True, "discount": 1.0, "budget_ms": None}
+    search = vars(make_planner(run.config.planner).settings)
+    assert load_settings(file) == {"planner": "cem", **search, **rollouts, **of_run}
+    assert "planner cem, horizon " in output and "action_repeat 1" in output
+
+
+@pytest.mark.parametrize("name", ["icem", "mppi", "shooting"])
+def test_export_writes_what_a_planner_of_any_kind_searches_by(trained: Path, name: str) -> None:
+    run = open_run(trained)
+    config = run.config.with_overrides({"planner": {"name": name, "candidates": 90}})
+    run.agent.planner = planner = make_planner(config.planner)
+    assert isinstance(planner, PLANNERS[name])
+    settings = exported_settings(replace(run, config=config))
+    assert settings["planner"] == name and settings["candidates"] == 90
+    assert vars(planner.settings).items() <= settings.items()
+
+
+def test_export_refuses_a_planner_that_cpp_does_not_have(trained: Path) -> None:
+    run = open_run(trained)
+    run.agent.planner = Mock(spec=Planner)
+    message = r"planner: expected one that C\+\+ has, too, \['cem', .*, got Mock"
+    with pytest.raises(ValueError, match=message):
+        exported_settings(run)
 
 
 def test_export_knows_the_action_repeat_of_an_environment_of_the_user_s_own(tmp_path: Path) -> None:
