@@ -13,10 +13,12 @@ import torch
 from conftest import ROOT
 from cpp_examples import COMPILER, run
 from ops.fused_support import BUILT, ISAS, KERNELS, isa
-from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
+from random_weights import PRESET_SIZES, TINY, Problem, Sizes, make_problem
 
 from planet.noise import row_seeds
 from planet.ops import fused
+from planet.planning import PLANNERS, ICEMPlanner, Imagination, MPPIPlanner, ShootingPlanner
+from planet.protocols import Plan
 from planet.weights.file import save_weights
 
 pytestmark = [
@@ -53,11 +55,9 @@ def test_plans_are_those_of_python_bit_for_bit(
             problem.weights, problem.latent, mean, stddev, seed=-7, candidates=CANDIDATES,
             topk=TOPK, iterations=ITERATIONS, precision=precision,
         )  # fmt: skip
-    parts = (expected.mean, expected.stddev, expected.best_return)
-    bits = b"".join(part.numpy().tobytes() for part in parts)
+    bits = bits_of(expected)
     save_weights(problem.weights, tmp_path / "model.weights")
-    latent = torch.cat([problem.latent.belief[0], problem.latent.state[0]])
-    (tmp_path / "latent").write_bytes(latent.numpy().tobytes())
+    write_latent(problem, tmp_path)
     for threads in ("1", "2", "3"):
         output = run(
             program, tmp_path / "model.weights", "--latent", tmp_path / "latent",
@@ -69,6 +69,17 @@ def test_plans_are_those_of_python_bit_for_bit(
         assert (tmp_path / "plan").read_bytes() == bits
         assert f"{threads} threads, {name}" in output
         np.testing.assert_allclose(action_in(output), expected.action[0], rtol=1e-5)
+
+
+def bits_of(plan: Plan) -> bytes:
+    """What the example writes."""
+    parts = (plan.mean, plan.stddev, plan.best_return, plan.action)
+    return b"".join(part.numpy().tobytes() for part in parts)
+
+
+def write_latent(problem: Problem, folder: Path) -> None:
+    latent = torch.cat([problem.latent.belief[0], problem.latent.state[0]])
+    (folder / "latent").write_bytes(latent.numpy().tobytes())
 
 
 def action_in(output: str) -> list[float]:
@@ -87,8 +98,7 @@ def test_the_settings_in_the_file_are_obeyed_and_options_come_before_them(
         "budget_ms": None, "action_repeat": 4,
     }  # fmt: skip
     save_weights(problem.weights, file, settings)
-    latent = torch.cat([problem.latent.belief[0], problem.latent.state[0]])
-    (tmp_path / "latent").write_bytes(latent.numpy().tobytes())
+    write_latent(problem, tmp_path)
     low, high = (torch.tensor(settings.pop(name)) for name in ("low", "high"))
     for name in ("initial_stddev", "horizon", "action_repeat"):
         del settings[name]
@@ -102,15 +112,49 @@ def test_the_settings_in_the_file_are_obeyed_and_options_come_before_them(
         words = [word for pair in options.items() for word in pair]
         output = run(program, file, "--latent", tmp_path / "latent", "--output", tmp_path / "plan",
                      *words).stdout  # fmt: skip
-        parts = (expected.mean, expected.stddev, expected.best_return)
-        bits = b"".join(part.numpy().tobytes() for part in parts)
-        assert (tmp_path / "plan").read_bytes() == bits
+        assert (tmp_path / "plan").read_bytes() == bits_of(expected)
         assert output.splitlines()[0] == (
-            f"horizon {horizon}, candidates 90, topk {given['topk']}, iterations 2, "
+            f"cem: horizon {horizon}, candidates 90, topk {given['topk']}, iterations 2, "
             "initial stddev 0.5, low -1 2 0.5, high 1 6 0.5, spread mean_absolute, epsilon 0.001, "
             "state noise off, discount 0.75, precision fp32, budget inf ms; execute every action 4 "
             "times"
         )
+
+
+PLANS = {
+    "icem": ICEMPlanner(horizon=5),
+    "mppi": MPPIPlanner(horizon=5),
+    "shooting": ShootingPlanner(horizon=5),
+    "as published": ICEMPlanner(horizon=5, colour=2.5, numerics="icem", keep=2, output="mean"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_planners_of_every_kind_are_those_of_python_bit_for_bit(
+    program: Path, tmp_path: Path, name: str
+) -> None:
+    problem, planner = MODELS["reward of four layers"], PLANS[name]
+    expected = planner.plan(Imagination(problem.weights, problem.latent, low=-0.5), 3)
+    write_latent(problem, tmp_path)
+    files = ["--latent", tmp_path / "latent", "--output", tmp_path / "plan"]
+    # From the file, and from a file of another planner with the name as an option.
+    cases = [({"planner": name, **vars(planner.settings)}, [])]
+    if name in PLANNERS:
+        cases.append(({"horizon": 5}, ["--planner", name]))
+    for settings, options in cases:
+        save_weights(problem.weights, tmp_path / "w", {**settings, "low": -0.5})
+        words = [*files, "--seed", "3", "--plans", "2", *options]
+        output = run(program, tmp_path / "w", *words).stdout
+        assert (tmp_path / "plan").read_bytes() == bits_of(expected)
+        assert output.startswith(f"{name}: horizon 5, candidates {planner.settings.candidates}, ")
+    additions = {
+        "icem": ", colour 0.25 (unit), decay 1.25, keep 3, momentum 0.1, output best, shift repeat",
+        "mppi": ", temperature 0.5, shift middle",
+        "shooting": "",
+        "as published": ", colour 2.5 (icem), decay 1.25, keep 2, momentum 0.1, shift repeat",
+    }
+    stddev = planner.settings.initial_stddev
+    assert f", initial stddev {stddev:g}{additions[name]}, low -0.5, high 1, " in output
 
 
 def test_settings_that_this_machine_cannot_obey_are_explained(
@@ -121,6 +165,7 @@ def test_settings_that_this_machine_cannot_obey_are_explained(
         ({"precision": "fp16"}, "precision: fp16 has no kernels on this kind of processor"),
         ({"low": [0.0]}, "lows: expected none or one per action, 2, got 1"),
         ({"topk": 5, "candidates": 4}, "topk: expected 1 to 4, got 5"),
+        ({"topk": 9, "candidates": 30, "decay": 1.25}, "decay: expected at least 2 K = 18 candid"),
         ({"budget_ms": -1.0}, "budget_ms: expected a value > 0"),
     ):
         save_weights(MODELS["tiny"].weights, file, settings)
@@ -160,6 +205,8 @@ def test_a_file_whose_precision_the_machine_lacks_says_what_is_missing(
         (["--threads", "0"], "threads: expected 1 to 1024, got 0"),
         (["--isa", "mmx"], "isa: expected one of"),
         (["--isa", ISAS[0] if ISAS else "", "--precision", "int8"], "precision: int8"),
+        (["--planner", "pets"], "--planner: expected cem, icem, mppi or shooting, got pets"),
+        (["--planner"], "--planner: expected a value"),
         (["--precision", "fp16"], "--precision: expected fp32, int8 or bf16, got fp16"),
         (["--seed"], "--seed: expected a value"),
         (["--seed", "x"], "--seed: expected an integer, got x"),

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -77,13 +78,31 @@ inline void read_options(int argc, char** argv, const Options& options) {
   }
 }
 
+// The settings of a planner's name, wherever it stands: before the options that change them.
+inline void choose_planner(int argc, char** argv, planet::PlannerSettings& out) {
+  using Make = planet::PlannerSettings (*)(planet::PlannerSettings);
+  const std::map<std::string, Make> makers = {{"cem", planet::cem_settings},
+                                              {"icem", planet::icem_settings},
+                                              {"mppi", planet::mppi_settings},
+                                              {"shooting", planet::shooting_settings}};
+  for (int i = 2; i + 1 < argc; ++i) {
+    if (std::strcmp(argv[i], "--planner") != 0) continue;
+    const auto found = makers.find(argv[i + 1]);
+    if (found == makers.end()) {
+      fail(std::string("--planner: expected cem, icem, mppi or shooting, got ") + argv[i + 1]);
+    }
+    out = found->second(std::move(out));
+  }
+}
+
 // The options of everything that plans; what they do not say is in the weight file.
 inline Options planner_options(planet::cpu::PlannerOptions& out) {
   return {
-      {"--horizon", &out.horizon}, {"--candidates", &out.candidates},
-      {"--topk", &out.topk},       {"--iterations", &out.iterations},
-      {"--threads", &out.threads}, {"--budget-ms", &out.budget_ms},
-      {"--isa", &out.isa},         {"--precision", &out.precision},
+      {"--planner", &out.planner},       {"--horizon", &out.horizon},
+      {"--candidates", &out.candidates}, {"--topk", &out.topk},
+      {"--iterations", &out.iterations}, {"--threads", &out.threads},
+      {"--budget-ms", &out.budget_ms},   {"--isa", &out.isa},
+      {"--precision", &out.precision},
   };
 }
 
@@ -93,11 +112,27 @@ inline void print_bound(const char* name, float one, const std::vector<float>& e
   for (const float value : each) std::printf(" %g", value);
 }
 
+// What the plain cross-entropy method does not have, where there is any.
+inline void print_additions(const planet::SearchSettings& s) {
+  const char* const shifts[] = {"none", "repeat", "middle"};
+  if (s.colour > 0) {
+    std::printf(", colour %g (%s)", s.colour,
+                s.numerics == planet::Numerics::kUnit ? "unit" : "icem");
+  }
+  if (s.decay > 1) std::printf(", decay %g", s.decay);
+  if (s.keep > 0) std::printf(", keep %lld", static_cast<long long>(s.keep));
+  if (s.momentum > 0) std::printf(", momentum %g", s.momentum);
+  if (s.temperature > 0) std::printf(", temperature %g", s.temperature);
+  if (s.output == planet::Output::kBest) std::printf(", output best");
+  if (s.shift != planet::Shift::kNone) std::printf(", shift %s", shifts[static_cast<int>(s.shift)]);
+}
+
 inline void print_settings(const planet::PlannerSettings& s) {
-  std::printf("horizon %lld, candidates %lld, topk %lld, iterations %lld, initial stddev %g",
-              static_cast<long long>(s.horizon), static_cast<long long>(s.candidates),
-              static_cast<long long>(s.topk), static_cast<long long>(s.iterations),
-              s.initial_stddev);
+  std::printf("%s: horizon %lld, candidates %lld, topk %lld, iterations %lld, initial stddev %g",
+              s.planner.c_str(), static_cast<long long>(s.horizon),
+              static_cast<long long>(s.candidates), static_cast<long long>(s.topk),
+              static_cast<long long>(s.iterations), s.initial_stddev);
+  print_additions(s);
   print_bound("low", s.low, s.lows);
   print_bound("high", s.high, s.highs);
   std::printf(", spread %s, epsilon %g, state noise %s, discount %g, precision %s, budget %g ms",

@@ -1,13 +1,14 @@
 // Plans one control step from a weight file, in a program without Python and torch.
 //
 //   plan WEIGHTS [--latent FILE] [--output FILE] [--seed 0] [--plans 1] [--threads 1]
-//        [--horizon H] [--candidates J] [--topk K] [--iterations I] [--budget-ms MS|inf]
-//        [--precision fp32|int8|bf16] [--isa NAME]
+//        [--planner cem|icem|mppi|shooting] [--horizon H] [--candidates J] [--topk K]
+//        [--iterations I] [--budget-ms MS|inf] [--precision fp32|int8|bf16] [--isa NAME]
 //
-// The settings are those in the weight file; options override them.
+// The settings are those in the weight file, and with --planner those that Python's planner of this
+// name has; other options override both.
 //
 // --latent  raw float32: belief [D], then state [S], where to plan from; default zeros
-// --output  raw float32 to write: mean [H, A], stddev [H, A], best return [1]
+// --output  raw float32 to write: mean [H, A], stddev [H, A], best return [1], action [A]
 // --plans   how often to plan, for the time that is printed
 // --isa     the widest instruction set to use
 #include <planet/planner.h>
@@ -35,13 +36,15 @@ std::vector<float> read_latent(const std::string& path, size_t size) {
   return latent;
 }
 
-void write_plan(const std::string& path, const Plan& plan, size_t size) {
+void write_plan(const std::string& path, const Plan& plan, size_t size, size_t actions) {
   std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr) fail(path + ": cannot be opened");
   size_t written = std::fwrite(plan.mean, sizeof(float), size, file);
   written += std::fwrite(plan.stddev, sizeof(float), size, file);
   written += std::fwrite(plan.best_return, sizeof(float), 1, file);
-  if (std::fclose(file) != 0 || written != 2 * size + 1) fail(path + ": cannot be written");
+  written += std::fwrite(plan.action, sizeof(float), actions, file);
+  if (std::fclose(file) != 0 || written != 2 * size + 1 + actions)
+    fail(path + ": cannot be written");
 }
 
 }  // namespace
@@ -57,6 +60,7 @@ int main(int argc, char** argv) {
   Options options = planner_options(settings);
   options.insert({{"--latent", &latent_file}, {"--output", &output}});
   options.insert({{"--seed", &seed}, {"--plans", &plans}});
+  choose_planner(argc, argv, settings);
   read_options(argc, argv, options);
   if (plans < 1) fail("--plans: expected at least 1, got " + std::to_string(plans));
   print_settings(settings);
@@ -70,7 +74,8 @@ int main(int argc, char** argv) {
   const float* belief = latent.data();
   const float* state = belief + sizes.belief;
 
-  // The control loop: filter the latent from what the sensors see, plan, execute the first action.
+  // The control loop: filter the latent from what the sensors see, plan, execute the action. Where
+  // an episode goes on, planner->shift() before a plan lets it start from the one before.
   Plan plan{};
   const auto begin = std::chrono::steady_clock::now();
   for (int64_t i = 0; i < plans; ++i) {
@@ -85,6 +90,6 @@ int main(int argc, char** argv) {
               plan.best_return[0], elapsed.count() / static_cast<double>(plans),
               static_cast<long long>(plan.iterations), settings.threads, planner->isa());
   if (!output.empty()) {
-    write_plan(output, plan, settings.horizon * sizes.action);
+    write_plan(output, plan, settings.horizon * sizes.action, sizes.action);
   }
 }

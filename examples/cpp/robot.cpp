@@ -2,9 +2,11 @@
 //
 //   robot WEIGHTS [--frames FILE] [--executed FILE] [--actions FILE] [--rate HZ] [--steps 100]
 //         [--seed 0] [--explore] [--threads 1] [--budget-ms MS|inf] [--precision fp32|int8|bf16]
-//         [--isa NAME] [--horizon H] [--candidates J] [--topk K] [--iterations I]
+//         [--isa NAME] [--planner cem|icem|mppi|shooting] [--horizon H] [--candidates J] [--topk K]
+//         [--iterations I]
 //
-// The settings are those in the weight file; options override them.
+// The settings are those in the weight file, and with --planner those that Python's planner of this
+// name has; other options override both.
 //
 // --frames    an episode's camera frames, uint8 [N, h, w, 3] of numpy.save or raw; when it is over
 //             the next episode begins with its first frame. Without it, pictures made up
@@ -73,6 +75,7 @@ Arguments parse(int argc, char** argv, AgentOptions& settings) {
   options.insert({{"--frames", &out.frames}, {"--executed", &out.executed}});
   options.insert({{"--actions", &out.actions}, {"--rate", &out.rate}});
   options.insert({{"--steps", &out.steps}, {"--seed", &out.seed}, {"--explore", &out.explore}});
+  choose_planner(argc, argv, settings);
   read_options(argc, argv, options);
   if (out.steps < 1 || out.steps > kMostSteps) {
     fail("--steps: expected 1 to " + std::to_string(kMostSteps) + ", got " +
