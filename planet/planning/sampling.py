@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -136,13 +135,17 @@ class SamplingPlanner:
     horizon: int = 12
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, getattr(self.settings, field.name))  # frozen
+        names = [field.name for field in fields(self)]
+        settings = SearchSettings(**{name: getattr(self, name) for name in names})
+        checked = {name: getattr(settings, name) for name in names}
+        for name, value in {**checked, "_settings": settings}.items():
+            object.__setattr__(self, name, value)  # frozen
 
-    @cached_property
+    @property
     def settings(self) -> SearchSettings:
         """The settings of the loop."""
-        return SearchSettings(**{field.name: getattr(self, field.name) for field in fields(self)})
+        made: SearchSettings = vars(self)["_settings"]
+        return made
 
     @property
     def rollouts(self) -> int:
