@@ -30,7 +30,8 @@ Fit random_fit(Random& random, int64_t horizon, int64_t batch, int64_t candidate
           spread,
           1e-6,
           random.uniforms(horizon * batch * candidates * action_size, -1.0, 1.0),
-          random.normals(batch * candidates)};
+          random.normals(batch * candidates),
+          0.0};
 }
 
 bool FitResult::operator==(const FitResult& other) const {
@@ -46,7 +47,7 @@ FitResult run_refit(const Fit& f, const Parallel& parallel) {
   Fenced<uint64_t> keys(f.batch * f.candidates);
   cpu::refit(
       {f.horizon, f.batch, f.candidates, f.topk, f.action_size, actions.data(), returns.data(),
-       f.spread, f.epsilon, mean.data(), stddev.data(), elites.data(), best.data()},
+       f.spread, f.epsilon, f.temperature, mean.data(), stddev.data(), elites.data(), best.data()},
       keys.data(), parallel);
   CHECK(actions.equals(f.actions) && returns.equals(f.returns));
   return {mean.values(), stddev.values(), elites.values(), best.values()};
@@ -85,9 +86,31 @@ void Plan::start_each(const ModelSizes& sizes, Random& random) {
   state = random.normals(batch * candidates * sizes.state);
 }
 
+void Plan::relate(const ModelSizes& sizes, Random& random, int kind) {
+  const auto has = [kind](int bit) { return (kind >> bit & 1) != 0; };
+  if (has(0)) mix = random.uniforms(horizon * horizon, -0.7, 0.7);
+  if (has(1)) keep = std::min<int64_t>(topk, random.integer(1, 3));
+  if (has(2)) {
+    for (int64_t i = 0; i < iterations; ++i) counts.push_back(random.integer(topk, candidates));
+  }
+  if (has(3)) momentum = random.uniforms(1, 0.05, 0.9)[0];
+  if (has(4)) temperature = random.uniforms(1, 0.05, 2.0)[0];
+  if (has(4)) spread = Spread::kPopulation;
+  if (has(5)) output = Output::kBest;
+  const int64_t size = sizes.action, step = batch * keep * size;
+  kept = random.uniforms(horizon * step, -2.0, 2.0);
+  for (int64_t i = 0; i < horizon * step; ++i) {
+    const int64_t e = i / size % keep;
+    if ((e == 0 && i < step && i % size == 0) || (e == 1 && i >= step && random.next() % 2)) {
+      kept[static_cast<size_t>(i)] = NAN;
+    }
+  }
+}
+
 bool PlanResult::operator==(const PlanResult& other) const {
   return iterations == other.iterations && same_bits(mean, other.mean) &&
-         same_bits(stddev, other.stddev) && same_bits(best, other.best);
+         same_bits(stddev, other.stddev) && same_bits(best, other.best) &&
+         same_bits(action, other.action) && same_bits(kept, other.kept);
 }
 
 PlanCall::PlanCall(const Plan& plan)
@@ -96,10 +119,12 @@ PlanCall::PlanCall(const Plan& plan)
       state_(plan.state),
       low_(plan.low),
       high_(plan.high),
+      mix_(plan.mix),
       mean_(plan.mean),
       stddev_(plan.stddev),
       best_(plan.batch),
-      action_(plan.low.size()),
+      action_(static_cast<int64_t>(plan.low.size())),
+      kept_(plan.kept),
       seeds_(plan.seeds) {
   problem.horizon = plan.horizon;
   problem.batch = plan.batch;
@@ -118,6 +143,13 @@ PlanCall::PlanCall(const Plan& plan)
   problem.budget_ms = plan.budget_ms;
   problem.stop = plan.stop;
   problem.stop_context = plan.stop_context;
+  if (!plan.counts.empty()) problem.counts = plan.counts.data();
+  if (!plan.mix.empty()) problem.mix = mix_.data();
+  problem.keep = plan.keep;
+  problem.kept = kept_.data();
+  problem.momentum = plan.momentum;
+  problem.temperature = plan.temperature;
+  problem.output = plan.output;
   problem.mean = mean_.data();
   problem.stddev = stddev_.data();
   problem.best_return = best_.data();
@@ -126,8 +158,9 @@ PlanCall::PlanCall(const Plan& plan)
 
 PlanResult PlanCall::result(int64_t iterations) const {
   CHECK(belief_.equals(plan_.belief) && state_.equals(plan_.state) && low_.equals(plan_.low) &&
-        high_.equals(plan_.high) && seeds_.equals(plan_.seeds));
-  return {iterations, mean_.values(), stddev_.values(), best_.values()};
+        high_.equals(plan_.high) && seeds_.equals(plan_.seeds) && mix_.equals(plan_.mix));
+  return {iterations,     mean_.values(),   stddev_.values(),
+          best_.values(), action_.values(), kept_.values()};
 }
 
 PlanResult run_plan(const cpu::Model& model, const Plan& plan, const Parallel& parallel) {
@@ -166,6 +199,7 @@ Plan problem_of(const Plan& plan, const ModelSizes& sizes, int64_t b) {
   out.seeds = row(plan.seeds, b, 1);
   out.mean = middle(plan.mean, plan.horizon, plan.batch, sizes.action, b, 1);
   out.stddev = middle(plan.stddev, plan.horizon, plan.batch, sizes.action, b, 1);
+  out.kept = middle(plan.kept, plan.horizon, plan.batch, plan.keep * sizes.action, b, 1);
   return out;
 }
 
@@ -174,8 +208,12 @@ PlanResult problem_of(const PlanResult& result, const Plan& plan, const ModelSiz
   const auto over_time = [&](const std::vector<float>& all) {
     return middle(all, plan.horizon, plan.batch, sizes.action, b, 1);
   };
-  return {result.iterations, over_time(result.mean), over_time(result.stddev),
-          row(result.best, b, 1)};
+  return {result.iterations,
+          over_time(result.mean),
+          over_time(result.stddev),
+          row(result.best, b, 1),
+          row(result.action, b, sizes.action),
+          middle(result.kept, plan.horizon, plan.batch, plan.keep * sizes.action, b, 1)};
 }
 
 }  // namespace planet::tests

@@ -22,6 +22,7 @@ struct Fit {
   Spread spread;
   double epsilon;
   std::vector<float> actions, returns;
+  double temperature = 0.0;
 };
 
 // Any spread that topk allows.
@@ -50,6 +51,11 @@ struct Plan {
   double budget_ms = INFINITY;
   bool (*stop)(void* context) = nullptr;
   void* stop_context = nullptr;
+  std::vector<int64_t> counts;  // [iterations], or none: `candidates` in each
+  int64_t keep = 0;
+  double momentum = 0.0, temperature = 0.0;
+  Output output = Output::kMean;
+  std::vector<float> mix, kept;  // mix: or none
   std::vector<float> belief, state, low, high, mean, stddev;
   std::vector<int64_t> seeds;
 
@@ -60,11 +66,15 @@ struct Plan {
   // Any sizes, bounds and options; at trial 5 every candidate has a start of its own.
   static Plan random(const ModelSizes& sizes, Random& random, int trial);
   void start_each(const ModelSizes& sizes, Random& random);
+  // Adds what relatives of the plain method have, by the bits of `kind`: mixed normals; up to three
+  // kept sequences, one that is none, one that is open behind its first step, one beyond the
+  // bounds; counts; momentum; temperature, with the spread that it needs; the best's action.
+  void relate(const ModelSizes& sizes, Random& random, int kind);
 };
 
 struct PlanResult {
   int64_t iterations;
-  std::vector<float> mean, stddev, best;
+  std::vector<float> mean, stddev, best, action, kept;
 
   bool operator==(const PlanResult& other) const;  // bit for bit, and as many iterations
 };
@@ -80,7 +90,7 @@ class PlanCall {
 
  private:
   const Plan& plan_;
-  Fenced<float> belief_, state_, low_, high_, mean_, stddev_, best_, action_;
+  Fenced<float> belief_, state_, low_, high_, mix_, mean_, stddev_, best_, action_, kept_;
   Fenced<int64_t> seeds_;
 };
 
@@ -100,13 +110,16 @@ void check_iterations_add_up(Plan plan, const Run& run) {
   plan.iterations = 3;
   const PlanResult together = run(plan);
   PlanResult single{};
+  const std::vector<int64_t> counts = plan.counts;
   plan.iterations = 1;
-  for (int i = 0; i < 3; ++i) {
+  for (size_t i = 0; i < 3; ++i) {
+    if (!counts.empty()) plan.counts = {counts[i]};
     single = run(plan);
     CHECK_EQUAL(single.iterations, int64_t{1});
     CHECK(single.mean != plan.mean);
     plan.mean = single.mean;
     plan.stddev = single.stddev;
+    plan.kept = single.kept;
     ++plan.first_iteration;
   }
   single.iterations = 3;
