@@ -23,6 +23,7 @@ from planet.noise import Noise, row_seeds
 from planet.ops.results import Refit
 from planet.planning import (
     CEMPlanner,
+    GradientPlanner,
     ICEMPlanner,
     Imagination,
     MPPIPlanner,
@@ -37,6 +38,7 @@ __all__ = [
     "CEMPlanner",
     "FilterWeights",
     "Gaussian",
+    "GradientPlanner",
     "ICEMPlanner",
     "Imagination",
     "LatentState",

@@ -49,7 +49,7 @@ examples:
   planet doctor
 
 Any setting is an option, for example --planner.candidates 500 or --train.seed 1.
---planner cem, icem, mppi or shooting starts from the defaults of that planner.
+--planner cem, icem, mppi, shooting or gradient starts from the defaults of that planner.
 Ctrl-C saves a checkpoint; the same command continues. PLANET_TRACEBACK=1 shows tracebacks."""
 
 _EXPLAINED = (

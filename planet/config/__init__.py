@@ -16,6 +16,7 @@ from planet.config.model import ModelConfig
 from planet.config.planner import (
     PLANNER_CONFIGS,
     CEMConfig,
+    GradientConfig,
     ICEMConfig,
     MPPIConfig,
     PlannerConfig,
@@ -30,6 +31,7 @@ __all__ = [
     "ComputeConfig",
     "Config",
     "EnvironmentConfig",
+    "GradientConfig",
     "ICEMConfig",
     "ImaginationConfig",
     "MPPIConfig",

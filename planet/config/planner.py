@@ -7,7 +7,7 @@ from typing import Literal
 
 from planet.config.checks import check_positive, check_range, check_types
 
-PlannerName = Literal["cem", "icem", "mppi", "shooting"]
+PlannerName = Literal["cem", "icem", "mppi", "shooting", "gradient"]
 Spread = Literal["population", "mean_absolute"]
 Numerics = Literal["unit", "icem"]
 Output = Literal["mean", "best"]
@@ -121,11 +121,27 @@ class MPPIConfig(PlannerConfig):
         check_momentum(self.momentum)
 
 
+@dataclass(frozen=True)
+class GradientConfig(PlannerConfig):
+    """Sets up gradient ascent on action sequences through the model, by Adam."""
+
+    name: PlannerName = "gradient"  # the planner, which decides on the other settings
+    candidates: int = 16  # J, sequences that climb, drawn as CEM's first ones [O]
+    iterations: int = 60  # I, steps of Adam [O]
+    learning_rate: float = 0.2  # of the first step, in half widths of the box; falls to 0 [O]
+    initial_stddev: float = 1.0  # of the first actions, in half widths of the box [O]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "candidates", "iterations", "learning_rate", "initial_stddev")
+
+
 PLANNER_CONFIGS: dict[str, type[PlannerConfig]] = {
     "cem": CEMConfig,
     "icem": ICEMConfig,
     "mppi": MPPIConfig,
     "shooting": ShootingConfig,
+    "gradient": GradientConfig,
 }
 """The settings' class of every planner, by name."""
 

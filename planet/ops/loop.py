@@ -89,11 +89,11 @@ def cem_loop(
         if done and _late(began - started + longest, settings.budget_ms):
             break
         iteration = settings.first_iteration + done
-        normal = _draw(seeds, count + (0 if done else keep), mean, iteration)
-        actions = _actions(mean, stddev, mixed(mix, normal[:, :, :count]), *bounds)
+        normal = draw_normals(seeds, count + (0 if done else keep), mean, iteration)
+        actions = actions_around(mean, stddev, mixed(mix, normal[:, :, :count]), *bounds)
         if keep:
             if not done:
-                drawn = _actions(mean, stddev, normal[:, :, count:], *bounds)
+                drawn = actions_around(mean, stddev, normal[:, :, count:], *bounds)
                 kept = _completed(kept.clamp(*bounds), drawn)
             actions = torch.cat([actions, kept], dim=2)
         returns = score(actions, Noise(seeds, iteration))
@@ -119,7 +119,7 @@ def mixed(mix: Tensor | None, normal: Tensor) -> Tensor:
     return rows.float().reshape(normal.shape)
 
 
-def _draw(seeds: Tensor, candidates: int, mean: Tensor, iteration: int) -> Tensor:
+def draw_normals(seeds: Tensor, candidates: int, mean: Tensor, iteration: int) -> Tensor:
     """Draws the normals [H, B, J, A] of an iteration's actions."""
     horizon, _, size = mean.shape
     return torch.stack(
@@ -130,7 +130,9 @@ def _draw(seeds: Tensor, candidates: int, mean: Tensor, iteration: int) -> Tenso
     )
 
 
-def _actions(mean: Tensor, stddev: Tensor, normal: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def actions_around(
+    mean: Tensor, stddev: Tensor, normal: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
     """Turns normals [H, B, J, A] into actions around mean and stddev [H, B, A]."""
     return (mean[:, :, None] + stddev[:, :, None] * normal).clamp(low, high)
 

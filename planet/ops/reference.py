@@ -124,6 +124,22 @@ def rollout_returns(
         return _returns(weights, precision, start, actions, noise, discount)
 
 
+def differentiable_returns(
+    weights: RolloutWeights,
+    latent: LatentState,
+    actions: Tensor,
+    noise: Noise | Tensor | None,
+    discount: float,
+) -> Tensor:
+    """Sums rewards as `rollout_returns` does in float32, for gradients; nothing is checked."""
+    with torch.autocast(actions.device.type, enabled=False):
+        candidates = actions.shape[2]
+        start = LatentState(
+            _per_candidate(latent.belief, candidates), _per_candidate(latent.state, candidates)
+        )
+        return _sum_rewards(Float32Model(weights), start, actions, noise, discount)
+
+
 def _returns(
     weights: RolloutWeights,
     precision: str,

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 from planet.config import PlannerConfig
 from planet.planning.cem import CEMPlanner
+from planet.planning.gradient import GradientPlanner
 from planet.planning.icem import ICEMPlanner
 from planet.planning.imagination import Imagination
 from planet.planning.make import make_imagination
@@ -13,17 +14,19 @@ from planet.planning.shift import cold, shift
 from planet.planning.shooting import ShootingPlanner
 from planet.protocols import Planner
 
-PLANNERS: dict[str, type[SamplingPlanner]] = {
+PLANNERS: dict[str, type[SamplingPlanner] | type[GradientPlanner]] = {
     "cem": CEMPlanner,
     "icem": ICEMPlanner,
     "mppi": MPPIPlanner,
     "shooting": ShootingPlanner,
+    "gradient": GradientPlanner,
 }
 """The planner that is made of settings, by their name; both have the same fields."""
 
 __all__ = [
     "PLANNERS",
     "CEMPlanner",
+    "GradientPlanner",
     "ICEMPlanner",
     "Imagination",
     "MPPIPlanner",

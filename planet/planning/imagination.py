@@ -14,6 +14,7 @@ from planet.errors.scalars import check_bool, check_float
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.noise import Noise
+from planet.ops import reference
 from planet.ops.bounds import Bound, CheckedBound
 from planet.ops.checks import check_latent, check_precision, check_start, check_variant
 from planet.planning.box import Box
@@ -131,6 +132,22 @@ class Imagination:
             discount=self.discount, precision=self.precision,
         )  # fmt: skip
         return returns
+
+    def differentiable_returns(self, actions: Tensor, noise: Noise | Tensor | None) -> Tensor:
+        """Sums predicted rewards as `returns` does, so that actions have gradients.
+
+        The reference computes them, in float32, whatever the backend.
+
+        Raises:
+          ValueError: the rollouts are of another precision.
+        """
+        if self.precision != "fp32":
+            raise ValueError(
+                f"imagination.precision: expected 'fp32' for gradients, got {self.precision!r}"
+            )
+        drawn = noise if self.state_noise else None
+        given = self.weights, self.latent, actions, drawn
+        return reference.differentiable_returns(*given, self.discount)
 
     def search(self, mean: Tensor, stddev: Tensor, **settings: Any) -> Plan:
         """Plans with the op of the backend; see `planet.ops.reference.cem_plan`.

@@ -13,7 +13,15 @@ pytest.importorskip("gymnasium", reason="training needs the train extra")
 from planet.cli import main
 from planet.cli.options import with_planner
 from planet.cli.train import parse
-from planet.config import CEMConfig, Config, ICEMConfig, MPPIConfig, ShootingConfig, presets
+from planet.config import (
+    CEMConfig,
+    Config,
+    GradientConfig,
+    ICEMConfig,
+    MPPIConfig,
+    ShootingConfig,
+    presets,
+)
 
 HERE = ["--directory", "here"]
 SIZES = [
@@ -31,6 +39,7 @@ SIZES = [
         (["--planner", "icem"], ICEMConfig()),
         (["--planner=mppi"], MPPIConfig()),
         (["--planner.name", "shooting"], ShootingConfig()),
+        (["--planner", "gradient"], GradientConfig()),
         (["--planner", "icem", "--planner", "mppi"], MPPIConfig()),
         (["--planner.keep", "5", "--planner", "icem"], ICEMConfig(keep=5)),
         (["--planner", "icem", "--planner.output=mean"], ICEMConfig(output="mean")),
@@ -129,7 +138,10 @@ def test_work_that_is_alike_is_told_once(capsys: pytest.CaptureFixture[str]) -> 
         ("cem,cem", "compare: expected different planners, got 'cem,cem'"),
         ("cem,fp32", "compare: expected different planners"),
         ("icem+mppi", "joined by + where they are of different settings, got 'icem+mppi'"),
-        ("cem,hill", "compare: expected names of cem, icem, mppi, shooting, fused, reference,"),
+        (
+            "cem,hill",
+            "compare: expected names of cem, icem, mppi, shooting, gradient, fused, reference,",
+        ),
     ],
 )
 def test_wrong_comparisons_are_refused(

@@ -219,9 +219,9 @@ def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFix
     ("options", "complaint"),
     [
         (["--compare", "fused,slow"],
-         "compare: expected names of cem, icem, mppi, shooting, fused, reference, fp32, int8, "
-         "fp16, bf16, portable, persistent, separated by commas, or joined by + where they are of "
-         "different settings, got 'slow'"),
+         "compare: expected names of cem, icem, mppi, shooting, gradient, fused, reference, "
+         "fp32, int8, fp16, bf16, portable, persistent, separated by commas, or joined by + where "
+         "they are of different settings, got 'slow'"),
         (["--compare", "fused,fused"], "compare: expected different planners, got 'fused,fused'"),
         (["--compare", "fused,fp32"], "compare: expected different planners"),
         (["--compare", ""], "compare: expected names of"),
