@@ -187,7 +187,7 @@ def words(
     dims: int,
     *,
     stream: int,
-    time: int = 0,
+    time: int | Tensor = 0,
     iteration: int = 0,
     particle: int = 0,
 ) -> Tensor:
@@ -201,7 +201,7 @@ def words(
       candidates: how many, from candidate 0.
       dims: how many, from dimension 0, below 65536.
       stream: what the numbers are for, one of `STREAM_*`.
-      time: model step, 0 to 65535.
+      time: model step, 0 to 65535; or int64 [B], one per problem.
       iteration: 0 to 65535.
       particle: 0 to 2**32 - 1.
 
@@ -210,10 +210,11 @@ def words(
     """
     device = seeds.device
     quads = (candidates + 3) // 4
+    when = time | (iteration << 16)
     counter = (
         torch.arange(quads, device=device)[:, None],
         torch.arange(dims, device=device)[None, :] | (stream << 16),
-        _word(time | (iteration << 16), device),
+        when[:, None, None] if isinstance(when, Tensor) else _word(when, device),
         _word(particle, device),
     )
     out = philox(counter, _key(seeds[:, None, None]))  # [B, quads, dims, 4]
@@ -232,14 +233,14 @@ def normals(
     dims: int,
     *,
     stream: int,
-    time: int = 0,
+    time: int | Tensor = 0,
     iteration: int = 0,
     particle: int = 0,
 ) -> Tensor:
     """Computes normals by Box and Muller (1958), a pair of words for two candidates.
 
     Words (w0, w1) of a block give radius sqrt(-2 ln u(w0)) and angle 2 pi u(w1): the cosine serves
-    candidate 4q, the sine 4q + 1; (w2, w3) likewise serve 4q + 2 and 4q + 3.
+    candidate 4q, the sine 4q + 1; (w2, w3) likewise serve 4q + 2 and 4q + 3. See `words`.
 
     Returns:
       float32 [B, candidates, dims], computed in float64 and rounded once.

@@ -180,6 +180,15 @@ def test_rows_of_a_batch_are_uncorrelated() -> None:
     assert abs(correlation(x[1], x[2])) < 4.5
 
 
+def test_each_problem_may_have_a_time_of_its_own() -> None:
+    seeds, times = torch.tensor([5, 5, -7]), torch.tensor([0, 65535, 3])
+    together = normals(seeds, 6, 5, stream=2, time=times, iteration=9)
+    for row in range(3):
+        time = int(times[row])
+        alone = normals(seeds[row : row + 1], 6, 5, stream=2, time=time, iteration=9)
+        assert torch.equal(together[row : row + 1], alone)
+
+
 def test_blocks_never_repeat_across_streams_times_iterations_and_particles() -> None:
     seeds = torch.tensor([77])
     blocks: set[tuple[int, ...]] = set()
