@@ -31,7 +31,7 @@ usage: planet COMMAND [options]
 
 commands:
   train      train an agent into a run directory, or continue a run
-  evaluate   score a trained agent, plot its learning curve and film it
+  evaluate   score a trained agent and film it, or score planning on the true simulator
   diagnose   say whether its model or its planner keeps an agent from scoring more
   profile    time the control steps of an agent, stage by stage
   export     write a run's agent into a file that C++ programs act from
@@ -42,6 +42,7 @@ examples:
   planet train --preset paper --task walker-walk --directory runs/walker --train.device cuda
   planet evaluate runs/cheetah --episodes 10 --baselines
   planet evaluate runs/cheetah --planner icem --planner.keep 5
+  planet evaluate --planner.scorer simulator --planner icem --task cheetah-run
   planet diagnose runs/cheetah --episodes 3
   planet profile runs/cheetah --compare reference,fused,int8,bf16
   planet profile --compare cem,icem,mppi,shooting --train.threads 2
