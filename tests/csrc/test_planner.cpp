@@ -165,22 +165,32 @@ std::string needs(const char* what) {
 #endif
 }
 
-TEST("wrong options of a planner are explained") {
+struct Wrong {
+  PlannerOptions options;
+  std::string error;  // how it begins; empty: there is none
+};
+
+template <class Change>
+PlannerOptions with(Change change) {
+  PlannerOptions options = small_plan();
+  change(options);
+  return options;
+}
+
+void check_errors(const std::vector<Wrong>& cases) {
   Random random(options().seed);
   const RandomModel model(Shape{5, 3, 2, 7, {6, 1}, false}, random);
   CHECK_EQUAL(error_of(small_plan(), model), std::string());
-  PlannerOptions decaying = small_plan();
-  decaying.decay = std::sqrt(70.0 / 18.0) - 1e-9;  // 18 = 2 K in the last
-  CHECK_EQUAL(error_of(decaying, model), std::string());
-  const auto with = [](auto change) {
-    PlannerOptions options = small_plan();
-    change(options);
-    return options;
-  };
-  const struct {
-    PlannerOptions options;
-    std::string error;
-  } cases[] = {
+  for (const Wrong& one : cases) {
+    const std::string error = error_of(one.options, model);
+    const Scope scope("got ", error);
+    CHECK_EQUAL(one.error.empty(), error.empty());
+    CHECK_EQUAL(error.substr(0, one.error.size()), one.error);
+  }
+}
+
+TEST("wrong options of a planner are explained") {
+  check_errors({
       {with([](auto& o) { o.batch = 0; }), "batch: expected 1 to 2147483647, got 0"},
       {with([](auto& o) { o.horizon = 65536; }), "horizon: expected 1 to 65535, got 65536"},
       {with([](auto& o) { o.candidates = -1; }), "candidates: expected 1 to 2147483647, got -1"},
@@ -200,6 +210,18 @@ TEST("wrong options of a planner are explained") {
       {with([](auto& o) { o.precision = Precision::kFloat16; }),
        "precision: fp16 has no kernels on this kind of processor"},
       {with([](auto& o) { o.epsilon = -1.0; }), "epsilon: expected a finite value >= 0"},
+      {with([](auto& o) { o.discount = INFINITY; }), "discount: expected a finite value"},
+      {with([](auto& o) { o.budget_ms = 0.0; }), "budget_ms: expected a value > 0"},
+      {with([](auto& o) { o.isa = "mmx"; }), "isa: expected one of "},
+      {with([](auto& o) { o.precision = Precision::kInt8, o.isa = cpu::isa_name(0); }),
+       "precision: int8 " + needs("the instruction set avx512vnni, got baseline (avx512vnni: ")},
+      {with([](auto& o) { o.precision = Precision::kBfloat16, o.isa = cpu::isa_name(0); }),
+       "precision: bf16 " + needs("the instruction set ")},
+  });
+}
+
+TEST("wrong settings of what the plain method does not have are explained") {
+  check_errors({
       {with([](auto& o) { o.keep = 10; }), "keep: expected 0 to 9, got 10"},
       {with([](auto& o) { o.colour = -1.0; }), "colour: expected a finite value >= 0"},
       {with([](auto& o) { o.colour = 0.25, o.numerics = Numerics::kIcem, o.horizon = 1; }),
@@ -212,19 +234,10 @@ TEST("wrong options of a planner are explained") {
       {with([](auto& o) { o.decay = 2.0; }),
        "decay: expected at least 2 K = 18 candidates in every iteration, got 17 in the last: "
        "70 * 2^-2"},
-      {with([](auto& o) { o.discount = INFINITY; }), "discount: expected a finite value"},
-      {with([](auto& o) { o.budget_ms = 0.0; }), "budget_ms: expected a value > 0"},
-      {with([](auto& o) { o.isa = "mmx"; }), "isa: expected one of "},
-      {with([](auto& o) { o.precision = Precision::kInt8, o.isa = cpu::isa_name(0); }),
-       "precision: int8 " + needs("the instruction set avx512vnni, got baseline (avx512vnni: ")},
-      {with([](auto& o) { o.precision = Precision::kBfloat16, o.isa = cpu::isa_name(0); }),
-       "precision: bf16 " + needs("the instruction set ")},
-  };
-  for (const auto& one : cases) {
-    const std::string error = error_of(one.options, model);
-    const Scope scope("got ", error);
-    CHECK_EQUAL(error.substr(0, one.error.size()), one.error);
-  }
+  });
+  PlannerOptions decaying = small_plan();
+  decaying.decay = std::sqrt(70.0 / 18.0) - 1e-9;  // 18 = 2 K in the last
+  check_errors({{decaying, ""}});
 }
 
 TEST("a plan that memory cannot hold is refused") {

@@ -164,10 +164,16 @@ std::vector<Kind> kinds() {
   cem.candidates = 80;
   cem.topk = 9;
   cem.iterations = 2;
+  PlannerSettings mppi = mppi_settings();
+  mppi.candidates = 70;
+  mppi.topk = 20;
+  mppi.iterations = 2;
+  PlannerSettings shooting = shooting_settings();
+  shooting.candidates = 130;
   return {{"cem", cem},
           {"icem", icem_settings()},
-          {"mppi", mppi_settings()},
-          {"shooting", shooting_settings()},
+          {"mppi", mppi},
+          {"shooting", shooting},
           {"mixed", mixed}};
 }
 
