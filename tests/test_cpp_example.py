@@ -72,7 +72,7 @@ def test_plans_are_those_of_python_bit_for_bit(
 
 
 def bits_of(plan: Plan) -> bytes:
-    """What the example writes."""
+    """Returns what the example writes."""
     parts = (plan.mean, plan.stddev, plan.best_return, plan.action)
     return b"".join(part.numpy().tobytes() for part in parts)
 
