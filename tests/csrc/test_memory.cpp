@@ -6,6 +6,7 @@
 #include "agent.h"
 #include "calls.h"
 #include "harness.h"
+#include "planner.h"
 #include "pools.h"
 #include "random_filter.h"
 
@@ -64,6 +65,31 @@ TEST("rollout, refit and plan allocate nothing") {
                 plan.epsilon, 0.0, plan.mean, plan.stddev, elites.data(), plan.best_return},
                keys.data(), pool);
     cpu::cem_plan(model, plan, plan_space.data(), pool);
+    const int64_t made = allocations - before;
+    CHECK_EQUAL(made, int64_t{0});
+  }
+}
+
+TEST("a planner allocates nothing once it is made, cold or warm") {
+  Random random(options().seed + 52);
+  const RandomModel model(Shape{9, 4, 2, 11, {8, 1}, false}, random);
+  for (const auto make : {icem_settings, mppi_settings}) {
+    cpu::PlannerOptions options(make({}));
+    options.batch = 2;
+    options.threads = 3;
+    std::string error;
+    const auto planner =
+        cpu::Planner::make({model.sizes, model.min_stddev, model.weights()}, options, error);
+    CHECK_EQUAL(error, std::string());
+    if (planner == nullptr) return;
+    const Plan inputs(model.sizes, 12, 2, options.candidates, options.topk, random);
+
+    const int64_t before = allocations;
+    for (int64_t step = 0; step < 3; ++step) {
+      planner->plan(inputs.belief.data(), inputs.state.data(), step);
+      planner->shift();
+      planner->cold(1);
+    }
     const int64_t made = allocations - before;
     CHECK_EQUAL(made, int64_t{0});
   }
