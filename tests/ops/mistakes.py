@@ -83,6 +83,7 @@ LATENTS = [
     ({"latent": LatentState(zeros(B, D), zeros(B, S, device="meta"))}, ValueError,
      "latent.state: expected device cpu, got meta"),
 ]  # fmt: skip
+STARTS = LatentState(zeros(B, J, D), zeros(B, J, S))
 WEIGHT_AND_MODE = [
     ({"weights": None}, TypeError, "weights: expected RolloutWeights, got NoneType"),
     ({"discount": "1"}, TypeError, "discount: expected a float, got str"),
@@ -106,6 +107,56 @@ SPREADS = [
     ({"topk": 9}, ValueError, "topk: expected 1 <= K <= J=8, got 9"),
     ({"topk": 1, "spread": "mean_absolute"}, ValueError,
      "topk: expected K >= 2 for spread='mean_absolute', got 1"),
+]  # fmt: skip
+TEMPERATURES = [
+    ({"temperature": "1"}, TypeError, "temperature: expected a float, got str"),
+    ({"temperature": True}, TypeError, "temperature: expected a float, got bool"),
+    ({"temperature": 0.0}, ValueError, "temperature: expected a value > 0, got 0.0"),
+    ({"temperature": -1.0}, ValueError, "temperature: expected a value > 0, got -1.0"),
+    ({"temperature": float("inf")}, ValueError, "temperature: expected a finite value, got inf"),
+    ({"temperature": 0.5, "spread": "mean_absolute"}, ValueError,
+     "temperature: expected None with spread='mean_absolute', got 0.5"),
+]  # fmt: skip
+SEARCHES = [
+    *TEMPERATURES,
+    ({"candidates": [8, 8]}, ValueError,
+     "candidates: expected one number for each of 1 iterations, got 2"),
+    ({"candidates": []}, ValueError,
+     "candidates: expected one number for each of 1 iterations, got 0"),
+    ({"candidates": [8, 0], "iterations": 2}, ValueError,
+     "candidates: expected a value >= 1, got 0"),
+    ({"candidates": [8, 7.0], "iterations": 2}, TypeError,
+     "candidates: expected an int, got float"),
+    ({"candidates": [8, 1], "iterations": 2}, ValueError, "topk: expected 1 <= K <= J=1, got 2"),
+    ({"candidates": "8"}, TypeError, "candidates: expected an int, got str"),
+    ({"candidates": [8, 7], "iterations": 2, "latent": STARTS}, ValueError,
+     "candidates: expected the same number in every iteration with a start per candidate, "
+     "latent.belief [B, J, D], got [8, 7]"),
+    ({"keep": 1, "latent": STARTS}, ValueError,
+     "keep: expected 0 with a start per candidate, latent.belief [B, J, D], got 1"),
+    ({"keep": 1.0}, TypeError, "keep: expected an int, got float"),
+    ({"keep": True}, TypeError, "keep: expected an int, got bool"),
+    ({"keep": -1}, ValueError, "keep: expected a value >= 0, got -1"),
+    ({"keep": 3}, ValueError, "keep: expected a value <= 2, got 3"),
+    *(({**change, "keep": 2}, kind, words) for change, kind, words in
+    sequence_errors("kept", "[H, B, E, A]", [H, B, 2, A])),
+    ({"kept": zeros(H, B, 1, A)}, ValueError,
+     "kept: expected shape [3, 2, 0, 2] ([H, B, E, A]), got [3, 2, 1, 2]"),
+    ({"kept": zeros(H, B, 1, A), "keep": 2}, ValueError,
+     "kept: expected shape [3, 2, 2, 2] ([H, B, E, A]), got [3, 2, 1, 2]"),
+    ({"kept": zeros(H, B, 2, A, device="meta"), "keep": 2}, ValueError,
+     "kept: expected device cpu (of mean), got meta"),
+    *sequence_errors("mix", "[H, H]", [H, H]),
+    ({"mix": zeros(H, H + 1)}, ValueError, "mix: expected shape [3, 3] ([H, H]), got [3, 4]"),
+    ({"mix": zeros(H, H, device="meta")}, ValueError,
+     "mix: expected device cpu (of mean), got meta"),
+    ({"momentum": "0"}, TypeError, "momentum: expected a float, got str"),
+    ({"momentum": 1.0}, ValueError, "momentum: expected a value in [0, 1), got 1.0"),
+    ({"momentum": -0.1}, ValueError, "momentum: expected a finite float32 value >= 0, got -0.1"),
+    ({"momentum": float("nan")}, ValueError,
+     "momentum: expected a finite float32 value >= 0, got nan"),
+    ({"output": "last"}, ValueError, "output: expected one of ['mean', 'best'], got 'last'"),
+    ({"output": None}, ValueError, "output: expected one of ['mean', 'best'], got None"),
 ]  # fmt: skip
 REFUSED: dict[str, list[Any]] = {
     "filter_step": [
@@ -180,6 +231,7 @@ REFUSED: dict[str, list[Any]] = {
     ],
     "refit": [
         *SPREADS,
+        *TEMPERATURES,
         *sequence_errors("actions", "[H, B, J, A]", [H, B, J, A]),
         *sequence_errors("returns", "[B, J]", [B, J]),
         ({"actions": zeros(H, B, J, 0)}, ValueError,
@@ -191,6 +243,7 @@ REFUSED: dict[str, list[Any]] = {
     ],
     "cem_plan": [
         *WEIGHT_AND_MODE,
+        *SEARCHES,
         *LATENTS,
         *SPREADS,
         *sequence_errors("mean", "[H, B, A]", [H, B, A]),

@@ -55,8 +55,6 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
     packed, sizes, _, isa, _ = model
     belief, state = problem.latent.belief, problem.latent.state
     actions, seeds = problem.actions(3, 10), torch.zeros(2, dtype=torch.int64)
-    mean, stddev = problem.distribution(3)
-    bound = torch.zeros(2, 2)
     ops = torch.ops.planet
     rest = (None, seeds, 0, 0, 1.0)
 
@@ -64,14 +62,6 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         arguments: list[Any] = [*model, belief, state, actions, *rest]
         arguments[index] = value
         return lambda: ops.rollout_returns(*arguments)
-
-    def plan(index: int, value: object) -> Call:
-        arguments: list[Any] = [
-            *model, belief, state, mean, stddev, seeds, bound, bound, 10, 3, 1, 0, 0, 1e-6, True,
-            1.0, None, 0,
-        ]  # fmt: skip
-        arguments[index] = value
-        return lambda: ops.cem_plan(*arguments)
 
     tensors = kernels.tensors(problem.weights)
     return {
@@ -98,27 +88,65 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         "seeds shape": (rollout(9, seeds[:1]), "seeds: expected shape"),
         "iteration": (rollout(10, 65536), "iteration: expected"),
         "particle": (rollout(11, -1), "particle: expected"),
+        "pack": (lambda: ops.pack_weights(tensors[:-1], sizes, isa, 0), "tensors: expected"),
+        "pack shape": (lambda: ops.pack_weights(tensors[::-1], sizes, isa, 0), "input_weight: "),
+        "normals": (lambda: ops.normals(seeds, 0, 1, 0, 0, 0, 0, isa), "candidates: expected"),
+        "normals dims": (lambda: ops.normals(seeds, 1, 513, 0, 0, 0, 0, isa), "dims: expected"),
+        "normals seeds": (lambda: ops.normals(seeds[:0], 1, 1, 0, 0, 0, 0, isa), "seeds: expected"),
+    }
+
+
+def planning_calls() -> dict[str, tuple[Call, str]]:
+    """Calls of plans and refits, likewise."""
+    problem = make_problem(TINY, batch=2)
+    model = kernels.KERNELS["cpu"].model(problem.weights, "fp32")
+    belief, state = problem.latent.belief, problem.latent.state
+    actions, seeds = problem.actions(3, 10), torch.zeros(2, dtype=torch.int64)
+    mean, stddev = problem.distribution(3)
+    bound, ops = torch.zeros(2, 2), torch.ops.planet
+
+    def plan(index: int, value: object) -> Call:
+        arguments: list[Any] = [
+            *model, belief, state, mean, stddev, seeds, bound, bound, [10], 3, 1, 0, 0, 1e-6, True,
+            1.0, None, 0, None, None, 0, 0.0, None, 0,
+        ]  # fmt: skip
+        arguments[index] = value
+        return lambda: ops.cem_plan(*arguments)
+
+    def refit(**change: object) -> Call:
+        given = {"actions": actions, "returns": torch.zeros(2, 10), "topk": 1, "spread": 0}
+        return lambda: ops.refit(**(given | {"epsilon": 0.0, "temperature": None} | change))
+
+    return {
         "plan mean": (plan(7, mean[0]), "mean: expected"),
         "plan stddev": (plan(8, stddev[:1]), "stddev: expected"),
         "plan low": (plan(10, bound[0]), "low: expected"),
-        "plan candidates": (plan(12, 2**40), "candidates: expected"),
+        "plan candidates": (plan(12, [2**40]), "candidates: expected"),
+        "plan counts": (plan(12, [10, 10]), r"candidates \(length\): expected"),
+        "plan no counts": (plan(12, []), r"candidates \(length\): expected"),
+        "plan one count": (plan(12, [0]), "candidates: expected"),
         "plan topk": (plan(13, 11), "topk: expected"),
         "plan iterations": (plan(14, 65537), "iterations: expected"),
         "plan first": (plan(15, -1), "first_iteration: expected"),
         "plan spread": (plan(16, 2), "spread: expected"),
         "plan epsilon": (plan(17, float("nan")), "epsilon: expected"),
         "plan variant": (plan(21, 1), r"variant: expected a value in \[0, 0\], got 1"),
-        "refit topk": (lambda: ops.refit(actions, bound, 0, 0, 0.0), "topk: expected"),
-        "refit returns": (lambda: ops.refit(actions, bound, 1, 0, 0.0), "returns: expected"),
-        "refit spread": (
-            lambda: ops.refit(actions, torch.zeros(2, 10), 1, 1, 0.0),
-            "topk: expected",
+        "plan mix": (plan(22, mean), "mix: expected"),
+        "plan mix shape": (plan(22, torch.eye(4)), r"mix: expected shape \[3, 3\]"),
+        "plan kept": (plan(23, actions), r"kept: expected shape \[3, 2, 0, 2\]"),
+        "plan keep": (plan(24, 4), "keep: expected"),
+        "plan momentum": (plan(25, 1.0), "momentum: expected"),
+        "plan momentum NaN": (plan(25, float("nan")), "momentum: expected"),
+        "plan temperature NaN": (plan(26, float("nan")), "temperature: expected"),
+        "plan output": (plan(27, 2), "output: expected"),
+        "refit topk": (refit(topk=0), "topk: expected"),
+        "refit returns": (refit(returns=bound), "returns: expected"),
+        "refit spread": (refit(spread=1), "topk: expected"),
+        "refit temperature": (refit(temperature=-1.0), "temperature: expected"),
+        "refit temperature of spread": (
+            refit(topk=2, spread=1, temperature=1.0),
+            "temperature: expected",
         ),
-        "pack": (lambda: ops.pack_weights(tensors[:-1], sizes, isa, 0), "tensors: expected"),
-        "pack shape": (lambda: ops.pack_weights(tensors[::-1], sizes, isa, 0), "input_weight: "),
-        "normals": (lambda: ops.normals(seeds, 0, 1, 0, 0, 0, 0, isa), "candidates: expected"),
-        "normals dims": (lambda: ops.normals(seeds, 1, 513, 0, 0, 0, 0, isa), "dims: expected"),
-        "normals seeds": (lambda: ops.normals(seeds[:0], 1, 1, 0, 0, 0, 0, isa), "seeds: expected"),
     }
 
 
@@ -143,7 +171,7 @@ def packing_calls() -> dict[str, tuple[Call, str]]:
     }
 
 
-RAW_CALLS = raw_calls() | packing_calls() if fused._C is not None else {}
+RAW_CALLS = raw_calls() | planning_calls() | packing_calls() if fused._C is not None else {}
 
 
 @needs_extension

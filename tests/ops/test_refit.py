@@ -206,3 +206,84 @@ def test_backends_agree_on_refit(
         assert torch.equal(a.best, b.best)
         assert close(b.mean, a.mean, 1e-9, REFIT_RELATIVE)
         assert close(b.stddev, a.stddev, 1e-9, REFIT_RELATIVE)
+
+
+# ---- Weights -------------------------------------------------------------------------------------
+
+
+def weighed(
+    ops: ModuleType, returns: list[float], temperature: float, topk: int | None = None
+) -> list[float]:
+    """Reads from a refit what each candidate weighs: its action is 1 in a dimension of its own."""
+    actions = torch.eye(len(returns))[None, None]
+    topk = len(returns) if topk is None else topk
+    fitted = ops.refit(actions, torch.tensor([returns]), topk=topk, temperature=temperature)
+    weights: list[float] = fitted.mean[0, 0].tolist()
+    return weights
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 7.0])
+def test_elites_weigh_as_a_softmax_of_returns(ops: ModuleType, temperature: float) -> None:
+    actions, returns = random_case(3, 2, 40, 4)
+    for topk in (1, 2, 17, 40):
+        fitted = ops.refit(actions, returns, topk=topk, temperature=temperature, epsilon=1e-4)
+        assert torch.equal(fitted.elites, ops.refit(actions, returns, topk=topk).elites)
+        assert torch.equal(fitted.best, returns.amax(dim=1))
+        for b in range(2):
+            chosen = actions[:, b, fitted.elites[b]].double()
+            weight = torch.softmax(returns[b, fitted.elites[b]].double() / temperature, dim=0)
+            mean = torch.einsum("k,tka->ta", weight, chosen)
+            variance = torch.einsum("k,tka->ta", weight, (chosen - mean[:, None]).square())
+            assert close(fitted.mean[:, b], mean, 1e-9, REFIT_RELATIVE)
+            assert close(fitted.stddev[:, b], (variance + 1e-4).sqrt(), 1e-9, REFIT_RELATIVE)
+
+
+def test_candidates_that_are_no_elites_weigh_nothing(ops: ModuleType) -> None:
+    assert weighed(ops, [1.0, 5.0, 4.0, 5.0], 1e9, topk=2) == [0.0, 0.5, 0.0, 0.5]
+
+
+def test_returns_far_from_zero_weigh_by_their_differences(ops: ModuleType) -> None:
+    for offset in (0.0, 2.0**22, -(2.0**22), 2.0**127):
+        unit = max(1.0, offset * 2.0**-20)
+        got = weighed(ops, [offset, offset - unit], temperature=unit)
+        assert got == pytest.approx([0.7310586, 0.2689414], rel=1e-6)
+
+
+def test_a_nan_return_weighs_nothing_unless_all_are(ops: ModuleType) -> None:
+    assert weighed(ops, [NAN, 1.0, NAN, 1.0], 0.5) == [0.0, 0.5, 0.0, 0.5]
+    assert weighed(ops, [NAN, -NAN, NAN, NAN], 0.5) == [0.25] * 4
+    assert weighed(ops, [NAN, NAN, NAN, NAN], 0.5, topk=2) == [0.5, 0.5, 0.0, 0.0]
+
+
+def test_infinite_returns_share_all_the_weight(ops: ModuleType) -> None:
+    assert weighed(ops, [INF, 1.0, INF, NAN], 0.5) == [0.5, 0.0, 0.5, 0.0]
+    assert weighed(ops, [-INF, 1.0, 1.0, -INF], 0.5) == [0.0, 0.5, 0.5, 0.0]
+    assert weighed(ops, [-INF, NAN, -INF, NAN], 0.5) == [0.5, 0.0, 0.5, 0.0]
+
+
+def test_the_smallest_and_the_largest_temperature_give_no_nan(ops: ModuleType) -> None:
+    for returns in ([1.0, 3.0, 2.0], [3.0e38, -3.0e38, 0.0], [2.0**-149, 0.0, -0.0]):
+        best = max(range(3), key=returns.__getitem__)
+        assert weighed(ops, returns, 5e-324) == [float(j == best) for j in range(3)]
+        assert weighed(ops, returns, 1.7e308) == pytest.approx([1 / 3] * 3, rel=1e-6)
+    assert weighed(ops, [2.0, 1.0, 2.0], 5e-324) == [0.5, 0.0, 0.5]
+
+
+def test_a_temperature_of_none_is_the_default(ops: ModuleType) -> None:
+    actions, returns = random_case(3, 2, 40, 4)
+    for spread in ("population", "mean_absolute"):
+        a = ops.refit(actions, returns, topk=7, spread=spread)
+        b = ops.refit(actions, returns, topk=7, spread=spread, temperature=None)
+        assert torch.equal(a.mean, b.mean)
+        assert torch.equal(a.stddev, b.stddev)
+
+
+def test_backends_agree_on_weighed_refits(both: tuple[ModuleType, ModuleType]) -> None:
+    for candidates, topk, heat in product((3, 64, 500), (2, 3), (0.01, 1.0, 100.0)):
+        actions, returns = random_case(4, 3, candidates, 5, seed=topk)
+        returns[1, ::2] = returns[1, 0]
+        returns[2, 1:] = NAN
+        a, b = (ops.refit(actions, returns, topk=topk, temperature=heat) for ops in both)
+        assert torch.equal(a.elites, b.elites)
+        assert close(b.mean, a.mean, 1e-9, REFIT_RELATIVE)
+        assert close(b.stddev, a.stddev, 1e-9, REFIT_RELATIVE)

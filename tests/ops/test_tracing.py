@@ -54,6 +54,16 @@ class Calls:
         )
         return plan.mean, plan.best_return
 
+    def search(
+        self, w: RolloutWeights, belief: Tensor, state: Tensor, mix: Tensor, kept: Tensor
+    ) -> Outputs:
+        mean = torch.zeros(H, belief.shape[0], 2)
+        plan = self.ops.cem_plan(
+            w, LatentState(belief, state), mean, mean + 1, seed=1, candidates=[J, 5], topk=3,
+            iterations=2, mix=mix, kept=kept, keep=2, momentum=0.1, temperature=0.5, output="best",
+        )  # fmt: skip
+        return plan.action, plan.mean, plan.stddev, plan.best_return, plan.kept
+
     def rollout_returns(
         self, w: RolloutWeights, belief: Tensor, state: Tensor, actions: Tensor
     ) -> Outputs:
@@ -67,7 +77,7 @@ class Calls:
         return latent.belief, latent.state
 
     def refit(self, w: RolloutWeights, actions: Tensor, returns: Tensor) -> Outputs:
-        fitted = self.ops.refit(actions, returns, topk=3)
+        fitted = self.ops.refit(actions, returns, topk=3, temperature=0.5)
         return fitted.mean, fitted.stddev, fitted.elites, fitted.best
 
 
@@ -87,6 +97,7 @@ def inputs_of(name: str, batch: int = 2) -> tuple[Any, Outputs]:
     more = {
         "by_planner": (), "by_new_planner": (row_seeds(1, batch),),
         "cem_plan": (torch.full((2,), -0.5),), "rollout_returns": (actions,),
+        "search": (torch.eye(H), actions[:, :, :2].contiguous()),
     }  # fmt: skip
     inputs = (actions, torch.rand(batch, J)) if name == "refit" else (*start, *more[name])
     return problem.weights, inputs
@@ -245,6 +256,8 @@ def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     actions, noise = problem.actions(3, 10), problem.noise(3, 10)
     mean, stddev = problem.distribution(3)
     seeds, one = torch.zeros(2, dtype=torch.int64), torch.ones(2, 2)
+    before = *model, belief, state, mean, stddev, seeds, -one, one
+    settings, kept = (3, 2, 0, 0, 1e-6, True, 1.0, None, 0), actions[:, :, :2].contiguous()
     number, observation = fused._C.isa(), torch.zeros(3, 2, 4, 5, 3, dtype=torch.uint8)
     ops = torch.ops.planet
     return {
@@ -258,20 +271,21 @@ def op_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
             ops.rollout_returns.default,
             (*model, belief, state, actions, None, seeds, 1, 2, 0.9),
         ),
-        "refit": (ops.refit.default, (actions, actions[0, :, :, 0].contiguous(), 3, 0, 1e-6)),
+        "refit": (ops.refit.default, (actions, actions[0, :, :, 0].contiguous(), 3, 0, 1e-6, None)),
         "cem_plan": (
             ops.cem_plan.default,
-            (
-                *model, belief, state, mean, stddev, seeds, -one, one, 10, 3, 2, 0, 0, 1e-6, True,
-                1.0, None, 0,
-            ),
+            (*before, [10], *settings, None, None, 0, 0.0, None, 0),
+        ),
+        "search": (
+            ops.cem_plan.default,
+            (*before, [10, 7], *settings, torch.eye(3), kept, 2, 0.5, 0.1, 1),
         ),
     }  # fmt: skip
 
 
 @needs_extension
 @pytest.mark.parametrize(
-    "name", ["normals", "images", "rollout", "rollout seeds", "refit", "cem_plan"]
+    "name", ["normals", "images", "rollout", "rollout seeds", "refit", "cem_plan", "search"]
 )
 def test_ops_pass_opcheck(name: str) -> None:
     op, arguments = op_calls()[name]
