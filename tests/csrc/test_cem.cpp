@@ -56,7 +56,8 @@ PlanResult loop(const cpu::Model& model, Plan plan, Random& random) {
     plan.stddev = fit.stddev;
     best = fit.best;
   }
-  return {plan.iterations, plan.mean, plan.stddev, best};
+  const auto action_end = plan.mean.begin() + static_cast<int64_t>(plan.low.size());
+  return {plan.iterations, plan.mean, plan.stddev, best, {plan.mean.begin(), action_end}, {}};
 }
 
 template <class Body>
@@ -94,17 +95,24 @@ TEST("a plan equals a loop of draw, rollout and refit, bit for bit") {
 
 TEST("three iterations equal one and one and one") {
   for_each_model(31, [](const cpu::Model& model, Random& random) {
-    Plan plan(model.sizes, 4, 2, 50, 7, random);
-    plan.first_iteration = 5;
-    check_iterations_add_up(plan, [&](const Plan& p) { return run_plan(model, p, serial(1)); });
+    for (const int kind : {0, 2, 4, 24, 63}) {
+      const Scope scope("kind ", kind);
+      Plan plan(model.sizes, 4, 2, 50, 7, random);
+      plan.first_iteration = 5;
+      plan.relate(model.sizes, random, kind);
+      check_iterations_add_up(plan, [&](const Plan& p) { return run_plan(model, p, serial(1)); });
+    }
   });
 }
 
 TEST("a problem alone is planned as in a batch") {
   for_each_model(32, [](const cpu::Model& model, Random& random) {
-    const Plan plan(model.sizes, 3, 3, 40, 6, random);
-    check_problems_are_alone(plan, model.sizes,
-                             [&](const Plan& p) { return run_plan(model, p, threads(2)); });
+    for (const int kind : {0, 63}) {
+      Plan plan(model.sizes, 3, 3, 40, 6, random);
+      plan.relate(model.sizes, random, kind);
+      check_problems_are_alone(plan, model.sizes,
+                               [&](const Plan& p) { return run_plan(model, p, threads(2)); });
+    }
   });
 }
 
