@@ -89,6 +89,8 @@ LIMITS = [
     Limits(r"\bselect_kernel\b", registers=128, local_bytes=0),
     Limits(r"\bfit_kernel\b", registers=64, local_bytes=0),
     Limits(r"\bplan_refit_kernel\b", registers=64, local_bytes=0),
+    # Mixed: eight times' normals of four candidates.
+    Limits(r"\bplan_actions_kernel\b", registers=80, local_bytes=0),
     Limits(r"\b(table|images)_kernel\b", registers=64, local_bytes=0),
     Limits(r"\bprobe\b", registers=16, local_bytes=0),
 ]

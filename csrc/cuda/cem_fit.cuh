@@ -4,11 +4,12 @@
 #include "cem_refit.h"
 #include "drawn_actions.cuh"
 #include "select.cuh"
+#include "weights.cuh"
 
 namespace planet::cuda {
 
 constexpr int kFitMembers = 128;    // threads that share one value; fixes the order of the sums
-constexpr int kKeptActions = 1024;  // of a value's elites, in shared memory; more are drawn twice
+constexpr int kHeldActions = 1024;  // of a value's elites, in shared memory; more are drawn twice
 
 // Shared memory of a block's sums, one per warp.
 struct FitSpace {
@@ -32,47 +33,80 @@ __device__ __forceinline__ double group_sum(double value, double* sums) {
   return sum;
 }
 
-// Fits value `index` = t A + a of `problem` to its elites, by a group of kFitMembers threads; the
-// other groups of the block fit other values, and all call it together (`present`: there is such a
-// value). kept: [min(topk, kKeptActions)] floats of the group, in shared memory.
-__device__ __forceinline__ void fit_value(const PlanFit& plan, int64_t problem, uint32_t index,
-                                          bool present, const uint32_t* elites, float* kept,
-                                          FitSpace& space) {
-  const ActionSource& from = plan.actions;
-  const int member = threadIdx.x % kFitMembers;
-  const uint32_t size = static_cast<uint32_t>(plan.action_size);
-  const uint32_t time = present ? index / size : 0, dim = present ? index % size : 0;
-  const int64_t of_bound = problem * plan.action_size + dim;
-  const int64_t of_mean = time * (plan.batch * plan.action_size) + of_bound;
-  const int64_t seed = from.seeds[problem];
-  // Where there is no value, another thread may be writing what would be read.
-  const float mean = present ? from.mean[of_mean] : 0.0f;
-  const float stddev = present ? from.stddev[of_mean] : 0.0f;
-  const float low = from.low[of_bound], high = from.high[of_bound];
-  const auto draw = [&](int64_t k) {
-    const float normal = normal_of(seed, elites[k], dim, kStreamActions, time, from.iteration, 0);
+// Value `index` = t A + a of a problem's distribution, as it was when the candidates were drawn.
+struct PlanValue {
+  uint32_t time, dim;
+  int64_t of_bound, of_mean, seed;
+  float mean, stddev, low, high;
+
+  // present: there is such a value; else another thread may be writing what would be read.
+  __device__ __forceinline__ PlanValue(const PlanFit& plan, int64_t problem, uint32_t index,
+                                       bool present) {
+    const ActionSource& from = plan.actions;
+    const uint32_t size = static_cast<uint32_t>(plan.action_size);
+    time = present ? index / size : 0;
+    dim = present ? index % size : 0;
+    of_bound = problem * plan.action_size + dim;
+    of_mean = time * (plan.batch * plan.action_size) + of_bound;
+    seed = from.seeds[problem];
+    mean = present ? from.mean[of_mean] : 0.0f;
+    stddev = present ? from.stddev[of_mean] : 0.0f;
+    low = from.low[of_bound];
+    high = from.high[of_bound];
+  }
+
+  // What a candidate drew.
+  __device__ __forceinline__ float draw(uint32_t candidate, uint32_t iteration) const {
+    const float normal = normal_of(seed, candidate, dim, kStreamActions, time, iteration, 0);
     return drawn_action(mean, stddev, normal, low, high);
-  };
-  const int64_t count = present ? plan.topk : 0;
+  }
+};
+
+struct Fitted {
+  double mean, spread;
+};
+
+// Fits `count` elites (none where the group has no value) whose actions are action_at(k) and whose
+// weights are weight_at(k), `total` in sum; in all threads of the group. The other groups of the
+// block fit other values, and all call it together. held: [min(topk, kHeldActions)] floats of the
+// group, in shared memory, which all have read before the last barrier.
+template <class ActionAt, class WeightAt>
+__device__ __forceinline__ Fitted fit_elites(const PlanFit& plan, int64_t count, ActionAt action_at,
+                                             WeightAt weight_at, double total, float* held,
+                                             FitSpace& space) {
+  const int member = threadIdx.x % kFitMembers;
   double sum = 0.0;
   for (int64_t k = member; k < count; k += kFitMembers) {
-    const float action = draw(k);
-    if (k < kKeptActions) kept[k] = action;
-    sum += action;
+    const float action = action_at(k);
+    if (k < kHeldActions) held[k] = action;
+    sum += weight_at(k) * action;
   }
-  const double center = group_sum(sum, space.sums[0]) / static_cast<double>(plan.topk);
+  const double center = group_sum(sum, space.sums[0]) / total;
   sum = 0.0;
   for (int64_t k = member; k < count; k += kFitMembers) {
-    const double error = (k < kKeptActions ? kept[k] : draw(k)) - center;
-    sum += plan.spread == Spread::kPopulation ? error * error : fabs(error);
+    const double error = (k < kHeldActions ? held[k] : action_at(k)) - center;
+    sum += plan.spread == Spread::kPopulation ? weight_at(k) * (error * error) : fabs(error);
   }
   sum = group_sum(sum, space.sums[1]);
-  // Every thread of the group has read what lies here before the sum's barrier.
-  if (!present || member != 0) return;
-  plan.mean[of_mean] = static_cast<float>(center);
-  plan.stddev[of_mean] = static_cast<float>(
-      plan.spread == Spread::kPopulation ? sqrt(sum / static_cast<double>(plan.topk) + plan.epsilon)
-                                         : sum / static_cast<double>(plan.topk - 1));
+  return {center, plan.spread == Spread::kPopulation ? sqrt(sum / total + plan.epsilon)
+                                                     : sum / static_cast<double>(plan.topk - 1)};
+}
+
+// Fits value `index` of `problem` (`present`: there is such a value) to its elites as the plain
+// method does.
+__device__ __forceinline__ void fit_value(const PlanFit& plan, int64_t problem, uint32_t index,
+                                          bool present, const uint32_t* elites, float* held,
+                                          FitSpace& space) {
+  const PlanValue value(plan, problem, index, present);
+  const Fitted fit = fit_elites(
+      plan, present ? plan.topk : 0,
+      [&](int64_t k) { return value.draw(elites[k], plan.actions.iteration); },
+      [](int64_t) { return 1.0; }, static_cast<double>(plan.topk), held, space);
+  if (!present || threadIdx.x % kFitMembers != 0) return;
+  const float mean = static_cast<float>(fit.mean);
+  plan.mean[value.of_mean] = mean;
+  plan.stddev[value.of_mean] = static_cast<float>(fit.spread);
+  if (value.time == 0) plan.action[value.of_bound] = mean;
 }
 
 // The best elite's key, in thread 0. Contains a barrier of the block. best: [warps of the block] in

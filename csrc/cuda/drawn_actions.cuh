@@ -6,13 +6,17 @@
 
 namespace planet::cuda {
 
-// clip(mean + stddev * normal, low, high), rounded after each step as the CPU's kernels and the
-// reference do, whatever the compiler would contract; NaN stays NaN.
-__device__ __forceinline__ float drawn_action(float mean, float stddev, float normal, float low,
-                                              float high) {
-  const float action = __fadd_rn(mean, __fmul_rn(stddev, normal));
+// NaN stays NaN.
+__device__ __forceinline__ float clipped(float action, float low, float high) {
   const float raised = action < low ? low : action;
   return raised > high ? high : raised;
+}
+
+// clip(mean + stddev * normal, low, high), rounded after each step as the CPU's kernels and the
+// reference do, whatever the compiler would contract.
+__device__ __forceinline__ float drawn_action(float mean, float stddev, float normal, float low,
+                                              float high) {
+  return clipped(__fadd_rn(mean, __fmul_rn(stddev, normal)), low, high);
 }
 
 // The actions' normals of candidates 4 `quad` .. 4 `quad` + 3 in one dimension at time t.

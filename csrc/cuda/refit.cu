@@ -6,6 +6,7 @@
 
 #include "launch.h"
 #include "select.cuh"
+#include "weights.cuh"
 
 namespace planet::cuda {
 namespace {
@@ -65,44 +66,75 @@ __global__ void __launch_bounds__(kSelectThreads, 1)
   }
 }
 
-// Calls use(action) for the elites' actions in rank order, in every lane. The lanes load one each,
-// the next ones before the present ones are used.
-template <class Use>
+// The elites of one problem by rank.
+struct RankedElites {
+  const int64_t* index;  // [K]
+  int64_t count;
+  const float* returns;
+  float best;
+  double temperature, total;  // total: of the weights
+};
+
+// Calls use(action, weight) for the elites in rank order, in every lane. The lanes load one action
+// each, the next ones before the present ones are used. Weights sum to 1; without kWeighted each is
+// 1.
+template <bool kWeighted, class Use>
 __device__ __forceinline__ void for_each_action(const float* actions, int64_t stride,
-                                                const int64_t* elites, int64_t topk, Use use) {
+                                                const RankedElites& elites, Use use) {
   const int lane = threadIdx.x % 32;
-  const auto load = [&](int64_t k) { return k < topk ? actions[elites[k] * stride] : 0.0f; };
+  const auto load = [&](int64_t k) {
+    return k < elites.count ? actions[elites.index[k] * stride] : 0.0f;
+  };
   float next = load(lane);
-  for (int64_t first = 0; first < topk; first += 32) {
+  for (int64_t first = 0; first < elites.count; first += 32) {
     const float mine = next;
+    double weight = 1.0;
+    if (kWeighted && first + lane < elites.count) {
+      const float value = elites.returns[elites.index[first + lane]];
+      weight = elite_weight(value, elites.best, elites.temperature) / elites.total;
+    }
     next = load(first + 32 + lane);
-    const int count = topk - first < 32 ? static_cast<int>(topk - first) : 32;
+    const int64_t left = elites.count - first;
+    const int count = left < 32 ? static_cast<int>(left) : 32;
 #pragma unroll 8
-    for (int i = 0; i < count; ++i) use(__shfl_sync(kFullWarp, mine, i));
+    for (int i = 0; i < count; ++i) {
+      use(__shfl_sync(kFullWarp, mine, i), kWeighted ? __shfl_sync(kFullWarp, weight, i) : 1.0);
+    }
   }
 }
 
+template <bool kWeighted>
 __global__ void __launch_bounds__(kFitThreads) fit_kernel(RefitProblem p) {
   const int64_t values = p.horizon * p.batch * p.action_size;
   const int64_t warps = static_cast<int64_t>(gridDim.x) * (kFitThreads / 32);
   const double count = static_cast<double>(p.topk);
   for (int64_t i = blockIdx.x * int64_t{kFitThreads / 32} + threadIdx.x / 32; i < values;
        i += warps) {
-    const int64_t row = i / p.action_size, a = i % p.action_size;
-    const int64_t* elites = p.elites + row % p.batch * p.topk;
+    const int64_t row = i / p.action_size, a = i % p.action_size, b = row % p.batch;
+    RankedElites elites{p.elites + b * p.topk, p.topk, p.returns + b * p.candidates, p.best[b],
+                        p.temperature,         1.0};
     const float* actions = p.actions + row * p.candidates * p.action_size + a;
+    const auto for_each = [&](auto use) {
+      for_each_action<kWeighted>(actions, p.action_size, elites, use);
+    };
+    if (kWeighted) {
+      double total = 0.0;
+      for_each([&](float, double weight) { total += weight; });
+      elites.total = total;
+    }
+    const double whole = kWeighted ? 1.0 : count;
     double mean = 0.0, spread = 0.0;
-    for_each_action(actions, p.action_size, elites, p.topk, [&](float x) { mean += x; });
-    mean /= count;
-    for_each_action(actions, p.action_size, elites, p.topk, [&](float x) {
+    for_each([&](float x, double weight) { mean += weight * x; });
+    mean /= whole;
+    for_each([&](float x, double weight) {
       const double error = x - mean;
       // Not contracted, so that the sums are those of the CPU.
-      spread += p.spread == Spread::kPopulation ? __dmul_rn(error, error) : fabs(error);
+      spread += p.spread == Spread::kPopulation ? weight * __dmul_rn(error, error) : fabs(error);
     });
     if (threadIdx.x % 32 == 0) {
       p.mean[i] = static_cast<float>(mean);
       p.stddev[i] =
-          static_cast<float>(p.spread == Spread::kPopulation ? sqrt(spread / count + p.epsilon)
+          static_cast<float>(p.spread == Spread::kPopulation ? sqrt(spread / whole + p.epsilon)
                                                              : spread / (count - 1.0));
     }
   }
@@ -143,7 +175,8 @@ const char* refit(const RefitProblem& problem, void* workspace, void* stream) {
   fit.grid = dim3(static_cast<unsigned int>(at_most((values + 3) / 4, 1 << 20)));
   fit.block = dim3(kFitThreads);
   fit.stream = stream;
-  return launch(fit, fit_kernel, problem);
+  return problem.temperature > 0.0 ? launch(fit, fit_kernel<true>, problem)
+                                   : launch(fit, fit_kernel<false>, problem);
 }
 
 }  // namespace planet::cuda

@@ -35,7 +35,7 @@ MUTANTS = {
     ),
     "one list of elites": (
         "csrc/cuda/cem_refit.cu",
-        ("lists + blockIdx.x * plan.topk", "lists"),
+        ("lists + blockIdx.x * entries", "lists"),
     ),
     "one array of keys": (
         "csrc/cuda/refit.cu",

@@ -28,14 +28,22 @@ struct PlanScenario {
   int64_t horizon, topk;
   int64_t beyond;  // so many candidates leave fp16's range
   int clusters;    // resident ones
+  int kind = 0;    // of Plan::relate; then all candidates have one start
 };
+
+// Kinds of Plan::relate: all, and all whose actions the rollouts draw.
+constexpr int kWritten = 63, kDrawn = 60;
 
 // Two iterations of a plan of two problems, two tiles of candidates each.
 Plan plan_of(const ModelSizes& sizes, const PlanScenario& s) {
   Random random(options().seed + 300);
   Plan plan(sizes, s.horizon, 2, 40, s.topk, random);
   plan.iterations = 2;
-  plan.start_each(sizes, random);
+  if (s.kind != 0) {
+    plan.relate(sizes, random, s.kind);
+  } else {
+    plan.start_each(sizes, random);
+  }
   for (int64_t row = 0; row < s.beyond; ++row) {
     plan.state[static_cast<size_t>(row * sizes.state)] = 7e4f;
   }
@@ -92,23 +100,25 @@ Scenario packed() {
   };
 }
 
-Scenario refitted(int64_t candidates, int64_t topk) {
+Scenario refitted(int64_t candidates, int64_t topk, double temperature = 0.0) {
   return [=] {
     Random random(options().seed + 303);
-    const Fit f = random_fit(random, 2, 2, candidates, topk, 3);
+    Fit f = random_fit(random, 2, 2, candidates, topk, 3);
+    if (temperature > 0.0) f.spread = Spread::kPopulation;
     Fenced<float> actions(f.actions), returns(f.returns), mean(12), stddev(12), best(2);
     Fenced<int64_t> elites(2 * topk);
     Fenced<unsigned char> workspace(cuda::refit_workspace(2, topk), 8);
     const char* error =
         cuda::refit({2, 2, candidates, topk, 3, actions.data(), returns.data(), f.spread, f.epsilon,
-                     mean.data(), stddev.data(), elites.data(), best.data()},
+                     temperature, mean.data(), stddev.data(), elites.data(), best.data()},
                     workspace.data(), nullptr);
     return std::string(error ? error : "");
   };
 }
 
-// A plan's refit whose blocks list more elites in a workspace than fit shared memory.
-Scenario plan_refitted(int64_t candidates, int64_t topk) {
+// A plan's refit whose blocks list more elites in a workspace than fit shared memory; `any`: by
+// rank, too.
+Scenario plan_refitted(int64_t candidates, int64_t topk, bool any) {
   return [=] {
     ModelSizes sizes{};
     sizes.action = 2;
@@ -117,13 +127,16 @@ Scenario plan_refitted(int64_t candidates, int64_t topk) {
     PlanCall call(plan);
     const PlanProblem& p = call.problem;
     Fenced<float> returns(random.normals(2 * candidates));
-    const double bytes = cuda::plan_refit_workspace(p.horizon * sizes.action, p.batch, topk);
+    cuda::PlanFitExtras extras{};
+    extras.temperature = 0.5;
+    const cuda::PlanFitExtras* more = any ? &extras : nullptr;
+    const double bytes = cuda::plan_refit_workspace(p.horizon * sizes.action, p.batch, topk, more);
     Fenced<unsigned char> workspace(static_cast<int64_t>(bytes), 4);
     const cuda::ActionSource actions{nullptr, p.mean, p.stddev, p.low, p.high, p.seeds, 0};
     const char* error = cuda::launch_plan_refit(
         {p.horizon, p.batch, candidates, topk, sizes.action, actions, returns.data(), p.spread,
-         p.epsilon, p.mean, p.stddev, p.best_return},
-        workspace.data(), nullptr);
+         p.epsilon, p.mean, p.stddev, p.best_return, p.action},
+        more, workspace.data(), nullptr);
     return std::string(error ? error : "");
   };
 }
@@ -194,8 +207,12 @@ TEST("order: the portable kernels have what they need, and need what they have")
       planned(small_plan(variant, Precision::kFloat16)),
       planned(small_plan(variant, Precision::kFloat32)),
       planned({variant, Precision::kFloat16, one_layer, 2, 40, 19, 2}),
+      planned({variant, Precision::kFloat32, kSmall, 3, 5, 0, 2, kWritten}),
+      planned({variant, Precision::kFloat32, kSmall, 2, 40, 0, 2, kWritten}),
+      planned({variant, Precision::kFloat32, kSmall, 3, 5, 0, 2, kDrawn}),
       refitted(40, 5),
-      refitted(300, 200)};
+      refitted(300, 200),
+      refitted(40, 5, 0.5)};
   const std::map<std::string, int> expected{
       {"__syncthreads in sort_keys", 1},  // promises more than its caller uses
       {"__syncwarp in run", 2}};          // keep loads where they are written
@@ -204,7 +221,8 @@ TEST("order: the portable kernels have what they need, and need what they have")
 
 TEST("order: blocks have lists of their own where elites do not fit shared memory") {
   CHECK_EQUAL(refitted(4200, 4100)(), std::string());
-  CHECK_EQUAL(plan_refitted(4200, 4100)(), std::string());
+  CHECK_EQUAL(plan_refitted(4200, 4100, false)(), std::string());
+  CHECK_EQUAL(plan_refitted(4200, 4100, true)(), std::string());
 }
 
 TEST("order: plans on two streams do not share a workspace") {

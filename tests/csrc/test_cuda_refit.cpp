@@ -18,7 +18,7 @@ FitResult run_cuda_refit(const Fit& f) {
   Fenced<unsigned char> workspace(cuda::refit_workspace(f.batch, f.topk), 8);
   const char* error = cuda::refit(
       {f.horizon, f.batch, f.candidates, f.topk, f.action_size, actions.data(), returns.data(),
-       f.spread, f.epsilon, mean.data(), stddev.data(), elites.data(), best.data()},
+       f.spread, f.epsilon, f.temperature, mean.data(), stddev.data(), elites.data(), best.data()},
       workspace.data(), nullptr);
   if (error != nullptr) report_failure(__FILE__, __LINE__, error);
   CHECK(actions.equals(f.actions) && returns.equals(f.returns));
@@ -91,6 +91,33 @@ TEST("CUDA: refit of returns that are all NaN, or of equal actions, equals the C
     fit.spread = spread;
     check(fit);
   }
+}
+
+TEST("CUDA: refit with a temperature equals the CPU's") {
+  Random random(options().seed + 137);
+  for (int trial = 0; trial < (options().quick ? 20 : 200); ++trial) {
+    const int64_t candidates = random.integer(1, 150);
+    Fit fit = random_fit(random, 2, 2, candidates, random.integer(1, candidates), 2);
+    fit.spread = Spread::kPopulation;
+    fit.temperature = random.uniforms(1, 0.01, 3.0)[0];
+    spoil(random, fit.returns, trial % 11);
+    check(fit);
+  }
+}
+
+TEST("CUDA: refit gives infinite returns all the weight, NaN none, and all alike if all are NaN") {
+  const auto mean = [](std::vector<float> returns) {
+    Fit fit{1, 1, 4, 4, 1, Spread::kPopulation, 0.0, {1.0f, 2.0f, 4.0f, 8.0f}, std::move(returns)};
+    fit.temperature = 0.5;
+    const FitResult got = run_cuda_refit(fit);
+    CHECK(got == run_refit(fit, serial(1)));
+    return got.mean[0];
+  };
+  CHECK_EQUAL(mean({NAN, NAN, NAN, NAN}), 3.75f);
+  CHECK_EQUAL(mean({NAN, 3.0f, NAN, 3.0f}), 5.0f);
+  CHECK_EQUAL(mean({INFINITY, 3.0f, NAN, INFINITY}), 4.5f);
+  CHECK_EQUAL(mean({-INFINITY, NAN, -INFINITY, NAN}), 2.5f);
+  CHECK_EQUAL(mean({-INFINITY, 1.0f, -INFINITY, NAN}), 2.0f);
 }
 
 TEST("CUDA: refit does not depend on the order in which threads run") {

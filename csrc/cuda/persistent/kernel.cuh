@@ -16,7 +16,7 @@ struct FitScratch {
   SelectionSpace selection;
   FitSpace sums;
   uint64_t best[kPersistentWarps];
-  float kept[kPersistentThreads / kFitMembers][kKeptActions];
+  float held[kPersistentThreads / kFitMembers][kHeldActions];
   // uint32_t elites[topk] follow.
 };
 
@@ -203,7 +203,7 @@ __device__ __forceinline__ void refit(const PlanFit& fit, bool last, FitScratch&
       const uint64_t best = best_key(returns, elites, fit.topk, scratch.best);
       if (threadIdx.x == 0) fit.best_return[problem] = returns[rank_index(best)];
     }
-    fit_value(fit, problem, index, index < values, elites, scratch.kept[group], scratch.sums);
+    fit_value(fit, problem, index, index < values, elites, scratch.held[group], scratch.sums);
   }
   bulk_copy_fence();  // the others send to the panels in their next rollout
 }

@@ -61,6 +61,21 @@ const char* model_refusal(const Model& model) {
   return nullptr;
 }
 
+// Why the kernel cannot plan so, or null: it runs the plain method alone.
+const char* method_refusal(const PlanProblem& p) {
+  for (int64_t i = 0; p.counts != nullptr && i < p.iterations; ++i) {
+    if (p.counts[i] != p.candidates) {
+      return "the persistent variant needs equal candidates in every iteration";
+    }
+  }
+  if (p.mix != nullptr) return "the persistent variant takes no mix";
+  if (p.keep > 0) return "the persistent variant takes no kept sequences (keep)";
+  if (p.momentum > 0.0) return "the persistent variant takes no momentum";
+  if (p.temperature > 0.0) return "the persistent variant takes no temperature";
+  if (p.output != Output::kMean) return "the persistent variant has the output 'mean' only";
+  return nullptr;
+}
+
 Kernel kernel_of(const Model& model) {
   const int steps = steps_of(model.sizes);
   return model.precision == Precision::kFloat16 ? persistent::kernel_fp16(steps, model.sizes.elu)
@@ -156,7 +171,8 @@ cudaError_t find_residence(Kernel kernel, int shared_bytes, const Residence*& fo
 }  // namespace
 
 const char* persistent_refusal(const Model& model, const PlanProblem& problem) {
-  const char* refusal = model_refusal(model);
+  const char* refusal = method_refusal(problem);
+  if (refusal == nullptr) refusal = model_refusal(model);
   if (refusal != nullptr) return refusal;
   const Residence* found = nullptr;
   // What the runtime cannot answer is no refusal: the plan meets the same error and returns it.
@@ -210,7 +226,8 @@ const char* persistent_plan(const Model& model, const PlanProblem& problem, void
   job.fit = {problem.horizon, problem.batch,      problem.candidates,
              problem.topk,    model.sizes.action, actions,
              returns,         problem.spread,     problem.epsilon,
-             problem.mean,    problem.stddev,     problem.best_return};
+             problem.mean,    problem.stddev,     problem.best_return,
+             problem.action};
   job.iterations = problem.iterations;
   job.arrivals = arrivals;
 
