@@ -15,23 +15,28 @@ from planet.config import ImaginationConfig
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.ops.equations import next_belief
-from planet.planning import CEMPlanner, Imagination
+from planet.planning import PLANNERS, Imagination
 
 MakeAgent = Callable[..., Agent]
 MakeImagination = Callable[..., Imagination]
 
 
-def make_agent(model: WorldModel, capture: bool | None = None, **how: Any) -> Agent:
+def make_agent(
+    model: WorldModel, capture: bool | None = None, planner: str = "cem", **how: Any
+) -> Agent:
     """Makes an agent; `how` are settings of planner, imagination and agent."""
-    kinds = [{field.name for field in fields(kind)} for kind in (CEMPlanner, ImaginationConfig)]
-    planner, rollouts = ({name: how.pop(name) for name in set(how) & names} for names in kinds)
+    kind = PLANNERS[planner]
+    kinds = [{field.name for field in fields(kind)} for kind in (kind, ImaginationConfig)]
+    search, rollouts = ({name: how.pop(name) for name in set(how) & names} for names in kinds)
     imagination = ImaginationConfig(**rollouts)
-    return Agent(model, CEMPlanner(**planner), imagination=imagination, capture=capture, **how)
+    return Agent(model, kind(**search), imagination=imagination, capture=capture, **how)
 
 
 def small_agent(capture: bool | None = True, model: WorldModel | None = None, **how: Any) -> Agent:
     """Makes an agent of a small model that plans on the reference, unless named otherwise."""
     small = {"horizon": 2, "candidates": 8, "iterations": 2, "topk": 3, "backend": "reference"}
+    if how.get("planner") == "shooting":  # has one iteration and one elite
+        del small["iterations"], small["topk"]
     return make_agent(model or make_model(), capture, **small | how)
 
 

@@ -77,7 +77,7 @@ class Agent:
         capture: bool | None = None,
     ) -> None:
         self.world_model = world_model
-        self.planner = planner
+        self._planner = planner
         self.budget_ms = budget_ms
         self._low, self._high = map(CheckedBound, copy.deepcopy(check_bounds(low, high)))
         self._settings = ImaginationConfig() if imagination is None else imagination
@@ -101,6 +101,17 @@ class Agent:
     def batch_size(self) -> int:
         """B, the number of environments acted in; 0 before the first `reset`."""
         return 0 if self._moment is None else self._moment.batch_size
+
+    @property
+    def planner(self) -> Planner:
+        """Decides on actions; another one starts from no plan of the one before."""
+        return self._planner
+
+    @planner.setter
+    def planner(self, planner: Planner) -> None:
+        if planner is not self._planner and self._moment is not None:
+            self._moment = replace(self._moment.frozen(), past=None)
+        self._planner = planner
 
     @property
     def exploration_stddev(self) -> float:
@@ -172,7 +183,7 @@ class Agent:
     def reset(
         self, seeds: Sequence[int] | Tensor | int = 0, rows: Sequence[int] | None = None
     ) -> None:
-        """Starts episodes from a zero latent.
+        """Starts episodes from a zero latent, and from no plan.
 
         Args:
           seeds: one per episode that starts: B of them, or one for each of `rows`. The same seed
@@ -246,13 +257,15 @@ class Agent:
     def plan(self) -> Plan:
         """Makes the second half of `act`: plans from the present latent, without exploration.
 
+        The next `act` starts from no such plan, but from that of the `act` before.
+
         Raises:
           RuntimeError: `reset` was not called.
           ValueError: the latent, or the plan from it, is NaN or infinite.
         """
         before = self._require_reset().frozen()
         latent = before.latent
-        plan = self._step().plan(latent, before.step_seeds())
+        plan = self._step().plan(latent, before.past, before.inputs(None))
         if not (latent.finite & plan.finite).all():
             refuse_step(latent, latent, plan)
         self._moment = replace(before, plan=plan)
@@ -290,9 +303,9 @@ class Agent:
             return written, written.finite
         start = before.frozen()
         inputs = start.inputs(image, self._exploration_stddev)
-        outcome = self._runner(step).act(start.latent, inputs, explore)
-        seeds, steps = start.episode_seeds, start.steps + 1
-        after = Moment(outcome.latent, outcome.action, outcome.plan, seeds, steps)
+        outcome = self._runner(step).act(start.latent, start.past, inputs, explore)
+        plan, seeds, steps = outcome.plan, start.episode_seeds, start.steps + 1
+        after = Moment(outcome.latent, outcome.action, plan, seeds, steps, past=plan)
         return after, bool(outcome.finite.all())
 
     def _control_step(self) -> ControlStep:

@@ -3,16 +3,16 @@
 A graph replays the same kernels on the same memory, so everything that changes from step to step
 lies in buffers that are allocated once:
 
-    staged (pinned host memory) --1 copy--> inputs: seeds, action, stddev, image
+    staged (pinned host memory) --1 copy--> inputs: seeds, action, cold, stddev, image
                                                |
-              results: belief, state ---> filter, plan, explore --1 copy--> action, finite (pinned)
+        results: latent, mean, kept ---> filter, plan, explore --1 copy--> action, finite (pinned)
                          ^                     |
-                         +------ 1 kernel -----+--> results: mean, stddev, best return
+                         +------ 1 kernel -----+--> results: stddev, best return
 
 The snapshot that it acts by lies in memory of its own, too (`StaticSnapshot`): a newer one is
 written there, and the graphs go on.
 
-Belief and state stay on the device from step to step. What is handed out is a copy of `results`,
+Latent and plan stay on the device from step to step. What is handed out is a copy of `results`,
 made once the action is on the host, so that callers never see a buffer that the next step writes.
 """
 
@@ -33,6 +33,7 @@ from planet.acting.timeline import timed_graph
 from planet.latent import LatentState
 from planet.protocols import Plan
 
+_PLANNED = "action", "mean", "stddev", "best_return", "kept"
 _ALIGNMENT = 256  # bytes, as of tensors of their own: which kernel a product takes depends on it
 
 Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -66,7 +67,9 @@ class CapturedStep:
             self._report = report.pin_memory() if cuda else report
         self.step = replace(step, **vars(self._snapshot))
         self._latent = LatentState(self._results["belief"], self._results["state"])
-        self._held: LatentState | None = None  # whose values `_latent` has
+        self._past = _plan(self._results, 0)
+        # Those whose values the results have.
+        self._held: tuple[LatentState | None, Plan | None] = None, None
         self._iterations = 0
         self._graphs: dict[str, Graph] = {}
 
@@ -90,25 +93,29 @@ class CapturedStep:
 
     def filter(self, latent: LatentState, inputs: StepInputs) -> LatentState:
         """See `ControlStep.filter`; `inputs` are on the host."""
-        self._stage(latent, inputs)
+        self._stage(latent, None, inputs)
         self._replay("filter", self._filter)
-        return self._results_copy()[0]
+        latent, _ = self._results_copy()
+        self._held = latent, None
+        return latent
 
-    def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
-        """See `ControlStep.plan`; `seeds` are on the host."""
-        staged = self._staged
-        self._stage(latent, replace(staged, seeds=seeds))
+    def plan(self, latent: LatentState, past: Plan | None, inputs: StepInputs) -> Plan:
+        """See `ControlStep.plan`; `inputs` are on the host."""
+        self._stage(latent, past, inputs)
         self._replay("plan", self._plan)
-        plan = self._results_copy()[1]
-        self._held = latent
+        _, plan = self._results_copy()
+        self._held = latent, plan
         return plan
 
-    def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
+    def act(
+        self, latent: LatentState, past: Plan | None, inputs: StepInputs, explore: bool
+    ) -> StepOutcome:
         """Makes the whole step: from the observation on the host to an action on the host."""
-        self._stage(latent, inputs)
+        self._stage(latent, past, inputs)
         self._replay("explore" if explore else "act", partial(self._act, explore))
         action, finite = read_report(self._report)
-        return StepOutcome(*self._results_copy(), action, finite)
+        self._held = latent, plan = self._results_copy()
+        return StepOutcome(latent, plan, action, finite)
 
     def _filter(self) -> None:
         self._upload()
@@ -117,13 +124,13 @@ class CapturedStep:
 
     def _plan(self) -> None:
         self._upload()
-        plan = self.step.plan(self._latent, self._inputs.seeds)
+        plan = self.step.plan(self._latent, self._past, self._inputs)
         self._iterations = plan.iterations
         self._keep(**_planned(plan))
 
     def _act(self, explore: bool) -> None:
         self._upload()
-        latent, plan, report = self.step.run(self._latent, self._inputs, explore)
+        latent, plan, report = self.step.run(self._latent, self._past, self._inputs, explore)
         self._report.copy_(report, non_blocking=True)
         self._iterations = plan.iterations
         self._keep(belief=latent.belief, state=latent.state, **_planned(plan))
@@ -135,18 +142,21 @@ class CapturedStep:
         """The last of a step's kernels: until then a failure leaves all results as they were."""
         torch._foreach_copy_([self._results[name] for name in values], list(values.values()))
 
-    def _stage(self, latent: LatentState, inputs: StepInputs) -> None:
+    def _stage(self, latent: LatentState, past: Plan | None, inputs: StepInputs) -> None:
         self._wait()
         staged = self._staged
-        for name, array in staged.observation.items():
-            array.copy_(inputs.observation[name])
-        staged.seeds.copy_(inputs.seeds)
-        staged.action.copy_(inputs.action)
-        staged.exploration_stddev.copy_(inputs.exploration_stddev)
-        if latent is not self._held:
+        for name, array in inputs.observation.items():
+            staged.observation[name].copy_(array)
+        for name in ("seeds", "action", "cold", "exploration_stddev"):
+            getattr(staged, name).copy_(getattr(inputs, name))
+        held_latent, held_plan = self._held
+        if latent is not held_latent:
             self._latent.belief.copy_(latent.belief)
             self._latent.state.copy_(latent.state)
-        self._held = None  # until the step is done, which may fail
+        if past is not None and past is not held_plan and self.step.goes_on:
+            self._past.mean.copy_(past.mean)
+            self._past.kept.copy_(past.kept)
+        self._held = None, None  # until the step is done, which may fail
 
     def _wait(self) -> None:
         """Waits for an interrupted step, which may still read and write the buffers."""
@@ -167,14 +177,15 @@ class CapturedStep:
     def _results_copy(self) -> tuple[LatentState, Plan]:
         """Copies of the results, in one kernel."""
         r = _split(self._buffer.clone(), self._layout)
-        self._held = LatentState(r["belief"], r["state"])
-        none = r["mean"].new_empty(*r["mean"].shape[:2], 0, r["mean"].shape[2])
-        plan = Plan(r["action"], r["mean"], r["stddev"], r["best_return"], self._iterations, none)
-        return self._held, plan
+        return LatentState(r["belief"], r["state"]), _plan(r, self._iterations)
+
+
+def _plan(results: Mapping[str, Tensor], iterations: int) -> Plan:
+    return Plan(**{name: results[name] for name in _PLANNED}, iterations=iterations)
 
 
 def _planned(plan: Plan) -> dict[str, Tensor]:
-    return {name: getattr(plan, name) for name in ("action", "mean", "stddev", "best_return")}
+    return {name: getattr(plan, name) for name in _PLANNED}
 
 
 def _inputs_layout(step: ControlStep, batch: int) -> Layout:
@@ -182,6 +193,7 @@ def _inputs_layout(step: ControlStep, batch: int) -> Layout:
     return {
         "seeds": (torch.int64, (batch,)),
         "action": (torch.float32, (batch, actions)),
+        "cold": (torch.bool, (batch,)),
         "exploration_stddev": (torch.float32, ()),
         "image": (torch.uint8, (batch, size, size, 3)),
     }
@@ -194,10 +206,12 @@ def _split_inputs(buffer: Tensor, layout: Layout) -> StepInputs:
 
 def _results_layout(step: ControlStep, batch: int) -> Layout:
     model = step.weights.rollout
-    plan = step.planner.horizon, batch, model.action_size
+    plan = horizon, batch, size = step.planner.horizon, batch, model.action_size
+    keep = step.search.keep if step.search else 0
     shapes = {
         "belief": (batch, model.belief_size), "state": (batch, model.state_size),
         "action": plan[1:], "mean": plan, "stddev": plan, "best_return": (batch,),
+        "kept": (horizon, batch, keep, size),
     }  # fmt: skip
     return {name: (torch.float32, shape) for name, shape in shapes.items()}
 

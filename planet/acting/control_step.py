@@ -8,7 +8,7 @@ no result, so that a CUDA graph can capture them. `ControlStep.act` runs them op
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.noise import STREAM_EXPLORATION
 from planet.ops import draws
-from planet.planning import Imagination
+from planet.planning import Imagination, SamplingPlanner, SearchSettings, cold, shift
 from planet.protocols import Plan, Planner
 from planet.weights.filter_weights import FilterWeights
 
@@ -29,9 +29,10 @@ class StepInputs:
     """Holds what a control step starts from, beside the latent.
 
     Attributes:
-      observation: the newest arrays by name; `image` is uint8 [B, h, w, 3].
+      observation: the newest arrays by name; `image` is uint8 [B, h, w, 3]. A plan reads none.
       seeds: of the step, int64 [B].
       action: executed before it, [B, A].
+      cold: rows that have no plan to start from, bool [B].
       exploration_stddev: of the noise on the planned action, in units of half the width of the
         box, float32 [].
     """
@@ -39,6 +40,7 @@ class StepInputs:
     observation: Mapping[str, Tensor]
     seeds: Tensor
     action: Tensor
+    cold: Tensor
     exploration_stddev: Tensor
 
     __repr__ = short_repr
@@ -46,7 +48,7 @@ class StepInputs:
     def to(self, device: torch.device) -> StepInputs:
         """Returns the inputs on `device`."""
         observation = {name: array.to(device) for name, array in self.observation.items()}
-        parts = (self.seeds, self.action, self.exploration_stddev)
+        parts = (self.seeds, self.action, self.cold, self.exploration_stddev)
         return StepInputs(observation, *(part.to(device) for part in parts))
 
 
@@ -114,12 +116,39 @@ class ControlStep:
             )
         return filtered
 
+    @property
+    def search(self) -> SearchSettings | None:
+        """Settings of a planner that samples; None: it is of another kind."""
+        return self.planner.settings if isinstance(self.planner, SamplingPlanner) else None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a plan starts from the one before."""
+        return self.search is not None and self.search.shift != "none"
+
     @torch.no_grad()
-    def plan(self, latent: LatentState, seeds: Tensor) -> Plan:
-        """Plans from a latent; `seeds` int64 [B] are the step's, on any device."""
-        imagination, seeds = self.imagination.at(latent), seeds.to(self.device)
+    def plan(self, latent: LatentState, past: Plan | None, inputs: StepInputs) -> Plan:
+        """Plans from a latent.
+
+        Args:
+          latent: belief [B, D], state [B, S] after the observation.
+          past: plan of the step before; None: there is none.
+          inputs: of this step, on any device; seeds and cold rows are read.
+        """
+        inputs, imagination = inputs.to(self.device), self.imagination.at(latent)
         with stage(self.timeline, "plan"):
-            return self.planner.plan(imagination, seeds, budget_ms=self.budget_ms)
+            warm = self._warm(past, inputs.cold, imagination)
+            return self.planner.plan(imagination, inputs.seeds, warm=warm, budget_ms=self.budget_ms)
+
+    def _warm(self, past: Plan | None, rows: Tensor, imagination: Imagination) -> Plan | None:
+        """Moves a plan on by a step, but for cold rows: there is what a search begins with."""
+        if past is None or not self.goes_on:
+            return None
+        assert isinstance(self.planner, SamplingPlanner)
+        warm, first = shift(past, 1, self.planner, imagination), cold(self.planner, imagination)
+        mean = torch.where(rows[:, None], first.mean, warm.mean)
+        kept = torch.where(rows[:, None, None], first.kept, warm.kept)
+        return replace(warm, mean=mean, kept=kept)
 
     @torch.no_grad()
     def explore(self, action: Tensor, inputs: StepInputs) -> Tensor:
@@ -131,17 +160,19 @@ class ControlStep:
         noise = draws.normals(inputs.seeds, 1, action.shape[-1], stream=STREAM_EXPLORATION)[:, 0]
         return box.clip(action + inputs.exploration_stddev * noise * box.half_width)
 
-    def act(self, latent: LatentState, inputs: StepInputs, explore: bool) -> StepOutcome:
+    def act(
+        self, latent: LatentState, past: Plan | None, inputs: StepInputs, explore: bool
+    ) -> StepOutcome:
         """Makes the whole step: from the observation on the host to an action on the host."""
-        latent, plan, report = self.run(latent, inputs.to(self.device), explore)
+        latent, plan, report = self.run(latent, past, inputs.to(self.device), explore)
         return StepOutcome(latent, plan, *read_report(report.cpu()))
 
     def run(
-        self, latent: LatentState, inputs: StepInputs, explore: bool
+        self, latent: LatentState, past: Plan | None, inputs: StepInputs, explore: bool
     ) -> tuple[LatentState, Plan, Tensor]:
         """Filters, plans and, if asked to, explores; returns latent, plan and `report`."""
         latent = self.filter(latent, inputs)
-        plan = self.plan(latent, inputs.seeds)
+        plan = self.plan(latent, past, inputs)
         with stage(self.timeline, "explore"):
             action = self.explore(plan.action, inputs) if explore else plan.action
             return latent, plan, self.report(latent, plan, action)

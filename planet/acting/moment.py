@@ -30,6 +30,7 @@ class Moment:
       plan: newest one; None before it.
       episode_seeds: int64 [B] on the host.
       steps: that an episode has had, likewise.
+      past: plan of the newest `act`, which the next one may start from; None: there is none.
     """
 
     latent: LatentState
@@ -37,6 +38,7 @@ class Moment:
     plan: Plan | None
     episode_seeds: Tensor
     steps: Tensor
+    past: Plan | None = None
 
     __repr__ = short_repr
 
@@ -68,8 +70,13 @@ class Moment:
         mine = latent.belief.shape[-1], latent.state.shape[-1], self.action.shape[-1]
         if mine != (weights.belief_size, weights.state_size, weights.action_size):
             return None
-        here = latent.belief.device == weights.device
-        return self if here else replace(self, latent=latent.to(weights.device))
+        device = weights.device
+        if latent.belief.device == device:
+            return self
+        past = self.past
+        if past is not None:
+            past = replace(past, mean=past.mean.to(device), kept=past.kept.to(device))
+        return replace(self, latent=latent.to(device), past=past)
 
     def executing(self, action: Tensor) -> Moment:
         """Returns the moment with another action [B, A], which is kept."""
@@ -89,12 +96,16 @@ class Moment:
             steps=steps,
         )  # fmt: skip
 
-    def inputs(self, image: Frames, exploration_stddev: float) -> StepInputs:
+    def inputs(self, image: Frames | None, exploration_stddev: float = 0.0) -> StepInputs:
         """Joins a checked image, [h, w, 3] or [B, h, w, 3], with what else a step starts from."""
-        copy = np.array(image if image.ndim == 4 else image[None], order="C")
-        observation = {"image": torch.from_numpy(copy)}  # which warns of what is read-only
+        observation = {}
+        if image is not None:
+            copy = np.array(image if image.ndim == 4 else image[None], order="C")
+            observation["image"] = torch.from_numpy(copy)  # which warns of what is read-only
         stddev = torch.from_numpy(np.array(exploration_stddev, np.float32))
-        return StepInputs(observation, self.step_seeds(), self.action, stddev)
+        none = torch.ones_like(self.steps, dtype=torch.bool)
+        cold = none if self.past is None else self.steps == 0
+        return StepInputs(observation, self.step_seeds(), self.action, cold, stddev)
 
     def step_seeds(self) -> Tensor:
         """Returns the seed of every row's next step, int64 [B] on the host."""

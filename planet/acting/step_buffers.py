@@ -78,10 +78,15 @@ class StepBuffers:
             self._plan = Plan(mean[0].clone(), mean, stddev, best, self.iterations, none)
         return self._plan
 
+    @property
+    def past(self) -> Plan:
+        """Copy of the plan, which is of the newest `act`."""
+        return self.plan
+
     def frozen(self) -> Moment:
         """Returns a copy that no later step writes."""
         seeds, steps = self.episode_seeds.clone(), self.steps.clone()
-        return Moment(self.latent, self.action.clone(), self.plan, seeds, steps)
+        return Moment(self.latent, self.action.clone(), self.plan, seeds, steps, self.past)
 
     def action_array(self) -> Actions:
         """Returns the action [B, A] as an array that no later step writes."""

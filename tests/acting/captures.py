@@ -53,7 +53,7 @@ def trace(agent: Agent, batch: int) -> Iterator[Tensor]:
         assert agent.latent is not None and agent.planned is not None
         yield from (agent.latent.belief, agent.latent.state)
         plan = agent.planned
-        yield from (plan.action, plan.mean, plan.stddev, plan.best_return)
+        yield from (plan.action, plan.mean, plan.stddev, plan.best_return, plan.kept)
 
 
 class InterruptedGraph:

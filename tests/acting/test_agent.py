@@ -189,7 +189,7 @@ def test_error_while_planning_leaves_the_agent_as_it_was(
     agent.act(frame(0), explore=True)
     latent, planned = agent.latent, agent.planned
     with monkeypatch.context() as patch:
-        patch.setattr("planet.planning.CEMPlanner.plan", fail)
+        patch.setattr("planet.planning.SamplingPlanner.plan", fail)
         patch.setattr(CpuKernels, "call", fail_late)
         with pytest.raises(type(error)):
             agent.act(frame(1), explore=True)

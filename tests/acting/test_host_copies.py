@@ -25,7 +25,7 @@ from planet.acting.captured_step import CapturedStep
 from planet.models import WorldModel
 from planet.ops import fakes
 from planet.ops.kernels import KERNELS, CudaKernels
-from planet.planning import CEMPlanner
+from planet.planning import PLANNERS
 from planet.weights import filter_weights, rollout_weights
 from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
@@ -102,8 +102,9 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("kind", PLANNERS)
 def test_a_captured_step_copies_its_inputs_and_its_report(
-    bounds: str, captures: Captures, kernels: Shapes
+    kind: str, bounds: str, captures: Captures, kernels: Shapes
 ) -> None:
     found = []
 
@@ -117,16 +118,17 @@ def test_a_captured_step_copies_its_inputs_and_its_report(
 
     captures.make = lambda body, device: Noted(body)
     low, high = BOUNDS[bounds]
-    planner = CEMPlanner(horizon=2, candidates=8, iterations=2, topk=3, initial_stddev=0.7)
+    small = {} if kind == "shooting" else {"iterations": 2, "topk": 3}
+    planner = PLANNERS[kind](horizon=2, candidates=8, initial_stddev=0.7, **small)  # type: ignore[call-arg]
     agent = Agent(WorldModel(SMALL, 2, 8).to(META), planner, low=low, high=high)
     agent.reset([1, 2, 3])
     before, step = agent._require_reset().frozen(), agent._step()
     latent, inputs = before.latent, before.inputs(frame(0, 3), 0.3)
     assert isinstance(step, CapturedStep)
-    step.act(latent, inputs, True)
-    step.act(latent, inputs, False)
+    step.act(latent, None, inputs, True)
+    step.act(latent, None, inputs, False)
     step.filter(latent, inputs)
-    step.plan(latent, inputs.seeds)
+    step.plan(latent, None, inputs)
     for copies, reports in zip(found, (True, True, False, False), strict=True):
         assert [name for name, _ in copies] == ["aten.copy_.default"] * (1 + reports)
         hosts = [host for _, [host] in copies]
