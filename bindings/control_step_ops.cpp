@@ -129,8 +129,8 @@ std::tuple<Tensor, Tensor> filter_step(Tensor packed, std::vector<int64_t> encod
 cpu::ControlStep make_step(const cpu::FilterModel& filter, const cpu::Model& model,
                            const PlanProblem& settings, int64_t horizon, int64_t batch) {
   check_range("horizon", horizon, 1, kMaxHorizon);
-  cpu::ControlStep step{filter,  model,   settings, {},   nullptr, nullptr,
-                        nullptr, nullptr, false,    0.0f, nullptr, nullptr};
+  cpu::ControlStep step{filter,  model, settings, {},      {},     nullptr,
+                        nullptr, false, 0.0f,     nullptr, nullptr};
   step.plan.horizon = horizon;
   step.plan.batch = batch;
   return step;
@@ -174,12 +174,15 @@ class Spans {
 int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor packed,
                      std::vector<int64_t> sizes, double min_stddev, int64_t isa, int64_t precision,
                      Tensor frames, Tensor episode_seeds, Tensor steps, Tensor action,
-                     Tensor belief, Tensor state, Tensor low, Tensor high, Tensor first_mean,
-                     Tensor first_stddev, int64_t candidates, int64_t topk, int64_t iterations,
+                     Tensor belief, Tensor state, Tensor past_mean, Tensor past_kept, Tensor low,
+                     Tensor high, Tensor first_mean, Tensor first_stddev,
+                     std::vector<int64_t> candidates, int64_t topk, int64_t iterations,
                      int64_t spread, double epsilon, bool state_noise, double discount,
-                     std::optional<double> budget_ms, std::optional<double> exploration_stddev,
-                     Tensor next_belief, Tensor next_state, Tensor mean, Tensor stddev,
-                     Tensor best_return, Tensor next_action, Tensor finite, Tensor workspace,
+                     std::optional<double> budget_ms, std::optional<Tensor> mix, double momentum,
+                     std::optional<double> temperature, int64_t output, int64_t shift,
+                     std::optional<double> exploration_stddev, Tensor next_belief,
+                     Tensor next_state, Tensor mean, Tensor stddev, Tensor best_return, Tensor kept,
+                     Tensor planned, Tensor next_action, Tensor finite, Tensor workspace,
                      std::optional<Tensor> span_table) {
   const Place cpu;
   const cpu::FilterModel filter = filter_model(filter_packed, encoder, sizes, min_stddev, isa);
@@ -187,10 +190,12 @@ int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor 
   check_dims(mean, "mean", 3, "[H, B, A]");
   FilterStep filtered = filter_arguments(filter, frames, action, belief, state);
   const int64_t h = mean.size(0), b = filtered.batch, a = filter.sizes.action;
+  const int64_t e = kept.dim() == 4 ? kept.size(2) : 0;
   filtered.next_belief = floats(next_belief, "next_belief", {b, filter.sizes.belief}, cpu);
   filtered.next_state = floats(next_state, "next_state", {b, filter.sizes.state}, cpu);
-  const PlanProblem settings = plan_settings({candidates}, topk, iterations, 0, spread, epsilon,
-                                             state_noise, discount, budget_ms);
+  PlanProblem settings = plan_settings(candidates, topk, iterations, 0, spread, epsilon,
+                                       state_noise, discount, budget_ms);
+  relate(settings, spread, e, momentum, temperature, output);
   cpu::ControlStep step = make_step(filter, model, settings, h, b);
   step.filtered = filtered;
   PlanProblem& plan = step.plan;
@@ -199,11 +204,17 @@ int64_t control_step(Tensor filter_packed, std::vector<int64_t> encoder, Tensor 
   plan.mean = floats(mean, "mean", {h, b, a}, cpu);
   plan.stddev = floats(stddev, "stddev", {h, b, a}, cpu);
   plan.best_return = floats(best_return, "best_return", {b}, cpu);
+  plan.kept = floats(kept, "kept", {h, b, e, a}, cpu);
+  plan.action = floats(planned, "planned", {b, a}, cpu);
+  if (mix) plan.mix = floats(*mix, "mix", {h, h}, cpu);
   auto asked = std::chrono::steady_clock::now();
   plan.stop = stop_if_interrupted;
   plan.stop_context = &asked;
-  step.first_mean = floats(first_mean, "first_mean", {b, a}, cpu);
-  step.first_stddev = floats(first_stddev, "first_stddev", {b, a}, cpu);
+  check_range("shift", shift, 0, 2);
+  step.start = {floats(first_mean, "first_mean", {b, a}, cpu),
+                floats(first_stddev, "first_stddev", {b, a}, cpu), static_cast<Shift>(shift),
+                floats(past_mean, "past_mean", {h, b, a}, cpu),
+                floats(past_kept, "past_kept", {h, b, e, a}, cpu)};
   step.episode_seeds = integers(episode_seeds, "episode_seeds", {b}, cpu);
   step.steps = integers(steps, "steps", {b}, cpu);
   step.explore = exploration_stddev.has_value();
@@ -230,14 +241,18 @@ int64_t packed_filter_size(const std::vector<int64_t>& encoder, const std::vecto
 // Bytes of control_step's workspace.
 int64_t control_step_bytes(const std::vector<int64_t>& encoder, const std::vector<int64_t>& sizes,
                            int64_t isa_index, int64_t precision, int64_t horizon, int64_t batch,
-                           int64_t candidates, int64_t topk, int64_t workers) {
+                           int64_t candidates, int64_t topk, int64_t keep, int64_t mixed,
+                           int64_t workers) {
   const cpu::Isa isa = check_isa(isa_index);
   const cpu::FilterModel filter{recurrent_sizes(sizes), encoder_sizes(encoder), 0.0f, isa, nullptr};
   const cpu::Model model{filter.sizes, 0.0f, isa, check_precision(precision, isa), nullptr};
   check_range("batch", batch, 1, kMaxCount);
   check_range("threads", workers, 1, 1 << 16);
-  const PlanProblem settings =
-      plan_settings({candidates}, topk, 1, 0, 0, 0.0, true, 1.0, std::nullopt);
+  PlanProblem settings = plan_settings({candidates}, topk, 1, 0, 0, 0.0, true, 1.0, std::nullopt);
+  relate(settings, 0, keep, 0.0, std::nullopt, 0);
+  check_range("mixed", mixed, 0, 1);
+  const float any = 0.0f;  // whether there is a matrix counts alone
+  if (mixed != 0) settings.mix = &any;
   const cpu::ControlStep step = make_step(filter, model, settings, horizon, batch);
   return check_bytes(cpu::control_step_workspace(step, static_cast<int>(workers)));
 }
@@ -253,13 +268,15 @@ PLANET_OP_OF_CPUS(filter_step,
                   "(Tensor belief, Tensor state)")
 // Writes what it is given behind exploration_stddev, without which it does not explore; allocates
 // nothing. Returns the number of iterations of the plan.
-PLANET_OP_OF_CPUS(control_step,
-                  "(Tensor filter_packed, int[] encoder, Tensor packed, int[] sizes, float "
-                  "min_stddev, int isa, int precision, Tensor frames, Tensor episode_seeds, Tensor "
-                  "steps, Tensor action, Tensor belief, Tensor state, Tensor low, Tensor high, "
-                  "Tensor first_mean, Tensor first_stddev, int candidates, int topk, int "
-                  "iterations, int spread, float epsilon, bool state_noise, float discount, float? "
-                  "budget_ms, float? exploration_stddev, Tensor(a!) next_belief, Tensor(b!) "
-                  "next_state, Tensor(c!) mean, Tensor(d!) stddev, Tensor(e!) best_return, "
-                  "Tensor(f!) next_action, Tensor(g!) finite, Tensor(h!) workspace, Tensor(i!)? "
-                  "spans) -> int")
+PLANET_OP_OF_CPUS(
+    control_step,
+    "(Tensor filter_packed, int[] encoder, Tensor packed, int[] sizes, float "
+    "min_stddev, int isa, int precision, Tensor frames, Tensor episode_seeds, Tensor "
+    "steps, Tensor action, Tensor belief, Tensor state, Tensor past_mean, Tensor "
+    "past_kept, Tensor low, Tensor high, Tensor first_mean, Tensor first_stddev, "
+    "int[] candidates, int topk, int iterations, int spread, float epsilon, bool "
+    "state_noise, float discount, float? budget_ms, Tensor? mix, float momentum, "
+    "float? temperature, int output, int shift, float? exploration_stddev, Tensor(a!) "
+    "next_belief, Tensor(b!) next_state, Tensor(c!) mean, Tensor(d!) stddev, "
+    "Tensor(e!) best_return, Tensor(f!) kept, Tensor(g!) planned, Tensor(h!) "
+    "next_action, Tensor(i!) finite, Tensor(j!) workspace, Tensor(k!)? spans) -> int")

@@ -28,7 +28,8 @@ int64_t packed_filter_size(const std::vector<int64_t>& encoder, const std::vecto
                            int64_t isa);
 int64_t control_step_bytes(const std::vector<int64_t>& encoder, const std::vector<int64_t>& sizes,
                            int64_t isa, int64_t precision, int64_t horizon, int64_t batch,
-                           int64_t candidates, int64_t topk, int64_t workers);
+                           int64_t candidates, int64_t topk, int64_t keep, int64_t mixed,
+                           int64_t workers);
 
 namespace {
 
@@ -177,12 +178,12 @@ PyObject* packed_filter_bytes(PyObject* arguments) {
 }
 
 PyObject* control_step_workspace(PyObject* arguments) {
-  const auto given = positional<9>(arguments, "control_step_workspace");
+  const auto given = positional<11>(arguments, "control_step_workspace");
   const auto number = [&](size_t i, const char* name) { return integer(name, given[i]); };
   return PyLong_FromLongLong(control_step_bytes(
       integers("encoder", given[0]), integers("sizes", given[1]), number(2, "isa"),
       number(3, "precision"), number(4, "horizon"), number(5, "batch"), number(6, "candidates"),
-      number(7, "topk"), number(8, "threads")));
+      number(7, "topk"), number(8, "keep"), number(9, "mixed"), number(10, "threads")));
 }
 
 PyObject* set_isa(PyObject* arguments) {

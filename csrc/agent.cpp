@@ -44,6 +44,8 @@ Agent::Agent(const WeightView& weights, const AgentOptions& options, Isa isa)
   for (auto* state : {&state_, &next_state_}) state->resize(batch * sizes.state);
   for (auto* action : {&executed_, &action_}) action->resize(batch * sizes.action);
   for (auto* numbers : {&episode_seeds_, &steps_}) numbers->resize(batch);
+  past_mean_ = parts_.mean;
+  past_kept_ = parts_.kept;
   finite_.resize(batch);
   reset(int64_t{0});
 }
@@ -77,6 +79,8 @@ Step Agent::act(const uint8_t* frames, bool explore, Timeline* timeline) {
     belief_.swap(next_belief_);
     state_.swap(next_state_);
     std::copy(action_.begin(), action_.end(), executed_.begin());
+    std::copy(parts_.mean.begin(), parts_.mean.end(), past_mean_.begin());
+    std::copy(parts_.kept.begin(), parts_.kept.end(), past_kept_.begin());
     for (int64_t& count : steps_) ++count;
   }
   return {action_.data(), finite, finite_.data(), parts_.best_return.data(), iterations};
@@ -97,18 +101,13 @@ ControlStep Agent::step(const uint8_t* frames, bool explore) {
   filtered.state = state_.data();
   filtered.next_belief = next_belief_.data();
   filtered.next_state = next_state_.data();
-  return {filter_,
-          parts_.model,
-          parts_.problem,
-          filtered,
-          parts_.first_mean.data(),
-          parts_.first_stddev.data(),
-          episode_seeds_.data(),
-          steps_.data(),
-          explore,
-          exploration_stddev_,
-          action_.data(),
-          finite_.data()};
+  Start start = parts_.start();
+  start.past_mean = past_mean_.data();
+  start.past_kept = past_kept_.data();
+  return {filter_,        parts_.model,  parts_.problem,
+          filtered,       start,         episode_seeds_.data(),
+          steps_.data(),  explore,       exploration_stddev_,
+          action_.data(), finite_.data()};
 }
 
 }  // namespace planet::cpu

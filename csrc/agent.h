@@ -4,9 +4,10 @@
 //   act(frame 0) -> action 0 -> environment -> act(frame 1) -> action 1 -> ...
 //
 // An action is executed `action_repeat` times, a setting of the weight file, before the next frame.
-// Between frames the agent keeps a latent, and the action that led to the next frame. Randomness is
-// counter-based: the same seed, frames and executed actions give the same actions. They are those
-// of Python's Agent, bit for bit on one instruction set, for any number of threads.
+// Between frames the agent keeps a latent, the action that led to the next frame, and the plan,
+// which the next one goes on from where the settings say so. Randomness is counter-based: the same
+// seed, frames and executed actions give the same actions. They are those of Python's Agent, bit
+// for bit on one instruction set, for any number of threads.
 #pragma once
 
 #include <memory>
@@ -40,7 +41,8 @@ class Agent {
   static std::unique_ptr<Agent> make(const WeightView& weights, const AgentOptions& options,
                                      std::string& error);
 
-  // Begins episodes from a zero latent. seeds [B]: one per row, as Python's Agent.reset takes them.
+  // Begins episodes from a zero latent, and no plan. seeds [B]: one per row, as Python's
+  // Agent.reset takes them.
   void reset(const int64_t* seeds);
   // With the seeds that Python derives from an integer: row_seed(seed, b).
   void reset(int64_t seed);
@@ -76,9 +78,10 @@ class Agent {
   FilterModel filter_;
   AlignedMemory filter_packed_;
   float exploration_stddev_;
-  std::vector<float> belief_, next_belief_;  // [B, D]
-  std::vector<float> state_, next_state_;    // [B, S]
-  std::vector<float> executed_, action_;     // [B, A]
+  std::vector<float> belief_, next_belief_;   // [B, D]
+  std::vector<float> state_, next_state_;     // [B, S]
+  std::vector<float> executed_, action_;      // [B, A]
+  std::vector<float> past_mean_, past_kept_;  // of the newest plan that was finite
   std::vector<int64_t> episode_seeds_, steps_;
   std::vector<uint8_t> finite_;
 };

@@ -5,6 +5,7 @@
 
 #include "cem.h"
 #include "filter_step.h"
+#include "shift.h"
 
 namespace planet::cpu {
 
@@ -12,13 +13,13 @@ namespace planet::cpu {
 struct ControlStep {
   const FilterModel& filter;
   const Model& model;  // of the same sizes, for the plan
-  // Its latent, seeds, mean and stddev are set by the step, as are those of `filtered`. The plan
-  // starts from first_mean and first_stddev; its last refit is written to plan.mean and
-  // plan.stddev, [H, B, A].
+  // Its latent, seeds, and what a search begins with are set by the step, as are the latent and
+  // seeds of `filtered`. What the search leads to is in plan.mean, stddev, kept and action.
   PlanProblem plan;
   FilterStep filtered;
-  const float* first_mean;       // [B, A], the same at every time
-  const float* first_stddev;     // [B, A]
+  // Of a row in its episode's first step cold, else warm by one step, but for Shift::kNone. The
+  // plan before is only read where a row is warm; it is not that of `plan`.
+  Start start;
   const int64_t* episode_seeds;  // [B]
   const int64_t* steps;          // [B], control steps of the episode so far
   bool explore;

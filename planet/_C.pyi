@@ -19,6 +19,8 @@ def control_step_workspace(
     batch: int,
     candidates: int,
     topk: int,
+    keep: int,
+    mixed: int,
     threads: int,
     /,
 ) -> int: ...

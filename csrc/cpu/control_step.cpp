@@ -16,12 +16,14 @@ int64_t seed_bytes(int64_t batch) {
   return (batch * static_cast<int64_t>(sizeof(int64_t)) + 63) / 64 * 64;
 }
 
-// Fills plan.mean and plan.stddev with the first iteration's.
 void start_plan(const ControlStep& step) {
-  const int64_t row = step.plan.batch * step.model.sizes.action;
-  for (int64_t t = 0; t < step.plan.horizon; ++t) {
-    std::copy_n(step.first_mean, row, step.plan.mean + t * row);
-    std::copy_n(step.first_stddev, row, step.plan.stddev + t * row);
+  const int size = step.model.sizes.action;
+  for (int64_t b = 0; b < step.plan.batch; ++b) {
+    if (step.start.shift == Shift::kNone || step.steps[b] == 0) {
+      start_cold(step.plan, size, step.start, b);
+    } else {
+      start_warm(step.plan, size, step.start, 1, b);
+    }
   }
 }
 
@@ -86,11 +88,11 @@ int64_t control_step(const ControlStep& step, void* workspace, const Parallel& p
   plan.latent = {filtered.next_belief, filtered.next_state, false};
   plan.seeds = seeds;
   plan.timeline = timeline;
-  plan.action = step.action;
   start_plan(step);
   const int64_t iterations = cem_plan(step.model, plan, rest, parallel);
 
   const StageMark mark(timeline, Stage::kExplore);
+  std::copy_n(plan.action, batch * step.model.sizes.action, step.action);
   if (step.explore) explore(step, seeds);
   judge(step);
   return iterations;

@@ -3,9 +3,9 @@
 Everything that it reads and writes is allocated once. A step reads one of two sets of buffers and
 writes the other, which is the agent's from then on; a step that fails leaves the agent the first:
 
-    frame --copy--> frames ---+
-    set 0: latent, action ----+--> torch.ops.planet.control_step --> set 1: latent, action, plan
-                                            (set 1 --> set 0 the next time)
+    frame --copy--> frames ---------+
+    set 0: latent, action, plan ----+--> torch.ops.planet.control_step --> set 1: the same
+                                                  (set 1 --> set 0 the next time)
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from planet.acting.control_step import ControlStep
 from planet.acting.frames import Frames
 from planet.acting.moment import Moment
 from planet.acting.step_buffers import StepBuffers
+from planet.config import ICEMConfig, choices
 from planet.ops import extension, fused
-from planet.ops.checks import SPREADS, check_budget
+from planet.ops.checks import OUTPUTS, SPREADS, check_budget
 from planet.ops.kernels import KERNELS, CpuKernels, Model
-from planet.planning import CEMPlanner
+from planet.planning import SamplingPlanner, SearchSettings, cold
 
+_SHIFTS = choices(ICEMConfig, "shift")  # in the order of csrc/shift.h
 _ONCE, _EACH = 7, 3  # spans of a step, and of an iteration (csrc/timeline.h)
 
 
 class CompiledStep:
-    """Runs the control steps of one form: of a batch size, a horizon, and a model's sizes.
+    """Runs the control steps of one form: of a batch size, sizes of plans, and a model's.
 
     Args:
       step: what to run; `is_compiled` says whether it can be.
@@ -74,7 +76,7 @@ class CompiledStep:
         """
         first, second = self._pair
         if before is not first and before is not second:
-            first.copy(before)
+            first.copy(before, self._cold)
             before = first
         after = first if before is second else second
         np.copyto(self._frames_array, image)
@@ -89,41 +91,43 @@ class CompiledStep:
     def _arrange(self, step: ControlStep) -> None:
         """Makes the arguments of the op for a step of the form."""
         planner, imagination, kernels = step.planner, step.imagination, KERNELS["cpu"]
-        assert isinstance(planner, CEMPlanner) and isinstance(kernels, CpuKernels)
-        assert planner.initial_stddev is not None
+        assert isinstance(planner, SamplingPlanner) and isinstance(kernels, CpuKernels)
+        search = planner.settings
         kernels.variant(imagination.variant)
-        kernels.check_memory(self._pair[0].mean, planner.candidates)
+        kernels.check_memory(self._pair[0].mean, search.candidates + search.keep)
         filtering, encoder = kernels.filter_model(step.weights)
         planning = kernels.model(step.weights.rollout, imagination.precision)
-        mean, stddev = imagination.box.distribution(
-            (1, *self._pair[0].action.shape), planner.initial_stddev
-        )
-        bounds = imagination.low.contiguous(), imagination.high.contiguous(), mean[0], stddev[0]
-        budget_ms = check_budget(step.budget_ms, mean.device)
+        self._cold = first = cold(planner, imagination)
+        low, high = imagination.low.contiguous(), imagination.high.contiguous()
+        start = low, high, first.mean[0], first.stddev[0]
         settings = (
-            planner.candidates, planner.topk, planner.iterations, SPREADS.index(planner.spread),
-            planner.epsilon, imagination.state_noise, imagination.discount, budget_ms,
+            [*search.counts] if search.decay != 1.0 else [search.candidates], search.topk,
+            search.iterations, SPREADS.index(search.spread), search.epsilon,
+            imagination.state_noise, imagination.discount,
+            check_budget(step.budget_ms, step.device), search.mix(step.device), search.momentum,
+            search.temperature,
+            OUTPUTS.index(search.output), _SHIFTS.index(search.shift),
         )  # fmt: skip
         runs_on = _runs_on()
         spare = (
-            self._room(encoder, planning, planner, runs_on),
-            None if step.timeline is None else self._span_table(planner.iterations),
+            self._room(encoder, planning, search, runs_on),
+            None if step.timeline is None else self._span_table(search.iterations),
         )
         model = filtering, encoder, *planning, self._frames
         self._arguments = [
-            ((*model, *before.given, *bounds, *settings), (*after.written, *spare))
+            ((*model, *before.given, *start, *settings), (*after.written, *spare))
             for before, after in (self._pair[::-1], self._pair)
         ]
         self._step, self._kernels, self._runs_on = step, kernels, runs_on
 
     def _room(
-        self, encoder: list[int], planning: Model, planner: CEMPlanner, runs_on: tuple[int, int]
+        self, encoder: list[int], planning: Model, search: SearchSettings, runs_on: tuple[int, int]
     ) -> Tensor:
         """Returns the workspace, a larger one where it must be."""
         (isa, threads), (_, sizes, _, _, precision) = runs_on, planning
         needed = extension.module.control_step_workspace(
-            encoder, sizes, isa, precision, planner.horizon, self._pair[0].batch_size,
-            planner.candidates, planner.topk, threads,
+            encoder, sizes, isa, precision, search.horizon, self._pair[0].batch_size,
+            search.candidates, search.topk, search.keep, bool(search.colour), threads,
         )  # fmt: skip
         if len(self._workspace) < needed:
             self._workspace = _unset(needed, dtype=torch.uint8)
@@ -138,18 +142,21 @@ class CompiledStep:
 
 
 def is_compiled(step: ControlStep) -> bool:
-    """Whether one call makes the step: on a CPU, of the fused backend, with a plain CEM."""
+    """Whether one call makes the step: on a CPU, of the fused backend, with the loop's planners."""
     served = step.device.type == "cpu" and step.imagination.backend == "fused"
-    kernels = KERNELS.get("cpu")
+    kernels, planner = KERNELS.get("cpu"), step.planner
     compiled = isinstance(kernels, CpuKernels) and kernels.ready()
-    return served and compiled and type(step.planner) is CEMPlanner
+    ours = isinstance(planner, SamplingPlanner) and type(planner).plan is SamplingPlanner.plan
+    return served and compiled and ours
 
 
 def _form(step: ControlStep) -> tuple[int, ...]:
     """Lists what the buffers' shapes depend on."""
-    model = step.weights.rollout
+    model, search = step.weights.rollout, step.search
+    assert search is not None
     sizes = model.belief_size, model.state_size, model.action_size
-    return step.imagination.batch_size, step.planner.horizon, step.weights.image_size, *sizes
+    plan = step.imagination.batch_size, search.horizon, search.keep
+    return *plan, step.weights.image_size, *sizes
 
 
 def _runs_on() -> tuple[int, int]:

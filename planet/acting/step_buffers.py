@@ -32,18 +32,24 @@ class StepBuffers:
 
     def __init__(self, step: ControlStep) -> None:
         batch, model = step.imagination.batch_size, step.weights.rollout
-        plan = step.planner.horizon, batch, model.action_size
+        plan = horizon, batch, size = step.planner.horizon, batch, model.action_size
+        assert step.search is not None
         self._belief = _zeros(batch, model.belief_size)
         self._state = _zeros(batch, model.state_size)
-        self.action, self.mean, self._stddev = _zeros(*plan[1:]), _zeros(*plan), _zeros(*plan)
+        self.action, self._planned = _zeros(batch, size), _zeros(batch, size)
+        self.mean, self._stddev = _zeros(*plan), _zeros(*plan)
+        self._kept = _zeros(horizon, batch, step.search.keep, size)
         self._best_return, self.iterations = _zeros(batch), 0
         finite = torch.zeros(batch, dtype=torch.uint8, device="cpu")
         self.episode_seeds = torch.zeros(batch, dtype=torch.int64, device="cpu")
         self.steps = torch.zeros_like(self.episode_seeds)
-        self.given = self.episode_seeds, self.steps, self.action, self._belief, self._state
+        self.given = (
+            self.episode_seeds, self.steps, self.action, self._belief, self._state, self.mean,
+            self._kept,
+        )  # fmt: skip
         self.written = (
-            self._belief, self._state, self.mean, self._stddev, self._best_return, self.action,
-            finite,
+            self._belief, self._state, self.mean, self._stddev, self._best_return, self._kept,
+            self._planned, self.action, finite,
         )  # fmt: skip
         # Views of the same memory, which numpy writes and copies faster than torch does.
         self._seeds_array, self._steps_array = self.episode_seeds.numpy(), self.steps.numpy()
@@ -73,9 +79,9 @@ class StepBuffers:
     def plan(self) -> Plan:
         """Copy of the plan."""
         if self._plan is None:
-            mean, stddev, best = self.mean.clone(), self._stddev.clone(), self._best_return.clone()
-            none = mean.new_empty(*mean.shape[:2], 0, mean.shape[2])
-            self._plan = Plan(mean[0].clone(), mean, stddev, best, self.iterations, none)
+            parts = self._planned, self.mean, self._stddev, self._best_return, self._kept
+            action, mean, stddev, best, kept = (part.clone() for part in parts)
+            self._plan = Plan(action, mean, stddev, best, self.iterations, kept)
         return self._plan
 
     @property
@@ -98,10 +104,13 @@ class StepBuffers:
         self.action.copy_(action)
         return self
 
-    def copy(self, moment: Moment | StepBuffers) -> None:
-        """Writes what a step reads of another moment."""
-        belief, state = moment.latent.belief, moment.latent.state
-        parts = moment.episode_seeds, moment.steps, moment.action, belief, state
+    def copy(self, moment: Moment | StepBuffers, cold: Plan) -> None:
+        """Writes what a step reads of another moment; without a past that is a cold plan."""
+        latent, past = moment.latent, cold if moment.past is None else moment.past
+        parts = (
+            moment.episode_seeds, moment.steps, moment.action, latent.belief, latent.state,
+            past.mean, past.kept,
+        )  # fmt: skip
         for mine, other in zip(self.given, parts, strict=True):
             mine.copy_(other)
 

@@ -26,6 +26,7 @@ from planet.acting.agent import Agent
 from planet.acting.compiled_step import is_compiled
 from planet.noise import row_seeds
 from planet.planning import CEMPlanner
+from planet.protocols import Plan
 
 pytestmark = needs_extension
 
@@ -175,7 +176,10 @@ def test_buffers_are_kept_for_a_batch_size_and_a_form_of_snapshot() -> None:
 
 
 class Ours(CEMPlanner):
-    """Plans with what another class may have changed."""
+    """Plans in a way of its own."""
+
+    def plan(self, *arguments: Any, **settings: Any) -> Plan:
+        return super().plan(*arguments, **settings)
 
 
 def test_other_steps_are_none() -> None:

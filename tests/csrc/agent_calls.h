@@ -20,16 +20,20 @@ struct RandomAgent {
       : model(shape.model, random), filter(shape, random) {}
 };
 
-// The inputs of one control_step. Mean and stddev of the plan are the first iteration's, the same
-// at every time; its seeds and its latent are not used.
+// The inputs of one control_step. Mean and stddev of the plan are the first distribution's, the
+// same at every time; its seeds, its latent and its kept sequences are not used.
 struct Stepping {
   Plan plan;
   Filtering filtering;
   std::vector<int64_t> episode_seeds, steps;
+  Shift shift = Shift::kNone;
+  std::vector<float> past_mean, past_kept;
   bool explore = false;
   float exploration_stddev = 0.3f;
 
   Stepping(const RandomAgent& agent, int64_t batch, Random& random);
+  // Makes the plan one of all that the loop has, which goes on from a random one.
+  void go_on(Shift how, const ModelSizes& sizes, Random& random);
   // Row b alone.
   Stepping row(const ModelSizes& sizes, int64_t b) const;
 };

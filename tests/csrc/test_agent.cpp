@@ -26,7 +26,8 @@ WeightView view_of(const RandomAgent& agent) {
   return out;
 }
 
-AgentOptions small_options(Kernels kernels, int64_t batch = 1, int threads = 1) {
+AgentOptions small_options(Kernels kernels, int64_t batch = 1, int threads = 1,
+                           Shift shift = Shift::kNone) {
   AgentOptions options;
   options.isa = cpu::isa_name(kernels.isa);
   options.precision = kernels.precision;
@@ -39,6 +40,11 @@ AgentOptions small_options(Kernels kernels, int64_t batch = 1, int threads = 1) 
   options.lows = {-0.5f, -1.0f, 0.25f};
   options.highs = {1.5f, 2.0f, 0.75f};
   options.exploration_stddev = 0.4f;
+  if (shift == Shift::kNone) return options;
+  options.shift = shift;
+  options.keep = 3;
+  options.momentum = 0.1;
+  options.output = Output::kBest;
   return options;
 }
 
@@ -78,6 +84,13 @@ class Below {
       plan.stddev[i] = (high - low) / 2;
     }
     plan.iterations = options.iterations;
+    plan.keep = options.keep;
+    plan.momentum = options.momentum;
+    plan.output = options.output;
+    plan.kept.resize(plan.mean.size() * static_cast<size_t>(plan.keep));
+    inputs_.shift = options.shift;
+    inputs_.past_mean = plan.mean;
+    inputs_.past_kept = plan.kept;
     inputs_.exploration_stddev = options.exploration_stddev;
   }
 
@@ -98,6 +111,8 @@ class Below {
     f.belief = step.filtered.belief;
     f.state = step.filtered.state;
     f.action = step.action;
+    inputs_.past_mean = step.plan.mean;
+    inputs_.past_kept = step.plan.kept;
     for (int64_t& count : inputs_.steps) ++count;
     std::vector<float> out = step.action;
     for (const auto& part : {step.plan.best, f.belief, f.state}) {
@@ -122,8 +137,9 @@ TEST("an agent's steps are those of control_step, for any number of threads") {
   for (const Kernels& kernels : chosen_kernels()) {
     for (const int64_t batch : {1, 2}) {
       for (const int threads : {1, 2, 3}) {
-        const Scope scope(kernels.name(), ", batch ", batch, ", threads ", threads);
-        const AgentOptions options = small_options(kernels, batch, threads);
+        const Scope scope(kernels.name(), ", batch ", batch, ", threads and shift ", threads);
+        const auto shift = static_cast<Shift>(threads - 1);
+        const AgentOptions options = small_options(kernels, batch, threads, shift);
         const auto agent = make(source, options);
         if (agent == nullptr) return;
         CHECK_EQUAL(std::string(agent->isa()), std::string(options.isa));
@@ -148,9 +164,10 @@ TEST("a row that begins again acts as an agent of its own, and the others go on"
   Random random(options().seed + 181);
   const RandomAgent source(kShape, random);
   const Kernels kernels = chosen_kernels().back();
-  const auto agent = make(source, small_options(kernels, 3));
+  const Shift shift = Shift::kRepeat;
+  const auto agent = make(source, small_options(kernels, 3, 1, shift));
   std::vector<std::unique_ptr<Agent>> alone;
-  for (int b = 0; b < 3; ++b) alone.push_back(make(source, small_options(kernels)));
+  for (int b = 0; b < 3; ++b) alone.push_back(make(source, small_options(kernels, 1, 1, shift)));
   const int64_t seeds[] = {5, -6, int64_t{1} << 62};
   agent->reset(seeds);
   for (int b = 0; b < 3; ++b) alone[b]->reset(seeds + b);
@@ -176,8 +193,8 @@ TEST("a step that is not finite leaves the agent as it was") {
   for (float& weight : source.model.input_weight) weight *= 30.0f;
   for (const Kernels& kernels : chosen_kernels()) {
     const Scope scope(kernels.name());
-    const auto agent = make(source, small_options(kernels, 2));
-    const auto untroubled = make(source, small_options(kernels, 2));
+    const AgentOptions options = small_options(kernels, 2, 1, Shift::kMiddle);
+    const auto agent = make(source, options), untroubled = make(source, options);
     const std::vector<uint8_t> frames = random_frames(*agent, random);
     all_of(*agent, frames, false);
     all_of(*untroubled, frames, false);

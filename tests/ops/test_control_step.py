@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from ops.fused_support import KERNELS, isa, needs_extension, threads
-from ops.step_calls import StepCall, bytes_of, equal, make_call
+from ops.step_calls import OVER_TIME, StepCall, bytes_of, equal, make_call
 from random_weights import PRESET_SIZES, TINY, Sizes
 
 from planet.acting.timeline import STAGES, WHOLE
@@ -25,8 +26,10 @@ SMALL = PRESET_SIZES["small"], EncoderSizes(32, 5, (8, 16, 32), (4, 4, 4), (2, 2
     [
         {}, {"exploration_stddev": None}, {"exploration_stddev": 0.0},
         {"state_noise": False, "discount": 0.9, "spread": 1, "epsilon": 0.5},
-        {"iterations": 1, "candidates": 1, "topk": 1}, {"candidates": 131, "topk": 131},
-        {"exploration_stddev": 1e30},
+        {"iterations": 1, "candidates": [1], "topk": 1}, {"candidates": [131], "topk": 131},
+        {"exploration_stddev": 1e30}, {"candidates": [40, 30, 17], "momentum": 0.1},
+        {"shift": 1}, {"shift": 2, "temperature": 0.5}, {"shift": 1, "keep": 5, "output": 1},
+        {"shift": 2, "keep": 6, "candidates": [40, 9, 6], "momentum": 0.5}, {"keep": 2},
     ],
     ids=str,
 )  # fmt: skip
@@ -75,13 +78,13 @@ def test_bits_do_not_depend_on_threads_the_run_or_spans(name: str, precision: st
 @each_kernel
 def test_a_row_does_not_depend_on_the_others(name: str, precision: str) -> None:
     with isa(name):
-        call = make_call(batch=9, precision=precision)
+        call = make_call(batch=9, precision=precision, shift=1, keep=2)
         call.run()
         whole = call.outputs()
         for rows in ([0], [8], [5, 6, 7], [*range(8, -1, -1)], [2, 2]):
             part = call.rows(rows)
             part.run()
-            expected = {k: v[:, rows] if v.dim() == 3 else v[rows] for k, v in whole.items()}
+            expected = {k: v[:, rows] if k in OVER_TIME else v[rows] for k, v in whole.items()}
             assert equal(part.outputs(), expected)
 
 
@@ -121,6 +124,16 @@ def test_a_first_distribution_that_is_not_finite_is_marked() -> None:
     assert call["next_action"][1].isnan().all()
 
 
+@each_kernel
+def test_normals_that_are_mixed_along_time_are_those_of_a_plan(name: str, precision: str) -> None:
+    mix = torch.randn(4, 4, generator=torch.Generator().manual_seed(1))
+    with isa(name):
+        for keep in (0, 3):
+            call = make_call(batch=2, precision=precision, mix=mix, keep=keep, shift=keep and 1)
+            call.run()
+            assert equal(call.outputs(), call.apart())
+
+
 def test_a_budget_stops_after_the_first_iteration() -> None:
     call = make_call(iterations=7)
     first = make_call(iterations=1)
@@ -146,11 +159,12 @@ def test_the_workspace_that_is_asked_for_is_enough_and_nothing_else_is_written(
         (TINY, EncoderSizes(31, 5, (), (), ()), 2, 3, 300),
     ]
     with isa(name), threads(count):
-        for model, encoder, batch, horizon, candidates in sizes:
+        for (model, encoder, batch, horizon, candidates), keep in product(sizes, (0, 1)):
             call = make_call(
-                model, encoder, batch, horizon, precision, candidates=candidates, topk=1
-            )
-            size = bytes_of(call.weights, precision, horizon, batch, candidates, 1)
+                model, encoder, batch, horizon, precision, candidates=[candidates], topk=1,
+                keep=keep,
+            )  # fmt: skip
+            size = bytes_of(call.weights, precision, horizon, batch, candidates, 1, keep=keep)
             guarded = {n: Guarded(call[n]) for n in (*call.outputs(), "workspace")}
             guarded["workspace"] = Guarded(call["workspace"][:size])
             call.run(**{name: guard.tensor for name, guard in guarded.items()})

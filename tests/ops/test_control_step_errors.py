@@ -31,12 +31,14 @@ def strided(like: Tensor) -> Tensor:
     return torch.stack([like, like], dim=-1)[..., 0]
 
 
-CALL = make_call(batch=2, horizon=4, spans=8) if BUILT else None
+CALL = make_call(batch=2, horizon=4, spans=8, keep=3, mix=torch.eye(4), shift=1) if BUILT else None
 PROBLEM = make_filter_problem(batch=2)
 FLOATS = {
     "action": [2, 2], "belief": [2, 5], "state": [2, 3], "low": [2, 2], "high": [2, 2],
     "first_mean": [2, 2], "first_stddev": [2, 2], "next_belief": [2, 5], "next_state": [2, 3],
     "mean": [4, 2, 2], "stddev": [4, 2, 2], "best_return": [2], "next_action": [2, 2],
+    "past_mean": [4, 2, 2], "past_kept": [4, 2, 3, 2], "mix": [4, 4], "kept": [4, 2, 3, 2],
+    "planned": [2, 2],
 }  # fmt: skip
 OTHERS = {
     "frames": ([2, 9, 9, 3], "uint8"), "episode_seeds": ([2], "int64"), "steps": ([2], "int64"),
@@ -77,9 +79,10 @@ def test_a_wrong_tensor_is_refused_by_name(name: str) -> None:
             run(**{name: tensor})
         if tensor.layout != torch.strided:  # PyTorch knows no kernel for it
             continue
-        # Batch and horizon are those of frames and mean: others are the next argument's mistake.
+        # B, H and E are those of frames, mean and kept: others are the next argument's mistake.
         sizes = tensor.dtype == right.dtype and tensor.dim() == right.dim()
-        assert str(error.value).startswith(f"{name}:") or (sizes and name in ("frames", "mean"))
+        said = str(error.value)
+        assert said.startswith(f"{name}:") or (sizes and name in ("frames", "mean", "kept"))
     after = CALL.outputs()
     assert all(after[key].equal(before[key]) for key in after)
 
@@ -107,9 +110,12 @@ NUMBERS = [
     ("isa", 99, "isa: expected a value in"),
     ("precision", 2, "precision: there are no fp16 kernels for"),
     ("precision", 4, r"precision: expected a value in \[0, 3\], got 4"),
-    ("candidates", 0, "candidates: expected a value in"),
-    ("candidates", 2**31, "candidates: expected a value in"),
-    ("candidates", 2**31 - 1, r"workspace \(bytes\): expected a value in"),
+    ("candidates", [0], "candidates: expected a value in"),
+    ("candidates", [2**31], "candidates: expected a value in"),
+    ("candidates", [2**31 - 4], r"workspace \(bytes\): expected a value in"),
+    ("candidates", [40, 40], r"candidates \(length\): expected a value in \[3, 3\], got 2"),
+    ("candidates", [], r"candidates \(length\): expected a value in"),
+    ("candidates", [40, 5, 40], r"topk: expected a value in \[1, 5\], got 6"),
     ("topk", 0, r"topk: expected a value in \[1, 40\], got 0"),
     ("topk", 41, "topk: expected a value in"),
     ("iterations", 0, "iterations: expected a value in"),
@@ -117,6 +123,11 @@ NUMBERS = [
     ("spread", 2, "spread: expected a value in"),
     ("epsilon", -1.0, "epsilon: expected a value >= 0"),
     ("epsilon", float("nan"), "epsilon: expected a value >= 0"),
+    ("momentum", 1.0, r"momentum: expected a value in \[0, 1\), got 1"),
+    ("temperature", 0.0, "temperature: expected a value > 0, got 0"),
+    ("output", 2, r"output: expected a value in \[0, 1\], got 2"),
+    ("shift", 3, r"shift: expected a value in \[0, 2\], got 3"),
+    ("shift", -1, "shift: expected a value in"),
 ]
 
 
@@ -208,7 +219,8 @@ def test_tensors_that_are_no_agent_s_are_not_packed() -> None:
 def workspace_of(**changes: Any) -> int:
     arguments: dict[str, Any] = {
         "encoder": [9, 5, 4, 4, 2, 3, 2, 1], "sizes": [5, 3, 2, 7, 0, 0, 6, 4, 1], "isa": 0,
-        "precision": 0, "horizon": 4, "batch": 2, "candidates": 40, "topk": 6, "threads": 2,
+        "precision": 0, "horizon": 4, "batch": 2, "candidates": 40, "topk": 6, "keep": 0,
+        "mixed": 0, "threads": 2,
     } | changes  # fmt: skip
     size: int = fused._C.control_step_workspace(*arguments.values())
     return size
@@ -219,6 +231,8 @@ def test_the_workspace_grows_with_what_it_is_for() -> None:
     for name in ("batch", "candidates", "threads"):
         assert workspace_of(**{name: 1 << 16}) > least
     assert workspace_of(horizon=65535) >= least
+    for more in ({"keep": 6}, {"mixed": 1}):
+        assert workspace_of(**more, horizon=65535) > workspace_of(**more) >= least
 
 
 @pytest.mark.parametrize(
@@ -230,9 +244,12 @@ def test_the_workspace_grows_with_what_it_is_for() -> None:
         ({"batch": 2**31}, "batch: expected a value in"),
         ({"candidates": 0}, "candidates: expected a value in"),
         ({"topk": 41}, "topk: expected a value in"),
+        ({"keep": 7}, r"keep: expected a value in \[0, 6\], got 7"),
+        ({"mixed": 2}, r"mixed: expected a value in \[0, 1\], got 2"),
         ({"threads": 0}, "threads: expected a value in"),
         ({"threads": 65537}, "threads: expected a value in"),
         ({"precision": 7}, "precision: expected a value in"),
+        ({"candidates": 2**31 - 1, "keep": 1}, r"keep: expected a value in \[0, 0\], got 1"),
         ({"batch": 2**31 - 1, "candidates": 2**31 - 1}, "fewer rows or candidates"),
         ({"batch": 2**31 - 1, "encoder": [1024, 5, 4096, 1, 1]}, "fewer rows or candidates"),
         ({"batch": 2**29, "encoder": [1024, 5, *[4096, 1, 1] * 16]}, "fewer rows or candidates"),

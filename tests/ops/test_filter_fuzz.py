@@ -58,11 +58,13 @@ def test_a_filter_step_of_any_sizes_agrees_with_float64(
 def test_a_control_step_of_any_sizes_is_its_parts(
     size: Sizes, encoder: EncoderSizes, batch: int, form: tuple[str, str], data: st.DataObject
 ) -> None:
-    candidates = data.draw(st.integers(2, 70))
-    activation, stddev = form
+    counts = data.draw(st.lists(st.integers(2, 70), min_size=1, max_size=3))
+    topk, (activation, stddev) = data.draw(st.integers(2, min(counts))), form
     changes: dict[str, Any] = {
-        "candidates": candidates, "topk": data.draw(st.integers(2, candidates)),
-        "iterations": data.draw(st.integers(1, 3)), "spread": data.draw(st.integers(0, 1)),
+        "candidates": counts, "topk": topk, "keep": data.draw(st.integers(0, topk)),
+        "iterations": len(counts), "shift": data.draw(st.integers(0, 2)),
+        "output": data.draw(st.integers(0, 1)), "momentum": data.draw(st.sampled_from([0.0, 0.7])),
+        "spread": data.draw(st.integers(0, 1)),
         "exploration_stddev": data.draw(st.sampled_from([None, 0.0, 0.3, 5.0])),
         "state_noise": data.draw(st.booleans()), "discount": data.draw(st.sampled_from([1.0, 0.5])),
     }  # fmt: skip

@@ -17,7 +17,8 @@ pytestmark = needs_extension
 
 SIZES = [4, 3, 2, 5, 1, 0, 5, 1]
 ENCODER = [9, 5, 4, 4, 2, 3, 2, 1]
-COUNTS = [300, 301, 400, 302, 303]  # horizon, batch, J, K, threads; nobody else holds such integers
+# Horizon, batch, J, K, E, a matrix or none, threads; nobody else holds such integers, but for one.
+COUNTS = [300, 301, 400, 302, 299, 1, 303]
 COUNTER, KEY = [1, 2, 3, 4], [5, 6]
 
 
@@ -72,7 +73,7 @@ def calls() -> dict[str, tuple[list[Any], list[list[Any]]]]:
         "packed_filter_bytes": ([ENCODER, SIZES, 0], [lists, lists, integers]),
         "control_step_workspace": (
             [ENCODER, SIZES, 0, 0, *COUNTS],
-            [lists, lists, *[integers] * 7],
+            [lists, lists, *[integers] * 9],
         ),
         "set_isa": ([fused._C.isa_name() if BUILT else None], [texts]),
         "philox4x32": ([COUNTER, KEY], [lists, lists]),
@@ -136,7 +137,7 @@ INTEGERS: list[tuple[str, Callable[[int], list[Any]]]] = [
     ("packed_bytes", lambda value: [SIZES, value, 0]),
     ("packed_bytes", lambda value: [SIZES, 0, value]),
     ("packed_filter_bytes", lambda value: [[value], SIZES, 0]),
-    ("control_step_workspace", lambda value: [ENCODER, SIZES, 0, 0, *COUNTS[:4], value]),
+    ("control_step_workspace", lambda value: [ENCODER, SIZES, 0, 0, *COUNTS[:-1], value]),
 ]
 
 

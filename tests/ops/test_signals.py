@@ -72,7 +72,7 @@ def test_what_a_handler_raises_comes_out_of_the_plan() -> None:
 
 
 def test_what_a_handler_raises_comes_out_of_a_control_step() -> None:
-    call = make_call(batch=1, candidates=2000, spans=50)
+    call = make_call(batch=1, candidates=[2000], spans=50)
     call.run()
     expected = call.outputs()
     with handler(raise_alarm), pytest.raises(Alarm):
@@ -85,7 +85,7 @@ def test_what_a_handler_raises_comes_out_of_a_control_step() -> None:
 def test_ctrl_c_ends_a_control_step_and_the_next_one_is_whole() -> None:
     process = run("""
 from ops.step_calls import equal, make_call
-call = make_call(batch=1, candidates=4000)
+call = make_call(batch=1, candidates=[4000])
 call.run()
 expected = call.outputs()
 try:
