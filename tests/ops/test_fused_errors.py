@@ -143,10 +143,7 @@ def planning_calls() -> dict[str, tuple[Call, str]]:
         "refit returns": (refit(returns=bound), "returns: expected"),
         "refit spread": (refit(spread=1), "topk: expected"),
         "refit temperature": (refit(temperature=-1.0), "temperature: expected"),
-        "refit temperature of spread": (
-            refit(topk=2, spread=1, temperature=1.0),
-            "temperature: expected",
-        ),
+        "refit both": (refit(topk=2, spread=1, temperature=1.0), "temperature: expected none"),
     }
 
 
