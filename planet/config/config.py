@@ -101,9 +101,10 @@ class Config:
 
 
 def _planner_class(values: Any) -> type[PlannerConfig]:
-    """Returns the class of the planner that settings name."""
-    if not isinstance(values, dict) or "name" not in values:
-        return CEMConfig  # which says what is missing
+    """Returns the class of the planner that settings name; of what is no table, any."""
+    if not isinstance(values, dict):
+        return PlannerConfig
+    _known({"name": None} if "name" in values else {}, {"name"}, "planner")
     try:
         return planner_class(values["name"])
     except ValueError as error:
