@@ -35,7 +35,8 @@ class Simulator:
     candidate and control step after the other, which takes tens of times longer; a warning says so.
 
     Attributes:
-      environment: what is simulated, from where it stands at each call.
+      environment: what is simulated, from where it stands at each call, in the model that it has at
+        the first call of an episode.
       batched: whether the task is one of the former.
       threads: that simulate; the returns do not depend on them.
 
