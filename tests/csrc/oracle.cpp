@@ -65,4 +65,43 @@ std::vector<int64_t> oracle_elites(const float* returns, int64_t candidates, int
   return order;
 }
 
+std::vector<double> oracle_weights(const float* returns, const std::vector<int64_t>& elites,
+                                   double temperature) {
+  std::vector<double> weights;
+  const double best = returns[elites[0]];
+  for (const int64_t j : elites) {
+    const double value = returns[j];
+    if (temperature == 0.0 || std::isnan(best)) {
+      weights.push_back(1.0);
+    } else if (std::isinf(best)) {
+      weights.push_back(value == best);
+    } else {
+      weights.push_back(std::isnan(value) ? 0.0 : std::exp((value - best) / temperature));
+    }
+  }
+  if (temperature == 0.0) return weights;
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  for (double& weight : weights) weight /= sum;
+  return weights;
+}
+
+Fitted oracle_fit(const std::vector<float>& of_elites, const std::vector<double>& weights,
+                  Spread spread, double epsilon) {
+  const size_t topk = of_elites.size();
+  // Weights that are all 1 are no shares yet.
+  const bool shares =
+      std::any_of(weights.begin(), weights.end(), [](double w) { return w != 1.0; });
+  const double whole = shares ? 1.0 : static_cast<double>(topk);
+  Fitted out{};
+  for (size_t k = 0; k < topk; ++k) out.mean += weights[k] * static_cast<double>(of_elites[k]);
+  out.mean /= whole;
+  for (size_t k = 0; k < topk; ++k) {
+    const double error = static_cast<double>(of_elites[k]) - out.mean;
+    out.stddev += weights[k] * (spread == Spread::kPopulation ? error * error : std::abs(error));
+  }
+  out.stddev = spread == Spread::kPopulation ? std::sqrt(out.stddev / whole + epsilon)
+                                             : out.stddev / static_cast<double>(topk - 1);
+  return out;
+}
+
 }  // namespace planet::tests

@@ -10,6 +10,7 @@
 #include "random_filter.h"
 #include "random_model.h"
 #include "rational.h"
+#include "refit.h"
 
 namespace planet::tests {
 
@@ -52,6 +53,17 @@ double normals_error(const std::vector<float>& got, const std::vector<double>& e
 
 // Ranks 0..K-1 of `returns` [J] by a sort of all: descending, NaN last, ties to the lower index.
 std::vector<int64_t> oracle_elites(const float* returns, int64_t candidates, int64_t topk);
+
+// What elites weigh, by rank: softmax((R - max R) / temperature), or all alike without one.
+std::vector<double> oracle_weights(const float* returns, const std::vector<int64_t>& elites,
+                                   double temperature);
+
+// The distribution of elites' actions in float64, not rounded: summed in the order of their rank.
+struct Fitted {
+  double mean, stddev;
+};
+Fitted oracle_fit(const std::vector<float>& of_elites, const std::vector<double>& weights,
+                  Spread spread, double epsilon);
 
 // |got - expected| / scale of each, and the largest of them (NaN if there is one).
 std::vector<double> returns_errors(const std::vector<float>& got, const Returns& expected);

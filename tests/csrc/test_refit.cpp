@@ -17,8 +17,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 FitResult oracle_refit(const Fit& f) {
   FitResult out;
   const auto action = [&](int64_t t, int64_t b, int64_t j, int64_t a) {
-    return static_cast<double>(
-        f.actions[static_cast<size_t>(((t * f.batch + b) * f.candidates + j) * f.action_size + a)]);
+    return f
+        .actions[static_cast<size_t>(((t * f.batch + b) * f.candidates + j) * f.action_size + a)];
   };
   for (int64_t b = 0; b < f.batch; ++b) {
     const float* returns = f.returns.data() + b * f.candidates;
@@ -28,20 +28,16 @@ FitResult oracle_refit(const Fit& f) {
   }
   for (int64_t t = 0; t < f.horizon; ++t) {
     for (int64_t b = 0; b < f.batch; ++b) {
-      const int64_t* elites = out.elites.data() + b * f.topk;
+      const std::vector<int64_t> elites(out.elites.begin() + b * f.topk,
+                                        out.elites.begin() + (b + 1) * f.topk);
+      const auto weights =
+          oracle_weights(f.returns.data() + b * f.candidates, elites, f.temperature);
       for (int64_t a = 0; a < f.action_size; ++a) {
-        double mean = 0.0, spread = 0.0;
-        for (int64_t k = 0; k < f.topk; ++k) mean += action(t, b, elites[k], a);
-        mean /= static_cast<double>(f.topk);
-        for (int64_t k = 0; k < f.topk; ++k) {
-          const double error = action(t, b, elites[k], a) - mean;
-          spread += f.spread == Spread::kPopulation ? error * error : std::abs(error);
-        }
-        spread = f.spread == Spread::kPopulation
-                     ? std::sqrt(spread / static_cast<double>(f.topk) + f.epsilon)
-                     : spread / static_cast<double>(f.topk - 1);
-        out.mean.push_back(static_cast<float>(mean));
-        out.stddev.push_back(static_cast<float>(spread));
+        std::vector<float> chosen;
+        for (const int64_t j : elites) chosen.push_back(action(t, b, j, a));
+        const Fitted fitted = oracle_fit(chosen, weights, f.spread, f.epsilon);
+        out.mean.push_back(static_cast<float>(fitted.mean));
+        out.stddev.push_back(static_cast<float>(fitted.stddev));
       }
     }
   }
@@ -136,6 +132,21 @@ TEST("refit of sorted, reversed and organ-pipe returns equals a sort of all") {
     for (int64_t j = 0; j < 777; ++j) {
       const int64_t value = order == 0 ? j : order == 1 ? -j : std::min(j, 777 - j);
       fit.returns[static_cast<size_t>(j)] = static_cast<float>(value);
+    }
+    check(fit);
+  }
+}
+
+TEST("refit weighs elites by their returns") {
+  Random random(options().seed + 26);
+  const float odd[] = {NAN, kInfinity, -kInfinity, 0.0f};
+  for (int trial = 0; trial < (options().quick ? 40 : 400); ++trial) {
+    const int64_t candidates = random.integer(1, 90);
+    Fit fit = random_fit(random, 2, 2, candidates, random.integer(1, candidates), 3);
+    fit.spread = Spread::kPopulation;
+    fit.temperature = std::pow(10.0, random.uniform(-3.0, 3.0));
+    for (float& x : fit.returns) {  // trial % 4 = 0: all are finite
+      if (random.integer(0, 3) < trial % 4) x = odd[random.integer(0, 3)];
     }
     check(fit);
   }
