@@ -62,33 +62,40 @@ struct PlanValue {
   }
 };
 
+// The plain method's weights.
+struct EqualWeights {
+  int64_t topk;
+
+  __device__ __forceinline__ double operator()(int64_t) const { return 1.0; }
+  __device__ __forceinline__ double total() const { return static_cast<double>(topk); }
+};
+
 struct Fitted {
   double mean, spread;
 };
 
-// Fits `count` elites (none where the group has no value) whose actions are action_at(k) and whose
-// weights are weight_at(k), `total` in sum; in all threads of the group. The other groups of the
-// block fit other values, and all call it together. held: [min(topk, kHeldActions)] floats of the
-// group, in shared memory, which all have read before the last barrier.
-template <class ActionAt, class WeightAt>
+// Fits `count` elites (none where the group has no value) with actions action_at(k) and weights
+// weigh(k); in all threads of the group. The other groups of the block fit other values, and all
+// call it together. held: [min(topk, kHeldActions)] floats of the group, in shared memory, which
+// all have read before the last barrier.
+template <class ActionAt, class Weigh>
 __device__ __forceinline__ Fitted fit_elites(const PlanFit& plan, int64_t count, ActionAt action_at,
-                                             WeightAt weight_at, double total, float* held,
-                                             FitSpace& space) {
+                                             const Weigh& weigh, float* held, FitSpace& space) {
   const int member = threadIdx.x % kFitMembers;
   double sum = 0.0;
   for (int64_t k = member; k < count; k += kFitMembers) {
     const float action = action_at(k);
     if (k < kHeldActions) held[k] = action;
-    sum += weight_at(k) * action;
+    sum += weigh(k) * action;
   }
-  const double center = group_sum(sum, space.sums[0]) / total;
+  const double center = group_sum(sum, space.sums[0]) / weigh.total();
   sum = 0.0;
   for (int64_t k = member; k < count; k += kFitMembers) {
     const double error = (k < kHeldActions ? held[k] : action_at(k)) - center;
-    sum += plan.spread == Spread::kPopulation ? weight_at(k) * (error * error) : fabs(error);
+    sum += plan.spread == Spread::kPopulation ? weigh(k) * (error * error) : fabs(error);
   }
   sum = group_sum(sum, space.sums[1]);
-  return {center, plan.spread == Spread::kPopulation ? sqrt(sum / total + plan.epsilon)
+  return {center, plan.spread == Spread::kPopulation ? sqrt(sum / weigh.total() + plan.epsilon)
                                                      : sum / static_cast<double>(plan.topk - 1)};
 }
 
@@ -101,12 +108,12 @@ __device__ __forceinline__ void fit_value(const PlanFit& plan, int64_t problem, 
   const Fitted fit = fit_elites(
       plan, present ? plan.topk : 0,
       [&](int64_t k) { return value.draw(elites[k], plan.actions.iteration); },
-      [](int64_t) { return 1.0; }, static_cast<double>(plan.topk), held, space);
+      EqualWeights{plan.topk}, held, space);
   if (!present || threadIdx.x % kFitMembers != 0) return;
   const float mean = static_cast<float>(fit.mean);
   plan.mean[value.of_mean] = mean;
   plan.stddev[value.of_mean] = static_cast<float>(fit.spread);
-  if (value.time == 0) plan.action[value.of_bound] = mean;
+  if (value.of_mean < plan.batch * plan.action_size) plan.action[value.of_mean] = mean;
 }
 
 // The best elite's key, in thread 0. Contains a barrier of the block. best: [warps of the block] in

@@ -70,23 +70,23 @@ __device__ __forceinline__ void rank_elites(const EliteLists& elites, int64_t to
 struct Weighing {
   const EliteLists& elites;
   float best;
-  double temperature;
+  double temperature, sum;
+
+  // The sum is the same in all warps, each of which computes it.
+  __device__ __forceinline__ Weighing(const EliteLists& elites, int64_t topk, double temperature)
+      : elites(elites), best(elites.returns[elites.ranked[0]]), temperature(temperature), sum(0.0) {
+    for (int64_t k = threadIdx.x % 32; k < topk; k += 32) sum += (*this)(k);
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+      sum += __shfl_xor_sync(kFullWarp, sum, offset);
+    }
+  }
 
   __device__ __forceinline__ double operator()(int64_t k) const {
     return elite_weight(elites.returns[elites.all[k]], best, temperature);
   }
+  __device__ __forceinline__ double total() const { return sum; }
 };
-
-// The sum of all weights: the same in all warps, each of which computes it.
-__device__ __forceinline__ double total_weight(const Weighing& weighing, int64_t topk) {
-  double total = 0.0;
-  for (int64_t k = threadIdx.x % 32; k < topk; k += 32) total += weighing(k);
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    total += __shfl_xor_sync(kFullWarp, total, offset);
-  }
-  return total;
-}
 
 // share * before + (1 - share) * fitted
 __device__ __forceinline__ float blended(double share, float before, double fitted) {
@@ -96,7 +96,7 @@ __device__ __forceinline__ float blended(double share, float before, double fitt
 // As fit_value, with all that the generalised method asks for.
 __device__ __forceinline__ void fit_any_value(const PlanFit& plan, const PlanFitExtras& extras,
                                               int64_t problem, uint32_t index, bool present,
-                                              const Weighing& weighing, double total, float* held,
+                                              const Weighing& weighing, float* held,
                                               FitSpace& space) {
   const EliteLists& elites = weighing.elites;
   const PlanValue value(plan, problem, index, present);
@@ -109,7 +109,7 @@ __device__ __forceinline__ void fit_any_value(const PlanFit& plan, const PlanFit
   };
   const Fitted fit = fit_elites(
       plan, present ? plan.topk : 0, [&](int64_t k) { return action_of(elites.all[k]); }, weighing,
-      total, held, space);
+      held, space);
   if (!present) return;
   const int member = threadIdx.x % kFitMembers;
   for (int64_t e = member; e < extras.keep; e += kFitMembers) {
@@ -120,8 +120,8 @@ __device__ __forceinline__ void fit_any_value(const PlanFit& plan, const PlanFit
   const float mean = blended(extras.momentum, value.mean, fit.mean);
   plan.mean[value.of_mean] = mean;
   plan.stddev[value.of_mean] = blended(extras.momentum, value.stddev, fit.spread);
-  if (value.time == 0) {
-    plan.action[value.of_bound] =
+  if (index < plan.action_size) {
+    plan.action[problem * plan.action_size + index] =
         extras.output == Output::kBest ? action_of(elites.ranked[0]) : mean;
   }
 }
@@ -167,11 +167,10 @@ __global__ void __launch_bounds__(kThreads)
       const EliteLists elites{returns, all, all + plan.topk};
       rank_elites(elites, plan.topk, ranked_elites(extras));
       __syncthreads();
-      const Weighing weighing{elites, returns[elites.ranked[0]], extras.temperature};
-      const double total = total_weight(weighing, plan.topk);
+      const Weighing weighing(elites, plan.topk, extras.temperature);
       if (part == 0 && threadIdx.x == 0) plan.best_return[b] = weighing.best;
       for_each_value([&](uint32_t index) {
-        fit_any_value(plan, extras, b, index, index < values, weighing, total, held, space.fit);
+        fit_any_value(plan, extras, b, index, index < values, weighing, held, space.fit);
       });
     } else {
       list_elites(plan, [=](int64_t j) { return returns[j]; }, all, space.selection);
