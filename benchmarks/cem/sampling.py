@@ -45,7 +45,12 @@ class Samples:
 
 
 def interleave(
-    calls: dict[str, Call], seconds: float, least: int = 3, most: int = 1000, warm_up: int = 1
+    calls: dict[str, Call],
+    seconds: float,
+    least: int = 3,
+    most: int = 1000,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Samples:
     """Runs every call once a round, every other round in reverse, for about so many seconds.
 
@@ -55,6 +60,7 @@ def interleave(
       least: rounds at least.
       most: rounds at most.
       warm_up: rounds that are not counted.
+      clock: that times the calls.
     """
     for _ in range(warm_up):
         for call in calls.values():
@@ -64,7 +70,7 @@ def interleave(
     while samples.rounds < least or (time.perf_counter() < end and samples.rounds < most):
         names = list(calls) if samples.rounds % 2 == 0 else list(reversed(calls))
         for name in names:
-            began = time.perf_counter()
+            began = clock()
             calls[name]()
-            samples.wall[name].append(time.perf_counter() - began)
+            samples.wall[name].append(clock() - began)
     return samples
