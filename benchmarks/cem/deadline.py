@@ -28,6 +28,7 @@ import torch
 from planet import CEMPlanner, Imagination, LatentState, build_info
 from planet.config.presets import PRESETS
 from planet.diagnostics.machine import machine_facts
+from planet.planning import make_planner
 from planet.storage.atomic import atomic_write
 from planet.weights.random import random_weights
 
@@ -108,7 +109,8 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for preset in arguments.presets:
         config = PRESETS[preset]("cheetah-run")
-        weights, planner = random_weights(config.model, 6), CEMPlanner.from_config(config.planner)
+        weights, planner = random_weights(config.model, 6), make_planner(config.planner)
+        assert isinstance(planner, CEMPlanner)
         start = LatentState(torch.zeros(1, weights.belief_size), torch.zeros(1, weights.state_size))
         for precision in precisions:
             imagination = Imagination(weights, start, precision=precision)
