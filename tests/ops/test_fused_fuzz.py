@@ -26,6 +26,7 @@ ARGUMENTS = (
     "actions", "returns", "noise", "noise.seed", "seed", "latent.belief", "latent.state", "latent",
     "mean", "stddev", "candidates", "topk", "iterations", "first_iteration", "low", "high",
     "spread", "epsilon", "discount", "precision", "budget_ms", "weights", "particle", "iteration",
+    "mix", "kept", "keep", "momentum", "temperature", "output",
 )  # fmt: skip
 
 
@@ -160,6 +161,57 @@ def test_refit_gives_the_right_answer_or_names_the_argument(data: st.DataObject)
         assert torch.allclose(got.stddev, expected.stddev, rtol=2e-7, atol=1e-9)
     else:
         assert same_error(got, expected)
+
+
+@st.composite
+def searches(draw: st.DrawFn, horizon: int, batch: int, size: int) -> dict[str, Any]:
+    """Draws what a search has beyond the plain method, and counts for two iterations."""
+    keep = draw(st.integers(0, 5))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 9)))
+    kept = torch.rand(horizon, batch, keep, size, generator=generator) * 3 - 1.5
+    kept[torch.rand(kept.shape, generator=generator) < draw(st.sampled_from([0.0, 0.1]))] = (
+        torch.nan
+    )
+    mix = torch.randn(horizon, horizon, generator=generator)
+    return {
+        "candidates": draw(st.sampled_from([33, [33, 7], (5, 40), [64, 64]])),
+        "keep": keep,
+        "kept": draw(st.sampled_from([None, kept])),
+        "mix": draw(st.sampled_from([None, mix, torch.zeros_like(mix)])),
+        "momentum": draw(st.sampled_from([0.0, 0.3, 0.999])),
+        "temperature": draw(st.sampled_from([None, 1e-6, 0.5, 1e9])),
+        "output": draw(st.sampled_from(["mean", "best"])),
+    }
+
+
+@given(st.data())
+def test_a_search_gives_a_plan_within_its_bounds_or_the_reference_s_error(
+    data: st.DataObject,
+) -> None:
+    size, batch, horizon = data.draw(sizes), data.draw(small), data.draw(small)
+    problem = make_problem(size, batch)
+    more = data.draw(searches(horizon, batch, size.action))
+    how = {"topk": 5, "iterations": 2, "low": -0.5, "high": 0.75, "precision": "fp32"} | more
+    if data.draw(st.booleans()):
+        name = data.draw(st.sampled_from(sorted(more)))
+        wrong = [None, -1, 6, 1.0, "best", [33], [33, 0], torch.zeros(2, 2), float("nan")]
+        how[name] = data.draw(st.sampled_from(wrong))
+    for name in ("mix", "kept"):
+        if isinstance(how[name], Tensor) and how[name].numel():
+            how[name] = data.draw(disturbed(how[name]))
+    expected = outcome(lambda: problem.plan(reference, horizon, **how))
+    for name in ISAS:
+        with isa(name):
+            got = outcome(lambda: problem.plan(fused, horizon, **how))
+        if same_error(got, expected):
+            continue
+        assert got.kept.shape == expected.kept.shape
+        for part in (got.mean, got.kept, got.action):
+            assert ((part >= -0.5) & (part <= 0.75)).all()
+        assert got.stddev.isfinite().all()
+        assert got.best_return.isfinite().all()
+        assert got.iterations == 2
+        assert got.finite.all()
 
 
 @given(st.data())
