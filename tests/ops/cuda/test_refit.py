@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from ops.cuda.support import Device
@@ -32,13 +34,14 @@ RETURNS = {
 }
 
 
-def check(device: Device, actions: Tensor, returns: Tensor, topk: int, spread: str) -> None:
+def check(
+    device: Device, actions: Tensor, returns: Tensor, topk: int, spread: str,
+    temperature: float | None = None,
+) -> None:  # fmt: skip
     """Elites exactly those of a stable sort; sums to float32's last bit."""
-    epsilon = 1e-6
-    expected = reference.refit(actions, returns, topk=topk, spread=spread, epsilon=epsilon)
-    got = fused.refit(
-        device.to(actions), device.to(returns), topk=topk, spread=spread, epsilon=epsilon
-    )
+    how: dict[str, Any] = {"topk": topk, "spread": spread, "temperature": temperature}
+    expected = reference.refit(actions, returns, **how)
+    got = fused.refit(device.to(actions), device.to(returns), **how)
     assert got.elites.cpu().equal(expected.elites)
     assert got.best.cpu().view(torch.int32).equal(expected.best.view(torch.int32)) or (
         expected.best.isnan().equal(got.best.cpu().isnan())
@@ -70,6 +73,16 @@ def test_the_mean_absolute_spread(device: Device, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     actions = torch.rand(3, 2, 40, 2, generator=generator)
     check(device, actions, torch.randn(2, 40, generator=generator), 7, "mean_absolute")
+
+
+@pytest.mark.parametrize("kind", RETURNS)
+def test_weighed_elites(device: Device, kind: str, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    actions = torch.rand(3, 2, 70, 2, generator=generator) * 2 - 1
+    returns = RETURNS[kind](torch.randn(2, 70, generator=generator))
+    for topk in (1, 33, 70):
+        for temperature in (0.02, 1.0, 50.0):
+            check(device, actions, returns, topk, "population", temperature)
 
 
 def test_what_is_not_contiguous_is_served(device: Device) -> None:
