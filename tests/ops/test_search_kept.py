@@ -57,10 +57,16 @@ def test_a_cold_row_is_a_plan_to_which_nothing_was_kept(ops: ModuleType) -> None
 
 def test_sequences_that_are_none_leave_a_first_iteration_as_it_was(ops: ModuleType) -> None:
     problem = make_problem(TINY, 2)
-    none = sequences(HORIZON, 2, 4, 2)
-    none[0, :, :, 1] = NAN  # a single open number of the first step is enough
-    plain, kept = problem.plan(ops, **ONE), problem.plan(ops, keep=4, kept=none, **ONE)
-    assert same_plan(replace(kept, kept=plain.kept), plain)
+    whole = sequences(HORIZON, 2, 4, 2).nan_to_num(nan=0.0)
+    for seed in range(6):
+        plain = problem.plan(ops, seed=seed, **ONE)
+        for dimension in (0, 1):  # a single open number of the first step is enough
+            none = whole.clone()
+            none[0, :, :, dimension] = NAN
+            kept = problem.plan(ops, seed=seed, keep=4, kept=none, **ONE)
+            assert same_plan(replace(kept, kept=plain.kept), plain)
+    kept = problem.plan(ops, seed=0, keep=4, kept=whole, **ONE)
+    assert not torch.equal(kept.mean, problem.plan(ops, seed=0, **ONE).mean)
 
 
 def test_a_kept_sequence_is_scored_under_the_iteration_s_noise(ops: ModuleType) -> None:
