@@ -94,7 +94,8 @@ class CompiledStep:
         assert isinstance(planner, SamplingPlanner) and isinstance(kernels, CpuKernels)
         search = planner.settings
         kernels.variant(imagination.variant)
-        kernels.check_memory(self._pair[0].mean, search.candidates + search.keep)
+        written = search.colour > 0 or search.keep > 0
+        kernels.check_memory(self._pair[0].mean, search.candidates + search.keep, written)
         filtering, encoder = kernels.filter_model(step.weights)
         planning = kernels.model(step.weights.rollout, imagination.precision)
         self._cold = first = cold(planner, imagination)

@@ -194,7 +194,8 @@ def cem_plan(
     )  # fmt: skip
     low, high, given = check_cem_plan(weights, latent, mean, stddev, low, high, mix, kept, given)
     kernels = _kernels("weights", "cem_plan", weights.device)
-    kernels.check_memory(mean, max(given.candidates) + given.keep)
+    written = mix is not None or given.keep > 0
+    kernels.check_memory(mean, max(given.candidates) + given.keep, written)
     chosen = kernels.variant(variant)
     mean, stddev, best, action, kept, done = kernels.call(
         "cem_plan",

@@ -108,9 +108,9 @@ class CpuKernels:
         _check_served("cpu", "variant", name, "cpu")
         return 0
 
-    def check_memory(self, mean: Tensor, candidates: int) -> None:
-        """Refuses plans that cannot be held: returns and ranks [B, J]; actions are not kept."""
-        _check_fits(mean, candidates, self._memory)
+    def check_memory(self, mean: Tensor, candidates: int, written: bool = False) -> None:
+        """Refuses plans that cannot be held: returns, ranks and, if they are written, actions."""
+        _check_fits(mean, candidates, written, self._memory)
 
 
 class CudaKernels:
@@ -195,9 +195,10 @@ class CudaKernels:
         """Returns the number of a variant."""
         return VARIANTS.index(name)
 
-    def check_memory(self, mean: Tensor, candidates: int) -> None:
+    def check_memory(self, mean: Tensor, candidates: int, written: bool = False) -> None:
         """Refuses plans that no free memory would hold."""
-        _check_fits(mean, candidates, torch.cuda.get_device_properties(mean.device).total_memory)
+        present = torch.cuda.get_device_properties(mean.device).total_memory
+        _check_fits(mean, candidates, written, present)
 
     def _packed(self, weights: RolloutWeights, precision: str) -> Tensor:
         """Packs the snapshot for every stream to read.
@@ -269,8 +270,9 @@ def _check_served(kind: str, name: str, value: str, device: torch.device | str) 
         raise ValueError(f"{name}: {value!r} has no kernels on {device}; use {use}")
 
 
-def _check_fits(mean: Tensor, candidates: int, present: int) -> None:
-    needed = mean.shape[1] * candidates * (4 + 8)
+def _check_fits(mean: Tensor, candidates: int, written: bool, present: int) -> None:
+    horizon, batch, size = mean.shape
+    needed = batch * candidates * (4 + 8 + (4 * horizon * size if written else 0))
     if needed > present:
         raise ValueError(
             f"candidates: expected a plan that fits into {present >> 20} MiB of memory, got "

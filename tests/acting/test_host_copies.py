@@ -66,7 +66,7 @@ class Shapes(CudaKernels):
             return arguments[0][0].new_empty(16, dtype=torch.uint8)
         return fakes.OPS[op](*arguments)
 
-    def check_memory(self, mean: Tensor, candidates: int) -> None:
+    def check_memory(self, mean: Tensor, candidates: int, written: bool = False) -> None:
         """There is no memory."""
 
     def _capturing(self) -> bool:  # type: ignore[override]

@@ -26,6 +26,19 @@ def test_more_candidates_than_any_memory_holds_are_refused_by_name() -> None:
 
 
 @needs_extension
+@pytest.mark.parametrize("how", [{"keep": 1}, {"mix": torch.eye(3)}])
+def test_actions_that_are_written_count_for_the_memory(
+    monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    problem = make_problem(TINY, batch=2)
+    monkeypatch.setattr(kernels.KERNELS["cpu"], "_memory", 100_000)
+    plan = {"horizon": 3, "candidates": 2000, "topk": 3}
+    problem.plan(fused, **plan)
+    with pytest.raises(ValueError, match="^candidates: .*memory"):
+        problem.plan(fused, **plan, **how)
+
+
+@needs_extension
 def test_other_devices_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = make_problem(TINY, batch=1)
     monkeypatch.setattr(type(problem.weights), "device", torch.device("meta"))

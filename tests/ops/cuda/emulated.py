@@ -80,7 +80,7 @@ class EmulatedKernels(CudaKernels):
         self.ops = torch.ops.planet_emulated
         self._checked = True
 
-    def check_memory(self, mean: Tensor, candidates: int) -> None:
+    def check_memory(self, mean: Tensor, candidates: int, written: bool = False) -> None:
         """The device is this machine, which tests do not fill."""
 
     @staticmethod
