@@ -19,6 +19,7 @@ from small_models import make_model
 from planet.acting.agent import Agent
 from planet.diagnostics.packages import is_installed
 from planet.envs import RenderingUnavailable, make
+from planet.planning import SamplingPlanner
 from planet.profiling import Stage
 from planet.weights.file import save_weights
 
@@ -33,6 +34,11 @@ Array = npt.NDArray[np.float32]
 PLANNER: dict[str, Any] = {
     "horizon": 3, "candidates": 40, "topk": 6, "iterations": 2, "initial_stddev": 0.75,
 }  # fmt: skip
+# Planners whose plans start from the one before.
+WARM: dict[str, dict[str, Any]] = {
+    "icem": {"horizon": 4, "candidates": 40, "topk": 6, "keep": 2},
+    "mppi": {"horizon": 3, "candidates": 40, "iterations": 2, "topk": 12, "temperature": 0.02},
+}
 WORLDS: dict[str, dict[str, Any]] = {
     "toy-reach": {"image_size": 32, "control_steps": 300},
     "cartpole-swingup": {"image_size": 64, "quality": "fast", "control_steps": 1000},
@@ -44,7 +50,9 @@ def robot(examples: Path) -> Path:
     return examples / "robot"
 
 
-def agent_for(world: str, precision: str = "fp32", **changes: Any) -> Agent:
+def agent_for(
+    world: str, precision: str = "fp32", search: dict[str, Any] = PLANNER, **changes: Any
+) -> Agent:
     """An agent with random weights of odd sizes for the frames and actions of a world."""
     size, actions = WORLDS[world]["image_size"], 2 if world == "toy-reach" else 1
     model = make_model(
@@ -52,12 +60,14 @@ def agent_for(world: str, precision: str = "fp32", **changes: Any) -> Agent:
         **changes,
     )  # fmt: skip
     return make_agent(
-        model, low=-0.5, high=0.9, exploration_stddev=0.2, precision=precision, **PLANNER
+        model, low=-0.5, high=0.9, exploration_stddev=0.2, precision=precision, **search
     )
 
 
 def export(agent: Agent, path: Path, **settings: Any) -> None:
-    given = {"low": -0.5, "high": 0.9, "precision": agent.settings.precision, **PLANNER}
+    assert isinstance(agent.planner, SamplingPlanner)
+    search = vars(agent.planner.settings)
+    given = {"low": -0.5, "high": 0.9, "precision": agent.settings.precision, **search}
     save_weights(agent.weights, path, {**given, "exploration_stddev": 0.2, **settings})
 
 
@@ -134,6 +144,32 @@ def test_an_episode_that_is_over_begins_again_with_the_next_seed(
     arguments = ["--frames", tmp_path / "frames", "--actions", tmp_path / "actions"]
     run(robot, tmp_path / "agent.weights", *arguments, "--seed", "-1", "--steps", "18")
     assert (tmp_path / "actions").read_bytes() == np.array(expected).tobytes()
+
+
+@pytest.mark.parametrize("name", WARM)
+def test_warm_steps_give_the_actions_of_python_bit_for_bit(
+    robot: Path, tmp_path: Path, name: str
+) -> None:
+    def actions_of(**changes: Any) -> Array:
+        agent = agent_for("toy-reach", search={"planner": name, **WARM[name], **changes})
+        actions = []
+        for seed in 5, 6:  # the second episode is cold again
+            agent.reset(seed)
+            actions += [agent.act(frame, explore=True) for frame in frames]
+        export(agent, tmp_path / "agent.weights", planner=name)
+        return np.array(actions)
+
+    frames = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    cold, warm = actions_of(shift="none"), actions_of()
+    same = (cold == warm).all(axis=1)
+    assert same[[0, 6]].all() and not same.all()
+    frames.tofile(tmp_path / "frames")
+    arguments = ["--frames", tmp_path / "frames", "--actions", tmp_path / "actions", "--explore"]
+    output = run(
+        robot, tmp_path / "agent.weights", *arguments, "--seed", "5", "--steps", "12"
+    ).stdout
+    assert output.startswith(f"{name}: horizon ")
+    assert (tmp_path / "actions").read_bytes() == warm.tobytes()
 
 
 def test_the_steps_of_a_paced_loop_are_told_by_stage(robot: Path, tmp_path: Path) -> None:
