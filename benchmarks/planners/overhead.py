@@ -6,7 +6,8 @@
 Plans take turns, in one process, with the rollouts of as many action sequences that are given, with
 the same noise. The clock is that of the process, which stands still while others run. What a plan
 takes longer is the loop's overhead. Its share of the rollouts is to be at most 5 %, by the ratio of
-the minima of many rounds. Every planner has the paper's J = 1000, I = 10 and K = 100. Writes JSON.
+the minima of many rounds; below 0 % where actions are drawn in less time than they are read. Every
+planner has the paper's J = 1000, I = 10 and K = 100. Writes JSON.
 """
 
 from __future__ import annotations
