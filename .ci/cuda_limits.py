@@ -90,7 +90,7 @@ LIMITS = [
     # For newer architectures ptxas spills a word or a few rather than have fewer blocks at once.
     Limits(r"\bfit_kernel<true>", registers=64),
     Limits(r"\bfit_kernel\b", registers=64, local_bytes=0),
-    Limits(r"\bplan_refit_kernel<true>", registers=80, local_bytes=32, archs="100|120"),
+    Limits(r"\bplan_refit_kernel<true>", registers=80, local_bytes=48, archs="100|120"),
     Limits(r"\bplan_refit_kernel\b", registers=64),
     # Mixed normals of four candidates at eight times; ptxas unrolls them for newer architectures.
     Limits(r"\bplan_actions_kernel\b", registers=128, local_bytes=0),

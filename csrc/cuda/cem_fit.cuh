@@ -44,8 +44,9 @@ struct PlanValue {
                                        bool present) {
     const ActionSource& from = plan.actions;
     const uint32_t size = static_cast<uint32_t>(plan.action_size);
-    time = present ? index / size : 0;
-    dim = present ? index % size : 0;
+    const uint32_t at = present ? index : 0;
+    time = at / size;
+    dim = at - time * size;
     of_bound = problem * plan.action_size + dim;
     of_mean = time * (plan.batch * plan.action_size) + of_bound;
     seed = from.seeds[problem];
