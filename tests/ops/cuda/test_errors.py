@@ -174,8 +174,9 @@ def raw_plan(device: Device, **changes: Any) -> Any:
     arguments: dict[str, Any] = dict(zip(names, kernels.model(model, "fp16"), strict=True)) | {
         "belief": problem.latent.belief, "state": problem.latent.state, "mean": mean,
         "stddev": stddev, "seeds": device.to(row_seeds(0, 2)), "low": bound, "high": bound + 1,
-        "candidates": 10, "topk": 3, "iterations": 1, "first": 0, "spread": 0, "epsilon": 1e-6,
-        "noise": True, "discount": 1.0, "budget": None, "variant": 0,
+        "candidates": [10], "topk": 3, "iterations": 1, "first": 0, "spread": 0, "epsilon": 1e-6,
+        "noise": True, "discount": 1.0, "budget": None, "variant": 0, "mix": None, "kept": None,
+        "keep": 0, "momentum": 0.0, "temperature": None, "output": 0,
     }  # fmt: skip
     return lambda: kernels.call("cem_plan", *(arguments | changes).values())
 
@@ -193,6 +194,15 @@ def raw_plan(device: Device, **changes: Any) -> Any:
         ({"topk": 11}, "topk: expected"),
         ({"low": "strided"}, "low: expected a contiguous tensor"),
         ({"packed": "shifted"}, "packed: expected data aligned to 256 bytes"),
+        ({"candidates": [10, 10]}, r"candidates \(length\): expected a value in \[1, 1\], got 2"),
+        ({"candidates": [2]}, "topk: expected a value in"),
+        ({"mix": "strided"}, r"mix: expected shape \[3, 3\], got \[2, 2\]"),
+        ({"kept": "strided"}, r"kept: expected "),
+        ({"keep": 4}, r"keep: expected a value in \[0, 3\], got 4"),
+        ({"momentum": 1.0}, r"momentum: expected a value in \[0, 1\), got 1"),
+        ({"temperature": 0.0}, "temperature: expected a value > 0, got 0"),
+        ({"temperature": 1.0, "spread": 1}, "temperature: expected none with this spread"),
+        ({"output": 2}, r"output: expected a value in \[0, 1\], got 2"),
     ],
     ids=lambda x: str(x)[:30],
 )
@@ -215,7 +225,7 @@ def test_the_binding_keeps_memory_safe_by_itself(
 
 
 def test_the_op_itself_is_sound(device: Device) -> None:
-    assert raw_plan(device)()[3].item() == 1
+    assert raw_plan(device)()[5].item() == 1
     problem = device.move(make_problem(TINY, 1))
     kernels = KERNELS[device.place]
     given = tensors(problem.weights), sizes(problem.weights)
