@@ -87,16 +87,17 @@ class WatchedAgent:
       every: control steps from one look to the next.
 
     Raises:
-      TypeError, ValueError: `every` is no number of steps, or the plans are as long as an episode.
+      TypeError, ValueError: `every` is no number of steps, or plans are longer than an episode.
     """
 
     def __init__(self, agent: Agent, simulator: Simulator, every: int) -> None:
         self.agent, self._simulator = agent, simulator
         self._every = check_int("every", every, 1)
-        longest, horizon = simulator.environment.max_episode_steps, agent.planner.horizon
+        environment, horizon = simulator.environment, agent.planner.horizon
+        longest = environment.control_steps // environment.action_repeat
         if horizon > longest:
             raise ValueError(
-                f"horizon: expected at most the {longest} steps of an episode, got {horizon}"
+                f"horizon: expected at most the {longest} whole steps of an episode, got {horizon}"
             )
         self._step = self._seed = 0
         self.episodes: list[list[StepReturns]] = []

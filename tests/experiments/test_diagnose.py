@@ -60,8 +60,10 @@ class ToySimulator:
         return torch.from_numpy(total.astype(np.float32))[None]
 
 
-def watched(planner: Planner, every: int = 1, **imagination: Any) -> tuple[WatchedAgent, Toy]:
-    environment = Toy(image_size=8, control_steps=STEPS)
+def watched(
+    planner: Planner, every: int = 1, repeat: int = 1, **imagination: Any
+) -> tuple[WatchedAgent, Toy]:
+    environment = Toy(image_size=8, control_steps=STEPS, action_repeat=repeat)
     how = ImaginationConfig(backend="reference", **imagination)
     agent = Agent(make_model(), planner, imagination=how, exploration_stddev=0.0)
     simulator: Any = ToySimulator(environment)
@@ -154,12 +156,15 @@ def test_the_verdict_is_by_two_standard_errors(
 
 
 @pytest.mark.parametrize(
-    ("horizon", "every", "message"),
+    ("horizon", "every", "repeat", "message"),
     [
-        (2, 0, "every: expected a value >= 1, got 0"),
-        (STEPS + 1, 1, f"horizon: expected at most the {STEPS} steps of an episode, got 6"),
+        (2, 0, 1, "every: expected a value >= 1, got 0"),
+        (STEPS + 1, 1, 1, f"horizon: expected at most the {STEPS} whole steps of an episode"),
+        (3, 1, 2, "horizon: expected at most the 2 whole steps of an episode, got 3"),
     ],
 )
-def test_what_could_not_be_looked_at_is_refused(horizon: int, every: int, message: str) -> None:
+def test_what_could_not_be_looked_at_is_refused(
+    horizon: int, every: int, repeat: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        watched(CEMPlanner(horizon, 8, 1, 3), every)
+        watched(CEMPlanner(horizon, 8, 1, 3), every, repeat)
