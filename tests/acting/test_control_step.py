@@ -36,15 +36,17 @@ def test_captured_and_eager_agree_bit_for_bit(device: str, backend: str, batch: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("planner", "precision"), [("cem", "fp32"), ("cem", "fp16"), ("icem", "fp32"), ("mppi", "fp32")]
+)
 def test_captured_and_eager_agree_on_emulated_kernels(
-    precision: str, monkeypatch: pytest.MonkeyPatch
+    planner: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The CUDA path to its end: draws and plans by the kernels that a GPU would run."""
     emulated.stand_in(monkeypatch)
     traces = []
     for capture in (False, True):
-        agent = small_agent(capture, backend="fused", precision=precision)
+        agent = small_agent(capture, backend="fused", precision=precision, planner=planner)
         agent.reset(row_seeds(7, 2))
         actions = [agent.act(frame(t, 2), explore=t == 1).tolist() for t in range(3)]
         traces.append([actions, latent_of(agent).belief.tolist()])
