@@ -34,10 +34,15 @@ def make_agent(
 
 def small_agent(capture: bool | None = True, model: WorldModel | None = None, **how: Any) -> Agent:
     """Makes an agent of a small model that plans on the reference, unless named otherwise."""
-    small = {"horizon": 2, "candidates": 8, "iterations": 2, "topk": 3, "backend": "reference"}
-    if how.get("planner") == "shooting":  # has one iteration and one elite
-        del small["iterations"], small["topk"]
+    small = few_rollouts(how.get("planner", "cem")) | {"backend": "reference"}
     return make_agent(model or make_model(), capture, **small | how)
+
+
+def few_rollouts(planner: str) -> dict[str, Any]:
+    """Settings of a planner that make it quick."""
+    small = {"horizon": 2, "candidates": 8, "iterations": 2, "topk": 3}
+    names = {field.name for field in fields(PLANNERS[planner]) if field.init}
+    return {name: small[name] for name in small if name in names}
 
 
 def play(agent: Agent, steps: int = 4, explore: bool = False) -> list[list[float]]:

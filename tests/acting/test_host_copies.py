@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from acting.captures import Captures, InterruptedGraph
+from agents import few_rollouts
 from conftest import FUSED_MISSING, fused_is_built
 from small_models import SMALL, frame
 from torch import Tensor
@@ -118,8 +119,7 @@ def test_a_captured_step_copies_its_inputs_and_its_report(
 
     captures.make = lambda body, device: Noted(body)
     low, high = BOUNDS[bounds]
-    small = {} if kind == "shooting" else {"iterations": 2, "topk": 3}
-    planner = PLANNERS[kind](horizon=2, candidates=8, initial_stddev=0.7, **small)  # type: ignore[call-arg]
+    planner = PLANNERS[kind](**few_rollouts(kind), initial_stddev=0.7)
     agent = Agent(WorldModel(SMALL, 2, 8).to(META), planner, low=low, high=high)
     agent.reset([1, 2, 3])
     before, step = agent._require_reset().frozen(), agent._step()

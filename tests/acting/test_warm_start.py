@@ -31,6 +31,7 @@ WARM: dict[str, dict[str, Any]] = {
 COLD: dict[str, dict[str, Any]] = {
     "cem": {},
     "shooting": {"planner": "shooting"},
+    "gradient": {"planner": "gradient"},
     "icem that goes on from nothing": {"planner": "icem", "shift": "none"},
 }
 
