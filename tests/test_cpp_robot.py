@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,31 +128,6 @@ def test_episodes_of_recorded_frames_give_the_actions_of_python_bit_for_bit(
             *["--explore"][: int(explore)],
         )  # fmt: skip
         assert (tmp_path / "actions").read_bytes() == actions.tobytes()
-
-
-@pytest.mark.parametrize("name", ["icem", "mppi"])
-def test_a_planner_that_goes_on_from_its_plans_does_so_as_in_python(
-    robot: Path, tmp_path: Path, name: str
-) -> None:
-    model = make_model(2, 32, scale=0.2, encoder_kernel=4, encoder_channels=(5, 18))
-    agent = make_agent(model, low=-0.5, high=0.9, planner=name, **PLANNER)
-    frames = np.random.default_rng(1).integers(0, 256, (12, 32, 32, 3), np.uint8)
-    agent.reset(11)
-    actions = np.array([agent.act(frame) for frame in frames])
-    assert isinstance(agent.planner, SamplingPlanner)
-    save_weights(
-        agent.weights, tmp_path / "agent.weights",
-        {"low": -0.5, "high": 0.9, "planner": name, **vars(agent.planner.settings)},
-    )  # fmt: skip
-    np.save(tmp_path / "frames.npy", frames)
-    run(
-        robot, tmp_path / "agent.weights", "--frames", tmp_path / "frames.npy", "--actions",
-        tmp_path / "actions", "--seed", "11", "--steps", len(frames),
-    )  # fmt: skip
-    assert (tmp_path / "actions").read_bytes() == actions.tobytes()
-    agent.planner = replace(agent.planner, shift="none")
-    agent.reset(11)
-    assert not np.array_equal(actions, [agent.act(frame) for frame in frames])
 
 
 def test_an_episode_that_is_over_begins_again_with_the_next_seed(
