@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from ops.cuda.support import Device, needs_gpu, plan, rollout
+from ops.searches import SEARCHES, search
 from ops.tolerances import same_plan
 from random_weights import PRESET_SIZES, TINY, Sizes, make_problem
 from torch import Tensor
@@ -192,14 +193,17 @@ def test_tensors_of_the_second_device_are_served_there() -> None:
 
 
 @needs_gpu
-def test_nothing_waits_for_the_device() -> None:
+@pytest.mark.parametrize("name", [None, "all"])
+def test_nothing_waits_for_the_device(name: str | None) -> None:
     device, problem = Device("cuda", "cuda"), make_problem(TINY, 1)
     there, seeds = device.move(problem), row_seeds(1, 1).cuda()
     mean, stddev = (device.to(x) for x in problem.distribution(4))
+    how = SETTINGS if name is None else search(problem, SEARCHES[name], 4)
+    how = {k: device.to(v) if isinstance(v, Tensor) else v for k, v in how.items()}
 
     def make() -> Tensor:
         return fused.cem_plan(
-            there.weights, there.latent, mean, stddev, seed=seeds, **SETTINGS
+            there.weights, there.latent, mean, stddev, **how | {"seed": seeds}
         ).mean
 
     make()

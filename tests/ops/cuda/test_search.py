@@ -181,15 +181,3 @@ def test_searches_repeat(precision: str) -> None:
     first = cpu(make())
     for _ in range(100):
         assert same_plan(cpu(make()), first)
-
-
-@needs_gpu
-def test_no_search_waits_for_the_device() -> None:
-    make, _, _ = on_gpu(make_problem(TINY, 2))
-    make()
-    torch.cuda.synchronize()
-    torch.cuda._sleep(2_000_000_000)  # about a second
-    done = torch.cuda.Event()
-    make()
-    done.record()
-    assert not done.query()
