@@ -19,7 +19,8 @@ from planet.latent import LatentState
 from planet.noise import Noise, row_seeds
 from planet.ops import fused, kernels
 from planet.ops.checks import PRECISIONS
-from planet.planning import CEMPlanner, Imagination
+from planet.planning import CEMPlanner, ICEMPlanner, Imagination
+from planet.protocols import Plan
 from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
 
@@ -35,10 +36,18 @@ class Calls:
         name = ops.__name__.rpartition(".")[2]
         self.how: dict[str, Any] = {"backend": name, "low": [-1, -2]}
         self.planner = CEMPlanner(horizon=H, **PLAN)
+        self.icem = ICEMPlanner(horizon=H, candidates=J, topk=2, keep=2, colour=2.5)
 
     def by_planner(self, w: RolloutWeights, belief: Tensor, state: Tensor) -> Outputs:
         plan = self.planner.plan(Imagination(w, LatentState(belief, state), **self.how), seed=3)
         return plan.action, plan.mean, plan.stddev, plan.best_return, plan.finite
+
+    def by_icem(self, w: RolloutWeights, belief: Tensor, state: Tensor, kept: Tensor) -> Outputs:
+        imagination = Imagination(w, LatentState(belief, state), **self.how)
+        mean = torch.zeros(H, belief.shape[0], 2)
+        warm = Plan(mean[0], mean, mean, mean[0, :, 0], 1, kept)
+        plan = self.icem.plan(imagination, seed=3, warm=warm)
+        return plan.action, plan.mean, plan.stddev, plan.best_return, plan.kept
 
     def by_new_planner(
         self, w: RolloutWeights, belief: Tensor, state: Tensor, seeds: Tensor
@@ -98,6 +107,7 @@ def inputs_of(name: str, batch: int = 2) -> tuple[Any, Outputs]:
         "by_planner": (), "by_new_planner": (row_seeds(1, batch),),
         "cem_plan": (torch.full((2,), -0.5),), "rollout_returns": (actions,),
         "search": (torch.eye(H), actions[:, :, :2].contiguous()),
+        "by_icem": (actions[:, :, :2].contiguous(),),
     }  # fmt: skip
     inputs = (actions, torch.rand(batch, J)) if name == "refit" else (*start, *more[name])
     return problem.weights, inputs
