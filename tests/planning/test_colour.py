@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from golden.model import Case
+from golden.search import mix
 
 from planet.planning.colour import colour_mix
 
@@ -94,3 +96,12 @@ def test_a_strong_colour_is_the_slowest_wave_around_a_level() -> None:
     lags = np.arange(12)
     waves = (1 + 2 * np.cos(2 * math.pi * (lags[:, None] - lags) / 12)) / 3
     assert np.abs(slow - waves).max() <= ROUNDED
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5, 12])
+def test_the_matrix_is_that_of_the_golden_program(horizon: int) -> None:
+    for colour in (0.25, 1.5, 2.5):
+        expected = mix(Case(seed=0, horizon=horizon, colour=colour))
+        assert expected is not None
+        got = colour_mix(horizon, colour, "unit", CPU)
+        assert torch.allclose(got, torch.from_numpy(expected), rtol=0.0, atol=1e-7)
