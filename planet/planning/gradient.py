@@ -13,6 +13,7 @@ from planet.noise import Noise, resolve_seeds
 from planet.ops.checks import MAX_CANDIDATES, MAX_HORIZON, MAX_ITERATIONS, check_budget
 from planet.ops.loop import actions_around, draw_normals, fit
 from planet.planning.imagination import Imagination
+from planet.planning.sampling import box_of
 from planet.protocols import Plan
 
 _DECAYS = 0.9, 0.999  # of Adam's averages, as published
@@ -107,7 +108,7 @@ class GradientPlanner:
         self, imagination: Imagination, seeds: Tensor, budget_ms: float | None
     ) -> tuple[Tensor, int]:
         """Returns candidates [H, B, J, A] after steps of Adam, and how many there were."""
-        box = imagination.box
+        box = box_of(imagination)
         shape = self.horizon, imagination.batch_size, box.low.shape[-1]
         mean, stddev = box.distribution(shape, self.initial_stddev)
         low, high, unit = (part[:, None] for part in (box.low, box.high, box.half_width))

@@ -134,6 +134,23 @@ def test_an_agent_plans_with_it(backend: str, ops: Any) -> None:
     assert agent.planned is not None and agent.planned.iterations == 2
 
 
+class Near:
+    """Rewards actions near a number; no model, and no more than a scorer has to have."""
+
+    batch_size = 1
+    low, high = -torch.ones(1, 2), torch.ones(1, 2)
+
+    def returns(self, actions: Tensor, noise: Any) -> Tensor:
+        return -(actions - 0.3).square().sum(dim=(0, 3))
+
+    differentiable_returns = returns
+
+
+def test_another_scorer_with_gradients_will_do() -> None:
+    plan = GradientPlanner(horizon=3).plan(Near())  # type: ignore[arg-type]
+    assert (plan.mean - 0.3).abs().max() < 0.05
+
+
 def test_settings_become_a_planner() -> None:
     config = GradientConfig(
         horizon=3, candidates=4, iterations=5, learning_rate=0.5, initial_stddev=0.7
