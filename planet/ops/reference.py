@@ -134,9 +134,10 @@ def differentiable_returns(
     """Sums rewards as `rollout_returns` does in float32, for gradients; nothing is checked."""
     with torch.autocast(actions.device.type, enabled=False):
         candidates = actions.shape[2]
-        start = LatentState(
-            _per_candidate(latent.belief, candidates), _per_candidate(latent.state, candidates)
-        )
+        # What inference mode made is in no gradient's graph, but a copy is.
+        parts = latent.belief, latent.state
+        belief, state = (x.clone() if x.is_inference() else x for x in parts)
+        start = LatentState(_per_candidate(belief, candidates), _per_candidate(state, candidates))
         return _sum_rewards(Float32Model(weights), start, actions, noise, discount)
 
 

@@ -295,4 +295,5 @@ def own(name: str, argument: object) -> Tensor:
         raise ValueError(
             f"{name}: expected a dense tensor with data, got {value.layout} on {value.device}"
         )
-    return value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
+    with torch.inference_mode(False):  # such a copy could be in no gradient's graph
+        return value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)

@@ -134,6 +134,19 @@ def test_an_agent_plans_with_it(backend: str, ops: Any) -> None:
     assert agent.planned is not None and agent.planned.iterations == 2
 
 
+@pytest.mark.parametrize("capture", [False, True])
+def test_an_agent_plans_with_it_in_inference_mode(capture: bool) -> None:
+    planner = GradientPlanner(horizon=2, candidates=3, iterations=2)
+    how = ImaginationConfig(backend="reference")
+    agents = [Agent(make_model(), planner, imagination=how, capture=capture) for _ in range(2)]
+    for agent in agents:
+        agent.reset()
+    with torch.inference_mode():
+        agents[0].update_weights()
+        actions = [agents[0].act(frame(t)).tolist() for t in range(2)]
+    assert actions == [agents[1].act(frame(t)).tolist() for t in range(2)]
+
+
 class Near:
     """Rewards actions near a number; no model, and no more than a scorer has to have."""
 
