@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
 
 
-@lru_cache(maxsize=32)
+@cache  # of all: a captured graph reads its matrix as long as it lives
 def colour_mix(horizon: int, colour: float, numerics: str, device: torch.device) -> Tensor:
     """Computes the symmetric square root of the covariance of 1/f^colour noise.
 

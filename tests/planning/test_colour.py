@@ -105,3 +105,11 @@ def test_the_matrix_is_that_of_the_golden_program(horizon: int) -> None:
         assert expected is not None
         got = colour_mix(horizon, colour, "unit", CPU)
         assert torch.allclose(got, torch.from_numpy(expected), rtol=0.0, atol=1e-7)
+
+
+def test_a_matrix_is_made_once_and_kept() -> None:
+    """A captured graph reads it without owning it."""
+    first = colour_mix(3, 0.5, "unit", torch.device("cpu"))
+    for i in range(100):
+        colour_mix(3, 1.0 + i, "unit", torch.device("cpu"))
+    assert colour_mix(3, 0.5, "unit", torch.device("cpu")) is first
