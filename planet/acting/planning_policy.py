@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,13 @@ class PlanningPolicy:
 
 
 def shifted(before: Plan | None, planner: Planner, scorer: Scorer) -> Plan | None:
-    """Returns what a planner starts from a step after the plan `before`; None: it starts cold."""
+    """Returns what a planner starts from a step after the plan `before`; None: it starts cold.
+
+    The plan may be of another device than the scorer.
+    """
     if before is None or not isinstance(planner, SamplingPlanner):
         return None
-    return None if planner.settings.shift == "none" else shift(before, 1, planner, scorer)
+    if planner.settings.shift == "none":
+        return None
+    mean, kept = (part.to(scorer.low.device) for part in (before.mean, before.kept))
+    return shift(replace(before, mean=mean, kept=kept), 1, planner, scorer)

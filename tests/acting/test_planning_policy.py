@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from planet import CEMPlanner
-from planet.acting.planning_policy import PlanningPolicy
+from planet.acting.planning_policy import PlanningPolicy, shifted
 from planet.noise import mix_seed
 from planet.planning import ICEMPlanner, shift
 
@@ -69,6 +69,14 @@ def test_a_plan_starts_where_the_one_before_goes_on_and_an_episode_cold():
         warm = planner.plan(scorer, seed, warm=shift(first, 1, planner, scorer))
         assert torch.equal(policy.planned.kept, warm.kept)
         assert not torch.equal(warm.kept, planner.plan(scorer, seed).kept)
+
+
+@pytest.mark.parametrize("kind", ["repeat", "middle"])
+def test_a_plan_goes_on_where_the_scorer_is(kind):
+    planner = ICEMPlanner(3, 24, 2, 4, shift=kind)
+    plan, bounds = planner.plan(Target()), torch.ones(1, 2, device="meta")
+    warm = shifted(plan, planner, Target(low=-bounds, high=bounds))
+    assert {part.device.type for part in (warm.mean, warm.stddev, warm.kept)} == {"meta"}
 
 
 def test_a_plan_without_a_finite_return_is_refused():
