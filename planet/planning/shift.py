@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from planet.errors.checks import check_choice, check_shape
+from planet.errors.checks import check_choice, check_shape, check_type
 from planet.errors.scalars import check_int
 from planet.planning.sampling import SamplingPlanner, box_of
 from planet.protocols import Plan, Scorer
@@ -34,8 +34,9 @@ def shift(plan: Plan, steps: int, planner: SamplingPlanner, scorer: Scorer) -> P
     Raises:
       TypeError, ValueError: the planner starts cold, or the plan is of other sizes.
     """
-    settings = planner.settings
+    settings = check_type("planner", planner, SamplingPlanner).settings
     check_choice("planner.shift", settings.shift, ("repeat", "middle"))
+    check_type("plan", plan, Plan)
     steps = check_int("steps", steps, 0)
     horizon, box, batch = settings.horizon, box_of(scorer), scorer.batch_size
     shape = horizon, batch, box.low.shape[-1]

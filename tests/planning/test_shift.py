@@ -9,7 +9,7 @@ import torch
 from agents import MakeImagination
 from ops.tolerances import same_plan
 
-from planet.planning import CEMPlanner, ICEMPlanner, MPPIPlanner, cold, shift
+from planet.planning import CEMPlanner, GradientPlanner, ICEMPlanner, MPPIPlanner, cold, shift
 from planet.planning.sampling import SamplingPlanner
 from planet.protocols import Plan
 
@@ -113,6 +113,9 @@ def test_kept_sequences_are_candidates_of_the_next_plan(imagine: MakeImagination
         (lambda s: shift(numbered(), 1.0, ICEM, s), TypeError, "steps: expected an int, got float"),
         (lambda s: shift(numbered(), 1, ICEMPlanner(5), s), ValueError,
          "plan.mean: expected shape [5, 2, 2] ([H, B, A]), got [4, 2, 2]"),
+        (lambda s: shift(numbered(), 1, GradientPlanner(), s), TypeError,
+         "planner: expected SamplingPlanner, got GradientPlanner"),
+        (lambda s: shift(None, 1, ICEM, s), TypeError, "plan: expected Plan, got NoneType"),
         (lambda s: ICEM.plan(s, warm=1), TypeError, "warm: expected Plan, got int"),
         (lambda s: ICEMPlanner(5).plan(s, warm=numbered()), ValueError,
          "warm.mean: expected shape [5, 2, 2] ([H, B, A]), got [4, 2, 2]"),
