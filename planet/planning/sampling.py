@@ -11,7 +11,7 @@ from planet.config import ICEMConfig, choices
 from planet.config.planner import check_colour, check_decay
 from planet.errors.checks import check_choice, check_device, check_shape, check_type
 from planet.errors.scalars import check_float, check_int, check_not_negative
-from planet.noise import resolve_seeds
+from planet.noise import Noise, resolve_seeds
 from planet.ops.checks import (
     MAX_CANDIDATES,
     MAX_HORIZON,
@@ -216,7 +216,13 @@ def search(
     )  # fmt: skip
     seeds = resolve_seeds(seed, batch, device)
     bounds = box.low.expand(batch, -1), box.high.expand(batch, -1)
-    return cem_loop(scorer.returns, mean, stddev, *bounds, seeds, given, mix, kept)
+
+    def score(actions: Tensor, noise: Noise) -> Tensor:
+        returns = scorer.returns(actions, noise)
+        check_shape("imagination.returns", returns, (batch, actions.shape[2]), "[B, J]")
+        return returns
+
+    return cem_loop(score, mean, stddev, *bounds, seeds, given, mix, kept)
 
 
 def box_of(scorer: Scorer) -> Box:

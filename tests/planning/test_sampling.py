@@ -12,6 +12,7 @@ from agents import MakeImagination
 from linear_model import best_plan, linear_latent, linear_weights
 from ops.tolerances import same_plan
 from random_weights import TINY, make_problem
+from torch import Tensor
 
 import planet
 from planet.config import PLANNER_CONFIGS
@@ -235,3 +236,20 @@ def test_a_sampling_planner_needs_the_starts_of_problems_not_of_candidates() -> 
         ICEMPlanner(horizon=4).plan(imagination)
     with pytest.raises(ValueError, match="candidates: expected the same number in every"):
         ICEMPlanner(horizon=4, keep=0).plan(imagination)
+
+
+@pytest.mark.parametrize("shape", [(46,), (2, 40), (1, 46), (2, 50)])
+def test_a_scorer_s_returns_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    class Wrong:
+        batch_size = 2
+        low, high = -torch.ones(2, 3), torch.ones(2, 3)
+
+        def returns(self, actions: Tensor, noise: Any) -> Tensor:
+            return torch.zeros(shape)
+
+    for planner in (ICEMPlanner(), CEMPlanner(candidates=46, topk=10)):
+        with pytest.raises(ValueError) as error:
+            planner.plan(Wrong())
+        expected = [2, 46 + planner.settings.keep]
+        told = f"imagination.returns: expected shape {expected} ([B, J]), got {[*shape]}"
+        assert str(error.value) == told
