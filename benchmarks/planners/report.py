@@ -25,7 +25,7 @@ from circumstances import RESULTS
 from planners import lines
 from planners.budgets import PLANNERS, settings, switched
 from planners.learned import REFERENCE, ROLLOUTS
-from planners.study import FEW, MAIN, MANY, REACHER, Cell, key_of
+from planners.study import FEW, MAIN, MANY, REACHER, SLOW, SLOWER, Cell, key_of
 
 FOLDER = Path(__file__).parents[2]
 NAMES = {"icem": "iCEM", "cem": "CEM", "mppi": "MPPI", "shooting": "shooting"}
@@ -92,6 +92,12 @@ def study_tables(episodes: Episodes) -> Iterable[str]:
     ]
     yield table(["task, 120 rollouts", *NAMES.values(), "paper: CEM, 10,000 rollouts"], rows)
     yield f"reacher-easy, CEM 100 x 5: {told(episodes.of('reacher-easy', 'cem', REACHER))}\n"
+    icem = settings("icem", 120)
+    rows = [
+        [name] + [told(episodes.of(task, "icem", chosen), False) for task in SLOWER]
+        for name, chosen in (("0.25", icem), ("2.5", icem | SLOW))
+    ]
+    yield table(["iCEM, colour", *SLOWER], rows)
     rows = [
         [name] + [told(episodes.of(task, planner, chosen), False) for task in MAIN[:2]]
         for name, (planner, chosen) in switched().items()

@@ -42,7 +42,10 @@ def test_the_way_from_cem_to_icem_has_the_studys_planners_at_its_ends() -> None:
 def test_parts_share_episodes_and_none_is_named_twice_within_one() -> None:
     keys = {part: [cell.key for cell in cells(part)] for part in PARTS}
     assert all(len(set(of_part)) == len(of_part) for of_part in keys.values())
-    assert len(keys["budgets"]) == 3 * 3 * 4 * 3 and len(keys["tasks"]) == 4 * 4 * 3
+    assert (
+        len(keys["budgets"]) == 3 * 3 * 4 * 3 and len(keys["tasks"] + keys["walker"]) == 4 * 4 * 3
+    )
+    assert not set(keys["colour"]) & set(keys["tasks"] + keys["budgets"])
     assert len(set(keys["bars"]) & set(keys["budgets"])) == 12
     assert len(set(keys["switches"]) - set(keys["bars"])) == 5 * 2 * 3
 
