@@ -25,7 +25,7 @@ from circumstances import RESULTS
 from planners import lines
 from planners.budgets import PLANNERS, settings, switched
 from planners.learned import REFERENCE, ROLLOUTS
-from planners.study import FEW, MAIN, MANY, REACHER, SLOW, SLOWER, Cell, key_of
+from planners.study import FEW, MAIN, MANY, REACHER, SLOW, SLOWER, TENTH, Cell, key_of
 
 FOLDER = Path(__file__).parents[2]
 NAMES = {"icem": "iCEM", "cem": "CEM", "mppi": "MPPI", "shooting": "shooting"}
@@ -92,6 +92,11 @@ def study_tables(episodes: Episodes) -> Iterable[str]:
     ]
     yield table(["task, 120 rollouts", *NAMES.values(), "paper: CEM, 10,000 rollouts"], rows)
     yield f"reacher-easy, CEM 100 x 5: {told(episodes.of('reacher-easy', 'cem', REACHER))}\n"
+    rows = [
+        [name] + [told(episodes.of(task, "cem", chosen), False) for task in MAIN[:2]]
+        for name, chosen in (("quarter", settings("cem", 300)), ("tenth", TENTH))
+    ]
+    yield table(["CEM, 300 rollouts, elites", *MAIN[:2]], rows)
     icem = settings("icem", 120)
     rows = [
         [name] + [told(episodes.of(task, "icem", chosen), False) for task in SLOWER]

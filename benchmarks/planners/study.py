@@ -41,6 +41,7 @@ GRIDS = {
 }  # fmt: skip
 SLOW = {"colour": 2.5}  # of iCEM's paper for the slower tasks
 SLOWER = ("reacher-easy", "finger-spin", "ball_in_cup-catch")
+TENTH = {"iterations": 3, "candidates": 100, "topk": 10}  # of CEM: elites as few as the paper's
 REACHER = {"iterations": 5, "candidates": 100, "topk": 10}  # of CEM, 5 episodes
 
 
@@ -73,6 +74,10 @@ def cells(part: str) -> Iterator[Cell]:
             for task in MAIN[:2]:
                 for planner, chosen in switched().values():
                     yield Cell(task, planner, chosen, seed)
+    elif part == "elites":
+        for seed in SEEDS:
+            for task in MAIN[:2]:
+                yield Cell(task, "cem", TENTH, seed)
     elif part == "colour":
         for seed in SEEDS:
             for task in SLOWER:
@@ -86,7 +91,7 @@ def cells(part: str) -> Iterator[Cell]:
                         yield Cell(task, planner, settings(planner, rollouts), seed)
 
 
-PARTS = ("bars", "budgets", "tasks", "switches", "colour", "walker", "1000")
+PARTS = ("bars", "budgets", "tasks", "switches", "elites", "colour", "walker", "1000")
 
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
