@@ -1,6 +1,6 @@
 """Asks what planners return for their rollouts on the true simulator, where no model errs.
 
-    python benchmarks/planners/study.py [--part bars budgets ...] [--output FILE]
+    python benchmarks/planners/study.py [--part bars budgets ...] [--seeds 0 1] [--output FILE]
 
 Plays whole episodes of the paper's tasks with its action repeats by planning on MuJoCo itself, with
 every planner and several numbers of rollouts per control step, on one thread. A finished episode is
@@ -125,6 +125,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=range(5))
     parser.add_argument("--output", type=Path, default=RESULTS / "planners.jsonl")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -133,7 +134,7 @@ def main() -> None:
     lines.append(options.output, {"circumstances": circumstances()})
     for part in options.part:
         for cell in cells(part):
-            if cell.key in done:
+            if cell.key in done or cell.seed not in options.seeds:
                 continue
             row = play(cell)
             lines.append(options.output, row)
