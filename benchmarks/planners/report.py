@@ -167,7 +167,10 @@ def claim(mine: Mapping[Any, float], reference: Mapping[Any, float]) -> str:
         verdict = "holds"
     else:
         verdict = "does not hold" if share + 2 * error < LEAST else "undecided"
-    return f"{verdict}, {share:.2f} ± {error:.2f}, {len(mine)} episodes"
+    runs = sorted({run for run, _ in mine})
+    parts = [{key: mine[key] for key in mine if key[0] == run} for run in runs]
+    each = ", ".join(f"{ratio(part, reference)[0]:.2f}" for part in parts)
+    return f"{verdict}, {share:.2f} ± {error:.2f}, {len(mine)} episodes (by agent {each})"
 
 
 def draw(episodes: Episodes, path: Path) -> None:
