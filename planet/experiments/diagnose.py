@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -135,6 +135,8 @@ class WatchedAgent:
         mine = sequence(plan)
         draws = mine[:, :, None].expand(-1, -1, DRAWS, -1).contiguous()
         predicted = agent.imagination.at(latent).returns(draws, Noise(seed)).mean()
+        if before is not None:  # the simulator plans on the CPU, wherever the agent does
+            before = replace(before, mean=before.mean.cpu(), kept=before.kept.cpu())
         found = agent.planner.plan(simulator, seed, warm=shifted(before, agent.planner, simulator))
         both = torch.stack([mine.cpu(), sequence(found)], dim=2)
         true, best = simulator.returns(both, None)[0].tolist()
