@@ -92,11 +92,16 @@ def study_tables(episodes: Episodes) -> Iterable[str]:
     ]
     yield table(["task, 120 rollouts", *NAMES.values(), "paper: CEM, 10,000 rollouts"], rows)
     yield f"reacher-easy, CEM 100 x 5: {told(episodes.of('reacher-easy', 'cem', REACHER))}\n"
+    grid = [(task, rollouts) for task in MAIN[:2] for rollouts in TENTH]
     rows = [
-        [name] + [told(episodes.of(task, "cem", chosen), False) for task in MAIN[:2]]
-        for name, chosen in (("quarter", settings("cem", 300)), ("tenth", TENTH))
+        [name]
+        + [
+            told(episodes.of(task, "cem", settings("cem", n) | (TENTH[n] if few else {})), False)
+            for task, n in grid
+        ]
+        for name, few in (("quarter", False), ("tenth", True))
     ]
-    yield table(["CEM, 300 rollouts, elites", *MAIN[:2]], rows)
+    yield table(["CEM, elites", *(f"{task}, {n}" for task, n in grid)], rows)
     icem = settings("icem", 120)
     rows = [
         [name] + [told(episodes.of(task, "icem", chosen), False) for task in SLOWER]

@@ -41,7 +41,7 @@ GRIDS = {
 }  # fmt: skip
 SLOW = {"colour": 2.5}  # of iCEM's paper for the slower tasks
 SLOWER = ("reacher-easy", "finger-spin", "ball_in_cup-catch")
-TENTH = {"iterations": 3, "candidates": 100, "topk": 10}  # of CEM: elites as few as the paper's
+TENTH = {120: {"topk": 4}, 300: {"topk": 10}}  # of CEM, by rollouts: elites as few as the paper's
 REACHER = {"iterations": 5, "candidates": 100, "topk": 10}  # of CEM, 5 episodes
 
 
@@ -77,7 +77,8 @@ def cells(part: str) -> Iterator[Cell]:
     elif part == "elites":
         for seed in SEEDS:
             for task in MAIN[:2]:
-                yield Cell(task, "cem", TENTH, seed)
+                for rollouts, few in TENTH.items():
+                    yield Cell(task, "cem", settings("cem", rollouts) | few, seed)
     elif part == "colour":
         for seed in SEEDS:
             for task in SLOWER:
