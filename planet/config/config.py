@@ -58,7 +58,7 @@ class Config:
     def _with_planner_of(self, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
         given = overrides.get("planner")
         name = given.get("name", self.planner.name) if isinstance(given, Mapping) else None
-        if name not in PLANNER_CONFIGS or name == self.planner.name:
+        if name not in [*PLANNER_CONFIGS] or name == self.planner.name:  # it may be a list
             return self
         return dataclasses.replace(self, planner=other_planner(self.planner, name))
 

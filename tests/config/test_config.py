@@ -67,6 +67,7 @@ def test_overrides_replace_settings_by_section_and_name() -> None:
         ({"planner": {"precision": "int8"}}, r"planner: unknown setting \['precision'\]; expected"),
         ({"imagination": {"precision": "int4"}}, "imagination.precision: expected one of"),
         ({"planner": 3}, "planner: expected a table of settings, got int"),
+        ({"planner": {"name": []}}, r"planner.name: expected one of .*, got \[\]"),
     ],
 )
 def test_wrong_overrides_are_refused_by_name(overrides: Any, message: str) -> None:
