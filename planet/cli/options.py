@@ -20,6 +20,8 @@ RunDirectory = Annotated[
     Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR", help="the run's directory")
 ]
 
+_PLANNER = "--planner", "--planner.name"
+
 
 class _Options(Protocol):
     @property
@@ -42,7 +44,9 @@ def parse_options(
     Raises:
       ValueError, OSError: the run's settings cannot be read, or several runs are named.
     """
-    named = next((argument for argument in arguments if _is_run(argument)), None)
+    pairs = zip(["", *arguments], arguments, strict=False)  # a run may be called as its planner is
+    paths = (path for option, path in pairs if option not in _PLANNER)
+    named = next((path for path in paths if _is_run(path)), None)
     config = Config() if named is None else Config.load(Path(named) / "config.json")
     arguments, config = with_planner(command, arguments, config)
     start = default(config)
@@ -69,7 +73,7 @@ def with_planner(
     early = argparse.ArgumentParser(
         f"{advice.program()} {command}", add_help=False, usage="", allow_abbrev=False
     )
-    early.add_argument("--planner", "--planner.name", dest="name")
+    early.add_argument(*_PLANNER, dest="name")
     name = early.parse_known_args(arguments)[0].name
     if name in PLANNER_CONFIGS and name != config.planner.name:
         config = replace(config, planner=other_planner(config.planner, name))

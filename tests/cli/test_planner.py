@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("tyro", reason="the command line needs the train extra")
 pytest.importorskip("gymnasium", reason="training needs the train extra")
 
-from planet.cli import main
-from planet.cli.options import with_planner
+from planet.cli import evaluate, main
+from planet.cli.options import parse_options, with_planner
 from planet.cli.train import parse
 from planet.config import (
     CEMConfig,
@@ -169,3 +169,16 @@ def test_overrides_of_a_name_choose_its_defaults_too() -> None:
         start.with_overrides({"planner": {"name": "hill"}})
     with pytest.raises(ValueError, match=r"planner: unknown setting \['spread'\]"):
         start.with_overrides({"planner": {"name": "icem", "spread": "population"}})
+
+
+@pytest.mark.parametrize("option", ["--planner", "--planner.name"])
+def test_a_run_may_be_called_as_its_planner_is(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, horizon in (("icem", 3), ("other", 5)):
+        Path(name).mkdir()
+        config = Config().with_overrides({"planner": {"horizon": horizon}})
+        config.save(Path(name) / "config.json")
+    options = parse_options("evaluate", [option, "icem", "other"], evaluate._default)
+    assert options.run_dir == Path("other") and options.planner == ICEMConfig(horizon=5)
