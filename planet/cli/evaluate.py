@@ -13,7 +13,7 @@ import tyro
 from planet import envs
 from planet.cli.options import parse_options, told, told_imagination
 from planet.cli.progress import make_progress
-from planet.config import ActingConfig, Config
+from planet.config import ActingConfig, Config, ImaginationConfig
 from planet.errors import advice
 from planet.experiments.evaluate import baselines, score_table, write_scores
 from planet.experiments.plots import plot_learning_curve
@@ -119,6 +119,12 @@ def _run_on_simulator(options: EvaluateOptions) -> int:
         )
     if options.task is None:
         raise ValueError("task: expected one of the DM Control Suite, as cheetah-run, got none")
+    for name, value in vars(options.imagination).items():
+        if value != getattr(ImaginationConfig, name):
+            raise ValueError(
+                f"imagination.{name}: expected none with planner.scorer=simulator, where no model "
+                f"is rolled out, got {value!r}"
+            )
     seed = 0 if options.seed is None else options.seed
     progress = guarded(make_progress())
     with closing(envs.make(options.task)) as environment, cpu_threads(options.train.threads):

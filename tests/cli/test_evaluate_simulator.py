@@ -74,3 +74,9 @@ def test_a_run_is_scored_by_its_model(trained: Path, capsys: pytest.CaptureFixtu
     assert "planner.scorer: expected 'model' for the agent of a run" in capsys.readouterr().err
     assert main(["evaluate", str(trained), "--task", "cheetah-run"]) == 1
     assert "task: expected none, a run has its own, got 'cheetah-run'" in capsys.readouterr().err
+
+
+def test_settings_of_a_model_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--task", "reacher-easy", "--imagination.precision", "int8"]
+    assert main([*SIMULATOR, *options]) == 1
+    assert "imagination.precision: expected none with" in capsys.readouterr().err
