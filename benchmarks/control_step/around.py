@@ -21,7 +21,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from planet.ops.equations import filtered
 from planet.ops.pixels import images
 from planet.planning import CEMPlanner, Imagination, make_planner
 from planet.profiling.quantiles import quantile, values_needed
+from planet.protocols import Plan
 from planet.weights.filter_weights import FilterWeights
 
 ACTIONS, FRAMES = 6, 16
@@ -92,7 +93,11 @@ class ModulesAgent(Agent):
 
 
 class OwnPlanner(CEMPlanner):
-    """Plans likewise, and is none that a compiled step takes."""
+    """Plans likewise, by a method of its own, so that no compiled step takes it."""
+
+    def plan(self, *arguments: Any, **options: Any) -> Plan:
+        """See `CEMPlanner.plan`."""
+        return super().plan(*arguments, **options)
 
 
 class Packed(nn.Module):
@@ -171,7 +176,7 @@ def filter_forms(model: WorldModel) -> dict[str, Form]:
 
 def agents(model: WorldModel, planner: CEMPlanner, precision: str) -> dict[str, Agent]:
     """An agent that filters by PyTorch, and the one that users have."""
-    imagination, own = ImaginationConfig(precision=precision), OwnPlanner(**vars(planner))
+    imagination, own = ImaginationConfig(precision=precision), OwnPlanner(**asdict(planner))
     return {
         "modules": ModulesAgent(model, own, imagination=imagination),
         "planet": Agent(model, planner, imagination=imagination),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from planet.errors.short_repr import short_repr
 from planet.noise import STREAM_ACTIONS, Noise, normals
 from planet.ops.checks import CEMSettings
 from planet.protocols import Plan
@@ -23,6 +24,8 @@ class Fit:
     stddev: Tensor
     elites: Tensor
     best: Tensor
+
+    __repr__ = short_repr
 
 
 def fit(

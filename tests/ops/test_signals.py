@@ -144,7 +144,7 @@ from planet.ops.kernels import KERNELS
 model = KERNELS["cpu"].model(problem.weights, "fp32")
 bounds = torch.full((1, 2), -1.0), torch.full((1, 2), 1.0)
 start = problem.latent.belief, problem.latent.state, mean, stddev, torch.tensor([1])
-settings = 200, 20, ENDLESS, 0, 0, 1e-6, True, 1.0, None, 0
+settings = [200], 20, ENDLESS, 0, 0, 1e-6, True, 1.0, None, 0, None, None, 0, 0.0, None, 0
 
 def interrupted_plan():
     signal.setitimer(signal.ITIMER_REAL, 0.05)

@@ -125,15 +125,15 @@ class Still:
         return Plan(middle, mean, torch.zeros_like(mean), best, 1, kept)
 
 
-def test_a_planner_that_does_nothing_needs_one_entry(
+def test_a_planner_that_does_nothing_takes_a_name_by_one_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tyro", reason="the command line needs the train extra")
     from planet.cli import main
 
-    monkeypatch.setitem(PLANNERS, "still", lambda config: Still(config.horizon))
+    monkeypatch.setitem(PLANNERS, "cem", Still)
     run = str(tmp_path / "run")
-    assert main(train(tmp_path / "run", "--planner.name", "still")) == 0
+    assert main(train(tmp_path / "run")) == 0
     assert main(["evaluate", run, "--episodes", "1", "--no-video", "--baselines"]) == 0
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())["scores"]
     means = {score["policy"]: score["mean"] for score in scores}
