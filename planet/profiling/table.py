@@ -189,7 +189,7 @@ def _alike(facts: Mapping[str, Facts]) -> tuple[Facts, dict[str, Facts]]:
 def _computed(profile: Profile) -> dict[str, Any]:
     """Returns what computes, and how many iterations a budget left."""
     done = profile.iterations
-    if not done or min(done) >= profile.plan["iterations"]:
+    if not done or min(done) >= profile.plan.get("iterations", 0):
         return profile.compute
     return {
         **profile.compute,
