@@ -185,12 +185,13 @@ def draw(episodes: Episodes, path: Path) -> None:
         for planner in PLANNERS:
             points = []
             for count in (*FEW, MANY):
-                if found := episodes.of(task, planner, settings(planner, count)):
+                found = episodes.of(task, planner, settings(planner, count))
+                if len(found) > 1:  # one episode beside means of several would mislead
                     points.append((count, *spread([row["return"] for row in found])))
             if points:
                 counts, means, errors = np.array(points).T
                 axes.errorbar(
-                    counts, means, np.nan_to_num(errors), fmt="o-", capsize=3, markersize=5,
+                    counts, means, errors, fmt="o-", capsize=3, markersize=5,
                     color=COLOURS[planner], label=NAMES[planner],
                 )  # fmt: skip
         axes.axhline(PAPER[task], color="black", linestyle=":", linewidth=1)
