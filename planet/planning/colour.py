@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 from torch import Tensor
 
+from planet.ops.tracing import has_values
 
-@cache  # of all: a captured graph reads its matrix as long as it lives
+_KEPT: dict[tuple[int, float, str, torch.device], Tensor] = {}
+"""All that were made: a captured graph reads its matrix as long as it lives."""
+
+
 def colour_mix(horizon: int, colour: float, numerics: str, device: torch.device) -> Tensor:
     """Computes the symmetric square root of the covariance of 1/f^colour noise.
 
@@ -29,6 +32,16 @@ def colour_mix(horizon: int, colour: float, numerics: str, device: torch.device)
     Returns:
       float32 [H, H], computed in float64 and rounded once.
     """
+    key = horizon, colour, numerics, device
+    if key not in _KEPT:
+        matrix = _matrix(*key)
+        if not has_values(matrix):
+            return matrix
+        _KEPT[key] = matrix
+    return _KEPT[key]
+
+
+def _matrix(horizon: int, colour: float, numerics: str, device: torch.device) -> Tensor:
     roots = [math.sqrt(value) for value in _eigenvalues(horizon, colour, numerics)]
     wave = [math.cos(2.0 * math.pi * min(m, horizon - m) / horizon) for m in range(horizon)]
     row = [

@@ -10,6 +10,7 @@ import pytest
 import torch
 from golden.model import Case
 from golden.search import mix
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from planet.planning.colour import colour_mix
 
@@ -113,3 +114,9 @@ def test_a_matrix_is_made_once_and_kept() -> None:
     for i in range(100):
         colour_mix(3, 1.0 + i, "unit", torch.device("cpu"))
     assert colour_mix(3, 0.5, "unit", torch.device("cpu")) is first
+
+
+def test_a_matrix_that_was_only_traced_is_not_kept() -> None:
+    with FakeTensorMode():
+        colour_mix(7, 0.3, "unit", CPU)
+    assert colour_mix(7, 0.3, "unit", CPU).sum() > 0
