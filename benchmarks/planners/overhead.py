@@ -16,8 +16,6 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from gpu.runner import write_json
 from planet.noise import Noise
 from planet.ops import fused
 from planet.planning import CEMPlanner, ICEMPlanner, Imagination, MPPIPlanner, SamplingPlanner
+from planet.training.threads import cpu_threads
 
 BAR = 0.05
 QUICK = Size(3, 2, 40, 4, 2, 10, 4, 12, (8, 8))
@@ -92,17 +91,6 @@ def summary(samples: Samples) -> dict[str, Any]:
     return out
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Runs with so many of torch's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def lines(results: dict[str, Any]) -> list[str]:
     """The table as text."""
     out = [f"{'':12}{'plan ms':>10}{'rollouts ms':>13}{'overhead':>10}{'median':>9}{'n':>5}"]
@@ -129,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     size = QUICK if options.quick else Size.of_preset("paper")
     facts = circumstances()
     results: dict[str, Any] = {}
-    with threads(1):
+    with cpu_threads(1):
         for precision in chosen:
             seconds = 0.02 if options.quick else options.seconds / len(chosen)
             samples = compare(size, precision, seconds)
