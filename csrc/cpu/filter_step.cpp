@@ -1,6 +1,7 @@
 // Packs the filter of frames, and takes frames through it.
 #include "../filter_step.h"
 
+#include <cstring>
 #include <vector>
 
 #include "../filter.h"
@@ -151,6 +152,8 @@ void pack_filter(const ModelSizes& sizes, const EncoderSizes& encoder, const Mod
                  const FilterWeights& weights, Isa isa, void* packed) {
   const KernelSet& kernels = kernels_of(isa);
   auto* at = static_cast<float*>(packed);
+  // Pieces are aligned, and what is left between them is written too.
+  std::memset(packed, 0, static_cast<size_t>(filter_packed_bytes(sizes, encoder, isa)));
   const int64_t width = sizes.belief + embedding_size(encoder);
   for (int i = 0; i <= encoder.layers; ++i) {
     const Convolution layer = convolution(sizes, encoder, i);

@@ -4,6 +4,7 @@
 #include "calls.h"
 #include "harness.h"
 #include "pools.h"
+#include "random_filter.h"
 
 namespace planet::tests {
 namespace {
@@ -137,14 +138,39 @@ TEST("an instruction set that has another's kernels gives its bits") {
   }
 }
 
-TEST("packing the same weights twice gives the same bytes") {
+// What `pack` writes into arrays of zeros and of ones is the same, to the last byte.
+template <class Pack>
+void check_written(int64_t bytes, Pack pack) {
+  Fenced<unsigned char> zeros(bytes, 64), ones(bytes, 64);
+  memset(zeros.data(), 0, static_cast<size_t>(bytes));
+  pack(zeros.data());
+  pack(ones.data());
+  CHECK(zeros.equals(ones.values()));
+}
+
+TEST("packing writes every byte, whatever was there") {
   Random random(options().seed + 16);
-  const RandomModel model(kShapes[0], random);
-  for (const Kernels& kernels : all_kernels()) {
-    const Scope scope(kernels.name());
-    const PackedModel first(model, kernels), second(model, kernels);
-    const int64_t bytes = cpu::packed_bytes(model.sizes, kernels.isa, kernels.precision);
-    CHECK(memcmp(first.model.packed, second.model.packed, static_cast<size_t>(bytes)) == 0);
+  for (const Shape& shape : kShapes) {
+    const RandomModel model(shape, random);
+    for (const Kernels& kernels : all_kernels()) {
+      const Scope scope(kernels.name(), ", ", shape.name());
+      const int64_t bytes = cpu::packed_bytes(model.sizes, kernels.isa, kernels.precision);
+      check_written(bytes, [&](void* packed) {
+        cpu::pack(model.sizes, model.weights(), kernels.isa, kernels.precision, packed);
+      });
+    }
+  }
+  for (const FilterShape& shape : filter_shapes()) {
+    const RandomModel model(shape.model, random);
+    const RandomFilter filter(shape, random);
+    for (const Kernels& kernels : kernels_of(Precision::kFloat32)) {
+      const Scope scope(kernels.name(), ", ", shape.name());
+      const int64_t bytes = cpu::filter_packed_bytes(model.sizes, filter.encoder, kernels.isa);
+      check_written(bytes, [&](void* packed) {
+        cpu::pack_filter(model.sizes, filter.encoder, model.weights(), filter.weights(),
+                         kernels.isa, packed);
+      });
+    }
   }
 }
 
