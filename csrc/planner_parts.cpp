@@ -76,6 +76,11 @@ int64_t count_in(const PlannerOptions& o, int64_t iteration) {
 
 // Says what is wrong with settings that the plain method does not have, or nothing.
 std::string check_loop(const PlannerOptions& o) {
+  if (o.colour > 0 && o.horizon > kMaxColoured) {
+    return "colour: expected 0 for a horizon above " + std::to_string(kMaxColoured) +
+           ", as its matrix has H x H numbers, got " + show(o.colour) + " and horizon " +
+           std::to_string(o.horizon);
+  }
   if (o.colour > 0 && o.numerics == Numerics::kIcem && o.horizon < 2) {
     return "numerics: expected unit for horizon 1, where icem knows no colour, got icem";
   }

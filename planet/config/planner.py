@@ -13,6 +13,9 @@ Numerics = Literal["unit", "icem"]
 Output = Literal["mean", "best"]
 Shift = Literal["none", "repeat", "middle"]
 
+MAX_COLOURED = 1024
+"""The longest horizon of coloured noise, whose matrix takes H x H numbers and time to make."""
+
 
 @dataclass(frozen=True)
 class PlannerConfig:
@@ -178,7 +181,12 @@ def check_momentum(momentum: float) -> None:
 
 
 def check_colour(horizon: int, colour: float, numerics: str) -> None:
-    """Raises ValueError where the published variance of coloured noise is none."""
+    """Raises ValueError where coloured noise has no variance, or too large a matrix."""
+    if colour and horizon > MAX_COLOURED:
+        raise ValueError(
+            f"colour: expected 0 for a horizon above {MAX_COLOURED}, as its matrix has H x H "
+            f"numbers, got {colour:g} and horizon={horizon}"
+        )
     if colour and numerics == "icem" and horizon < 2:
         raise ValueError(
             f"numerics: expected 'unit' for horizon={horizon}, where 'icem' knows no colour, "

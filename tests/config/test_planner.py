@@ -69,6 +69,7 @@ def test_an_unknown_planner_is_named(name: Any) -> None:
         (ICEMConfig, {"keep": -1}, "keep: expected a value >= 0, got -1"),
         (ICEMConfig, {"momentum": 1.0}, "momentum: expected a value in [0, 1), got 1.0"),
         (ICEMConfig, {"colour": -1.0}, "colour: expected a value >= 0.0, got -1.0"),
+        (ICEMConfig, {"horizon": 1025}, "colour: expected 0 for a horizon above 1024"),
         (ICEMConfig, {"horizon": 1, "numerics": "icem"}, "numerics: expected 'unit' for horizon=1"),
         (ICEMConfig, {"numerics": "raw"}, "numerics: expected one of ['unit', 'icem'], got"),
         (ICEMConfig, {"output": "worst"}, "output: expected one of ['mean', 'best'], got"),

@@ -224,6 +224,8 @@ TEST("wrong settings of what the plain method does not have are explained") {
   check_errors({
       {with([](auto& o) { o.keep = 10; }), "keep: expected 0 to 9, got 10"},
       {with([](auto& o) { o.colour = -1.0; }), "colour: expected a finite value >= 0"},
+      {with([](auto& o) { o.colour = 0.25, o.horizon = 1025; }),
+       "colour: expected 0 for a horizon above 1024, as its matrix has H x H numbers, got 0.25"},
       {with([](auto& o) { o.colour = 0.25, o.numerics = Numerics::kIcem, o.horizon = 1; }),
        "numerics: expected unit for horizon 1, where icem knows no colour, got icem"},
       {with([](auto& o) { o.momentum = 1.0; }), "momentum: expected a value in [0, 1), got 1"},

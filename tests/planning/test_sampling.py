@@ -180,6 +180,9 @@ def test_a_plain_search_is_known() -> None:
          "momentum: expected a finite float32 value >= 0, got -0.1"),
         ({"colour": -1.0}, ValueError, "colour: expected a finite float32 value >= 0, got -1.0"),
         ({"colour": "pink"}, TypeError, "colour: expected a float, got str"),
+        ({"horizon": 1025}, ValueError,
+         "colour: expected 0 for a horizon above 1024, as its matrix has H x H numbers, got 0.25 "
+         "and horizon=1025"),
         ({"numerics": "raw"}, ValueError, "numerics: expected one of ['unit', 'icem'], got 'raw'"),
         ({"horizon": 1, "numerics": "icem"}, ValueError,
          "numerics: expected 'unit' for horizon=1, where 'icem' knows no colour, got 'icem'"),
