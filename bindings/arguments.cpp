@@ -84,13 +84,17 @@ Latent make_latent(const Tensor& belief, const Tensor& state, const ModelSizes& 
 Spread make_spread(int64_t spread, int64_t topk, double epsilon) {
   check_range("spread", spread, 0, 1);
   if (spread == 1) check_range("topk", topk, 2, kMaxCount);
-  if (!(epsilon >= 0.0)) fail("epsilon: expected a value >= 0, got ", epsilon);
+  if (!(std::isfinite(epsilon) && epsilon >= 0.0)) {
+    fail("epsilon: expected a finite value >= 0, got ", epsilon);
+  }
   return static_cast<Spread>(spread);
 }
 
 double make_temperature(std::optional<double> temperature, int64_t spread) {
   if (!temperature) return 0.0;
-  if (!(*temperature > 0.0)) fail("temperature: expected a value > 0, got ", *temperature);
+  if (!(std::isfinite(*temperature) && *temperature > 0.0)) {
+    fail("temperature: expected a finite value > 0, got ", *temperature);
+  }
   if (spread != 0) fail("temperature: expected none with this spread, got ", *temperature);
   return *temperature;
 }

@@ -143,6 +143,7 @@ def planning_calls() -> dict[str, tuple[Call, str]]:
         "plan first": (plan(15, -1), "first_iteration: expected"),
         "plan spread": (plan(16, 2), "spread: expected"),
         "plan epsilon": (plan(17, float("nan")), "epsilon: expected"),
+        "plan epsilon infinite": (plan(17, float("inf")), "epsilon: expected a finite"),
         "plan variant": (plan(21, 1), r"variant: expected a value in \[0, 0\], got 1"),
         "plan mix": (plan(22, mean), "mix: expected"),
         "plan mix shape": (plan(22, torch.eye(4)), r"mix: expected shape \[3, 3\]"),
@@ -151,11 +152,13 @@ def planning_calls() -> dict[str, tuple[Call, str]]:
         "plan momentum": (plan(25, 1.0), "momentum: expected"),
         "plan momentum NaN": (plan(25, float("nan")), "momentum: expected"),
         "plan temperature NaN": (plan(26, float("nan")), "temperature: expected"),
+        "plan temperature infinite": (plan(26, float("inf")), "temperature: expected a finite"),
         "plan output": (plan(27, 2), "output: expected"),
         "refit topk": (refit(topk=0), "topk: expected"),
         "refit returns": (refit(returns=bound), "returns: expected"),
         "refit spread": (refit(spread=1), "topk: expected"),
         "refit temperature": (refit(temperature=-1.0), "temperature: expected"),
+        "refit temperature infinite": (refit(temperature=float("inf")), "temperature: expected"),
         "refit both": (refit(topk=2, spread=1, temperature=1.0), "temperature: expected none"),
     }
 

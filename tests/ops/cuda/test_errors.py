@@ -200,7 +200,7 @@ def raw_plan(device: Device, **changes: Any) -> Any:
         ({"kept": "strided"}, r"kept: expected "),
         ({"keep": 4}, r"keep: expected a value in \[0, 3\], got 4"),
         ({"momentum": 1.0}, r"momentum: expected a value in \[0, 1\), got 1"),
-        ({"temperature": 0.0}, "temperature: expected a value > 0, got 0"),
+        ({"temperature": 0.0}, "temperature: expected a finite value > 0, got 0"),
         ({"temperature": 1.0, "spread": 1}, "temperature: expected none with this spread"),
         ({"output": 2}, r"output: expected a value in \[0, 1\], got 2"),
     ],
