@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import tyro
 from planet import envs
 from planet.cli.options import parse_options, told, told_imagination
 from planet.cli.progress import make_progress
-from planet.config import ActingConfig, Config, ImaginationConfig
+from planet.config import ActingConfig, Config
 from planet.errors import advice
 from planet.experiments.evaluate import baselines, score_table, write_scores
 from planet.experiments.plots import plot_learning_curve
@@ -119,12 +120,7 @@ def _run_on_simulator(options: EvaluateOptions) -> int:
         )
     if options.task is None:
         raise ValueError("task: expected one of the DM Control Suite, as cheetah-run, got none")
-    for name, value in vars(options.imagination).items():
-        if value != getattr(ImaginationConfig, name):
-            raise ValueError(
-                f"imagination.{name}: expected none with planner.scorer=simulator, where no model "
-                f"is rolled out, got {value!r}"
-            )
+    _check_unused(options)
     seed = 0 if options.seed is None else options.seed
     progress = guarded(make_progress())
     with closing(envs.make(options.task)) as environment, cpu_threads(options.train.threads):
@@ -141,6 +137,19 @@ def _run_on_simulator(options: EvaluateOptions) -> int:
             progress.finish()
     progress.message(score_table(scores))
     return 0
+
+
+def _check_unused(options: EvaluateOptions) -> None:
+    """Refuses settings that have no effect where no model is rolled out and no video made."""
+    unset = EvaluateOptions()
+    names = [f"imagination.{name}" for name in vars(unset.imagination)]
+    for name in [*names, "train.device", "context", "length"]:
+        value = attrgetter(name)(options)
+        if value != attrgetter(name)(unset):
+            raise ValueError(
+                f"{name}: expected none with planner.scorer=simulator, where no model is rolled "
+                f"out and no video made, got {value!r}"
+            )
 
 
 def _score_all(

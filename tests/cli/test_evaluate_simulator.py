@@ -76,7 +76,20 @@ def test_a_run_is_scored_by_its_model(trained: Path, capsys: pytest.CaptureFixtu
     assert "task: expected none, a run has its own, got 'cheetah-run'" in capsys.readouterr().err
 
 
-def test_settings_of_a_model_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--task", "reacher-easy", "--imagination.precision", "int8"]
-    assert main([*SIMULATOR, *options]) == 1
-    assert "imagination.precision: expected none with" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("imagination.precision", "int8"),
+        ("imagination.discount", "0.5"),
+        ("train.device", "cuda"),
+        ("context", "3"),
+        ("length", "10"),
+    ],
+)
+def test_what_has_no_effect_is_refused(
+    name: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SIMULATOR, "--task", "reacher-easy", f"--{name}", value]) == 1
+    captured = capsys.readouterr()
+    assert f"{name}: expected none with planner.scorer=simulator" in captured.err
+    assert captured.out == ""
