@@ -118,6 +118,13 @@ def study_tables(episodes: Episodes) -> Iterable[str]:
 def learned_tables(rows: Sequence[Row]) -> Iterable[str]:
     """Writes returns on learned models, and whether iCEM with 150 rollouts holds its claim."""
     rows = [row for row in rows if "return" in row]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        yield f"{task}:\n"
+        yield from learned_table([row for row in rows if row["task"] == task])
+
+
+def learned_table(rows: Sequence[Row]) -> Iterable[str]:
+    """Writes those of a task's agents."""
     runs = sorted({row["run"] for row in rows})
     arms = [REFERENCE, *((p, settings(p, count)) for count in sorted(ROLLOUTS) for p in PLANNERS)]
     reference = returns_of(rows, *REFERENCE)
@@ -194,19 +201,17 @@ def draw(episodes: Episodes, path: Path) -> None:
                     counts, means, errors, fmt="o-", capsize=3, markersize=5,
                     color=COLOURS[planner], label=NAMES[planner],
                 )  # fmt: skip
-        axes.axhline(PAPER[task], color="black", linestyle=":", linewidth=1)
-        axes.annotate(
-            f"paper, CEM with 10,000: {PAPER[task]}", (0.02, PAPER[task]), fontsize=8,
-            xycoords=axes.get_yaxis_transform(), textcoords="offset points", xytext=(0, 3),
-        )  # fmt: skip
-        axes.set(title=task, xscale="log", xlabel="rollouts per control step", ylim=(0, 1050))
+        paper = "paper, CEM with 10,000"
+        axes.axhline(PAPER[task], color="black", linestyle=":", linewidth=1, label=paper)
+        axes.set(title=f"{task} (paper {PAPER[task]})", xlabel="rollouts per control step")
+        axes.set(xscale="log", ylim=(0, 1050))
         axes.set_xticks([*FEW, MANY], [f"{count:,}" for count in (*FEW, MANY)])
         axes.minorticks_off()
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("return of an episode")
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=150)
 
 
