@@ -17,6 +17,7 @@ from planet.noise import (
     STREAM_STATE,
     Noise,
     dither,
+    horizon_normals,
     mix_seed,
     normals,
     philox,
@@ -187,6 +188,14 @@ def test_each_problem_may_have_a_time_of_its_own() -> None:
         time = int(times[row])
         alone = normals(seeds[row : row + 1], 6, 5, stream=2, time=time, iteration=9)
         assert torch.equal(together[row : row + 1], alone)
+
+
+def test_a_horizon_has_the_normals_of_each_time() -> None:
+    which = {"stream": STREAM_STATE, "iteration": 3, "particle": 2}
+    seeds = torch.tensor([5, -7])
+    drawn = horizon_normals(seeds, 4, 6, 3, **which)
+    each = [normals(seeds, 6, 3, time=t, **which) for t in range(4)]
+    assert drawn.dtype == torch.float32 and torch.equal(drawn, torch.stack(each))
 
 
 def test_blocks_never_repeat_across_streams_times_iterations_and_particles() -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from planet.errors.short_repr import short_repr
-from planet.noise import STREAM_ACTIONS, Noise, normals
+from planet.noise import STREAM_ACTIONS, Noise, horizon_normals
 from planet.ops.checks import CEMSettings
 from planet.protocols import Plan
 
@@ -125,12 +124,10 @@ def mixed(mix: Tensor | None, normal: Tensor) -> Tensor:
 
 def draw_normals(seeds: Tensor, candidates: int, mean: Tensor, iteration: int) -> Tensor:
     """Draws the normals [H, B, J, A] of an iteration's actions."""
-    horizon, batch, size = mean.shape
-    # All times at once: the many operators of Philox take longer to start than to run.
-    time = torch.arange(horizon, device=seeds.device).repeat_interleave(batch)
-    which: Any = {"stream": STREAM_ACTIONS, "time": time, "iteration": iteration}
-    drawn = normals(seeds.repeat(horizon), candidates, size, **which)
-    return drawn.reshape(horizon, batch, candidates, size)
+    horizon, _, size = mean.shape
+    return horizon_normals(
+        seeds, horizon, candidates, size, stream=STREAM_ACTIONS, iteration=iteration
+    )
 
 
 def actions_around(

@@ -18,6 +18,7 @@ from planet.noise import (
     STREAM_POSTERIOR,
     STREAM_STATE,
     Noise,
+    horizon_normals,
     normals,
     resolve_seeds,
 )
@@ -138,6 +139,12 @@ def differentiable_returns(
         parts = latent.belief, latent.state
         belief, state = (x.clone() if x.is_inference() else x for x in parts)
         start = LatentState(_per_candidate(belief, candidates), _per_candidate(state, candidates))
+        if isinstance(noise, Noise):
+            noise = horizon_normals(
+                noise.seeds(actions.shape[1], actions.device), actions.shape[0], candidates,
+                state.shape[-1], stream=STREAM_STATE, iteration=noise.iteration,
+                particle=noise.particle,
+            )  # fmt: skip
         return _sum_rewards(Float32Model(weights), start, actions, noise, discount)
 
 

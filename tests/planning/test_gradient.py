@@ -15,6 +15,7 @@ from torch import Tensor
 
 from planet.acting.agent import Agent
 from planet.config import GradientConfig, ImaginationConfig
+from planet.noise import Noise
 from planet.planning import GradientPlanner, Imagination, ShootingPlanner, make_planner
 
 SETTINGS: dict[str, Any] = {"horizon": 4, "candidates": 6, "iterations": 5}
@@ -53,6 +54,14 @@ def test_gradients_are_those_of_the_returns() -> None:
     rest = torch.tensor([3.0, 2.0, 1.0])[:, None, None, None]
     expected = GAIN * rest * torch.sign(GOAL - START)[:, None]
     assert (gradient - expected).abs().max() < 1e-3
+
+
+def test_returns_that_have_gradients_are_those_of_the_reference() -> None:
+    problem, noise = make_problem(TINY, 2), Noise(7, iteration=3, particle=1)
+    imagination = Imagination(problem.weights, problem.latent, backend="reference")
+    actions = torch.linspace(-1, 1, 3 * 2 * 5 * TINY.action).reshape(3, 2, 5, -1)
+    returns = imagination.differentiable_returns(actions, noise)
+    assert torch.equal(returns, imagination.returns(actions, noise))
 
 
 def test_more_starts_are_no_worse(imagine: MakeImagination) -> None:
