@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from planet.planning import PLANNERS as KINDS
-from planet.planning import SamplingPlanner
+from planet.planning import GradientPlanner, SamplingPlanner
 
 PLANNERS = ("icem", "cem", "mppi", "shooting")
 DECAY = 1.25
@@ -71,6 +71,6 @@ def switched() -> dict[str, tuple[str, Settings]]:
     return arms | {first: ("cem", settings("cem", 120)), last: ("icem", settings("icem", 120))}
 
 
-def make(planner: str, settings: Settings) -> SamplingPlanner:
+def make(planner: str, settings: Settings) -> SamplingPlanner | GradientPlanner:
     """Makes the planner of the settings."""
     return KINDS[planner](**settings)

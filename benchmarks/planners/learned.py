@@ -1,6 +1,6 @@
 """Asks how many rollouts a planner needs on a learned model, by returns of trained agents.
 
-    python benchmarks/planners/learned.py RUN_DIR... [--episodes 5] [--output FILE]
+    python benchmarks/planners/learned.py RUN_DIR... [--planner NAME] [--episodes 5]
 
 Plays the same evaluation episodes with every planner and several numbers of rollouts per control
 step. A finished episode is a line of the output; what is there already is not played again.
@@ -30,6 +30,12 @@ from planet.training.seeds import evaluation_seeds
 
 ROLLOUTS = (150, 120, 30, 300)  # in the order of playing
 REFERENCE = ("cem", {"candidates": 300, "iterations": 5, "topk": 30})
+GRADIENT: tuple[tuple[str, Settings], ...] = (
+    ("gradient", {"candidates": 4, "iterations": 29}),
+    ("gradient", {"candidates": 16, "iterations": 60}),
+)
+"""Gradient ascent from 4 starts, which scores 120 sequences, and with its defaults."""
+
 SEED = 1000  # of the evaluation; no run's own
 
 
@@ -39,6 +45,7 @@ def planners() -> Iterator[tuple[str, Settings]]:
     for rollouts in ROLLOUTS:
         for planner in PLANNERS:
             yield planner, settings(planner, rollouts)
+    yield from GRADIENT
 
 
 def play(run: Run, environment: Environment, index: int) -> dict[str, Any]:
@@ -63,6 +70,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--planner", choices=[*PLANNERS, "gradient"], help="only this one")
     parser.add_argument("--episodes", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULTS / "planners_learned.jsonl")
     options = parser.parse_args()
@@ -71,14 +79,15 @@ def main() -> None:
     lines.append(options.output, {"circumstances": circumstances()})
     runs = {directory.resolve().name: open_run(directory) for directory in options.runs}
     environments = {name: open_environment(run) for name, run in runs.items()}
-    for planner, chosen in planners():
+    arms = [arm for arm in planners() if options.planner in (None, arm[0])]
+    for planner, chosen in arms:
         for index in range(options.episodes):
             for name, run in runs.items():
                 row = {"run": name, "planner": planner, "settings": chosen, "seed": index}
                 if key_of(row) in done:
                     continue
                 run.agent.planner = made = make(planner, chosen)
-                row |= {"task": run.config.environment.task, "rollouts": made.settings.rollouts}
+                row |= {"task": run.config.environment.task, "rollouts": made.rollouts}
                 row |= play(run, environments[name], index)
                 lines.append(options.output, row)
                 print(

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from circumstances import RESULTS
 from planners import lines
 from planners.budgets import PLANNERS, settings, switched
-from planners.learned import REFERENCE, ROLLOUTS
+from planners.learned import GRADIENT, REFERENCE, ROLLOUTS
 from planners.study import FEW, MAIN, MANY, REACHER, SLOW, SLOWER, TENTH, Cell, key_of
 
 FOLDER = Path(__file__).parents[2]
@@ -127,6 +127,7 @@ def learned_table(rows: Sequence[Row]) -> Iterable[str]:
     """Writes those of a task's agents."""
     runs = sorted({row["run"] for row in rows})
     arms = [REFERENCE, *((p, settings(p, count)) for count in sorted(ROLLOUTS) for p in PLANNERS)]
+    arms += GRADIENT
     reference = returns_of(rows, *REFERENCE)
     out = []
     for planner, chosen in arms:
@@ -139,7 +140,7 @@ def learned_table(rows: Sequence[Row]) -> Iterable[str]:
         cost = np.mean([row["cpu_seconds"] for row in rows if arm_of(row) == (planner, chosen)])
         means = ["{:.0f} ± {:.0f} ({})".format(*spread(part), len(part)) if part else "-"
                  for part in by_run]  # fmt: skip
-        out.append([NAMES[planner], f"{count:,}", *means, share, f"{cost:.1f} s"])
+        out.append([NAMES.get(planner, planner), f"{count:,}", *means, share, f"{cost:.1f} s"])
     share = "share of CEM 300 x 5"
     yield table(["planner", "rollouts", *runs, share, "CPU per episode"], out)
     for count in (150, 120):

@@ -12,9 +12,10 @@ pytest.importorskip("matplotlib", reason="figures need the train extra")
 
 from planners import lines, report, study
 from planners.budgets import PLANNERS, make, settings, switched
+from planners.learned import GRADIENT
 from planners.study import PARTS, Cell, cells, key_of
 
-from planet.planning import ICEMPlanner
+from planet.planning import GradientPlanner, ICEMPlanner
 
 
 @pytest.mark.parametrize("rollouts", [30, 120, 150, 300, 1000])
@@ -25,6 +26,11 @@ def test_a_planner_uses_its_rollouts_and_no_more(planner: str, rollouts: int) ->
     assert made.rollouts == counted
     assert 0.96 * rollouts <= counted <= rollouts
     assert min(made.counts) >= 2 * made.topk or planner == "shooting"
+
+
+def test_gradient_ascent_scores_as_many_as_others_or_its_defaults() -> None:
+    assert [make(*arm) for arm in GRADIENT][1] == GradientPlanner()
+    assert [make(*arm).rollouts for arm in GRADIENT] == [120, 976]
 
 
 def test_icem_of_120_rollouts_has_its_defaults() -> None:
