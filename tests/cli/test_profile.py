@@ -46,8 +46,8 @@ def test_profile_of_an_untrained_agent(tmp_path: Path, capsys: pytest.CaptureFix
     assert profile.compute["backend"] == "reference" and profile.compute["threads"] == 1
     assert comparison.source["version"] == planet.__version__
     assert comparison.source["command"].startswith("planet profile --planner.horizon=2")
-    output = capsys.readouterr().out
-    assert "p99           needs 368 steps" in output and "candidates 20" in output
+    output = " ".join(capsys.readouterr().out.split())  # lines end where the machine's facts do
+    assert "p99 needs 368 steps" in output and "candidates 20" in output
     assert str(path) in output and "p50" in output
 
 
@@ -210,7 +210,7 @@ def test_planners_of_a_run_are_compared_on_its_steps(
 def test_a_budget_is_kept_and_its_iterations_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     options = [*REFERENCE, "--planner.budget-ms", "0.001", "--steps", "3"]
     assert main(["profile", *SIZES, *options]) == 0
-    output = capsys.readouterr().out
+    output = " ".join(capsys.readouterr().out.split())
     assert "budget ms 0.001" in output
     assert "iterations 1 to 1, median 1" in output
 
