@@ -158,7 +158,6 @@ def planning_calls() -> dict[str, tuple[Call, str]]:
         "refit returns": (refit(returns=bound), "returns: expected"),
         "refit spread": (refit(spread=1), "topk: expected"),
         "refit temperature": (refit(temperature=-1.0), "temperature: expected"),
-        "refit temperature infinite": (refit(temperature=float("inf")), "temperature: expected"),
         "refit both": (refit(topk=2, spread=1, temperature=1.0), "temperature: expected none"),
     }
 

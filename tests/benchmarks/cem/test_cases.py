@@ -1,4 +1,4 @@
-"""What is wrong is not timed: ours ends the benchmark, PyTorch's int8 is named as missing."""
+"""Wrong returns are not timed: ours end the benchmark, PyTorch's int8 is named as missing."""
 
 from __future__ import annotations
 
