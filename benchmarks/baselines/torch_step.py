@@ -89,10 +89,12 @@ class Quantised(nn.Module):
             torch.backends.quantized.engine = before
         ops = torch.ops.quantized
         self.product = ops.linear_relu_dynamic if relu else ops.linear_dynamic
+        # Without VNNI pairs of products are added in 16 bits, which 8 bits of x overflow.
+        self.seven_bits = not torch.cpu._is_vnni_supported()
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, K] to [N, M]."""
-        return self.product(x.contiguous(), self.weight, False)
+        return self.product(x.contiguous(), self.weight, self.seven_bits)
 
     def add_to(self, y: Tensor, x: Tensor) -> Tensor:
         """Y + W x in place."""

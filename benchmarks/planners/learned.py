@@ -1,6 +1,6 @@
 """Asks how many rollouts a planner needs on a learned model, by returns of trained agents.
 
-    python benchmarks/planners/learned.py RUN_DIR... [--planner NAME] [--episodes 5]
+    python benchmarks/planners/learned.py RUN_DIR... [--planner NAME] [--episodes 5] [--output FILE]
 
 Plays the same evaluation episodes with every planner and several numbers of rollouts per control
 step. A finished episode is a line of the output; what is there already is not played again.

@@ -60,7 +60,8 @@ def served(dtype: torch.dtype) -> bool:
 )
 def test_int8_products_round_and_no_more() -> None:
     problem = make_problem(PRESET_SIZES["small"], batch=2)
-    assert 1e-5 < rollout_error(problem, TorchCEM(problem.weights, "quantised")) < 1e-1
+    error = rollout_error(problem, TorchCEM(problem.weights, "quantised"))
+    assert 1e-5 < error < 2e-2, error
 
 
 def test_forms_refuse_types_that_they_lack() -> None:
