@@ -1,8 +1,10 @@
-"""The latent state of the RSSM and the Gaussians over its stochastic part."""
+"""The latent state of a model and the Gaussians over its stochastic part."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -45,7 +47,7 @@ class Gaussian:
 
     Attributes:
       mean: [..., S].
-      stddev: [..., S], positive.
+      stddev: [..., S], positive; zeros where a state is its mean.
     """
 
     mean: Tensor
@@ -56,6 +58,15 @@ class Gaussian:
     def sample(self, noise: Tensor) -> Tensor:
         """Returns `mean + stddev * noise` for standard normal `noise` [..., S]."""
         return self.mean + self.stddev * noise
+
+
+T = TypeVar("T", LatentState, Gaussian)
+
+
+def stacked(steps: Sequence[T]) -> T:
+    """Stacks latents or Gaussians of one step each along a new first dimension."""
+    parts = [list(part) for part in zip(*(vars(step).values() for step in steps), strict=True)]
+    return type(steps[0])(*map(torch.stack, parts))
 
 
 def kl_divergence(left: Gaussian, right: Gaussian) -> Tensor:

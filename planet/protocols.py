@@ -95,17 +95,30 @@ class Chunk:
         return Chunk(observation, there(self.action), there(self.reward))
 
 
+Shapes = Mapping[str, tuple[npt.DTypeLike, tuple[int, ...]]]
+"""Dtype and shape of every array that an observation has, by name.
+
+At most one is a picture, `image`, uint8 [n, n, C] with C = 3 for each of the frames that it holds;
+all others are float32 [V].
+"""
+
+
+def image_spec(size: int, frames: int = 1) -> Shapes:
+    """Returns the shapes of an observation that is an image alone, [size, size, 3 frames]."""
+    return {"image": (np.uint8, (size, size, 3 * frames))}
+
+
 @dataclass(frozen=True, eq=False)
 class Spec:
     """Says what an environment shows and takes.
 
     Attributes:
-      observation: dtype and shape of every array that an observation has, by name.
+      observation: what it shows.
       low: smallest actions, float32 [A].
       high: largest actions, float32 [A].
     """
 
-    observation: Mapping[str, tuple[npt.DTypeLike, tuple[int, ...]]]
+    observation: Shapes
     low: npt.NDArray[np.float32]
     high: npt.NDArray[np.float32]
 

@@ -53,7 +53,7 @@ def play(agent: Agent, steps: int = 4, explore: bool = False) -> list[list[float
 def belief_after(agent: Agent, action: Tensor) -> Tensor:
     """The belief at the next step if `action` [B, A] is executed now."""
     with torch.no_grad():
-        return next_belief(agent.world_model.rssm, latent_of(agent), action)
+        return next_belief(agent.world_model.latent_model, latent_of(agent), action)
 
 
 def latent_of(agent: Agent) -> LatentState:

@@ -11,7 +11,7 @@ import torch
 
 from planet.config import ModelConfig
 from planet.models import WorldModel
-from planet.protocols import Chunk
+from planet.protocols import Chunk, image_spec
 
 SMALL = ModelConfig(
     state_size=3, belief_size=5, hidden_size=7, encoder_channels=(4, 6), encoder_kernel=3,
@@ -23,7 +23,7 @@ def make_model(
     action_size: int = 2, image_size: int = 8, scale: float = 0.5, **changes: Any
 ) -> WorldModel:
     """A model of SMALL's sizes but for the changes; normal parameters of that stddev."""
-    model = WorldModel(replace(SMALL, **changes), action_size, image_size)
+    model = WorldModel(replace(SMALL, **changes), action_size, image_spec(image_size))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

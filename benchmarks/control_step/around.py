@@ -46,7 +46,7 @@ from planet.ops.equations import filtered
 from planet.ops.pixels import images
 from planet.planning import CEMPlanner, Imagination, make_planner
 from planet.profiling.quantiles import quantile, values_needed
-from planet.protocols import Plan
+from planet.protocols import Plan, image_spec
 from planet.weights.filter_weights import FilterWeights
 
 ACTIONS, FRAMES = 6, 16
@@ -130,7 +130,7 @@ def encoders(model: WorldModel) -> dict[str, Callable[[Tensor], Tensor]]:
     """Every way to encode an image, but the compiled core's."""
     import torch._inductor.config as inductor
 
-    encoder = model.encoder.eval()
+    encoder = model.encoders["image"].eval()
     ways: dict[str, Any] = {"modules": encoder}
     last = type(encoder)(model.config, model.image_size).to(memory_format=torch.channels_last)
     last.load_state_dict(encoder.state_dict())
@@ -146,7 +146,7 @@ def encoder_forms(model: WorldModel) -> dict[str, Form]:
     """The forms of the part `encoder`, which agree with each other."""
     size = model.image_size
     image = images(torch.zeros(1, 1, size, size, 3, dtype=torch.uint8), row_seeds(0, 1), 5)[0]
-    ways, expected = encoders(model), model.encoder(image)
+    ways, expected = encoders(model), model.encoders["image"](image)
     for name, way in ways.items():
         torch.testing.assert_close(way(image), expected, msg=f"{name} encodes otherwise")
     agent = Agent(model, CEMPlanner(1, 1, 1, 1))
@@ -225,7 +225,7 @@ def measure(preset: str, threads: int, rounds: int, precision: str) -> dict[str,
     config = PRESETS[preset]("cheetah-run")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = WorldModel(config.model, ACTIONS, config.environment.image_size)
+        model = WorldModel(config.model, ACTIONS, image_spec(config.environment.image_size))
     planner = make_planner(config.planner)
     one = CEMPlanner(planner.horizon, planner.candidates, 1, planner.topk)
     imagination = Imagination(model.rollout_weights(), model.initial(1), precision=precision)

@@ -37,6 +37,7 @@ from planet.noise import row_seeds
 from planet.ops.checks import VARIANTS
 from planet.planning import make_planner
 from planet.profiling import Stage
+from planet.protocols import image_spec
 
 FRAMES, BLOCK = 16, 50
 WRONG = "acts otherwise than the eager form"
@@ -77,7 +78,9 @@ def make_agent(config: Config, form: Form, device: torch.device) -> Agent:
     """An untrained agent; all forms have the same parameters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = WorldModel(config.model, ACTIONS, config.environment.image_size).to(device)
+        model = WorldModel(config.model, ACTIONS, image_spec(config.environment.image_size)).to(
+            device
+        )
     imagination = replace(config.imagination, precision=form.precision, variant=form.variant)
     planner = make_planner(config.planner)
     return Agent(model, planner, imagination=imagination, capture=form.capture)

@@ -146,21 +146,21 @@ def pieces(step: Step, chunk: Chunk) -> dict[str, Call]:
     steps, batch = chunk.reward.shape
     seeds = row_seeds(5, batch)
 
-    def images() -> Tensor:
-        return trained.images(chunk.observation["image"], seeds)
+    def inputs() -> dict[str, Tensor]:
+        return trained.inputs(chunk.observation, seeds)
 
     def noise() -> Tensor:
         return draws.normals(seeds, steps, model.config.state_size, stream=STREAM_POSTERIOR)
 
-    image, drawn = images(), noise().transpose(0, 1).contiguous()
+    seen, drawn = inputs(), noise().transpose(0, 1).contiguous()
     with torch.no_grad():
-        embedding = leaf(trained.embed(image))
+        embedding = leaf(trained.embed(seen))
         filtered = trained.filter_chunk(embedding, chunk.action, drawn)
     latent = LatentState(leaf(filtered.latent.belief), leaf(filtered.latent.state))
     posterior, prior = leaves(filtered.posterior), leaves(filtered.prior)
 
     def encoder() -> None:
-        backward(trained.embed(image))
+        backward(trained.embed(seen))
 
     def scan() -> None:
         found = trained.filter_chunk(embedding, chunk.action, drawn)
@@ -174,11 +174,11 @@ def pieces(step: Step, chunk: Chunk) -> dict[str, Call]:
         kl_divergence(filtered.posterior, standard).mean()
 
     found = {
-        "dither and images": images,
+        "dither and images": inputs,
         "posterior noise": noise,
         "encoder": encoder,
         "scan and priors": scan,
-        "decoder and loss": lambda: backward(trained.image_error(latent, image)),
+        "decoder and loss": lambda: backward(*trained.errors(latent, seen).values()),
         "reward": lambda: backward(F.mse_loss(trained.reward(latent), chunk.reward)),
         "divergences": divergences,
         "norm, clipping, Adam": optimiser(step, chunk),

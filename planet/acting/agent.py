@@ -15,8 +15,8 @@ from planet.acting.captured_step import CapturedStep
 from planet.acting.compiled_step import CompiledStep, is_compiled
 from planet.acting.control_step import ControlStep
 from planet.acting.finite import check_finite_latent, refuse_step
-from planet.acting.frames import Frames, check_frames
 from planet.acting.moment import Actions, Moment, zero_latent
+from planet.acting.seen import Array, Seen, check_observation
 from planet.acting.starts import check_rows, check_starts
 from planet.acting.step_buffers import StepBuffers
 from planet.acting.timeline import Timeline
@@ -25,15 +25,15 @@ from planet.errors.checks import check_type
 from planet.errors.scalars import check_not_negative
 from planet.latent import LatentState
 from planet.models import WorldModel
+from planet.models.model_filter import AgentWeights
 from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
 from planet.ops.checks import check_latent
 from planet.planning import Imagination, make_imagination
 from planet.protocols import Observation, Plan, Planner
-from planet.weights.filter_weights import FilterWeights
 
 
 class Agent:
-    """Acts from pixels by planning at every step; there is no policy network.
+    """Acts from what it observes by planning at every step; there is no policy network.
 
     It acts by a snapshot of the model, which `update_weights` takes. The belief, and the action
     that was executed (after noise and clipping), are kept inside.
@@ -150,7 +150,7 @@ class Agent:
         return self._settings
 
     @property
-    def weights(self) -> FilterWeights:
+    def weights(self) -> AgentWeights:
         """The snapshot that it acts by."""
         return self._weights
 
@@ -204,15 +204,15 @@ class Agent:
             seeds = check_starts(seeds, len(rows))
             self._moment = before.frozen().restarted(rows, seeds)
 
-    def act(self, observation: Observation | Frames, explore: bool = False) -> Actions:
+    def act(self, observation: Observation | Array, explore: bool = False) -> Actions:
         """Filters the newest observation, plans, and returns the action to execute.
 
         Whatever is raised, by the planner or by Ctrl-C, leaves the agent as it was. Whether the
         step is finite comes to the host with the action, so nothing more is waited for.
 
         Args:
-          observation: with an `image`, uint8 [h, w, 3] or [B, h, w, 3]; or that array itself, as an
-            environment of pixels gives it.
+          observation: the arrays that the model observes, by name, [...] or [B, ...], as `image`,
+            uint8 [h, w, 3]; or that array itself, where there is one alone.
           explore: add Normal noise of `exploration_stddev` half widths of the box to the plan,
             then clip.
 
@@ -226,15 +226,15 @@ class Agent:
           ValueError: the belief, or the plan from it, is NaN or infinite; the message says which
             rows, and what was not finite before.
         """
-        before, image = self._check(observation)
-        after, finite = self._after(before, image, explore)
+        before, seen = self._check(observation)
+        after, finite = self._after(before, seen, explore)
         if not finite:
             refuse_step(before.latent, after.latent, after.plan)
         out = after.action_array()
         self._moment = after
-        return out if image.ndim == 4 else out[0]
+        return out if seen.batched else out[0]
 
-    def filter(self, observation: Observation | Frames) -> LatentState:
+    def filter(self, observation: Observation | Array) -> LatentState:
         """Makes the first half of `act`: advances the latent by action and observation.
 
         Args:
@@ -246,9 +246,9 @@ class Agent:
         Raises:
           RuntimeError, TypeError, ValueError: as `act`.
         """
-        moment, image = self._check(observation)
+        moment, seen = self._check(observation)
         before = moment.frozen()
-        latent = self._step().filter(before.latent, before.inputs(image, self._exploration_stddev))
+        latent = self._step().filter(before.latent, before.inputs(seen, self._exploration_stddev))
         if not latent.finite.all():
             refuse_step(before.latent, latent, None)
         self._moment = replace(before, latent=latent)
@@ -291,7 +291,7 @@ class Agent:
         self._moment = before.executing(values)
 
     def _after(
-        self, before: Moment | StepBuffers, image: Frames, explore: bool
+        self, before: Moment | StepBuffers, seen: Seen, explore: bool
     ) -> tuple[Moment | StepBuffers, bool]:
         """Makes a step; returns where the episodes stand then, and whether all that is finite."""
         step = self._control_step()
@@ -299,10 +299,10 @@ class Agent:
             if self._compiled is None or not self._compiled.take(step):
                 self._compiled = CompiledStep(step)
             stddev = self._exploration_stddev if explore else None
-            written = self._compiled.act(before, image, stddev)
+            written = self._compiled.act(before, seen, stddev)
             return written, written.finite
         start = before.frozen()
-        inputs = start.inputs(image, self._exploration_stddev)
+        inputs = start.inputs(seen, self._exploration_stddev)
         outcome = self._runner(step).act(start.latent, start.past, inputs, explore)
         plan, seeds, steps = outcome.plan, start.episode_seeds, start.steps + 1
         after = Moment(outcome.latent, outcome.action, plan, seeds, steps, past=plan)
@@ -344,6 +344,6 @@ class Agent:
             raise RuntimeError("agent: call reset() before the first observation")
         return self._moment
 
-    def _check(self, observation: Observation | Frames) -> tuple[Moment | StepBuffers, Frames]:
+    def _check(self, observation: Observation | Array) -> tuple[Moment | StepBuffers, Seen]:
         before = self._require_reset()
-        return before, check_frames(observation, self._weights.image_size, before.batch_size)
+        return before, check_observation(observation, self._weights.observation, before.batch_size)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -189,19 +190,25 @@ def _planned(plan: Plan) -> dict[str, Tensor]:
 
 
 def _inputs_layout(step: ControlStep, batch: int) -> Layout:
-    size, actions = step.weights.image_size, step.weights.rollout.action_size
+    actions = step.weights.rollout.action_size
+    observation = step.weights.observation.items()
     return {
         "seeds": (torch.int64, (batch,)),
         "action": (torch.float32, (batch, actions)),
         "cold": (torch.bool, (batch,)),
         "exploration_stddev": (torch.float32, ()),
-        "image": (torch.uint8, (batch, size, size, 3)),
+        **{
+            name: (torch.uint8 if np.dtype(dtype) == np.uint8 else torch.float32, (batch, *shape))
+            for name, (dtype, shape) in observation
+        },
     }
 
 
 def _split_inputs(buffer: Tensor, layout: Layout) -> StepInputs:
     views = _split(buffer, layout)
-    return StepInputs({"image": views.pop("image")}, **views)
+    own = ("seeds", "action", "cold", "exploration_stddev")
+    parts = {name: views.pop(name) for name in own}
+    return StepInputs(views, **parts)
 
 
 def _results_layout(step: ControlStep, batch: int) -> Layout:

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from planet.acting.control_step import ControlStep
-from planet.acting.frames import Frames
 from planet.acting.moment import Moment
+from planet.acting.seen import Seen
 from planet.acting.step_buffers import StepBuffers
 from planet.config import ICEMConfig, choices
 from planet.ops import extension, fused
 from planet.ops.checks import OUTPUTS, SPREADS, check_budget
 from planet.ops.kernels import KERNELS, CpuKernels, Model
 from planet.planning import SamplingPlanner, SearchSettings, cold
+from planet.weights.filter_weights import FilterWeights
 
 _SHIFTS = choices(ICEMConfig, "shift")  # in the order of csrc/shift.h
 _ONCE, _EACH = 7, 3  # spans of a step, and of an iteration (csrc/timeline.h)
@@ -39,7 +40,7 @@ class CompiledStep:
     """
 
     def __init__(self, step: ControlStep) -> None:
-        self._form, size = _form(step), step.weights.image_size
+        self._form, size = _form(step), _image_size(step)
         with torch.inference_mode(False):
             self._pair = StepBuffers(step), StepBuffers(step)
         self._frames = _unset(step.imagination.batch_size, size, size, 3, dtype=torch.uint8)
@@ -59,13 +60,13 @@ class CompiledStep:
         return True
 
     def act(
-        self, before: Moment | StepBuffers, image: Frames, exploration_stddev: float | None
+        self, before: Moment | StepBuffers, seen: Seen, exploration_stddev: float | None
     ) -> StepBuffers:
         """Makes the whole step.
 
         Args:
           before: where the episodes stand; it is not written.
-          image: checked, [h, w, 3] of a batch of one, or [B, h, w, 3].
+          seen: the newest observation.
           exploration_stddev: of the noise on the planned action; None: no noise.
 
         Returns:
@@ -79,7 +80,7 @@ class CompiledStep:
             first.copy(before, self._cold)
             before = first
         after = first if before is second else second
-        np.copyto(self._frames_array, image)
+        np.copyto(self._frames_array, seen.arrays["image"])
         after.follow(before)
         given, written = self._arguments[after is second]
         arguments = *given, exploration_stddev, *written
@@ -96,6 +97,7 @@ class CompiledStep:
         kernels.variant(imagination.variant)
         written = search.colour > 0 or search.keep > 0
         kernels.check_memory(self._pair[0].mean, search.candidates + search.keep, written)
+        assert isinstance(step.weights, FilterWeights)
         filtering, encoder = kernels.filter_model(step.weights)
         planning = kernels.model(step.weights.rollout, imagination.precision)
         self._cold = first = cold(planner, imagination)
@@ -143,7 +145,12 @@ class CompiledStep:
 
 
 def is_compiled(step: ControlStep) -> bool:
-    """Whether one call makes the step: on a CPU, of the fused backend, with the loop's planners."""
+    """Whether one call makes the step: on a CPU, of the fused backend, with the loop's planners.
+
+    A model whose filter is not compiled is left to `ControlStep`.
+    """
+    if not isinstance(step.weights, FilterWeights):
+        return False
     served = step.device.type == "cpu" and step.imagination.backend == "fused"
     kernels, planner = KERNELS.get("cpu"), step.planner
     compiled = isinstance(kernels, CpuKernels) and kernels.ready()
@@ -157,7 +164,12 @@ def _form(step: ControlStep) -> tuple[int, ...]:
     assert search is not None
     sizes = model.belief_size, model.state_size, model.action_size
     plan = step.imagination.batch_size, search.horizon, search.keep
-    return *plan, step.weights.image_size, *sizes
+    return *plan, _image_size(step), *sizes
+
+
+def _image_size(step: ControlStep) -> int:
+    assert isinstance(step.weights, FilterWeights)
+    return step.weights.image_size
 
 
 def _runs_on() -> tuple[int, int]:

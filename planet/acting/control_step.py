@@ -17,11 +17,11 @@ from planet import ops
 from planet.acting.timeline import Timeline, stage
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
+from planet.models.model_filter import AgentWeights, ModelFilter
 from planet.noise import STREAM_EXPLORATION
 from planet.ops import draws
 from planet.planning import Imagination, SamplingPlanner, SearchSettings, cold, shift
 from planet.protocols import Plan, Planner
-from planet.weights.filter_weights import FilterWeights
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ControlStep:
       timeline: where the stages are marked.
     """
 
-    weights: FilterWeights
+    weights: AgentWeights
     imagination: Imagination
     planner: Planner
     budget_ms: float | None = None
@@ -109,10 +109,14 @@ class ControlStep:
         Returns:
           The latent after the observation.
         """
-        inputs, backend = inputs.to(self.device), ops.backend(self.imagination.backend)
+        inputs, weights = inputs.to(self.device), self.weights
+        backend = ops.backend(self.imagination.backend)
         with stage(self.timeline, "filter"):
+            if isinstance(weights, ModelFilter):
+                seen = inputs.observation
+                return weights.filter_step(latent, inputs.action, seen, inputs.seeds)
             filtered: LatentState = backend.filter_step(
-                self.weights, latent, inputs.action, inputs.observation["image"], inputs.seeds
+                weights, latent, inputs.action, inputs.observation["image"], inputs.seeds
             )
         return filtered
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from planet.acting.control_step import StepInputs
-from planet.acting.frames import Frames
+from planet.acting.seen import Seen
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.noise import mix_seed
@@ -96,12 +96,11 @@ class Moment:
             steps=steps,
         )  # fmt: skip
 
-    def inputs(self, image: Frames | None, exploration_stddev: float = 0.0) -> StepInputs:
-        """Joins a checked image, [h, w, 3] or [B, h, w, 3], with what else a step starts from."""
-        observation = {}
-        if image is not None:
-            copy = np.array(image if image.ndim == 4 else image[None], order="C")
-            observation["image"] = torch.from_numpy(copy)  # which warns of what is read-only
+    def inputs(self, seen: Seen | None, exploration_stddev: float = 0.0) -> StepInputs:
+        """Joins a checked observation with what else a step starts from."""
+        arrays = {} if seen is None else seen.arrays
+        # Copies, as torch warns of what is read-only.
+        observation = {name: torch.from_numpy(np.array(x, order="C")) for name, x in arrays.items()}
         stddev = torch.from_numpy(np.array(exploration_stddev, np.float32))
         none = torch.ones_like(self.steps, dtype=torch.bool)
         cold = none if self.past is None else self.steps == 0

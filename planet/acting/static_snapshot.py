@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from planet.models.model_filter import AgentWeights, ModelFilter
 from planet.ops import fused
 from planet.planning import Imagination
 from planet.planning.box import Box
-from planet.weights.filter_weights import FilterWeights
 
 
 class StaticSnapshot:
@@ -24,8 +23,8 @@ class StaticSnapshot:
       imagination: the copy of the imagination, of `weights.rollout`.
     """
 
-    def __init__(self, weights: FilterWeights, imagination: Imagination) -> None:
-        self.weights = replace(weights, rollout=replace(weights.rollout))
+    def __init__(self, weights: AgentWeights, imagination: Imagination) -> None:
+        self.weights = weights.copied()
         own = {
             "weights": self.weights.rollout,
             "box": Box(**{name: bound.clone() for name, bound in vars(imagination.box).items()}),
@@ -34,12 +33,12 @@ class StaticSnapshot:
         for name, value in own.items():
             object.__setattr__(self.imagination, name, value)  # frozen
 
-    def holds(self, weights: FilterWeights, imagination: Imagination) -> bool:
+    def holds(self, weights: AgentWeights, imagination: Imagination) -> bool:
         """Whether newer ones differ in numbers of tensors and in the latent alone."""
         return _form(weights, imagination) == _form(self.weights, self.imagination)
 
     @torch.no_grad()
-    def write(self, weights: FilterWeights, imagination: Imagination) -> None:
+    def write(self, weights: AgentWeights, imagination: Imagination) -> None:
         """Takes over the tensors of newer ones that it `holds`.
 
         They are written by the current stream, which is waited for where kernels packed them.
@@ -49,18 +48,19 @@ class StaticSnapshot:
         torch._foreach_copy_(mine, newer)
         if imagination.backend == "fused":
             fused.repack(self.weights.rollout, weights.rollout)
-        self.weights._cache.clear()  # CPUs pack filters anew; no graph reads what they packed
+        if not isinstance(self.weights, ModelFilter):
+            self.weights._cache.clear()  # CPUs pack filters anew; no graph reads what they packed
 
 
-def _tensors(weights: FilterWeights, imagination: Imagination) -> list[Tensor]:
+def _tensors(weights: AgentWeights, imagination: Imagination) -> list[Tensor]:
     box = imagination.box
     named = weights.named_tensors()
     return [*named.values(), box.low, box.high, box.middle, box.half_width]
 
 
-def _form(weights: FilterWeights, imagination: Imagination) -> list[object]:
+def _form(weights: AgentWeights, imagination: Imagination) -> list[object]:
     """Lists what a graph has in its kernels: all settings, and the tensors' shapes and device."""
     values = [*vars(imagination).values(), *vars(weights.rollout).values()]
     settings = [value for value in values if isinstance(value, (str, bool, float))]
     shapes = [(tensor.shape, tensor.device) for tensor in _tensors(weights, imagination)]
-    return [imagination.batch_size, weights.encoder, *settings, *shapes]
+    return [imagination.batch_size, weights.form, *settings, *shapes]

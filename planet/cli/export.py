@@ -48,7 +48,14 @@ def run(arguments: Sequence[str]) -> int:
     replaceable(options.file)
     trained = open_run(options.run_dir, {"train": {"device": "cpu"}})
     settings = exported_settings(trained)
-    weights = trained.agent.world_model.filter_weights()
+    weights = trained.agent.weights
+    if not isinstance(weights, FilterWeights):
+        model, seen = trained.config.model, [*weights.observation]
+        raise ValueError(
+            "run: expected a model whose filter C++ has: transition='rssm', posterior='filter', "
+            f"observing one frame, got transition={model.transition!r}, "
+            f"posterior={model.posterior!r}, observing {seen}"
+        )
     save_weights(weights, options.file, settings)
     listed = ", ".join(f"{name} {value}" for name, value in settings.items())
     say(

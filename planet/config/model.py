@@ -12,8 +12,11 @@ from planet.config.checks import check_positive, check_range, check_types
 class ModelConfig:
     """Sets sizes and conventions of the world model."""
 
+    transition: Literal["rssm", "ssm"] = "rssm"  # with a deterministic path, or without [P Sec. 3]
+    stochastic: bool = True  # states are sampled; False: they are means, as in the RNN [P Sec. 3]
+    posterior: Literal["filter", "encoder"] = "filter"  # q(s | h, o), or s = g(o) without past [O]
     state_size: int = 30  # S, stochastic units [P App. A; G configs.py:121]
-    belief_size: int = 200  # D, GRU units [P App. A; G configs.py:122]
+    belief_size: int = 200  # rssm: D, GRU units [P App. A; G configs.py:122]
     hidden_size: int = 200  # M, units of every transition layer [P App. A; G configs.py:123]
     activation: Literal["relu", "elu"] = "relu"  # of every hidden layer [P App. A]
     min_stddev: float = 0.1  # added to prior and posterior stddev [G models/rssm.py:96]
@@ -29,8 +32,10 @@ class ModelConfig:
     decoder_kernels: tuple[int, ...] = (5, 5, 6, 6)  # conv: pixels, one more than channels [G]
     decoder_stride: int = 2  # conv: pixels [G networks/conv_ha.py]
     decoder_hidden: tuple[int, ...] = (200,)  # mlp: units per hidden layer [O]
+    vector_hidden: tuple[int, ...] = (200,)  # units per layer of vectors' encoder and decoder [O]
     reward_layers: int = 2  # hidden layers of the reward head [P App. A; G HEAD: 3]
     reward_hidden: int = 200  # units per layer of the reward head [P App. A; G HEAD: 300]
+    continuation: bool = False  # the reward head says whether an episode goes on, too [O]
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -45,3 +50,13 @@ class ModelConfig:
                 f"decoder_kernels: expected {len(self.decoder_channels) + 1} values, "
                 f"got {len(self.decoder_kernels)}"
             )
+
+    @property
+    def belief(self) -> int:
+        """D, the belief's size in the model; 0 without a deterministic path."""
+        return self.belief_size if self.transition == "rssm" else 0
+
+    @property
+    def features(self) -> int:
+        """D+S, what heads and decoders read."""
+        return self.belief + self.state_size

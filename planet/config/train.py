@@ -51,9 +51,11 @@ class TrainConfig(ComputeConfig):
     adam_epsilon: float = 1e-4  # of Adam, in PyTorch's form [P App. A; G configs.py:195]
     gradient_clip_norm: float = 1000.0  # global norm [P App. A; G configs.py:196]
     image_weight: float = 1.0  # of -log N(image; mean, 1), summed over pixels [G configs.py:186]
+    vector_weight: float = 1.0  # of -log N(vector; mean, 1), summed over its numbers [O]
     reward_weight: float = 10.0  # of -log N(reward; mean, 1) [G configs.py:187]
+    continuation_weight: float = 1.0  # of the cross entropy of whether the episode goes on [O]
     divergence_weight: float = 1.0  # of KL(posterior || prior) [P Eq. 3; G configs.py:185]
-    free_nats: float = 3.0  # nats of KL per time step without penalty [P App. A; G configs.py:189]
+    free_nats: float = 3.0  # filters: nats of KL per time step without penalty [P App. A; G :189]
     global_prior_weight: float = 0.0  # of KL(posterior || N(0, 1)) [G first commit: 0.1]
     overshooting_distance: int = 0  # D, steps of latent overshooting; 0 or 1: none [P Eq. 7]
     overshooting_weight: float = 0.0  # of the overshooting KL, mean over distances [P Eq. 7]
@@ -75,7 +77,8 @@ class TrainConfig(ComputeConfig):
         )  # fmt: skip
         check_range(
             self, 0, None, "initial_updates", "updates_per_episode", "learning_rate_warmup",
-            "image_weight", "reward_weight", "divergence_weight", "free_nats",
+            "image_weight", "vector_weight", "reward_weight", "continuation_weight",
+            "divergence_weight", "free_nats",
             "global_prior_weight", "overshooting_distance", "overshooting_weight",
             "overshooting_reward_weight", "exploration_stddev", "exploration_ramp",
             "exploration_min_stddev", "evaluation_interval",

@@ -85,7 +85,7 @@ def imagine_episode(
     action = torch.from_numpy(episode.action).to(device)[:, None]
     frames, states = len(observation), model.config.state_size
     embedding = torch.cat([
-        model.embed(preprocess(part, model.config.bit_depth, 0.5))
+        model.embed({"image": preprocess(part, model.config.bit_depth, 0.5)})
         for part in torch.split(observation, 64)
     ])  # fmt: skip
     no_noise = torch.zeros(frames, 1, states, device=device, dtype=torch.float32)
@@ -145,7 +145,7 @@ def write_video(path: Path, episode: Episode, imagined: Imagined | None, fps: fl
 def _decode(model: WorldModel, latent: LatentState) -> Frames:
     """Decodes latents [T, 1, ...] to uint8 [T, h, w, 3], a few at a time."""
     split = zip(torch.split(latent.belief, 64), torch.split(latent.state, 64), strict=True)
-    pieces = [model.decode(LatentState(*parts)) for parts in split]
+    pieces = [model.decode(LatentState(*parts))["image"] for parts in split]
     frames: Frames = np.concatenate([postprocess(piece)[:, 0].cpu().numpy() for piece in pieces])
     return frames
 

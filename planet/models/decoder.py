@@ -9,10 +9,10 @@ from planet.config import ModelConfig
 from planet.models.activation import activation_module
 
 
-def make_decoder(config: ModelConfig, image_size: int) -> nn.Module:
-    """Makes the decoder that `config.decoder` names: features [N, D+S] to images [N, 3, h, w]."""
+def make_decoder(config: ModelConfig, image_size: int, channels: int = 3) -> nn.Module:
+    """Makes the decoder that `config.decoder` names: features [N, D+S] to images [N, C, h, w]."""
     kind = ConvDecoder if config.decoder == "conv" else MLPDecoder
-    return kind(config, image_size)
+    return kind(config, image_size, channels)
 
 
 class ConvDecoder(nn.Module):
@@ -25,7 +25,7 @@ class ConvDecoder(nn.Module):
       ValueError: the layers do not end at `image_size`.
     """
 
-    def __init__(self, config: ModelConfig, image_size: int) -> None:
+    def __init__(self, config: ModelConfig, image_size: int, channels: int = 3) -> None:
         super().__init__()
         size = 1
         for kernel in config.decoder_kernels:
@@ -37,18 +37,18 @@ class ConvDecoder(nn.Module):
                 f"image_size={image_size}"
             )
         self.width = config.decoder_input
-        features, stride = config.belief_size + config.state_size, config.decoder_stride
+        features, stride = config.features, config.decoder_stride
         self.input = nn.Linear(features, self.width, dtype=torch.float32)
         layers: list[nn.Module] = []
-        channels = self.width
-        for out, kernel in zip((*config.decoder_channels, 3), config.decoder_kernels, strict=True):
+        outs, channels = (*config.decoder_channels, channels), self.width
+        for out, kernel in zip(outs, config.decoder_kernels, strict=True):
             layers.append(nn.ConvTranspose2d(channels, out, kernel, stride, dtype=torch.float32))
             layers.append(activation_module(config.activation))
             channels = out
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, features: Tensor) -> Tensor:
-        """Decodes [N, D+S] as [N, 3, h, w], nominally in [-0.5, 0.5]."""
+        """Decodes [N, D+S] as [N, C, h, w], nominally in [-0.5, 0.5]."""
         image: Tensor = self.layers(self.input(features).reshape(-1, self.width, 1, 1))
         return image
 
@@ -56,20 +56,20 @@ class ConvDecoder(nn.Module):
 class MLPDecoder(nn.Module):
     """A multilayer perceptron: for small images some ten times cheaper than convolutions."""
 
-    def __init__(self, config: ModelConfig, image_size: int) -> None:
+    def __init__(self, config: ModelConfig, image_size: int, channels: int = 3) -> None:
         super().__init__()
-        self.image_size = image_size
-        width = config.belief_size + config.state_size
+        self.image_size, self.channels = image_size, channels
+        width = config.features
         layers: list[nn.Module] = []
         for hidden in config.decoder_hidden:
             layers.append(nn.Linear(width, hidden, dtype=torch.float32))
             layers.append(activation_module(config.activation))
             width = hidden
-        layers.append(nn.Linear(width, 3 * image_size**2, dtype=torch.float32))
+        layers.append(nn.Linear(width, channels * image_size**2, dtype=torch.float32))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Decodes [N, D+S] as [N, 3, h, w], nominally in [-0.5, 0.5]."""
+        """Decodes [N, D+S] as [N, C, h, w], nominally in [-0.5, 0.5]."""
         image: Tensor = self.layers(features)
         # Channels last in memory, as images are, so that the loss runs over both in one order.
-        return image.reshape(-1, self.image_size, self.image_size, 3).movedim(-1, -3)
+        return image.reshape(-1, self.image_size, self.image_size, self.channels).movedim(-1, -3)

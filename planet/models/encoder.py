@@ -18,16 +18,17 @@ class Encoder(nn.Module):
     Args:
       config: channels, kernel, stride, activation.
       image_size: pixels per side.
+      channels: C, 3 for every picture that an image holds.
 
     Raises:
       ValueError: the layers leave no pixel of an image of this size.
     """
 
-    def __init__(self, config: ModelConfig, image_size: int) -> None:
+    def __init__(self, config: ModelConfig, image_size: int, channels: int = 3) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         kernel, stride = config.encoder_kernel, config.encoder_stride
-        channels, size = 3, image_size
+        self.image_size = size = image_size
         for out in config.encoder_channels:
             size = (size - kernel) // stride + 1
             if size < 1:
@@ -42,6 +43,6 @@ class Encoder(nn.Module):
         self.embedding_size = channels * size * size
 
     def forward(self, image: Tensor) -> Tensor:
-        """Embeds images [N, 3, h, w] in [-0.5, 0.5) as [N, E]."""
+        """Embeds images [N, C, h, w] in [-0.5, 0.5) as [N, E]."""
         embedding: Tensor = self.layers(image)
         return embedding

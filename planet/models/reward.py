@@ -18,7 +18,7 @@ class RewardModel(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width = config.belief_size + config.state_size
+        width = config.features
         sizes = [width, *[config.reward_hidden] * config.reward_layers, 1]
         self.layers = nn.ModuleList(
             nn.Linear(a, b, dtype=torch.float32) for a, b in zip(sizes, sizes[1:], strict=False)

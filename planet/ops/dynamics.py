@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from planet.latent import Gaussian, LatentState
+from planet.latent import Gaussian, LatentState, stacked
 from planet.protocols import Dynamics
 
 
@@ -29,13 +28,4 @@ def imagine(
         latent = LatentState(belief, prior.sample(n))
         latents.append(latent)
         priors.append(prior)
-    return (
-        LatentState(
-            torch.stack([each.belief for each in latents]),
-            torch.stack([each.state for each in latents]),
-        ),
-        Gaussian(
-            torch.stack([each.mean for each in priors]),
-            torch.stack([each.stddev for each in priors]),
-        ),
-    )
+    return stacked(latents), stacked(priors)

@@ -1,6 +1,6 @@
 """Filters chunks by the compiled core on the CPU, with gradients.
 
-`planet.models.RSSM.filter_chunk` is the specification: float32, the same equations, results and
+`LatentModel.filter_chunk` is the specification: float32, the same equations, results and
 gradients within rounding. Results do not depend on the number of threads.
 """
 
@@ -20,15 +20,19 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class PosteriorParameters(RecurrentParameters, Protocol):
-    """The parameters of prior and posterior: `planet.models.RSSM`."""
+    """The parameters of prior and posterior: `planet.models.latent_model.LatentModel`."""
 
     @property
     def posterior_hidden(self) -> nn.Linear:
         """Maps belief and embedding to [M], columns of the belief first."""
 
     @property
-    def posterior_head(self) -> nn.Linear:
-        """Maps [M] to [2S], rows of the mean first, then of the raw stddev."""
+    def posterior_weight(self) -> Tensor:
+        """[2S, M], rows of the mean first, then of the raw stddev."""
+
+    @property
+    def posterior_bias(self) -> Tensor:
+        """[2S]."""
 
 
 def filter_chunk(
@@ -101,7 +105,7 @@ class _FilterChunk(torch.autograd.Function):
 
 def _named_tensors(parameters: PosteriorParameters) -> dict[str, Tensor]:
     """Lists the parameters in the order of the op."""
-    hidden, head = parameters.posterior_hidden, parameters.posterior_head
+    hidden = parameters.posterior_hidden
     return {
         "input_weight": parameters.input_weight,
         "input_bias": parameters.input_bias,
@@ -110,8 +114,8 @@ def _named_tensors(parameters: PosteriorParameters) -> dict[str, Tensor]:
         "gru_bias_ih": parameters.gru_bias_ih,
         "gru_bias_hh": parameters.gru_bias_hh,
         "posterior_hidden.weight": hidden.weight[:, : parameters.gru_weight_hh.shape[1]],
-        "posterior_head.weight": head.weight,
-        "posterior_head.bias": head.bias,
+        "posterior_weight": parameters.posterior_weight,
+        "posterior_bias": parameters.posterior_bias,
     }
 
 
@@ -129,7 +133,7 @@ def _check(
     _check_sizes("share", share, "[T, B, M]")
     steps, batch, _ = share.shape
     hidden, inputs = parameters.input_weight.shape
-    state = parameters.posterior_head.bias.shape[0] // 2
+    state = named["posterior_bias"].shape[0] // 2
     expected = (
         ("share", share, hidden, "[T, B, M]"),
         ("action", action, inputs - state, "[T, B, A]"),

@@ -24,7 +24,8 @@ def policy_facts(policy: Policy, batch_size: int) -> Facts:
     if not isinstance(policy, Agent):
         return {}, {"threads": torch.get_num_threads()}
     plan = plan_facts(policy.planner, policy.weights.rollout, batch_size)
-    plan["pixels"] = policy.world_model.image_size
+    if "image" in policy.weights.observation:
+        plan["pixels"] = policy.weights.observation["image"][1][0]
     if policy.budget_ms is not None:
         plan["budget_ms"] = policy.budget_ms
     return plan, compute_facts(policy.imagination)

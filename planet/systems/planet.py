@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from planet.models import WorldModel
 from planet.models.compiled import CompiledModel
 from planet.noise import mix_seed
 from planet.planning import make_planner
-from planet.protocols import Chunk, Policy, Spec
+from planet.protocols import Chunk, Policy, Shapes, Spec, image_spec
 from planet.training import schedule, seeds
 from planet.training.action_box import ActionBox
 from planet.training.device import available_device, require_bf16
@@ -32,7 +34,7 @@ def build(config: Config, spec: Spec) -> GradientLearner:
         setting is out of range for the box.
     """
     train, box = config.train, ActionBox(spec.low, spec.high)
-    model = make_world_model(config, box.size)
+    model = make_world_model(config, box.size, spec.observation)
     trained = trained_model(model, train)
     agent, random = make_agent(config, model, box), RandomPolicy(spec)
 
@@ -61,16 +63,25 @@ def trained_model(model: WorldModel, train: TrainConfig) -> SequenceModel:
     return model if chosen.backend == "reference" else CompiledModel(model, chosen.precision)
 
 
-def make_world_model(config: Config, action_size: int) -> WorldModel:
+def make_world_model(
+    config: Config, action_size: int, observation: Shapes | None = None
+) -> WorldModel:
     """Makes a world model on the device of the settings; the seed decides its parameters.
 
+    Args:
+      config: of the run.
+      action_size: A.
+      observation: what it observes; None: pictures of the settings' size.
+
     Raises:
-      ValueError: the device is unknown or not there.
+      ValueError: the device is unknown or not there, or the layers do not fit an image.
     """
     device = available_device(config)
+    if observation is None:
+        observation = image_spec(config.environment.image_size)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # not on torch's default device
         torch.manual_seed(mix_seed(config.train.seed, seeds.INITIAL))
-        model = WorldModel(config.model, action_size, config.environment.image_size)
+        model = WorldModel(config.model, action_size, observation)
     return model.to(device)
 
 
@@ -86,13 +97,16 @@ def make_agent(config: Config, model: WorldModel, actions: ActionBox) -> Agent:
             "planner.scorer: expected 'model', which an agent plans in, got "
             f"{config.planner.scorer!r}"
         )
+    imagination = config.imagination
+    if not config.model.stochastic:  # whose stddevs are 0: no noise need be drawn
+        imagination = replace(imagination, state_noise=False)
     low, high = actions.share(config.planner, model.device)
     return Agent(
         model,
         make_planner(config.planner),
         low=low,
         high=high,
-        imagination=config.imagination,
+        imagination=imagination,
         budget_ms=config.planner.budget_ms,
         exploration_stddev=0.0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -9,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from planet.config import ModelConfig, TrainConfig
-from planet.latent import Gaussian, LatentState, kl_divergence
+from planet.latent import LatentState
 from planet.noise import STREAM_POSTERIOR
 from planet.ops import draws
 from planet.protocols import Chunk, Dynamics, Filtered
+from planet.training.divergence import divergence, global_divergence
 from planet.training.overshooting import overshooting
 
 
@@ -23,17 +25,17 @@ class SequenceModel(Dynamics, Protocol):
     def config(self) -> ModelConfig:
         """Returns the model's settings."""
 
-    def images(self, observation: Tensor, seeds: Tensor) -> Tensor:
-        """See `WorldModel.images`."""
+    def inputs(self, observation: Mapping[str, Tensor], seeds: Tensor) -> dict[str, Tensor]:
+        """See `WorldModel.inputs`."""
 
-    def embed(self, image: Tensor) -> Tensor:
+    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `WorldModel.embed`."""
 
     def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
         """See `WorldModel.filter_chunk`."""
 
-    def image_error(self, latent: LatentState, image: Tensor) -> Tensor:
-        """See `WorldModel.image_error`."""
+    def errors(self, latent: LatentState, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `WorldModel.errors`."""
 
 
 def sequence_loss(
@@ -51,7 +53,7 @@ def sequence_loss(
 
     Args:
       model: the world model.
-      chunk: image uint8 [T, B, h, w, 3], action [T, B, A], reward [T, B].
+      chunk: arrays of observations [T, B, ...], action [T, B, A], reward and terminated [T, B].
       config: weights of the terms.
       seeds: int64 [B], of the rows' random numbers, on the model's device. At time t of row b the
         dither is that of `planet.ops.pixels.images`, and the posterior's noise the normals of
@@ -60,39 +62,48 @@ def sequence_loss(
     Returns:
       Scalars with gradients by name:
         total: weighted sum, which is minimised.
-        image: -log N(image; mean, 1) without its constant, summed over pixels, mean over [T, B].
+        image: -log N(image; mean, 1) without its constant, summed over pixels, mean over [T, B];
+          where an image is observed.
+        vector: the same of the vectors, as `planet.models.vectors` compresses them.
         reward: -log N(reward; mean, 1) without its constant, mean over [T, B].
-        divergence: max(KL(posterior || prior), free nats), mean over [T, B], nats.
-        kl: KL(posterior || prior), mean over [T, B], nats; not weighted, for watching.
+        continuation: cross entropy of whether the episode goes on, mean over [T, B], nats; where
+          the model predicts it.
+        divergence: `planet.training.divergence`, mean over [T, B]; of a filter no less than the
+          free nats, of an encoder without the first time step, which nothing came before.
+        kl: the same without free nats; not weighted, for watching.
         global_prior: KL(posterior || N(0, 1)), mean over [T, B], nats.
+        latent_scale: stddev of an encoder's states over [T, B], mean over dimensions; near 0 they
+          have collapsed to a point, which is foreseen well and says nothing.
         overshooting: KL of latent overshooting, mean over distances, nats.
         overshooting_reward: reward loss on overshot latents, mean over distances.
     """
     steps, batch = chunk.reward.shape
-    image = model.images(chunk.observation["image"], seeds)
+    inputs = model.inputs(chunk.observation, seeds)
     noise = draws.normals(seeds, steps, model.config.state_size, stream=STREAM_POSTERIOR)
     noise = noise.transpose(0, 1).contiguous()  # [T, B, S]
-    filtered = model.filter_chunk(model.embed(image), chunk.action, noise)
+    filtered = model.filter_chunk(model.embed(inputs), chunk.action, noise)
 
-    image_loss = model.image_error(filtered.latent, image) / (steps * batch)
-    reward_loss = 0.5 * F.mse_loss(model.reward(filtered.latent), chunk.reward)
-    kl = kl_divergence(filtered.posterior, filtered.prior)
-    divergence = kl.clamp(min=config.free_nats).mean()
-    standard = Gaussian(torch.zeros_like(noise), torch.ones_like(noise))
-    global_prior = kl_divergence(filtered.posterior, standard).mean()
+    errors = model.errors(filtered.latent, inputs)
+    terms = {name: error / (steps * batch) for name, error in errors.items()}
+    terms["reward"] = 0.5 * F.mse_loss(model.reward(filtered.latent), chunk.reward)
+    terms |= _divergences(model.config, filtered, config.free_nats)
     overshoot_kl, overshoot_reward = overshooting(
         model, filtered, chunk, config.overshooting_distance, config.free_nats, seeds
     )
-    total = (
-        config.image_weight * image_loss
-        + config.reward_weight * reward_loss
-        + config.divergence_weight * divergence
-        + config.global_prior_weight * global_prior
-        + config.overshooting_weight * overshoot_kl
-        + config.overshooting_reward_weight * overshoot_reward
-    )
-    return {
-        "total": total, "image": image_loss, "reward": reward_loss, "divergence": divergence,
-        "kl": kl.mean(), "global_prior": global_prior, "overshooting": overshoot_kl,
-        "overshooting_reward": overshoot_reward,
-    }  # fmt: skip
+    terms |= {"overshooting": overshoot_kl, "overshooting_reward": overshoot_reward}
+    weighted = [
+        getattr(config, f"{name}_weight") * term
+        for name, term in terms.items()
+        if name not in ("kl", "latent_scale")
+    ]
+    return {"total": torch.stack(weighted).sum(), **terms}
+
+
+def _divergences(config: ModelConfig, filtered: Filtered, free_nats: float) -> dict[str, Tensor]:
+    kl = divergence(config, filtered.posterior, filtered.prior)
+    terms = {"kl": kl.mean(), "divergence": kl.clamp(min=free_nats).mean()}
+    if config.posterior == "encoder":
+        terms = dict.fromkeys(terms, kl[1:].mean())
+        terms["latent_scale"] = filtered.latent.state.std(dim=(0, 1)).mean()
+    terms["global_prior"] = global_divergence(config, filtered.posterior).mean()
+    return terms

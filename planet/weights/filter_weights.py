@@ -12,6 +12,7 @@ from torch import Tensor
 from planet.errors.checks import check_device, check_dims, check_shape, check_type
 from planet.errors.scalars import check_int
 from planet.errors.short_repr import short_repr
+from planet.protocols import Shapes, image_spec
 from planet.weights.rollout_weights import RolloutWeights, own
 from planet.weights.shapes import (
     MAX_CHANNELS,
@@ -128,6 +129,20 @@ class FilterWeights:
     def device(self) -> torch.device:
         """Tells where all the tensors live."""
         return self.rollout.device
+
+    @property
+    def observation(self) -> Shapes:
+        """Says what is observed."""
+        return image_spec(self.image_size)
+
+    @property
+    def form(self) -> object:
+        """Tells snapshots of other computations apart; equal ones differ in numbers alone."""
+        return self.encoder
+
+    def copied(self) -> FilterWeights:
+        """Returns a copy with tensors of its own."""
+        return replace(self, rollout=replace(self.rollout))
 
     def to(self, device: torch.device | str) -> FilterWeights:
         """Returns the snapshot on `device` (itself when it is there already)."""

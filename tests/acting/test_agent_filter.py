@@ -61,7 +61,7 @@ def test_acting_and_training_filter_alike(
     monkeypatch.setattr(model, "images", images_of_steps)
     noise = torch.stack([noise for *_, noise, _ in filtered], dim=1)  # [B, T, S]
     monkeypatch.setattr(loss.draws, "normals", lambda *counter, **where: noise)
-    chunks = calls_of(model.rssm, "filter_chunk", monkeypatch)
+    chunks = calls_of(model.latent_model, "filter_chunk", monkeypatch)
     loss.sequence_loss(model, chunk, TrainConfig(), row_seeds(0, 1))
     latent = chunks[0][-1].latent
     torch.testing.assert_close(latent.belief, torch.stack([call[-1].belief for call in filtered]))

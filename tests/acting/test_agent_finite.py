@@ -72,7 +72,7 @@ def test_parameters_that_are_not_finite_make_no_snapshot(make_agent: MakeAgent) 
         each.act(frame(0))
     held = agent.weights
     with torch.no_grad():
-        agent.world_model.encoder.layers[0].bias[0] = float("inf")
+        agent.world_model.encoders["image"].layers[0].bias[0] = float("inf")
     with pytest.raises(ValueError, match=r"^encoder_biases\[0\]: expected finite values, got 1"):
         agent.update_weights()
     assert agent.weights is held

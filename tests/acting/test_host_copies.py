@@ -27,6 +27,7 @@ from planet.models import WorldModel
 from planet.ops import fakes
 from planet.ops.kernels import KERNELS, CudaKernels
 from planet.planning import PLANNERS
+from planet.protocols import image_spec
 from planet.weights import filter_weights, rollout_weights
 from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
@@ -120,7 +121,7 @@ def test_a_captured_step_copies_its_inputs_and_its_report(
     captures.make = lambda body, device: Noted(body)
     low, high = BOUNDS[bounds]
     planner = PLANNERS[kind](**few_rollouts(kind), initial_stddev=0.7)
-    agent = Agent(WorldModel(SMALL, 2, 8).to(META), planner, low=low, high=high)
+    agent = Agent(WorldModel(SMALL, 2, image_spec(8)).to(META), planner, low=low, high=high)
     agent.reset([1, 2, 3])
     before, step = agent._require_reset().frozen(), agent._step()
     latent, inputs = before.latent, before.inputs(frame(0, 3), 0.3)

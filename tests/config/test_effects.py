@@ -13,6 +13,7 @@ from settings import changed, fields
 
 from planet.config import Config
 from planet.models import WorldModel
+from planet.protocols import image_spec
 from planet.systems.planet import make_world_model
 
 pytest.importorskip("gymnasium")
@@ -151,7 +152,12 @@ def test_field_has_its_effect(field: str, tmp_path: Path) -> None:
         after = before.with_overrides({"planner": {"name": value}})
     elif field == "model.decoder_stride":
         after = changed(before, field, value)
-        assert WorldModel(before.model, 2, 8).decoder(torch.zeros(1, 8)).shape[-1] == 8
+        assert (
+            WorldModel(before.model, 2, image_spec(8))
+            .decoders["image"](torch.zeros(1, 8))
+            .shape[-1]
+            == 8
+        )
         with pytest.raises(ValueError, match="decoder_kernels.*give 6 pixels"):
             make_world_model(after, 2)
         return

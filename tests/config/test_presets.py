@@ -9,6 +9,7 @@ from planet.config import Config
 from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.models import WorldModel
+from planet.protocols import image_spec
 
 ACTIONS = 6  # cheetah
 
@@ -57,7 +58,7 @@ OWN = {
 
 
 def model_of(config: Config) -> WorldModel:
-    return WorldModel(config.model, ACTIONS, config.environment.image_size)
+    return WorldModel(config.model, ACTIONS, image_spec(config.environment.image_size))
 
 
 def count(module: torch.nn.Module) -> int:
@@ -96,8 +97,8 @@ OFFICIAL_REWARD = 230 * 300 + 300 + 2 * (300 * 300 + 300) + 301
 @pytest.mark.parametrize(("name", "reward"), [("paper", REWARD), ("official", OFFICIAL_REWARD)])
 def test_parameter_counts(name: str, reward: int) -> None:
     model = model_of(PRESETS[name]("cheetah-run"))
-    assert count(model.encoder) == ENCODER
-    assert count(model.rssm) == TRANSITION + POSTERIOR
+    assert count(model.encoders["image"]) == ENCODER
+    assert count(model.latent_model) == TRANSITION + POSTERIOR
     assert count(model.decoder) == DECODER
     assert count(model.reward_model) == reward
     assert count(model) == ENCODER + TRANSITION + POSTERIOR + DECODER + reward
@@ -113,8 +114,8 @@ def test_paper_has_5_13_million_parameters() -> None:
 def test_encoder_and_decoder_fit_the_images(name: str, embedding: int) -> None:
     config = PRESETS[name]("cheetah-run")
     model, size = model_of(config), config.environment.image_size
-    assert model.encoder.embedding_size == embedding
-    assert model.embed(torch.zeros(2, 3, size, size)).shape == (2, embedding)
+    assert model.encoders["image"].embedding_size == embedding
+    assert model.embed({"image": torch.zeros(2, 3, size, size)}).shape == (2, embedding)
     latent = LatentState(
         torch.zeros(2, config.model.belief_size), torch.zeros(2, config.model.state_size)
     )

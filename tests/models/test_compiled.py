@@ -87,8 +87,8 @@ def chunk_of(config: Config) -> Chunk:
 def parts(model: SequenceModel | WorldModel, chunk: Chunk) -> dict[str, Tensor]:
     """Results of every method."""
     torch.manual_seed(4)
-    image = model.images(chunk.observation["image"], row_seeds(3, 3))
-    embedding = model.embed(image)
+    inputs = model.inputs(chunk.observation, row_seeds(3, 3))
+    embedding = model.embed(inputs)
     filtered: Filtered = model.filter_chunk(embedding, chunk.action, torch.randn(4, 3, 3))
     latent = filtered.latent
     first = LatentState(latent.belief[0], latent.state[0])
@@ -98,8 +98,9 @@ def parts(model: SequenceModel | WorldModel, chunk: Chunk) -> dict[str, Tensor]:
     }  # fmt: skip
     found = {f"{n}.{f}": getattr(g, f) for n, g in gaussians.items() for f in ("mean", "stddev")}
     return found | {
-        "image": image, "embedding": embedding, "belief": latent.belief, "state": latent.state,
-        "image_error": model.image_error(latent, image), "reward": model.reward(latent),
+        "inputs": inputs["image"], "embedding": embedding, "belief": latent.belief,
+        "state": latent.state,
+        **model.errors(latent, inputs), "reward": model.reward(latent),
         "reward of one": model.reward(first), "next belief": belief,
     }  # fmt: skip
 
@@ -200,5 +201,5 @@ def test_bf16_leaves_no_setting_behind_not_even_after_an_error() -> None:
     assert settings() == before
     latent = LatentState(torch.zeros(2, 5), torch.zeros(2, 3))
     with pytest.raises(RuntimeError):
-        CompiledModel(model, "bf16").image_error(latent, torch.zeros(2, 3, 7, 8))
+        CompiledModel(model, "bf16").errors(latent, {"image": torch.zeros(2, 3, 7, 8)})
     assert settings() == before

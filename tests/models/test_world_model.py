@@ -17,6 +17,7 @@ from planet.noise import STREAM_STATE, Noise, normals, row_seeds
 from planet.ops import reference
 from planet.ops.dynamics import imagine
 from planet.planning import CEMPlanner, Imagination
+from planet.protocols import image_spec
 
 H, B, J, S, D, A = 5, 2, 4, 3, 5, 2
 
@@ -27,7 +28,7 @@ H, B, J, S, D, A = 5, 2, 4, 3, 5, 2
 def test_glorot_initialisation_fills_its_interval() -> None:
     torch.manual_seed(0)
     config = ModelConfig(hidden_size=64, belief_size=64, encoder_channels=(16, 32, 64, 64))
-    model = WorldModel(config, 6, 64)
+    model = WorldModel(config, 6, image_spec(64))
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2:
             continue
@@ -44,27 +45,27 @@ def test_glorot_initialisation_fills_its_interval() -> None:
 @pytest.mark.parametrize("initializer", ["glorot", "torch"])
 def test_gates_start_at_their_bias(initializer: str, bias: float) -> None:
     config = ModelConfig(initializer=initializer, gru_gate_bias=bias)  # type: ignore[arg-type]
-    gru = WorldModel(config, 6, 64).rssm.gru
+    gru = WorldModel(config, 6, image_spec(64)).latent_model.gru
     assert (gru.bias_ih[:400] == bias).all()  # reset and update
     assert not gru.bias_hh[:400].any()
 
 
 def test_glorot_leaves_all_other_biases_at_zero() -> None:
-    model = WorldModel(ModelConfig(), 6, 64)
+    model = WorldModel(ModelConfig(), 6, image_spec(64))
     for name, parameter in model.named_parameters():
-        if parameter.dim() == 1 and name != "rssm.gru.bias_ih":
+        if parameter.dim() == 1 and name != "latent_model.gru.bias_ih":
             assert not parameter.any(), name
-    assert not model.rssm.gru.bias_ih[400:].any()
+    assert not model.latent_model.gru.bias_ih[400:].any()
 
 
 def test_torch_initialisation_is_the_modules_own() -> None:
     config = ModelConfig(initializer="torch")
     torch.manual_seed(3)
-    model = WorldModel(config, 6, 64)
+    model = WorldModel(config, 6, image_spec(64))
     torch.manual_seed(3)
     first = torch.nn.Conv2d(3, 32, 4, 2)
-    assert torch.equal(model.encoder.layers[0].weight, first.weight)  # type: ignore[arg-type]
-    assert torch.equal(model.encoder.layers[0].bias, first.bias)  # type: ignore[arg-type]
+    assert torch.equal(model.encoders["image"].layers[0].weight, first.weight)  # type: ignore[arg-type]
+    assert torch.equal(model.encoders["image"].layers[0].bias, first.bias)  # type: ignore[arg-type]
 
 
 # ---- Images ------------------------------------------------------------------------------------
@@ -73,22 +74,24 @@ def test_torch_initialisation_is_the_modules_own() -> None:
 def test_embed_and_decode_keep_leading_dimensions() -> None:
     model = make_model()
     image = torch.randn(4, 3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    embedding = model.embed(image)
-    assert embedding.shape == (4, 3, model.encoder.embedding_size)
-    torch.testing.assert_close(embedding[2, 1], model.encoder(image[2, 1][None])[0])
+    embedding = model.embed({"image": image})
+    assert embedding.shape == (4, 3, model.encoders["image"].embedding_size)
+    torch.testing.assert_close(embedding[2, 1], model.encoders["image"](image[2, 1][None])[0])
     generator = torch.Generator().manual_seed(2)
     latent = LatentState(
         torch.randn(4, 3, D, generator=generator), torch.randn(4, 3, S, generator=generator)
     )
-    decoded = model.decode(latent)
+    decoded = model.decode(latent)["image"]
     assert decoded.shape == (4, 3, 3, 8, 8)
-    torch.testing.assert_close(decoded[1, 2], model.decoder(latent.features[1, 2][None])[0])
+    torch.testing.assert_close(
+        decoded[1, 2], model.decoders["image"](latent.features[1, 2][None])[0]
+    )
     assert model.reward(latent).shape == (4, 3)
 
 
 def test_images_use_the_bit_depth_of_the_settings() -> None:
     observation = torch.full((1, 1, 8, 8, 3), 255, dtype=torch.uint8)
-    image = make_model(bit_depth=2).images(observation, row_seeds(0, 1))
+    image = make_model(bit_depth=2).inputs({"image": observation}, row_seeds(0, 1))["image"]
     assert image.min() > 0.25  # level 3 of 0 to 3, lower edge, minus a half
     assert image.max() < 0.5
     assert image.std() > 0.05
@@ -108,7 +111,7 @@ def test_features_are_belief_then_state() -> None:
 
 def test_rollout_weights_name_the_right_parameters() -> None:
     model = make_model(reward_layers=2)
-    weights, rssm = model.rollout_weights(), model.rssm
+    weights, rssm = model.rollout_weights(), model.latent_model
     pairs = {
         "input_weight": rssm.input.weight,
         "input_bias": rssm.input.bias,
@@ -180,13 +183,13 @@ def test_rollout_with_counter_noise_equals_imagination_with_the_same_normals() -
 def test_model_sizes_beyond_the_planners_are_refused() -> None:
     config = replace(ModelConfig(), hidden_size=513)
     with pytest.raises(ValueError, match="M <= 512, got 513"):
-        WorldModel(config, 2, 64).rollout_weights()
+        WorldModel(config, 2, image_spec(64)).rollout_weights()
 
 
 def test_a_world_model_is_traced_without_a_graph_break() -> None:
     model = make_model()
     latent = LatentState(torch.ones(B, D), torch.ones(B, S))
-    embedding = torch.ones(H, B, model.encoder.embedding_size)
+    embedding = torch.ones(H, B, model.encoders["image"].embedding_size)
     action, noise = torch.ones(H, B, A), torch.ones(H, B, S)
 
     def steps() -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ from ops.tolerances import tensor_error as error
 from torch import Tensor
 
 from planet.config import ModelConfig
-from planet.models.rssm import RSSM
+from planet.models.latent_model import LatentModel
 from planet.ops import fused
 from planet.ops.filter import filter_chunk
 
@@ -39,13 +39,13 @@ class Case:
     activation: Any = "elu"
 
     @cached_property
-    def model(self) -> RSSM:
+    def model(self) -> LatentModel:
         torch.manual_seed(1)
         config = ModelConfig(
             state_size=self.state, belief_size=self.belief, hidden_size=self.hidden,
             activation=self.activation,
         )  # fmt: skip
-        model = RSSM(config, self.action, EMBEDDING)
+        model = LatentModel(config, self.action, EMBEDDING)
         for parameter in model.parameters():  # biases, too
             parameter.data += 0.1 * torch.randn(parameter.shape)
         return model
@@ -79,22 +79,28 @@ each_isa = pytest.mark.parametrize("name", ISAS)
 Filter = Callable[..., tuple[Tensor, ...]]
 
 
-def plain(model: RSSM, embedding: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+def plain(
+    model: LatentModel, embedding: Tensor, action: Tensor, noise: Tensor
+) -> tuple[Tensor, ...]:
     filtered = model.filter_chunk(embedding, action, noise)
     latent, posterior = filtered.latent, filtered.posterior
     return latent.belief, latent.state, posterior.mean, posterior.stddev
 
 
-def compiled(model: RSSM, embedding: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+def compiled(
+    model: LatentModel, embedding: Tensor, action: Tensor, noise: Tensor
+) -> tuple[Tensor, ...]:
     return filter_chunk(model, share_of(model, embedding), action, noise)
 
 
-def share_of(model: RSSM, embedding: Tensor) -> Tensor:
+def share_of(model: LatentModel, embedding: Tensor) -> Tensor:
     layer = model.posterior_hidden
     return F.linear(embedding, layer.weight[:, model.belief_size :], layer.bias)
 
 
-def run(function: Filter, case: Case, model: RSSM, used: tuple[str, ...] = OUTPUTS) -> list[Tensor]:
+def run(
+    function: Filter, case: Case, model: LatentModel, used: tuple[str, ...] = OUTPUTS
+) -> list[Tensor]:
     """Outputs, then the gradients of embedding and parameters, in the model's dtype."""
     dtype = model.input_weight.dtype
     embedding, action, noise = (x.to(dtype) for x in case.inputs)
@@ -218,7 +224,7 @@ def changed(**changes: Any) -> dict[str, Any]:
     return good | dict(zip(("action", "noise"), SMALL.inputs[1:], strict=True)) | changes
 
 
-class Clamped(RSSM):
+class Clamped(LatentModel):
     """Has the other form of the stddev."""
 
     stddev: Any = property(lambda self: "clamp", lambda self, value: None)

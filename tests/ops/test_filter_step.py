@@ -23,6 +23,7 @@ from planet.models import WorldModel
 from planet.noise import STREAM_POSTERIOR, row_seeds
 from planet.ops import fused, reference
 from planet.ops.pixels import preprocess
+from planet.protocols import image_spec
 from planet.weights.shapes import EncoderSizes
 
 each_isa = pytest.mark.parametrize("name", ISAS)
@@ -118,9 +119,10 @@ def test_gains_of_two_are_held_as_well(name: str, activation: str, stddev: str) 
 @torch.no_grad()
 def modules_step(model: WorldModel, problem: FilterProblem) -> LatentState:
     """The step of the modules that hold the parameters."""
-    rssm = model.rssm
+    rssm = model.latent_model
     activate: Callable[[Tensor], Tensor] = {"relu": F.relu, "elu": F.elu}[rssm.activation]
-    embedding = model.embed(model.images(problem.observation[None], problem.seeds)[0])
+    seen = model.inputs({"image": problem.observation[None]}, problem.seeds)
+    embedding = model.embed(seen)[0]
     x = activate(rssm.input(torch.cat([problem.latent.state, problem.action], dim=1)))
     belief = rssm.gru(x, problem.latent.belief)
     hidden = activate(rssm.posterior_hidden(torch.cat([belief, embedding], dim=1)))
@@ -138,7 +140,7 @@ def drawn(problem: FilterProblem) -> Tensor:
 def test_a_step_is_that_of_the_modules_for_presets(preset: str) -> None:
     torch.manual_seed(1)
     config = PRESETS[preset]()
-    model = WorldModel(config.model, 6, config.environment.image_size)
+    model = WorldModel(config.model, 6, image_spec(config.environment.image_size))
     for batch in (1, 3):
         problem = inputs_for(model.filter_weights(), batch)
         expected = modules_step(model, problem)
@@ -157,7 +159,10 @@ def test_steps_after_each_other_are_a_filtered_chunk(ops: ModuleType) -> None:
         given = [inputs_for(weights, batch, seed) for seed in range(steps)]
         with torch.no_grad():
             embedding = torch.stack(
-                [model.embed(model.images(g.observation[None], g.seeds))[0] for g in given]
+                [
+                    model.embed(model.inputs({"image": g.observation[None]}, g.seeds))[0]
+                    for g in given
+                ]
             )
             chunk = model.filter_chunk(
                 embedding, torch.stack([g.action for g in given]), torch.stack([*map(drawn, given)])

@@ -62,9 +62,9 @@ def brute_force(
             byte = chunk.observation["image"][t, b].numpy().astype(np.float64)
             level = torch.from_numpy(np.floor(byte / 8) / 32 - 0.5).float()  # 5 bits
             pixels = (level + dither[t, b] / 32).permute(2, 0, 1)
-            belief = equations.next_belief(model.rssm, latent, chunk.action[t, b])
-            prior = equations.prior(model.rssm, belief)
-            embedding = model.encoder(pixels[None])[0]
+            belief = equations.next_belief(model.latent_model, latent, chunk.action[t, b])
+            prior = equations.prior(model.latent_model, belief)
+            embedding = model.encoders["image"](pixels[None])[0]
             posterior = posterior_of(model, belief, embedding)
             latent = LatentState(belief, posterior.mean + posterior.stddev * normals[b, t])
             latents[t, b], posteriors[t, b] = latent, posterior
@@ -91,8 +91,8 @@ def brute_force(
 
 
 def posterior_of(model: WorldModel, belief: Tensor, embedding: Tensor) -> Gaussian:
-    hidden = model.rssm.posterior_hidden(torch.cat([belief, embedding]))
-    head, floor = model.rssm.posterior_head, model.rssm.min_stddev
+    hidden = model.latent_model.posterior_hidden(torch.cat([belief, embedding]))
+    head, floor = model.latent_model.posterior_head, model.latent_model.min_stddev
     return equations.gaussian_head(torch.relu(hidden), head.weight, head.bias, floor, "add")
 
 
@@ -121,8 +121,8 @@ def brute_force_overshooting(
                 latent = latents[start, b]
                 for step in range(1, d + 1):
                     action = chunk.action[start + step, b]
-                    belief = equations.next_belief(model.rssm, latent, action)
-                    prior = equations.prior(model.rssm, belief)
+                    belief = equations.next_belief(model.latent_model, latent, action)
+                    prior = equations.prior(model.latent_model, belief)
                     latent = LatentState(belief, prior.sample(normals[step][b, start]))
                 target = posteriors[start + d, b]
                 target = Gaussian(target.mean.detach(), target.stddev.detach())

@@ -117,7 +117,7 @@ def test_agent_plans_with_the_newest_weights(tiny: Config, tmp_path: Path) -> No
     snapshots: list[torch.Tensor] = []
 
     def keep(agent: Agent) -> None:
-        newest = model_of(trainer).rssm.input_weight
+        newest = model_of(trainer).latent_model.input_weight
         assert torch.equal(agent.weights.rollout.input_weight, newest)
         snapshots.append(newest.detach().clone())
 

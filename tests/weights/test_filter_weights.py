@@ -159,16 +159,16 @@ def test_a_model_s_snapshot_has_its_sizes_and_values() -> None:
     assert weights.encoder == EncoderSizes(16, 3, (4, 6, 5), (3,) * 3, (2,) * 3)
     assert weights.rollout.activation == "elu"
     assert weights.encoder.embedding() == model.encoder.embedding_size
-    assert weights.encoder_weights[2].equal(model.encoder.layers[4].weight)
-    assert weights.posterior_weight.equal(model.rssm.posterior_head.weight)
+    assert weights.encoder_weights[2].equal(model.encoders["image"].layers[4].weight)
+    assert weights.posterior_weight.equal(model.latent_model.posterior_head.weight)
 
 
 def test_a_model_with_another_encoder_has_no_snapshot() -> None:
     model = make_model()
-    model.encoder.layers[0].padding = (1, 1)
+    model.encoders["image"].layers[0].padding = (1, 1)
     with pytest.raises(ValueError, match=r"encoder\[0\]: expected padding"):
         model.filter_weights()
-    model.encoder = nn.Sequential(*model.encoder.layers)  # type: ignore[assignment]
+    model.encoders["image"] = nn.Sequential(*model.encoders["image"].layers)  # type: ignore[assignment]
     with pytest.raises(TypeError, match="encoder: expected Encoder, got Sequential"):
         model.filter_weights()
 

@@ -15,6 +15,7 @@ from ops.fused_support import needs_extension
 from planet.config.presets import PRESETS
 from planet.models import WorldModel
 from planet.planning import CEMPlanner
+from planet.protocols import image_spec
 
 pytestmark = needs_extension
 
@@ -44,7 +45,7 @@ def test_the_command_writes_what_it_promises(
 def test_both_agents_act_alike() -> None:
     """All candidates are elites, so that no rounding chooses others."""
     config = PRESETS["small"]("cheetah-run")
-    model = WorldModel(config.model, around.ACTIONS, config.environment.image_size)
+    model = WorldModel(config.model, around.ACTIONS, image_spec(config.environment.image_size))
     agents = around.agents(model, CEMPlanner(3, 20, 2, 20), "fp32")
     frame = np.full((32, 32, 3), 7, np.uint8)
     for agent in agents.values():

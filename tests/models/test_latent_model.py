@@ -1,4 +1,4 @@
-"""The RSSM: chunks against a loop of single steps, the time convention, gradients."""
+"""The latent model: chunks against a loop of single steps, the time convention, gradients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from small_models import make_model
 from torch import Tensor
 
 from planet.latent import LatentState
-from planet.models.rssm import RSSM
+from planet.models.latent_model import LatentModel
 from planet.ops import equations
 from planet.ops.dynamics import imagine
 
@@ -16,8 +16,8 @@ T, B, S, D, A, E = 6, 3, 3, 5, 2, 6
 
 
 @pytest.fixture(params=["relu", "elu"])
-def rssm(request: pytest.FixtureRequest) -> RSSM:
-    return make_model(activation=request.param).rssm
+def rssm(request: pytest.FixtureRequest) -> LatentModel:
+    return make_model(activation=request.param).latent_model
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:
@@ -30,7 +30,7 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def test_a_chunk_is_the_published_equations(rssm: RSSM) -> None:
+def test_a_chunk_is_the_published_equations(rssm: LatentModel) -> None:
     """Linear layers, `torch.nn.GRUCell` and softplus, written out once more, step by step."""
     embedding, action, noise = inputs()
     filtered = rssm.filter_chunk(embedding, action, noise)
@@ -53,7 +53,7 @@ def stddev_of(raw: Tensor) -> Tensor:
     return torch.log1p(torch.exp(raw[:, S:])) + 0.1
 
 
-def test_filter_chunk_shapes(rssm: RSSM) -> None:
+def test_filter_chunk_shapes(rssm: LatentModel) -> None:
     filtered = rssm.filter_chunk(*inputs())
     assert filtered.latent.belief.shape == (T, B, D)
     assert filtered.latent.state.shape == (T, B, S)
@@ -62,7 +62,7 @@ def test_filter_chunk_shapes(rssm: RSSM) -> None:
         assert (gaussian.stddev > 0.1).all()
 
 
-def test_rows_of_a_chunk_do_not_mix(rssm: RSSM) -> None:
+def test_rows_of_a_chunk_do_not_mix(rssm: LatentModel) -> None:
     embedding, action, noise = inputs()
     whole = rssm.filter_chunk(embedding, action, noise)
     one = rssm.filter_chunk(embedding[:, 1:2], action[:, 1:2], noise[:, 1:2])
@@ -74,7 +74,7 @@ def changed_indices(first: Tensor, second: Tensor) -> list[int]:
 
 
 @pytest.mark.parametrize("t", range(T))
-def test_action_t_leads_to_observation_t(rssm: RSSM, t: int) -> None:
+def test_action_t_leads_to_observation_t(rssm: LatentModel, t: int) -> None:
     """Belief, prior and posterior change from index t on, nothing before."""
     embedding, action, noise = inputs()
     before = rssm.filter_chunk(embedding, action, noise)
@@ -87,7 +87,7 @@ def test_action_t_leads_to_observation_t(rssm: RSSM, t: int) -> None:
 
 
 @pytest.mark.parametrize("t", range(T))
-def test_observation_t_informs_the_posterior_at_t_and_the_prior_after(rssm: RSSM, t: int) -> None:
+def test_observation_t_informs_the_posterior_and_the_prior_after(rssm: LatentModel, t: int) -> None:
     embedding, action, noise = inputs()
     before = rssm.filter_chunk(embedding, action, noise)
     embedding[t] += 0.5
@@ -98,7 +98,7 @@ def test_observation_t_informs_the_posterior_at_t_and_the_prior_after(rssm: RSSM
     assert changed_indices(before.latent.belief, after.latent.belief) == list(range(t + 1, T))
 
 
-def test_first_index_starts_from_the_zero_latent(rssm: RSSM) -> None:
+def test_first_index_starts_from_the_zero_latent(rssm: LatentModel) -> None:
     embedding, action, noise = inputs()
     action[0] = 0  # the reset frame's
     x = equations.activate(rssm.input_bias, rssm.activation)
@@ -107,7 +107,7 @@ def test_first_index_starts_from_the_zero_latent(rssm: RSSM) -> None:
     torch.testing.assert_close(filtered.latent.belief[0], belief.expand(B, -1))
 
 
-def test_imagine_equals_a_loop_over_the_prior(rssm: RSSM) -> None:
+def test_imagine_equals_a_loop_over_the_prior(rssm: LatentModel) -> None:
     _, action, noise = inputs()
     start = LatentState(torch.ones(B, D), torch.ones(B, S))
     latents, priors = imagine(rssm, start, action, noise)
@@ -121,7 +121,7 @@ def test_imagine_equals_a_loop_over_the_prior(rssm: RSSM) -> None:
         assert torch.equal(priors.stddev[t], prior.stddev)
 
 
-def test_gradients_reach_every_parameter(rssm: RSSM) -> None:
+def test_gradients_reach_every_parameter(rssm: LatentModel) -> None:
     filtered = rssm.filter_chunk(*inputs())
     total = filtered.latent.features.square().sum() + filtered.prior.mean.square().sum()
     (total + filtered.prior.stddev.log().sum() + filtered.posterior.stddev.log().sum()).backward()
@@ -130,7 +130,7 @@ def test_gradients_reach_every_parameter(rssm: RSSM) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_gradient_of_a_late_step_reaches_the_first_action(rssm: RSSM) -> None:
+def test_gradient_of_a_late_step_reaches_the_first_action(rssm: LatentModel) -> None:
     embedding, action, noise = inputs()
     action.requires_grad_()
     rssm.filter_chunk(embedding, action, noise).prior.mean[-1].sum().backward()

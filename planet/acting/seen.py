@@ -1,0 +1,86 @@
+"""Checks the observations that an agent is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from planet.errors.listing import listed
+from planet.errors.short_repr import short_repr
+from planet.protocols import Observation, Shapes
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Holds a checked observation.
+
+    Attributes:
+      arrays: [B, ...] by name; the caller's memory.
+      batched: whether it came with a dimension for the batch.
+    """
+
+    arrays: Mapping[str, Array]
+    batched: bool
+
+    __repr__ = short_repr
+
+
+def check_observation(observation: Observation | Array, expected: Shapes, batch_size: int) -> Seen:
+    """Checks the observation of a batch of one, or of B rows.
+
+    Args:
+      observation: arrays by name, of which others are not read; or the array itself, where one is
+        expected.
+      expected: dtypes and shapes by name. Real numbers of another type become float32.
+      batch_size: B.
+
+    Raises:
+      TypeError, ValueError: a name is missing, or dtype, shape or number of rows disagree.
+    """
+    if not isinstance(observation, Mapping):
+        if len(expected) > 1:
+            got = type(observation).__name__
+            raise TypeError(f"observation: expected arrays {listed(expected)} by name, got {got}")
+        observation = dict.fromkeys(expected, observation)
+    arrays, batched = {}, set()
+    for name, (dtype, shape) in expected.items():
+        if name not in observation:
+            known = [*observation]
+            raise ValueError(f"observation: expected an array {name!r}, got {known}")
+        what = "observation" if len(expected) == 1 else f"observation[{name!r}]"
+        array = _as_array(what, observation[name], np.dtype(dtype))
+        if array.ndim not in (len(shape), len(shape) + 1) or array.shape[-len(shape) :] != shape:
+            one = ", ".join(map(str, shape))
+            raise ValueError(
+                f"{what}: expected shape [{one}] or [B, {one}], got {list(array.shape)}"
+            )
+        batched.add(array.ndim > len(shape))
+        arrays[name] = array if array.ndim > len(shape) else array[None]
+        if (count := len(arrays[name])) != batch_size:
+            raise ValueError(
+                f"{what}: expected batch size {batch_size} as in reset(), got {count}; "
+                "call reset() with a seed per row to change it"
+            )
+    if len(batched) > 1:
+        raise ValueError("observation: expected arrays of a batch, or of one row, got both")
+    return Seen(arrays, batched.pop())
+
+
+def _as_array(what: str, value: object, dtype: np.dtype[Any]) -> Array:
+    try:
+        array = np.asarray(value)
+    except (RuntimeError, TypeError, ValueError) as error:  # as of (observation, info), of reset()
+        got = type(value).__name__
+        raise TypeError(f"{what}: expected an array on the host, got {got}") from error
+    real = dtype == np.float32 and array.dtype.kind in "fiub"
+    if not real and array.dtype != dtype:
+        raise TypeError(f"{what}: expected dtype {dtype}, got {array.dtype}")
+    if real and not np.isfinite(array).all():
+        raise ValueError(f"{what}: expected finite numbers, got NaN or infinite")
+    return array.astype(dtype, copy=False)
