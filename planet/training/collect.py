@@ -86,11 +86,13 @@ def run_episode(
     kept["environment_steps"] = simulated_steps(info, len(rewards) - 1, repeat)
     if isinstance(diverged := info.get("physics_diverged"), (bool, np.bool_)) and diverged:
         kept["physics_diverged"] = True
+    ended = np.zeros(len(rewards), np.bool_)
+    ended[-1] = terminated
     return Episode(
-        observation=np.stack(observations),
+        observation={"image": np.stack(observations)},
         action=np.stack(actions),
         reward=np.asarray(rewards, np.float32),
-        terminated=terminated,
+        terminated=ended,
         metadata=kept,
     )
 
