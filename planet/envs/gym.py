@@ -149,7 +149,7 @@ def squeezed(frame: Picture, size: int) -> Picture:
 
 
 def _shares(length: int, size: int) -> NDArray[np.float32]:
-    """Returns the share of each of `length` old pixels in each of `size` new ones; rows sum to 1."""
+    """Returns the shares that `length` old pixels have in `size` new ones, [size, length]."""
     old, new = np.arange(length + 1) / length, np.arange(size + 1) / size
     first = np.maximum(old[None, :-1], new[:-1, None])
     last = np.minimum(old[None, 1:], new[1:, None])

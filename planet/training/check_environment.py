@@ -32,8 +32,8 @@ def check_environment(environment: Any, config: EnvironmentConfig) -> Spec:
         bounded Box [A] of real numbers, A <= 512.
       config: says what is to be observed.
 
-    A Box uint8 [image_size, image_size, 3 * frames] from 0 to 255 is `image`, a Box [V] of floats is
-    `vector`, and a Dict of these goes by its names, of which `image` alone may be a picture.
+    A Box uint8 [image_size, image_size, 3 * frames] from 0 to 255 is `image`, a Box [V] of floats
+    is `vector`, and a Dict of these goes by its names, of which `image` alone may be a picture.
     `observe` says whether there must be the image, vectors, or both.
 
     Returns:

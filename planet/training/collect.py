@@ -88,13 +88,13 @@ def run_episode(
     kept["environment_steps"] = simulated_steps(info, len(rewards) - 1, repeat)
     if isinstance(diverged := info.get("physics_diverged"), (bool, np.bool_)) and diverged:
         kept["physics_diverged"] = True
-    ends = np.zeros(len(rewards), np.bool_)
-    ends[-1] = terminated
+    ended = np.zeros(len(rewards), np.bool_)
+    ended[-1] = terminated
     return Episode(
         observation={name: np.stack([o[name] for o in observations]) for name in observation},
         action=np.stack(actions),
         reward=np.asarray(rewards, np.float32),
-        terminated=ends,
+        terminated=ended,
         metadata=kept,
     )
 

@@ -94,9 +94,9 @@ def chunk(steps: int = 4, batch: int = 2, size: int = 8) -> Chunk:
     generator = torch.Generator().manual_seed(5)
     observation = torch.randint(0, 256, (steps, batch, size, size, 3), generator=generator)
     action = torch.rand(steps, batch, 2, generator=generator) * 2 - 1
-    return Chunk(
-        {"image": observation.byte()}, action, torch.rand(steps, batch, generator=generator)
-    )
+    reward = torch.rand(steps, batch, generator=generator)
+    ended = torch.zeros(steps, batch, dtype=torch.bool)
+    return Chunk({"image": observation.byte()}, action, reward, ended)
 
 
 def model_loss(config: Config, tmp_path: Path) -> float:
@@ -221,10 +221,11 @@ def batches(config: Config, tmp_path: Path) -> list[object]:
     trainer = Trainer(config, tmp_path, FakeEnvironment(8), build)
     drawn: list[torch.Tensor] = []
     for index in range(6):
-        observation = np.full((7, 8, 8, 3), index, np.uint8)
+        observation = {"image": np.full((7, 8, 8, 3), index, np.uint8)}
         reward = np.full(7, index, np.float32)
         reward[0] = 0
-        trainer.replay.add(Episode(observation, np.zeros((7, 2), np.float32), reward, False))
+        action, ended = np.zeros((7, 2), np.float32), np.zeros(7, bool)
+        trainer.replay.add(Episode(observation, action, reward, ended))
         for _ in range(2):
             generator = np.random.default_rng(len(drawn))
             drawn.append(trainer.replay.sample(32, 4, generator).observation["image"])

@@ -43,7 +43,7 @@ def random_episode(frames: int = 12, size: int = 8) -> Episode:
     reward = generator.random(frames).astype(np.float32)
     action[0], reward[0] = 0, 0
     observation = generator.integers(0, 256, (frames, size, size, 3), dtype=np.uint8)
-    return Episode(observation, action, reward, terminated=False)
+    return Episode({"image": observation}, action, reward, np.zeros(frames, bool))
 
 
 def test_mean_and_standard_error_are_of_the_sample() -> None:
@@ -142,7 +142,7 @@ def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> Non
     environment = make_environment(tiny.environment)
     policies = {"agent": open_run(trained).agent, **baselines(tiny, BOX.spec(8))}
     played = {name: play(environment, policy, 2, 5) for name, policy in policies.items()}
-    first = [[episode.observation[0] for episode in episodes] for episodes in played.values()]
+    first = [[e.observation["image"][0] for e in episodes] for episodes in played.values()]
     assert all(np.array_equal(first[0], other) for other in first)
     actions = {name: episodes[0].action[1:] for name, episodes in played.items()}
     assert not actions["zero actions"].any()
@@ -205,8 +205,9 @@ def test_prediction_does_not_depend_on_frames_after_the_context(trained: Path) -
         for parameter in model.parameters():
             parameter.mul_(3.0)
     episode = random_episode(12)
-    other = replace(episode, observation=episode.observation.copy())
-    other.observation[5:] = 255 - other.observation[5:]
+    image = episode.observation["image"].copy()
+    image[5:] = 255 - image[5:]
+    other = replace(episode, observation={"image": image})
     left, right = (imagine_episode(model, e, context=5, length=50) for e in (episode, other))
     assert np.array_equal(left.prediction, right.prediction)
     assert not np.array_equal(left.reconstruction, right.reconstruction)
@@ -235,7 +236,7 @@ def test_context_must_fit_the_piece(context: int, length: int, trained: Path) ->
 def test_video_has_a_frame_per_entry_and_shows_the_real_one(trained: Path, tmp_path: Path) -> None:
     imageio = pytest.importorskip("imageio.v3", reason="videos need the train extra")
     episode = random_episode(9)
-    episode.observation[:] = (250, 20, 20)
+    episode.observation["image"][:] = (250, 20, 20)
     model = open_run(trained).agent.world_model
     path = tmp_path / "video.mp4"
     assert write_video(path, episode, imagine_episode(model, episode), fps=10) == 9

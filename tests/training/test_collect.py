@@ -65,7 +65,7 @@ seen_frame = SeenFrame(SPEC)
 def test_index_t_holds_the_action_that_led_to_observation_t() -> None:
     episode = run_episode(Counting(), seen_frame, seed=4)
     assert episode.length == 4
-    assert episode.observation[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert episode.observation["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
     # Index 0 is the reset frame; the answer to frame 0 stands with frame 1.
     np.testing.assert_allclose(episode.action[:, 0], [0.0, 0.1, 0.2, 0.3])
     assert episode.reward.tolist() == [0, 10, 20, 30]
@@ -81,7 +81,8 @@ def test_seed_reaches_the_environment_and_the_episode() -> None:
 
 @pytest.mark.parametrize("ends_itself", [True, False])
 def test_termination_is_kept_apart_from_running_out_of_time(ends_itself: bool) -> None:
-    assert run_episode(Counting(2, ends_itself), seen_frame, 0).terminated is ends_itself
+    terminated = run_episode(Counting(2, ends_itself), seen_frame, 0).terminated
+    assert terminated.tolist() == [False, False, ends_itself]
 
 
 def test_diverged_physics_is_noted() -> None:
@@ -116,7 +117,7 @@ def test_frames_that_the_environment_reuses_are_kept_apart() -> None:
             return self.buffer
 
     episode = run_episode(Reusing(), seen_frame, 0)
-    assert episode.observation[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert episode.observation["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
 
 
 class Faulty(Counting):
