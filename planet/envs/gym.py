@@ -139,13 +139,11 @@ def squeezed(frame: Picture, size: int) -> Picture:
     A pixel of the result is the mean of the part of the frame that it covers; pixels at the edge of
     that part count by the share of them that lies in it.
     """
-    if frame.shape[:2] == (size, size):
-        return frame.copy()
     rows, columns = (_shares(length, size) for length in frame.shape[:2])
     wide = np.tensordot(rows, frame.astype(np.float32), 1)
     average = np.einsum("xw,ywc->yxc", columns, wide, optimize=True)
-    picture: Picture = np.floor(average + 0.5 + 1e-4).astype(np.uint8)  # 1e-4: float32's errors
-    return picture
+    rounded: Picture = np.floor(average + (0.5 + 1e-4)).astype(np.uint8)  # float32 is not exact
+    return rounded
 
 
 def _shares(length: int, size: int) -> NDArray[np.float32]:
@@ -160,10 +158,11 @@ def _shares(length: int, size: int) -> NDArray[np.float32]:
 def _made(task: str, control_steps: int | None, mode: str | None) -> gymnasium.Env[Any, Any]:
     """Makes the task as Gymnasium does; its answers are checked where episodes are collected."""
     name = task.removeprefix(GYM_PREFIX)
+    drawn = {} if mode is None else {"render_mode": mode}  # some tasks take none
     draw = f"{task} that draws itself (render mode rgb_array)"
     try:
         made = gymnasium.make(
-            name, max_episode_steps=control_steps, render_mode=mode, disable_env_checker=True
+            name, max_episode_steps=control_steps, disable_env_checker=True, **drawn
         )
     except gymnasium.error.DependencyNotInstalled as error:
         raise ImportError(f"{task} cannot be made: {error}") from error

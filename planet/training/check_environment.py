@@ -10,6 +10,7 @@ import numpy as np
 from planet.config import EnvironmentConfig
 from planet.errors.listing import listed
 from planet.protocols import Spec
+from planet.replay import Episode
 from planet.training.action_box import ActionBox
 from planet.training.named_spaces import is_box, named_spaces, shown_box
 from planet.weights.shapes import MAX_SIZE
@@ -75,14 +76,27 @@ def _check_observations(space: Any, config: EnvironmentConfig) -> dict[str, Any]
         raise ValueError(f"{expected}, got {got}; {fix}")
     for name, box in named.items():
         got = shown_box(box) if is_box(box) else type(box).__name__
-        got += "" if named_spaces(box) == {name: box} or box is space else f" as {name!r}"
+        got += "" if box is space else f" as {name!r}"
         fix = _wrong_image(box, size, frames) if name == "image" else _wrong_vector(box)
         if fix:
             raise ValueError(f"{expected}, got {got}; {fix}")
-    return {
-        name: (np.uint8 if name == "image" else np.float32, tuple(box.shape))
+    arrays = {
+        name: (np.dtype(np.uint8 if name == "image" else np.float32), tuple(box.shape))
         for name, box in named.items()
     }
+    _check_kept(arrays)
+    return arrays
+
+
+def _check_kept(arrays: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> None:
+    """Refuses names that an episode cannot keep."""
+    kept = {name: np.zeros((2, *shape), dtype) for name, (dtype, shape) in arrays.items()}
+    reward = np.zeros(2, np.float32)
+    try:
+        Episode(kept, reward[:, None], reward, np.zeros(2, np.bool_))
+    except ValueError as error:
+        fix = f"{_TRANSFORM} can give others"
+        raise ValueError(f"environment: expected other names: {error}; {fix}") from None
 
 
 def _missing(named: Mapping[str, Any], others: list[str], observe: str) -> str:
