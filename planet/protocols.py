@@ -77,14 +77,17 @@ class Chunk:
     """Holds B sequences of T consecutive entries, time-major, each from one episode.
 
     Attributes:
-      observation: arrays [T, B, ...] by name; `image` is uint8 [T, B, h, w, 3].
+      observation: arrays [T, B, ...] by name; `image` is uint8 [T, B, h, w, 3 * frames], every
+        other one float32 [T, B, V].
       action: float32 [T, B, A]; action[t] led to observation[t].
       reward: float32 [T, B]; received together with observation[t].
+      terminated: bool [T, B]; whether the task ended itself at observation[t].
     """
 
     observation: Mapping[str, Tensor]
     action: Tensor
     reward: Tensor
+    terminated: Tensor
 
     __repr__ = short_repr
 
@@ -92,7 +95,8 @@ class Chunk:
         """Returns the chunk on `device`; see `torch.Tensor.to`."""
         there = partial(Tensor.to, device=device, non_blocking=non_blocking)
         observation = {name: there(array) for name, array in self.observation.items()}
-        return Chunk(observation, there(self.action), there(self.reward))
+        others = there(self.action), there(self.reward), there(self.terminated)
+        return Chunk(observation, *others)
 
 
 Shapes = Mapping[str, tuple[npt.DTypeLike, tuple[int, ...]]]

@@ -44,4 +44,5 @@ def make_chunk(steps: int = 4, batch: int = 3, seed: int = 0) -> Chunk:
         {"image": torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)},
         torch.rand(steps, batch, 2, generator=generator) * 2 - 1,
         torch.randn(steps, batch, generator=generator),
+        torch.zeros(steps, batch, dtype=torch.bool),
     )

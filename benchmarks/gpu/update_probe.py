@@ -53,7 +53,7 @@ def fill(folder: Path, config: Config, episodes: int, steps: int) -> ReplayBuffe
         action = draws.uniform(-1, 1, (steps + 1, ACTIONS)).astype(np.float32)
         reward = draws.uniform(0, 1, steps + 1).astype(np.float32)
         action[0], reward[0] = 0, 0
-        replay.add(Episode(frames, action, reward, terminated=False), index)
+        replay.add(Episode({"image": frames}, action, reward, np.zeros(steps + 1, bool)), index)
     return replay
 
 

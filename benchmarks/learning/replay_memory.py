@@ -40,7 +40,8 @@ def synthetic_episode(generator: np.random.Generator) -> Episode:
     action = generator.uniform(-1, 1, (LENGTH, ACTION_SIZE)).astype(np.float32)
     reward = generator.uniform(0, 4, LENGTH).astype(np.float32)
     action[0] = reward[0] = 0
-    return Episode(generator.integers(0, 256, shape, np.uint8), action, reward, False)
+    image = generator.integers(0, 256, shape, np.uint8)
+    return Episode({"image": image}, action, reward, np.zeros(LENGTH, bool))
 
 
 def fill(directory: Path, episodes: int) -> float:

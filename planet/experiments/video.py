@@ -72,16 +72,16 @@ def imagine_episode(
 
     Args:
       model: the world model.
-      episode: frames uint8 [N+1, h, w, 3] and the executed actions.
+      episode: its `image`, uint8 [N+1, h, w, 3], and the executed actions.
       context: C, frames that are filtered at the start of every piece, at least 1.
       length: L, frames per piece, more than `context`.
 
     Raises:
-      ValueError: `context` or `length` is out of range.
+      ValueError: `context` or `length` is out of range, or the episode has no image.
     """
     check_pieces(context, length)
     device = model.device
-    observation = torch.from_numpy(episode.observation).to(device)
+    observation = torch.from_numpy(_image(episode)).to(device)
     action = torch.from_numpy(episode.action).to(device)[:, None]
     frames, states = len(observation), model.config.state_size
     embedding = torch.cat([
@@ -126,10 +126,12 @@ def write_video(path: Path, episode: Episode, imagined: Imagined | None, fps: fl
       The number of frames, N + 1.
 
     Raises:
+      ValueError: the episode has no image.
       OSError: the file cannot be written; an existing one stays as it was.
     """
     import imageio.v2 as imageio
 
+    _image(episode)
     returns = np.cumsum(episode.reward, dtype=np.float64)
     with atomic_write(path) as file, tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "video.mp4"  # ffmpeg writes files by their names
@@ -140,6 +142,13 @@ def write_video(path: Path, episode: Episode, imagined: Imagined | None, fps: fl
         with open(made, "rb") as video:
             shutil.copyfileobj(video, file)
     return episode.length
+
+
+def _image(episode: Episode) -> Frames:
+    if "image" not in episode.observation:
+        names = list(episode.observation)
+        raise ValueError(f"episode: expected an observation `image` to film, got {names}")
+    return episode.observation["image"]
 
 
 def _decode(model: WorldModel, latent: LatentState) -> Frames:
@@ -156,7 +165,7 @@ def _compose(episode: Episode, imagined: Imagined | None, t: int, total: float) 
 
     ahead = 0 if imagined is None else int(imagined.ahead[t])
     colour = _PREDICTED if ahead else _SEEING
-    panels = [("real frame", episode.observation[t], _TEXT)]
+    panels = [("real frame", _image(episode)[t, ..., -3:], _TEXT)]
     if imagined is not None:
         panels += [
             ("reconstruction", imagined.reconstruction[t], _SEEING),

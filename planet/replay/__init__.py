@@ -4,13 +4,13 @@ from planet.replay.buffer import LostEpisodesError, ReplayBuffer, episode_index,
 from planet.replay.episode import Episode
 from planet.replay.episode_file import (
     CorruptEpisodeError,
-    EpisodeInfo,
     read_chunk,
     read_episode,
     read_info,
     verify_episode,
     write_episode,
 )
+from planet.replay.episode_info import EpisodeInfo
 
 __all__ = [
     "CorruptEpisodeError", "Episode", "EpisodeInfo", "LostEpisodesError", "ReplayBuffer",

@@ -17,12 +17,8 @@ from planet.errors.listing import listed
 from planet.errors.scalars import check_between, check_float, check_int
 from planet.protocols import Chunk
 from planet.replay.episode import Episode
-from planet.replay.episode_file import (
-    CorruptEpisodeError,
-    EpisodeInfo,
-    verify_episode,
-    write_episode,
-)
+from planet.replay.episode_file import CorruptEpisodeError, verify_episode, write_episode
+from planet.replay.episode_info import EpisodeInfo, Sizes
 from planet.replay.pieces import Pieces
 from planet.replay.sampling import draw_recent, draw_uniform
 from planet.storage.atomic import make_directory
@@ -97,7 +93,7 @@ class ReplayBuffer:
             in the directory are ignored, and overwritten when their index comes up again.
 
         Raises:
-          ValueError: an argument is out of range, or the episodes differ in image or action size.
+          ValueError: an argument is out of range, or the episodes' arrays differ in name or size.
         """
         check_int("recent_draws", recent_draws, 1)
         check_between("recent_share", check_float("recent_share", recent_share), 0, 1)
@@ -145,13 +141,13 @@ class ReplayBuffer:
         A file of this `index` is replaced atomically; None takes `next_index`.
 
         Raises:
-          ValueError: image or action size differs from the buffer's, or index is negative.
+          ValueError: an array's name, dtype or size is not the buffer's, or index is negative.
           OSError: the file cannot be written.
         """
         name = episode_name(self.next_index if index is None else check_int("index", index, 0))
         path = self.directory / name
-        height, width = episode.observation.shape[1:3]
-        self._check_sizes(name, (height, width), episode.action.shape[1])
+        arrays = episode.arrays.items()
+        self._check_sizes(name, {key: (str(a.dtype), a.shape[1:]) for key, a in arrays})
         self.episodes[name] = write_episode(path, episode)
         self.skipped.pop(name, None)
         self._sort()
@@ -170,7 +166,7 @@ class ReplayBuffer:
           generator: source of randomness; the same state and episodes give the same batch.
 
         Returns:
-          image uint8 [T, B, h, w, 3], action float32 [T, B, A], reward float32 [T, B].
+          Arrays [T, B, ...] as `planet.protocols.Chunk` has them.
 
         Raises:
           ValueError: batch_size or length is below 1, or no episode is as long as a chunk.
@@ -248,7 +244,7 @@ class ReplayBuffer:
             except OSError as error:
                 self.skipped[name] = error.strerror or str(error)
             else:
-                self._check_sizes(name, info.image_size, info.action_size)
+                self._check_sizes(name, info.sizes)
                 self.episodes[name] = info
         self._sort()
 
@@ -289,16 +285,21 @@ class ReplayBuffer:
             name: self.episodes[name] for name in sorted(self.episodes, key=lambda n: (len(n), n))
         }
 
-    def _check_sizes(self, name: str, image_size: tuple[int, int], action_size: int) -> None:
+    def _check_sizes(self, name: str, sizes: Sizes) -> None:
+        """Raises ValueError for the first array that the other episodes have otherwise."""
         other = next((info for key, info in self.episodes.items() if key != name), None)
-        if other is None:
+        if other is None or other.sizes == sizes:
             return
-        for what, expected, got in (
-            ("observation: expected image", other.image_size, image_size),
-            ("action: expected action", other.action_size, action_size),
-        ):
+        for array in sorted(other.sizes | sizes):
+            expected, got = _shown(other.sizes.get(array)), _shown(sizes.get(array))
             if got != expected:
-                raise ValueError(f"{what} size {expected} as in {other.path}, got {got} in {name}")
+                raise ValueError(
+                    f"{array}: expected {expected} an entry as in {other.path}, got {got} in {name}"
+                )
+
+
+def _shown(size: tuple[str, tuple[int, ...]] | None) -> str:
+    return "no array" if size is None else f"{size[0]} {list(size[1])}"
 
 
 def _reasons(reasons: Mapping[str, str]) -> str:

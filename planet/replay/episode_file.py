@@ -5,39 +5,38 @@
     8  .. 12     format version, uint32
     12 .. 16     length L of the header text, uint32
     16 .. 20     CRC-32 of bytes 0..16 and of the header text, uint32
-    20 .. 20+L   header text: JSON with sizes, the arrays' CRC-32, terminated, return, metadata
-    then         reward float32 [N+1], action float32 [N+1, A], observation uint8 [N+1, h, w, 3]
+    20 .. 20+L   header text: JSON with length, arrays, total_reward, metadata
+    then         the arrays, in the order in which the header lists them
 
-Numbers are little-endian, arrays row-major with nothing between or after them, so every byte is
-covered by the magic, a checksum or the file's size. Chunks are read with `preadv` rather than
-through a memory map: mapped pages count as the process's memory.
+The header has the name, dtype, shape of an entry and CRC-32 of every array: reward, action,
+terminated, and the observations by their names. Numbers are little-endian, arrays row-major with
+nothing between or after them, so every byte is covered by the magic, a checksum or the file's size.
+Chunks are read with `preadv` rather than through a memory map: mapped pages count as the process's
+memory.
+
+Format 1, which is read and never written, has one image and no array `terminated`: its header says
+whether the last entry is.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from planet.replay.episode import Episode
+from planet.replay.episode import Episode, check_layout
+from planet.replay.episode_info import EpisodeInfo, StoredArray
 from planet.storage import framed
 from planet.storage.atomic import atomic_write, named_errors, open_regular
 
 _PREFIX = struct.Struct("<8sII")  # magic, version, bytes of the header text
-_FORMAT = framed.Format("episode file", b"PLANETEP", _PREFIX.size, oldest=1, newest=1)
-_DTYPES: dict[str, np.dtype[Any]] = {  # in the order of the file
-    "reward": np.dtype("<f4"),
-    "action": np.dtype("<f4"),
-    "observation": np.dtype("u1"),
-}
+_FORMAT = framed.Format("episode file", b"PLANETEP", _PREFIX.size, oldest=1, newest=2)
 _BLOCK_BYTES = 1 << 20  # verification reads this much at a time, to stay small in memory
 
 
@@ -45,57 +44,8 @@ class CorruptEpisodeError(framed.FileError):
     """Says that an episode file is damaged, cut short, newer than this release, or none at all."""
 
 
-@dataclass(frozen=True)
-class EpisodeInfo:
-    """Holds the header of an episode file.
-
-    Attributes:
-      path: the file.
-      length: entries N + 1 of the episode.
-      image_size: height and width in pixels.
-      action_size: A.
-      terminated: whether the task ended itself.
-      total_reward: sum of the rewards.
-      metadata: JSON values stored with the episode.
-      data_offset: bytes before the first array.
-      checksums: CRC-32 of each array by name.
-      checksum: CRC-32 of the header; episodes that differ in anything differ in it.
-    """
-
-    path: Path
-    length: int
-    image_size: tuple[int, int]
-    action_size: int
-    terminated: bool
-    total_reward: float
-    metadata: dict[str, Any]
-    data_offset: int
-    checksums: dict[str, int]
-    checksum: int
-
-    def entry_shape(self, name: str) -> tuple[int, ...]:
-        """Returns the shape of one entry of array `name`."""
-        if name == "observation":
-            return (*self.image_size, 3)
-        return (self.action_size,) if name == "action" else ()
-
-    def entry_bytes(self, name: str) -> int:
-        """Returns the size of one entry of array `name`."""
-        return math.prod(self.entry_shape(name)) * _DTYPES[name].itemsize
-
-    def array_offset(self, name: str) -> int:
-        """Returns where in the file array `name` starts."""
-        earlier = list(_DTYPES)[: list(_DTYPES).index(name)]
-        return self.data_offset + self.length * sum(map(self.entry_bytes, earlier))
-
-    @property
-    def file_bytes(self) -> int:
-        """Size of the whole file."""
-        return self.array_offset("observation") + self.length * self.entry_bytes("observation")
-
-
 def write_episode(path: Path | str, episode: Episode) -> EpisodeInfo:
-    """Writes or replaces an episode file; returns its header.
+    """Writes or replaces an episode file of format 2; returns its header.
 
     A crash leaves the old content or the new, complete. The file's directory must exist.
 
@@ -103,19 +53,20 @@ def write_episode(path: Path | str, episode: Episode) -> EpisodeInfo:
       OSError: the file cannot be written; an existing one stays as it was.
     """
     path = Path(path)
-    arrays: dict[str, npt.NDArray[Any]] = {
-        name: np.ascontiguousarray(getattr(episode, name), dtype=dtype)
-        for name, dtype in _DTYPES.items()
+    arrays = {
+        name: np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        for name, array in episode.arrays.items()
     }
     header = {
         "length": episode.length,
-        "image_size": list(episode.observation.shape[1:3]),
-        "action_size": int(episode.action.shape[1]),
-        "terminated": episode.terminated,
+        "arrays": [
+            {"name": name, "dtype": str(episode.arrays[name].dtype), "shape": array.shape[1:],
+             "checksum": zlib.crc32(array.data)}
+            for name, array in arrays.items()
+        ],
         "total_reward": episode.total_reward,
-        "checksums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
         "metadata": episode.metadata,
-    }
+    }  # fmt: skip
     text = json.dumps(header, allow_nan=False).encode()
     prefix = _PREFIX.pack(_FORMAT.magic, _FORMAT.newest, len(text))
     checksum = zlib.crc32(text, zlib.crc32(prefix))
@@ -123,7 +74,7 @@ def write_episode(path: Path | str, episode: Episode) -> EpisodeInfo:
         file.write(prefix + framed.CHECKSUM.pack(checksum) + text)
         for array in arrays.values():
             file.write(array.data)
-    return _parse_header(path, text, checksum)
+    return _parse_header(path, _FORMAT.newest, text, checksum)
 
 
 def read_info(path: Path | str) -> EpisodeInfo:
@@ -138,13 +89,13 @@ def read_info(path: Path | str) -> EpisodeInfo:
         size = os.fstat(file.fileno()).st_size
         start = file.read(_FORMAT.least)
         _FORMAT.check_start(start, size)
-        _, _, text_bytes = _PREFIX.unpack_from(start)
+        _, version, text_bytes = _PREFIX.unpack_from(start)
         framed.check_least(_FORMAT.least + text_bytes, size)
         text = file.read(text_bytes)
         checksum = zlib.crc32(text, zlib.crc32(start[: _PREFIX.size]))
         (stored,) = framed.CHECKSUM.unpack_from(start, _PREFIX.size)
         framed.check_checksum("checksum of the header", stored, checksum)
-        info = _parse_header(path, text, checksum)
+        info = _parse_header(path, version, text, checksum)
         framed.check_length(info.file_bytes, size)
     return info
 
@@ -158,34 +109,32 @@ def verify_episode(path: Path | str) -> EpisodeInfo:
     """
     info = read_info(path)
     with framed.refused_as(CorruptEpisodeError, info.path), open(info.path, "rb") as file:
-        file.seek(info.data_offset)
-        for name in _DTYPES:
-            checksum, left = 0, info.length * info.entry_bytes(name)
+        for name, array in info.arrays.items():
+            file.seek(array.offset)
+            checksum, left = 0, info.length * array.entry_bytes
             while block := file.read(min(left, _BLOCK_BYTES)):
                 checksum, left = zlib.crc32(block, checksum), left - len(block)
-            framed.check_checksum(f"checksum of {name}", info.checksums[name], checksum)
+            framed.check_checksum(f"checksum of {name}", array.checksum, checksum)
     return info
 
 
 def read_episode(path: Path | str) -> Episode:
     """Reads a whole episode and compares every checksum; raises as `verify_episode` does."""
     info = read_info(path)
-    observation, action, reward = read_chunk(info, 0, info.length)
+    arrays = read_chunk(info, 0, info.length)
     with framed.refused_as(CorruptEpisodeError, info.path):
-        for name, array in (("reward", reward), ("action", action), ("observation", observation)):
-            computed = zlib.crc32(array.data)
-            framed.check_checksum(f"checksum of {name}", info.checksums[name], computed)
+        for name, stored in info.arrays.items():
+            computed = zlib.crc32(arrays[name].data)
+            framed.check_checksum(f"checksum of {name}", stored.checksum, computed)
         with framed.understood("episode"):
-            return Episode(observation, action, reward, info.terminated, info.metadata)
+            return Episode.of_arrays(arrays, info.metadata)
 
 
-def read_chunk(
-    info: EpisodeInfo, start: int, length: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def read_chunk(info: EpisodeInfo, start: int, length: int) -> dict[str, npt.NDArray[Any]]:
     """Reads T = `length` entries from `start` on and nothing else; compares no checksums.
 
     Returns:
-      observation uint8 [T, h, w, 3], action float32 [T, A], reward float32 [T].
+      Arrays [T, ...] by name, as `Episode.arrays` has them.
 
     Raises:
       ValueError: the range leaves the episode.
@@ -197,44 +146,69 @@ def read_chunk(
             f"start, length: expected a range within [0, {info.length}), "
             f"got [{start}, {start + length})"
         )
-    observation = np.empty((length, *info.entry_shape("observation")), np.uint8)
-    action = np.empty((length, info.action_size), np.float32)
-    reward = np.empty((length,), np.float32)
+    read: dict[str, npt.NDArray[Any]] = {}
     descriptor = os.open(info.path, os.O_RDONLY)
     try:
-        for name, array in (("observation", observation), ("action", action), ("reward", reward)):
-            offset = info.array_offset(name) + start * info.entry_bytes(name)
-            _read_exactly(descriptor, array.reshape(-1).view(np.uint8).data, offset, info)
+        with named_errors(info.path):
+            for name, stored in info.arrays.items():
+                dtype = np.dtype(stored.dtype).newbyteorder("<")
+                read[name] = array = np.empty((length, *stored.shape), dtype)
+                offset = stored.offset + start * stored.entry_bytes
+                _read_exactly(descriptor, array.reshape(-1).view(np.uint8).data, offset, info)
     finally:
         os.close(descriptor)
-    return observation, action, reward
+    if info.ended is not None:
+        ended = info.ended and start + length == info.length
+        read["terminated"] = np.arange(1, length + 1) == (length if ended else 0)
+    return read
 
 
-def _parse_header(path: Path, text: bytes, checksum: int) -> EpisodeInfo:
+def _parse_header(path: Path, version: int, text: bytes, checksum: int) -> EpisodeInfo:
     with framed.understood("header"):
         header = json.loads(text)
-        height, width = header["image_size"]
-        if min(height, width, header["length"], header["action_size"]) < 1:
-            raise ValueError(f"sizes below 1 in {header}")
+        length, old = int(header["length"]), version == 1
+        rows = _rows_of_format_1(header) if old else header["arrays"]
+        arrays = _stored_arrays(rows, length, _FORMAT.least + len(text))
+        needed = {"reward", "action"} if old else {"reward", "action", "terminated"}
+        if not needed < arrays.keys() or len(arrays) < len(rows):
+            raise ValueError(f"arrays {[*arrays]}")
         return EpisodeInfo(
             path=path,
-            length=int(header["length"]),
-            image_size=(int(height), int(width)),
-            action_size=int(header["action_size"]),
-            terminated=bool(header["terminated"]),
+            length=length,
+            arrays=arrays,
+            ended=bool(header["terminated"]) if old else None,
             total_reward=float(header["total_reward"]),
             metadata=dict(header["metadata"]),
-            data_offset=_FORMAT.least + len(text),
-            checksums={name: int(header["checksums"][name]) for name in _DTYPES},
             checksum=checksum,
         )
+
+
+def _stored_arrays(rows: list[dict[str, Any]], length: int, offset: int) -> dict[str, StoredArray]:
+    arrays = {}
+    for row in rows:
+        name, dtype, shape = str(row["name"]), str(row["dtype"]), tuple(map(int, row["shape"]))
+        check_layout(name, np.dtype(dtype), (length, *shape), length)
+        arrays[name] = StoredArray(dtype, shape, int(row["checksum"]), offset)
+        offset += length * arrays[name].entry_bytes
+    return arrays
+
+
+def _rows_of_format_1(header: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: tuple[tuple[str, str, list[int], str], ...] = (
+        ("reward", "float32", [], "reward"),
+        ("action", "float32", [header["action_size"]], "action"),
+        ("image", "uint8", [*header["image_size"], 3], "observation"),
+    )
+    return [
+        {"name": name, "dtype": dtype, "shape": shape, "checksum": header["checksums"][called]}
+        for name, dtype, shape, called in rows
+    ]
 
 
 def _read_exactly(descriptor: int, target: memoryview, offset: int, info: EpisodeInfo) -> None:
     done = 0
     while done < len(target):
-        with named_errors(info.path):
-            count = os.preadv(descriptor, [target[done:]], offset + done)
+        count = os.preadv(descriptor, [target[done:]], offset + done)
         if count == 0:
             raise CorruptEpisodeError(info.path, f"truncated: ends before byte {offset + done}")
         done += count

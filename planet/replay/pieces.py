@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from planet.protocols import Chunk, Empty
-from planet.replay.episode_file import CorruptEpisodeError, EpisodeInfo, read_chunk
+from planet.replay.episode_file import CorruptEpisodeError, read_chunk
+from planet.replay.episode_info import EpisodeInfo
 
-_NUMPY = {torch.uint8: np.uint8, torch.float32: np.float32}
+_NUMPY = {torch.uint8: np.uint8, torch.float32: np.float32, torch.bool: np.bool_}
+_TORCH = {str(np.dtype(kind)): dtype for dtype, kind in _NUMPY.items()}
 
 
 def numpys(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -39,21 +41,22 @@ class Pieces:
         """Reads the batch into tensors of `empty`'s; may run in another thread.
 
         Returns:
-          image uint8 [T, B, h, w, 3], action float32 [T, B, A], reward float32 [T, B].
+          Arrays [T, B, ...] as `planet.protocols.Chunk` has them, observations by their names.
 
         Raises:
           CorruptEpisodeError: a file was cut short or removed since it was opened.
         """
-        size, first = (self.length, len(self.starts)), self.starts[0][0]
-        image = empty((*size, *first.entry_shape("observation")), torch.uint8)
-        action = empty((*size, first.action_size), torch.float32)
-        reward = empty(size, torch.float32)
-        arrays = [tensor.numpy() for tensor in (image, action, reward)]
+        tensors = {
+            name: empty((self.length, len(self.starts), *shape), _TORCH[dtype])
+            for name, (dtype, shape) in self.starts[0][0].sizes.items()
+        }
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         for row, (info, start) in enumerate(self.starts):
             try:
                 pieces = read_chunk(info, start, self.length)
             except OSError as error:
                 raise CorruptEpisodeError(info.path, f"cannot be read any more: {error}") from error
-            for array, piece in zip(arrays, pieces, strict=True):
-                array[:, row] = piece
-        return Chunk({"image": image}, action, reward)
+            for name, piece in pieces.items():
+                arrays[name][:, row] = piece
+        own = {name: tensors.pop(name) for name in ("action", "reward", "terminated")}
+        return Chunk({name: tensors[name] for name in sorted(tensors)}, **own)

@@ -161,7 +161,8 @@ class GradientLearner:
             return
         if self._batch is None:
             observation = {name: array.clone() for name, array in chunk.observation.items()}
-            self._batch = Chunk(observation, chunk.action.clone(), chunk.reward.clone())
+            others = chunk.action.clone(), chunk.reward.clone(), chunk.terminated.clone()
+            self._batch = Chunk(observation, *others)
         for kept, new in zip(_tensors(self._batch), _tensors(chunk), strict=True):
             torch.where(replace, new, kept, out=kept)
 
@@ -192,4 +193,4 @@ def looks_at_once(device: torch.device) -> bool:
 
 
 def _tensors(chunk: Chunk) -> list[Tensor]:
-    return [*chunk.observation.values(), chunk.action, chunk.reward]
+    return [*chunk.observation.values(), chunk.action, chunk.reward, chunk.terminated]

@@ -145,9 +145,8 @@ def test_agent_plans_with_the_weights_of_the_newest_training_phase(
     model = make_model()
     agent = make_agent(model=model, backend=backend)
     learner = learner_of(model, TrainConfig(learning_rate=0.05))
-    chunk = Chunk(
-        {"image": torch.from_numpy(frame(1, 4, 2))}, torch.zeros(4, 2, A), torch.ones(4, 2)
-    )
+    image, ended = torch.from_numpy(frame(1, 4, 2)), torch.zeros(4, 2, dtype=torch.bool)
+    chunk = Chunk({"image": image}, torch.zeros(4, 2, A), torch.ones(4, 2), ended)
     agent.reset()
     agent.filter(frame(0))
     latent, seeds = latent_of(agent), agent._require_reset().frozen().step_seeds()

@@ -52,6 +52,7 @@ def test_acting_and_training_filter_alike(
         {"image": torch.from_numpy(np.stack(pictures))[:, None]},
         torch.from_numpy(np.stack(actions[:-1]))[:, None],
         torch.zeros(steps, 1),
+        torch.zeros(steps, 1, dtype=torch.bool),
     )
     of_step, make_images = [seeds for _, seeds, *_ in images], model.images
 

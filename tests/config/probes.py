@@ -15,7 +15,7 @@ import pytest
 import settings
 import torch
 from learners import learner_of, replay
-from settings import changed
+from settings import changed, pixel_spec
 
 from planet.config import Config
 from planet.latent import LatentState
@@ -26,7 +26,6 @@ from planet.protocols import Chunk
 from planet.replay import Episode
 from planet.systems.planet import build, make_world_model
 from planet.training import schedule
-from planet.training.action_box import ActionBox
 from planet.training.loss import sequence_loss
 from planet.training.progress import Progress
 from planet.training.trainer import Trainer
@@ -94,9 +93,9 @@ def chunk(steps: int = 4, batch: int = 2, size: int = 8) -> Chunk:
     generator = torch.Generator().manual_seed(5)
     observation = torch.randint(0, 256, (steps, batch, size, size, 3), generator=generator)
     action = torch.rand(steps, batch, 2, generator=generator) * 2 - 1
-    return Chunk(
-        {"image": observation.byte()}, action, torch.rand(steps, batch, generator=generator)
-    )
+    reward = torch.rand(steps, batch, generator=generator)
+    ended = torch.zeros(steps, batch, dtype=torch.bool)
+    return Chunk({"image": observation.byte()}, action, reward, ended)
 
 
 def model_loss(config: Config, tmp_path: Path) -> float:
@@ -142,7 +141,7 @@ def planner_name(config: Config, tmp_path: Path) -> str:
 def scorer(config: Config, tmp_path: Path) -> str:
     """Says how making a learner ends, whose agent plans in the model alone."""
     try:
-        build(config, ActionBox.unit(2).spec(8))
+        build(config, pixel_spec(8))
     except ValueError as error:
         return str(error)
     return "is made"
@@ -176,7 +175,7 @@ def updates(config: Config, tmp_path: Path) -> list[tuple[str, str]]:
             return model
 
         patch.setattr("planet.systems.planet.CompiledModel", compiled)
-        build(config, ActionBox(-np.ones(2), np.ones(2)).spec(8))
+        build(config, pixel_spec(8))
     return asked or [("reference", "fp32")]
 
 
@@ -221,10 +220,11 @@ def batches(config: Config, tmp_path: Path) -> list[object]:
     trainer = Trainer(config, tmp_path, FakeEnvironment(8), build)
     drawn: list[torch.Tensor] = []
     for index in range(6):
-        observation = np.full((7, 8, 8, 3), index, np.uint8)
+        observation = {"image": np.full((7, 8, 8, 3), index, np.uint8)}
         reward = np.full(7, index, np.float32)
         reward[0] = 0
-        trainer.replay.add(Episode(observation, np.zeros((7, 2), np.float32), reward, False))
+        action, ended = np.zeros((7, 2), np.float32), np.zeros(7, bool)
+        trainer.replay.add(Episode(observation, action, reward, ended))
         for _ in range(2):
             generator = np.random.default_rng(len(drawn))
             drawn.append(trainer.replay.sample(32, 4, generator).observation["image"])

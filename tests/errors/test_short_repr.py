@@ -57,7 +57,8 @@ def test_sizes_stand_in_the_place_of_values() -> None:
     assert repr(latent) == "LatentState(belief=float32 [1, 200], state=float64 [1, 30])"
     there = LatentState(torch.zeros(2, 3, device="meta"), torch.zeros(2, 1, device="meta"))
     assert repr(there) == "LatentState(belief=float32 [2, 3] on meta, state=float32 [2, 1] on meta)"
-    chunk = Chunk({"image": torch.zeros(2, 1).byte()}, torch.zeros(2, 1, 3), torch.zeros(2, 1))
+    flat = torch.zeros(2, 1)
+    chunk = Chunk({"image": flat.byte()}, torch.zeros(2, 1, 3), flat, flat.bool())
     assert repr(chunk).startswith("Chunk(observation={'image': uint8 [2, 1]}, action=float32")
     assert repr(Noise(row_seeds(0, 3), 1)) == "Noise(seed=int64 [3], iteration=1, particle=0)"
     assert repr(Noise(5)) == "Noise(seed=5, iteration=0, particle=0)"

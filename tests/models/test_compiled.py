@@ -81,7 +81,8 @@ def chunk_of(config: Config) -> Chunk:
     )
     image = torch.randint(0, 256, (*shape, side, side, 3), generator=generator, dtype=torch.uint8)
     action = torch.rand(*shape, 2, generator=generator) * 2 - 1
-    return Chunk({"image": image}, action, torch.rand(*shape, generator=generator))
+    ended = torch.zeros(shape, dtype=torch.bool)
+    return Chunk({"image": image}, action, torch.rand(*shape, generator=generator), ended)
 
 
 def parts(model: SequenceModel | WorldModel, chunk: Chunk) -> dict[str, Tensor]:

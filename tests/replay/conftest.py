@@ -19,7 +19,8 @@ def _episode(
     action = np.full((steps + 1, actions), tag, np.float32)
     action[:, -1] = time
     action[0] = 0
-    return Episode(observation, action, time.astype(np.float32), False, {"tag": tag})
+    reward, ended = time.astype(np.float32), np.zeros(steps + 1, bool)
+    return Episode({"image": observation}, action, reward, ended, {"tag": tag})
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import logging
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from planet.replay import (
     write_episode,
 )
 
+FORMAT_1 = Path(__file__).parents[1] / "data" / "episode_format_1.planet"
+
 
 def same(first: Chunk, second: Chunk) -> bool:
     return all(map(torch.equal, tensors(first), tensors(second)))
 
 
 def tensors(chunk: Chunk) -> tuple[torch.Tensor, ...]:
-    return chunk.observation["image"], chunk.action, chunk.reward
+    return chunk.observation["image"], chunk.action, chunk.reward, chunk.terminated
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ def test_chunk_is_time_major_with_the_documented_types(filled: ReplayBuffer) -> 
     assert list(chunk.observation) == ["image"]
     assert [(list(tensor.shape), tensor.dtype) for tensor in tensors(chunk)] == [
         ([4, 7, 4, 6, 3], torch.uint8), ([4, 7, 2], torch.float32), ([4, 7], torch.float32),
+        ([4, 7], torch.bool),
     ]  # fmt: skip
     assert all(tensor.is_contiguous() for tensor in tensors(chunk))
     assert same(chunk.to("cpu"), chunk)
@@ -68,7 +72,8 @@ def test_chunk_may_be_the_whole_episode(filled: ReplayBuffer) -> None:
     chunk = filled.sample(3, 10, np.random.default_rng(0))
     expected = read_episode(filled.directory / episode_name(4))
     for row in range(3):
-        np.testing.assert_array_equal(chunk.observation["image"][:, row], expected.observation)
+        image = chunk.observation["image"][:, row]
+        np.testing.assert_array_equal(image, expected.observation["image"])
 
 
 def test_batch_is_decided_by_the_generator_and_the_files(filled: ReplayBuffer) -> None:
@@ -156,14 +161,14 @@ def test_damaged_files_are_named_and_left_out(
     assert list(buffer.episodes) == [episode_name(index) for index in (0, 2, 3)]
     shorter = f"length: expected {size} bytes, got {size - 5}: the file is truncated"
     changed = buffer.skipped.pop(episode_name(4))
-    assert changed.startswith("checksum of observation: expected ")
+    assert changed.startswith("checksum of image: expected ")
     assert buffer.skipped == {
         "mine.planet": "the name is not episode-<six digits>.planet",
         episode_name(1): shorter,
         episode_name(9): "expected a regular file, got a directory",
     }
     assert f"4 files in {directory} are left out: {episode_name(1)} (length: " in caplog.text
-    assert f"{episode_name(4)} (checksum of observation: expected " in caplog.text
+    assert f"{episode_name(4)} (checksum of image: expected " in caplog.text
     assert caplog.text.endswith(" and 1 more\n")
     tags = buffer.sample(200, 4, np.random.default_rng(0)).observation["image"][0, :, 0, 0, 0]
     assert set(tags.tolist()) == {0, 2, 3}
@@ -286,14 +291,60 @@ def test_resumed_buffer_samples_the_same(tmp_path: Path, make_episode: Any, samp
 
 def test_mixed_sizes_are_refused(filled: ReplayBuffer, make_episode: Any) -> None:
     wider, stronger = make_episode(image_size=(4, 8)), make_episode(actions=3)
-    with pytest.raises(ValueError, match=re.escape("observation: expected image size (4, 6)")):
+    where = f"an entry as in {filled.directory / episode_name(0)}, got"
+    with pytest.raises(ValueError, match=re.escape(f"image: expected uint8 [4, 6, 3] {where} ")):
         filled.add(wider)
-    with pytest.raises(ValueError, match="action: expected action size 2"):
+    with pytest.raises(ValueError, match=re.escape(f"action: expected float32 [2] {where} ")):
         filled.add(stronger)
     assert len(list(filled.directory.iterdir())) == 5
     write_episode(filled.directory / episode_name(5), wider)
-    with pytest.raises(ValueError, match=r"got \(4, 8\) in episode-000005\.planet"):
+    with pytest.raises(ValueError, match=r"got uint8 \[4, 8, 3\] in episode-000005\.planet"):
         ReplayBuffer(filled.directory)
+
+
+def test_other_observations_are_refused_by_name(tmp_path: Path) -> None:
+    buffer = ReplayBuffer(tmp_path)
+    first = buffer.add(vectors("speed", "angle"))
+    for episode, expected, got in (
+        (vectors("speed"), "angle: expected float32 [3]", "no array"),
+        (vectors("speed", "angle", "torque"), "torque: expected no array", "float32 [3]"),
+    ):
+        message = f"{expected} an entry as in {first}, got {got} in episode-000001.planet"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            buffer.add(episode)
+    buffer.add(vectors("angle", "speed"))
+    assert list(buffer.sample(9, 2, np.random.default_rng(0)).observation) == ["angle", "speed"]
+
+
+def vectors(*names: str) -> Episode:
+    """Observations of three numbers each by these names; ends itself."""
+    generator = np.random.default_rng(0)
+    observation = {name: generator.random((5, 3), np.float32) for name in names}
+    ended = np.arange(5) == 4
+    return Episode(observation, np.zeros((5, 1), np.float32), np.zeros(5, np.float32), ended)
+
+
+def test_a_chunk_says_which_entries_ended_the_task(tmp_path: Path) -> None:
+    buffer = ReplayBuffer(tmp_path)
+    buffer.add(vectors("speed"))
+    chunk, speed = buffer.sample(50, 2, np.random.default_rng(0)), vectors("speed").observation
+    last = (chunk.observation["speed"] == torch.from_numpy(speed["speed"][4])).all(dim=-1)
+    assert torch.equal(chunk.terminated, last) and last.any() and not last.all()
+
+
+def test_files_of_both_formats_make_one_buffer(tmp_path: Path) -> None:
+    shutil.copy(FORMAT_1, tmp_path / episode_name(0))
+    buffer, old = ReplayBuffer(tmp_path), read_episode(FORMAT_1)
+    reward = -old.reward
+    buffer.add(Episode(old.observation, old.action, reward, np.zeros(7, bool)))
+    chunk = buffer.sample(20, 7, np.random.default_rng(0))
+    new = chunk.reward[1] < 0
+    assert new.any() and not new.all()
+    for row in range(20):
+        expected = -old.reward if new[row] else old.reward
+        np.testing.assert_array_equal(chunk.reward[:, row], expected)
+        np.testing.assert_array_equal(chunk.observation["image"][:, row], old.observation["image"])
+        assert chunk.terminated[:, row].tolist() == [False] * 6 + [not new[row]]
 
 
 def test_file_that_vanished_is_named(filled: ReplayBuffer) -> None:
@@ -320,5 +371,5 @@ def test_episodes_of_the_paper_size_take_12_kilobytes_per_frame(tmp_path: Path) 
     pixels = np.zeros((251, 64, 64, 3), np.uint8)
     action, reward = np.zeros((251, 6), np.float32), np.zeros(251, np.float32)
     buffer = ReplayBuffer(tmp_path)
-    buffer.add(Episode(pixels, action, reward, False))
-    assert buffer.total_bytes / buffer.total_frames < 64 * 64 * 3 + 6 * 4 + 4 + 2
+    buffer.add(Episode({"image": pixels}, action, reward, np.zeros(251, bool)))
+    assert buffer.total_bytes / buffer.total_frames < 64 * 64 * 3 + 6 * 4 + 4 + 1 + 3

@@ -1,5 +1,9 @@
+import json
 import os
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,15 +26,20 @@ def small_episode() -> Episode:
     action = generator.uniform(-1, 1, (4, 2)).astype(np.float32)
     reward = generator.uniform(0, 1, 4).astype(np.float32)
     action[0] = reward[0] = 0
-    pixels = generator.integers(0, 256, (4, 2, 3, 3), np.uint8)
-    return Episode(pixels, action, reward, True, {"task": "ünit", "seed": 2**60})
+    observation = {
+        "vector": generator.normal(size=(4, 5)).astype(np.float32),
+        "image": generator.integers(0, 256, (4, 2, 3, 6), np.uint8),
+        "größe": generator.normal(size=(4, 1)).astype(np.float32),
+    }
+    ended = np.array([False, False, False, True])
+    return Episode(observation, action, reward, ended, {"task": "ünit", "seed": 2**60})
 
 
 def assert_equal(received: Episode, expected: Episode) -> None:
-    for name in ("observation", "action", "reward"):
-        assert getattr(received, name).dtype == getattr(expected, name).dtype
-        np.testing.assert_array_equal(getattr(received, name), getattr(expected, name))
-    assert received.terminated is expected.terminated
+    assert list(received.arrays) == list(expected.arrays)
+    for name, array in expected.arrays.items():
+        assert received.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(received.arrays[name], array)
     assert received.metadata == expected.metadata
 
 
@@ -47,7 +56,11 @@ def test_episode_comes_back_as_written(tmp_path: Path) -> None:
     assert_equal(read_episode(path), small_episode())
     assert written == read_info(path) == verify_episode(path)
     assert written.file_bytes == path.stat().st_size
-    assert (written.length, written.image_size, written.action_size) == (4, (2, 3), 2)
+    assert written.length == 4 and written.ended is None
+    assert written.sizes == {
+        "reward": ("float32", ()), "action": ("float32", (2,)), "terminated": ("bool", ()),
+        "größe": ("float32", (1,)), "image": ("uint8", (2, 3, 6)), "vector": ("float32", (5,)),
+    }  # fmt: skip
     assert written.total_reward == small_episode().total_reward
     assert os.listdir(tmp_path) == ["episode.planet"]
 
@@ -55,7 +68,8 @@ def test_episode_comes_back_as_written(tmp_path: Path) -> None:
 def test_strided_arrays_are_written_by_value(tmp_path: Path) -> None:
     episode = small_episode()
     action, reward = np.asfortranarray(episode.action), np.repeat(episode.reward, 2)[::2]
-    flipped = Episode(episode.observation[:, ::-1, ::-1], action, reward, False)
+    observation = {"image": episode.observation["image"][:, ::-1, ::-1]}
+    flipped = Episode(observation, action, reward, np.zeros(8, bool)[::2])
     write_episode(tmp_path / "episode.planet", flipped)
     assert_equal(read_episode(tmp_path / "episode.planet"), flipped)
 
@@ -65,9 +79,9 @@ def test_every_chunk_is_the_slice_of_the_episode(tmp_path: Path) -> None:
     for start in range(4):
         for length in range(1, 5 - start):
             chunk = read_chunk(info, start, length)
-            for received, name in zip(chunk, ("observation", "action", "reward"), strict=True):
-                expected = getattr(small_episode(), name)[start : start + length]
-                np.testing.assert_array_equal(received, expected)
+            for name, array in small_episode().arrays.items():
+                np.testing.assert_array_equal(chunk.pop(name), array[start : start + length])
+            assert not chunk
 
 
 @pytest.mark.parametrize(("start", "length"), [(-1, 2), (0, 0), (0, 5), (3, 2), (4, 1)])
@@ -128,10 +142,10 @@ def test_any_other_content_is_refused(
     [
         (lambda c: b"PK\x03\x04" + c[4:], "magic: expected PLANETEP, got no episode file ("),
         (lambda c: c + b"\0", "length: expected "),
-        (lambda c: c[:8] + b"\2" + c[9:], "version: written by a newer planet (format 2, this "),
-        (lambda c: c[:8] + b"\0" + c[9:], "version: expected 1, got 0"),
+        (lambda c: c[:8] + b"\3" + c[9:], "version: written by a newer planet (format 3, this "),
+        (lambda c: c[:8] + b"\0" + c[9:], "version: expected 1 to 2, got 0"),
         (lambda c: c[:16] + b"\0\0\0\0" + c[20:], "checksum of the header: expected 00000000, "),
-        (lambda c: c[:-1] + b"\0", "checksum of observation: expected "),
+        (lambda c: c[:-1] + b"\0", "checksum of vector: expected "),
     ],
 )
 def test_damage_is_explained(tmp_path: Path, content: bytes, damage: object, reason: str) -> None:
@@ -141,6 +155,52 @@ def test_damage_is_explained(tmp_path: Path, content: bytes, damage: object, rea
         verify_episode(path)
     assert caught.value.reason.startswith(reason)
     assert caught.value.path == path
+
+
+def test_format_1_is_read_as_it_was_written() -> None:
+    path = Path(__file__).parents[1] / "data" / "episode_format_1.planet"
+    t = np.arange(7)
+    pixels = (37 * np.arange(7 * 8 * 8 * 3) % 251).astype(np.uint8).reshape(7, 8, 8, 3)
+    action, reward = np.stack([t / 8, -t / 4], axis=1), t * t / 16
+    metadata = {"task": "ünit", "seed": 5, "environment_steps": 6}
+    arrays = {"image": pixels}, action.astype(np.float32), reward.astype(np.float32), t == 6
+    assert_equal(read_episode(path), Episode(*arrays, metadata))
+    info = verify_episode(path)
+    assert info.file_bytes == path.stat().st_size and info.ended is True
+    for start in range(6):
+        chunk = read_chunk(info, start, 2)
+        np.testing.assert_array_equal(chunk["image"], pixels[start : start + 2])
+        assert chunk["terminated"].tolist() == [False, start == 5]
+
+
+def headed(header: dict[str, Any]) -> bytes:
+    """An intact file of format 2 with this header and no arrays."""
+    text = json.dumps(header).encode()
+    start = b"PLANETEP" + struct.pack("<II", 2, len(text))
+    return start + struct.pack("<I", zlib.crc32(text, zlib.crc32(start))) + text
+
+
+ROW = {"name": "reward", "dtype": "float32", "shape": [], "checksum": 0}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [ROW],
+        [ROW | {"dtype": "object"}],
+        [ROW | {"name": "image", "dtype": "uint8", "shape": [-1, 2, 3]}],
+        [ROW | {"name": "action", "shape": [2]}, ROW, ROW | {"name": "vector", "shape": [0]}],
+        [ROW | {"shape": ["x"]}],
+        [ROW | {"name": []}],
+        {"reward": ROW},
+    ],
+)
+def test_headers_without_sense_are_refused(tmp_path: Path, rows: Any) -> None:
+    path = tmp_path / "episode.planet"
+    path.write_bytes(headed({"length": 2, "arrays": rows, "total_reward": 0, "metadata": {}}))
+    with pytest.raises(CorruptEpisodeError, match="header cannot be understood"):
+        read_info(path)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

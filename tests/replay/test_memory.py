@@ -10,8 +10,8 @@ from planet.replay.episode import Episode
 
 def test_sampling_from_300_episodes_needs_no_memory_beyond_its_batches(tmp_path: Path) -> None:
     action, reward = np.zeros((251, 6), np.float32), np.zeros(251, np.float32)
-    pixels = np.zeros((251, 64, 64, 3), np.uint8)
-    first = ReplayBuffer(tmp_path).add(Episode(pixels, action, reward, False))
+    pixels, ended = np.zeros((251, 64, 64, 3), np.uint8), np.zeros(251, bool)
+    first = ReplayBuffer(tmp_path).add(Episode({"image": pixels}, action, reward, ended))
     for index in range(1, 300):  # the same 3 MB by 300 names: each is opened and read by itself
         os.link(first, tmp_path / episode_name(index))
     generator = np.random.default_rng(0)

@@ -32,7 +32,8 @@ def write_episode(generation):
     reward = np.full(100, generation, np.float32)
     action[0] = reward[0] = 0
     pixels = np.full((100, 64, 64, 3), generation % 256, np.uint8)
-    ReplayBuffer(directory).add(Episode(pixels, action, reward, False), 0)
+    episode = Episode({"image": pixels}, action, reward, np.zeros(100, bool))
+    ReplayBuffer(directory).add(episode, 0)
 
 def read_replay():
     buffer = ReplayBuffer(directory)

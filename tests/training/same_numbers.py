@@ -45,7 +45,7 @@ def numbers(config: Config, directory: Path) -> dict[str, Any]:
 def digest(path: Path) -> str:
     """SHA-256 of an episode's frames, actions and rewards."""
     episode = read_episode(path)
-    arrays = episode.observation, episode.action, episode.reward
+    arrays = episode.observation["image"], episode.action, episode.reward
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 

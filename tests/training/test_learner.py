@@ -233,6 +233,7 @@ def test_what_is_not_finite_is_named_and_changes_nothing(case: str, compiled: bo
         torch.testing.assert_close(old, new, rtol=0, atol=0, equal_nan=True)
     batch = error.value.batch
     assert torch.equal(batch.observation["image"], chunk.observation["image"])
+    assert torch.equal(batch.terminated, chunk.terminated)
     torch.testing.assert_close(batch.action, chunk.action, rtol=0, atol=0, equal_nan=True)
     torch.testing.assert_close(batch.reward, chunk.reward, rtol=0, atol=0, equal_nan=True)
 

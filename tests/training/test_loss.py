@@ -234,7 +234,7 @@ def test_default_weights_are_image_1_reward_10_divergence_1() -> None:
 def test_terms_do_not_depend_on_the_batch_size() -> None:
     """They are means: the same row twice costs what it costs once, but for the random numbers."""
     model, chunk = make_model(), make_chunk(batch=1)
-    arrays = (chunk.observation["image"], chunk.action, chunk.reward)
+    arrays = (chunk.observation["image"], chunk.action, chunk.reward, chunk.terminated)
     image, *rest = (array.repeat_interleave(400, dim=1) for array in arrays)
     twice = Chunk({"image": image}, *rest)
     losses = [
@@ -271,7 +271,7 @@ def test_reward_t_belongs_to_observation_t(t: int) -> None:
     for change in (0.0, 1.0):
         reward = chunk.reward.clone()
         reward[t] += change
-        moved = Chunk(chunk.observation, action, reward)
+        moved = Chunk(chunk.observation, action, reward, chunk.terminated)
         losses.append(sequence_loss(model, moved, TrainConfig(), row_seeds(0, 1))["reward"])
     (gradient,) = torch.autograd.grad(losses[1] - losses[0], action)
     assert [k for k in range(4) if gradient[k].abs().sum() > 1e-7] == list(range(t + 1))
@@ -282,11 +282,11 @@ def test_a_row_does_not_depend_on_its_batch_nor_on_what_follows() -> None:
     model, chunk = make_model(), make_chunk()
     whole = filtered_states(model, chunk, SEEDS)
     for steps, row in ((4, 1), (3, 2), (1, 0)):
-        image, action, reward = (
+        image, *rest = (
             array[:steps, row : row + 1]
-            for array in (chunk.observation["image"], chunk.action, chunk.reward)
+            for array in (chunk.observation["image"], chunk.action, chunk.reward, chunk.terminated)
         )
-        alone = Chunk({"image": image}, action, reward)
+        alone = Chunk({"image": image}, *rest)
         states = filtered_states(model, alone, SEEDS[row : row + 1])
         torch.testing.assert_close(states, whole[:steps, row : row + 1])
 

@@ -63,11 +63,12 @@ def episode(seed: int) -> Episode:
     reward = generator.random(9).astype(np.float32)
     reward[0] = 0.0
     image = generator.integers(0, 256, (9, 2, 2, 3), np.uint8)
-    return Episode(image, np.zeros((9, 1), np.float32), reward, False)
+    return Episode({"image": image}, np.zeros((9, 1), np.float32), reward, np.zeros(9, bool))
 
 
 def same(chunk: Chunk, other: Chunk) -> bool:
     pairs = [(chunk.action, other.action), (chunk.reward, other.reward)]
+    pairs.append((chunk.terminated, other.terminated))
     pairs.append((chunk.observation["image"], other.observation["image"]))
     return all(torch.equal(*pair) for pair in pairs)
 
