@@ -31,6 +31,7 @@ class Moment:
       episode_seeds: int64 [B] on the host.
       steps: that an episode has had, likewise.
       past: plan of the newest `act`, which the next one may start from; None: there is none.
+      taken: how many of its actions a row has taken, int64 [B] on the host; None: one.
     """
 
     latent: LatentState
@@ -39,6 +40,7 @@ class Moment:
     episode_seeds: Tensor
     steps: Tensor
     past: Plan | None = None
+    taken: Tensor | None = None
 
     __repr__ = short_repr
 
@@ -73,9 +75,7 @@ class Moment:
         device = weights.device
         if latent.belief.device == device:
             return self
-        past = self.past
-        if past is not None:
-            past = replace(past, mean=past.mean.to(device), kept=past.kept.to(device))
+        past = None if self.past is None else self.past.to(device)
         return replace(self, latent=latent.to(device), past=past)
 
     def executing(self, action: Tensor) -> Moment:
@@ -96,15 +96,32 @@ class Moment:
             steps=steps,
         )  # fmt: skip
 
-    def inputs(self, image: Frames | None, exploration_stddev: float = 0.0) -> StepInputs:
-        """Joins a checked image, [h, w, 3] or [B, h, w, 3], with what else a step starts from."""
+    def begins(self, execute: int) -> Tensor:
+        """Tells which rows plan at their next step, bool [B] on the host.
+
+        They are those that have taken `execute` actions of their plan, or have none.
+        """
+        first = self.steps == 0
+        if self.past is None:
+            return torch.ones_like(first)
+        taken = torch.ones_like(self.steps) if self.taken is None else self.taken
+        return first | (taken >= execute)
+
+    def inputs(
+        self, image: Frames | None, exploration_stddev: float = 0.0, execute: int = 1
+    ) -> StepInputs:
+        """Joins a checked image, [h, w, 3] or [B, h, w, 3], with what else a step starts from.
+
+        A row's plan goes on from the one before where `execute` of that one's actions were taken.
+        """
         observation = {}
         if image is not None:
             copy = np.array(image if image.ndim == 4 else image[None], order="C")
             observation["image"] = torch.from_numpy(copy)  # which warns of what is read-only
         stddev = torch.from_numpy(np.array(exploration_stddev, np.float32))
-        none = torch.ones_like(self.steps, dtype=torch.bool)
-        cold = none if self.past is None else self.steps == 0
+        cold = (self.steps == 0) | ~self.begins(execute)
+        if self.past is None:
+            cold = torch.ones_like(cold)
         return StepInputs(observation, self.step_seeds(), self.action, cold, stddev)
 
     def step_seeds(self) -> Tensor:

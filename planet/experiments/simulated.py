@@ -45,7 +45,7 @@ def score_on_simulator(
     simulator = Simulator(environment, low=planner.low, high=planner.high)
     policies: dict[str, Policy] = {
         f"{planner.name} on the simulator": PlanningPolicy(
-            simulator, make_planner(planner), planner.budget_ms
+            simulator, make_planner(planner), planner.budget_ms, planner.execute
         )
     }
     unseen, steps = Unseen(environment), environment.max_episode_steps

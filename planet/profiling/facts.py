@@ -24,6 +24,8 @@ def policy_facts(policy: Policy, batch_size: int) -> Facts:
     if not isinstance(policy, Agent):
         return {}, {"threads": torch.get_num_threads()}
     plan = plan_facts(policy.planner, policy.weights.rollout, batch_size)
+    if policy.execute > 1:
+        plan["execute"] = policy.execute
     plan["pixels"] = policy.world_model.image_size
     if policy.budget_ms is not None:
         plan["budget_ms"] = policy.budget_ms

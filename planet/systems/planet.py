@@ -40,7 +40,7 @@ def build(config: Config, spec: Spec) -> GradientLearner:
         return sequence_loss(trained, chunk, train, seeds)
 
     def policy(episodes: int) -> Policy:
-        if schedule.planned_episodes(train, episodes) < 0:
+        if schedule.later_episodes(train, episodes) < 0:
             return random
         agent.update_weights()
         agent.exploration_stddev = schedule.exploration_stddev(train, episodes)
@@ -95,4 +95,5 @@ def make_agent(config: Config, model: WorldModel, actions: ActionBox) -> Agent:
         imagination=config.imagination,
         budget_ms=config.planner.budget_ms,
         exploration_stddev=0.0,
+        execute=config.planner.execute,
     )
