@@ -8,7 +8,7 @@ candidates, A action, D belief, S state, T chunk length.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -53,6 +53,11 @@ class Plan:
     def finite(self) -> Tensor:
         """Whether mean and best return are finite, per problem: bool [B], on the plan's device."""
         return self.mean.isfinite().all(dim=-1).all(dim=0) & self.best_return.isfinite()
+
+    def to(self, device: torch.device | str) -> Plan:
+        """Returns the plan on `device`."""
+        parts = (part for part in vars(self).items() if isinstance(part[1], Tensor))
+        return replace(self, **{name: tensor.to(device) for name, tensor in parts})
 
 
 @dataclass(frozen=True)

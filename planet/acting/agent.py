@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from planet.acting.captured_step import CapturedStep
+from planet.acting.blocks import take_step
+from planet.acting.captured_step import CapturedStep, captures
 from planet.acting.compiled_step import CompiledStep, is_compiled
 from planet.acting.control_step import ControlStep
+from planet.acting.executed import executed_action
 from planet.acting.finite import check_finite_latent, refuse_step
 from planet.acting.moment import Actions, Moment, zero_latent
 from planet.acting.seen import Array, Seen, check_observation
@@ -26,14 +27,14 @@ from planet.errors.scalars import check_not_negative
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.models.model_filter import AgentWeights
-from planet.ops.bounds import Bound, CheckedBound, check_bounds, float32_values
+from planet.ops.bounds import Bound, CheckedBound, check_bounds
 from planet.ops.checks import check_latent
-from planet.planning import Imagination, make_imagination
+from planet.planning import Imagination, executable, make_imagination
 from planet.protocols import Observation, Plan, Planner
 
 
 class Agent:
-    """Acts from what it observes by planning at every step; there is no policy network.
+    """Acts from what it observes by planning, at every step or every few; there is no policy net.
 
     It acts by a snapshot of the model, which `update_weights` takes. The belief, and the action
     that was executed (after noise and clipping), are kept inside.
@@ -58,10 +59,12 @@ class Agent:
         another batch size, another planner or a move of the snapshot; None: on CUDA with the fused
         backend. The actions are the same, bit for bit. On the CPU, True runs the same code on the
         same static buffers; else a step of the fused backend is one compiled call.
+      execute: actions of a plan that are executed before the next one; 1: model-predictive control.
+        With more, every observation is filtered all the same; see `planet.acting.blocks`.
 
     Raises:
-      TypeError, ValueError: `exploration_stddev` is not a number, negative or not finite, or what
-        cannot be captured was asked for.
+      TypeError, ValueError: `exploration_stddev` is not a number, negative or not finite, what
+        cannot be captured was asked for, or plans have not so many actions to execute.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class Agent:
         budget_ms: float | None = None,
         exploration_stddev: float = 0.3,
         capture: bool | None = None,
+        execute: int = 1,
     ) -> None:
         self.world_model = world_model
+        self._execute = executable(planner, execute)
         self._planner = planner
         self.budget_ms = budget_ms
         self._low, self._high = map(CheckedBound, copy.deepcopy(check_bounds(low, high)))
@@ -104,14 +109,20 @@ class Agent:
 
     @property
     def planner(self) -> Planner:
-        """Decides on actions; another one starts from no plan of the one before."""
+        """Decides on actions; another one plans at the next step, from no plan of this one."""
         return self._planner
 
     @planner.setter
     def planner(self, planner: Planner) -> None:
+        executable(planner, self._execute)
         if planner is not self._planner and self._moment is not None:
             self._moment = replace(self._moment.frozen(), past=None)
         self._planner = planner
+
+    @property
+    def execute(self) -> int:
+        """Actions of a plan that are executed before the next one."""
+        return self._execute
 
     @property
     def exploration_stddev(self) -> float:
@@ -141,7 +152,7 @@ class Agent:
 
     @property
     def planned(self) -> Plan | None:
-        """The newest plan, with the number of iterations that were run; None before it."""
+        """The newest plan as it was made, with the iterations that were run; None before it."""
         return None if self._moment is None else self._moment.plan
 
     @property
@@ -158,7 +169,8 @@ class Agent:
         """Takes a new snapshot of the world model; call it after every training phase.
 
         Until then the agent filters and plans by the one before. Earlier ones stay as they are. A
-        captured graph is kept, which reads a copy. A model of other sizes needs a reset() first.
+        captured graph, which reads a copy, and a plan that is being executed are kept. A model of
+        other sizes needs a reset() first.
 
         Raises:
           ValueError: a parameter is NaN or infinite; the snapshot before stays in use.
@@ -257,7 +269,8 @@ class Agent:
     def plan(self) -> Plan:
         """Makes the second half of `act`: plans from the present latent, without exploration.
 
-        The next `act` starts from no such plan, but from that of the `act` before.
+        The next `act` goes on with the plan of the `act` before, as without such a plan. Of rows in
+        the middle of a plan's actions this one is cold.
 
         Raises:
           RuntimeError: `reset` was not called.
@@ -265,7 +278,8 @@ class Agent:
         """
         before = self._require_reset().frozen()
         latent = before.latent
-        plan = self._step().plan(latent, before.past, before.inputs(None))
+        inputs = before.inputs(None, execute=self._execute)
+        plan = self._step().plan(latent, before.past, inputs)
         if not (latent.finite & plan.finite).all():
             refuse_step(latent, latent, plan)
         self._moment = replace(before, plan=plan)
@@ -280,40 +294,30 @@ class Agent:
           ValueError: the shape disagrees, or a value is not finite.
         """
         before = self._require_reset()
-        values = float32_values("action", action).to("cpu", copy=True)
-        if values.dim() == 1 and before.batch_size == 1:
-            values = values[None]
-        if values.shape != before.action.shape:
-            expected, got = list(before.action.shape), list(values.shape)
-            raise ValueError(f"action: expected shape {expected}, got {got}")
-        if not torch.isfinite(values).all():
-            raise ValueError("action: expected finite values, got NaN or infinite")
-        self._moment = before.executing(values)
+        self._moment = before.executing(executed_action(action, before.action.shape))
 
     def _after(
         self, before: Moment | StepBuffers, seen: Seen, explore: bool
     ) -> tuple[Moment | StepBuffers, bool]:
         """Makes a step; returns where the episodes stand then, and whether all that is finite."""
         step = self._control_step()
-        if is_compiled(step) and not self._captures():
+        if self._execute == 1 and is_compiled(step) and not self._captures():
             if self._compiled is None or not self._compiled.take(step):
                 self._compiled = CompiledStep(step)
             stddev = self._exploration_stddev if explore else None
             written = self._compiled.act(before, seen, stddev)
             return written, written.finite
         start = before.frozen()
-        inputs = start.inputs(seen, self._exploration_stddev)
-        outcome = self._runner(step).act(start.latent, start.past, inputs, explore)
-        plan, seeds, steps = outcome.plan, start.episode_seeds, start.steps + 1
-        after = Moment(outcome.latent, outcome.action, plan, seeds, steps, past=plan)
-        return after, bool(outcome.finite.all())
+        inputs = start.inputs(seen, self._exploration_stddev, self._execute)
+        return take_step(step, self._runner(step), start, inputs, explore)
 
     def _control_step(self) -> ControlStep:
         if self.timeline is not None:
             self.timeline.begin(self._weights.device)
         return ControlStep(
-            self._weights, self.imagination, self.planner, self.budget_ms, self.timeline
-        )
+            self._weights, self.imagination, self.planner, self.budget_ms, self.timeline,
+            self._execute,
+        )  # fmt: skip
 
     def _step(self) -> ControlStep | CapturedStep:
         return self._runner(self._control_step())
@@ -330,14 +334,7 @@ class Agent:
         return captured
 
     def _captures(self) -> bool:
-        device, backend = self._weights.device.type, self._settings.backend
-        capturable = device == "cpu" or (device == "cuda" and backend == "fused")
-        if self.capture and not capturable:
-            raise ValueError(
-                "capture: expected None or False for "
-                f"backend={backend!r} on {device}; only backend='fused' on cuda can be captured"
-            )
-        return device == "cuda" and capturable if self.capture is None else self.capture
+        return captures(self.capture, self._weights.device.type, self._settings.backend)
 
     def _require_reset(self) -> Moment | StepBuffers:
         if self._moment is None:

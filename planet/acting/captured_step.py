@@ -181,6 +181,21 @@ class CapturedStep:
         return LatentState(r["belief"], r["state"]), _plan(r, self._iterations)
 
 
+def captures(capture: bool | None, device: str, backend: str | None) -> bool:
+    """Tells whether steps are to be captured, on a kind of device, by a backend as it was set.
+
+    Raises:
+      ValueError: it was asked for where it is not served.
+    """
+    capturable = device == "cpu" or (device == "cuda" and backend == "fused")
+    if capture and not capturable:
+        raise ValueError(
+            "capture: expected None or False for "
+            f"backend={backend!r} on {device}; only backend='fused' on cuda can be captured"
+        )
+    return device == "cuda" and capturable if capture is None else capture
+
+
 def _plan(results: Mapping[str, Tensor], iterations: int) -> Plan:
     return Plan(**{name: results[name] for name in _PLANNED}, iterations=iterations)
 

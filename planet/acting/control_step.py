@@ -81,6 +81,7 @@ class ControlStep:
       planner: decides on actions.
       budget_ms: milliseconds that a plan may take.
       timeline: where the stages are marked.
+      execute: actions of a plan that are executed before the next one.
     """
 
     weights: AgentWeights
@@ -88,6 +89,7 @@ class ControlStep:
     planner: Planner
     budget_ms: float | None = None
     timeline: Timeline | None = None
+    execute: int = 1
 
     def same(self, other: ControlStep) -> bool:
         """Whether another step is made of these very objects, but for the snapshot."""
@@ -136,7 +138,7 @@ class ControlStep:
 
         Args:
           latent: belief [B, D], state [B, S] after the observation.
-          past: plan of the step before; None: there is none.
+          past: plan of `execute` steps before; None: there is none.
           inputs: of this step, on any device; seeds and cold rows are read.
         """
         inputs, imagination = inputs.to(self.device), self.imagination.at(latent)
@@ -145,11 +147,12 @@ class ControlStep:
             return self.planner.plan(imagination, inputs.seeds, warm=warm, budget_ms=self.budget_ms)
 
     def _warm(self, past: Plan | None, rows: Tensor, imagination: Imagination) -> Plan | None:
-        """Moves a plan on by a step, but for cold rows: there is what a search begins with."""
+        """Moves a plan on to now, but for cold rows: there is what a search begins with."""
         if past is None or not self.goes_on:
             return None
         assert isinstance(self.planner, SamplingPlanner)
-        warm, first = shift(past, 1, self.planner, imagination), cold(self.planner, imagination)
+        warm = shift(past, self.execute, self.planner, imagination)
+        first = cold(self.planner, imagination)
         mean = torch.where(rows[:, None], first.mean, warm.mean)
         kept = torch.where(rows[:, None, None], first.kept, warm.kept)
         return replace(warm, mean=mean, kept=kept)

@@ -31,6 +31,7 @@ class Moment:
       episode_seeds: int64 [B] on the host.
       steps: that an episode has had, likewise.
       past: plan of the newest `act`, which the next one may start from; None: there is none.
+      taken: how many of its actions a row has taken, int64 [B] on the host; None: one.
     """
 
     latent: LatentState
@@ -39,6 +40,7 @@ class Moment:
     episode_seeds: Tensor
     steps: Tensor
     past: Plan | None = None
+    taken: Tensor | None = None
 
     __repr__ = short_repr
 
@@ -73,9 +75,7 @@ class Moment:
         device = weights.device
         if latent.belief.device == device:
             return self
-        past = self.past
-        if past is not None:
-            past = replace(past, mean=past.mean.to(device), kept=past.kept.to(device))
+        past = None if self.past is None else self.past.to(device)
         return replace(self, latent=latent.to(device), past=past)
 
     def executing(self, action: Tensor) -> Moment:
@@ -96,14 +96,31 @@ class Moment:
             steps=steps,
         )  # fmt: skip
 
-    def inputs(self, seen: Seen | None, exploration_stddev: float = 0.0) -> StepInputs:
-        """Joins a checked observation with what else a step starts from."""
+    def begins(self, execute: int) -> Tensor:
+        """Tells which rows plan at their next step, bool [B] on the host.
+
+        They are those that have taken `execute` actions of their plan, or have none.
+        """
+        first = self.steps == 0
+        if self.past is None:
+            return torch.ones_like(first)
+        taken = torch.ones_like(self.steps) if self.taken is None else self.taken
+        return first | (taken >= execute)
+
+    def inputs(
+        self, seen: Seen | None, exploration_stddev: float = 0.0, execute: int = 1
+    ) -> StepInputs:
+        """Joins a checked observation with what else a step starts from.
+
+        A row's plan goes on from the one before where `execute` of that one's actions were taken.
+        """
         arrays = {} if seen is None else seen.arrays
         # Copies, as torch warns of what is read-only.
         observation = {name: torch.from_numpy(np.array(x, order="C")) for name, x in arrays.items()}
         stddev = torch.from_numpy(np.array(exploration_stddev, np.float32))
-        none = torch.ones_like(self.steps, dtype=torch.bool)
-        cold = none if self.past is None else self.steps == 0
+        cold = (self.steps == 0) | ~self.begins(execute)
+        if self.past is None:
+            cold = torch.ones_like(cold)
         return StepInputs(observation, self.step_seeds(), self.action, cold, stddev)
 
     def step_seeds(self) -> Tensor:

@@ -107,8 +107,9 @@ class Timeline:
         """
         if self._device is None:
             return make()
+        before, self._marks = self._marks, []  # a step may have several graphs
         graph = make()
-        marks, self._marks = [mark for mark in self._marks if mark.captured], []
+        marks, self._marks = [mark for mark in self._marks if mark.captured], before
         return _TimedGraph(self, name, graph, marks)
 
     def replayed(self, marks: list[_Mark]) -> None:

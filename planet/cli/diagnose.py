@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         low, high = config.planner.low, config.planner.high
         simulator = Simulator(environment, low=low, high=high)
         watched = WatchedAgent(trained.agent, simulator, options.every)
-        ceiling = PlanningPolicy(simulator, trained.agent.planner)
+        ceiling = PlanningPolicy(simulator, trained.agent.planner, execute=trained.agent.execute)
         progress.message(
             f"{config.environment.task}: agent after {trained.updates} updates; {options.episodes} "
             f"episodes without noise, seed {seed}; {told(config.planner)}"

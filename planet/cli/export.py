@@ -73,13 +73,18 @@ def exported_settings(trained: Run) -> dict[str, Any]:
     which frames are averaged down from; 0: not said, as a user's own environment makes its frames.
 
     Raises:
-      ValueError: C++ has no such planner.
+      ValueError: C++ has no such planner, or the run executes more than one action of a plan.
     """
     config, planner = trained.config.planner, trained.agent.planner
     if not isinstance(planner, SamplingPlanner):
         known = [name for name, kind in PLANNERS.items() if issubclass(kind, SamplingPlanner)]
         got = type(planner).__name__
         raise ValueError(f"planner: expected one that C++ has, too, {known}, got {got}")
+    if config.execute > 1:
+        raise ValueError(
+            "planner.execute: expected 1, as agents in C++ plan at every step, got "
+            f"{config.execute}"
+        )
     rollouts = vars(trained.agent.imagination.settings)
     settings = {
         "planner": config.name,

@@ -28,7 +28,7 @@ from planet.training.learner import GradientLearner
 from planet.training.progress import Guarded, guarded
 from planet.training.trainer import Trainer
 
-PresetName = Literal["paper", "official", "small"]
+PresetName = Literal["paper", "official", "small", "v0.5", "v1.0", "v1.5"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def parse(arguments: Sequence[str]) -> TrainOptions:
         base = Config.load(kept)
     else:
         preset = PRESETS.get(known.preset, PRESETS["paper"])
-        base = preset(known.task or TrainOptions.task)
+        base = preset(known.task) if known.task else preset()
     arguments, base = with_planner("train", arguments, base)
     default = TrainOptions(
         **vars(base),
@@ -146,7 +146,8 @@ def _summary(config: Config, trainer: Trainer) -> str:
     size, render = environment.image_size, environment.render_size
     drawn = "" if render == size else f" averaged down from {render}x{render}"
     repeat = getattr(trainer.environment, "action_repeat", environment.action_repeat)
-    planned = train.episodes - train.seed_episodes
+    later = train.episodes - train.seed_episodes
+    collected = "collect an episode" if train.collect == "online" else "a random episode"
     lines = [
         f"planet {__version__}: {environment.task} into {trainer.directory}",
         f"  environment  action repeat {repeat}, {size}x{size} pixels{drawn}, "
@@ -157,8 +158,7 @@ def _summary(config: Config, trainer: Trainer) -> str:
         f"  imagination  {told_imagination(_agent(trainer))}",
         f"  updates      {_updates(train)}",
         f"  schedule     {train.seed_episodes} random episodes, {train.initial_updates} updates, "
-        f"then {planned} times: collect an episode, {train.updates_per_episode} updates; "
-        f"seed {train.seed}",
+        f"then {later} times: {collected}, {train.updates_per_episode} updates; seed {train.seed}",
     ]
     if train.device == "cpu" and torch.cuda.is_available():
         lines.append("  a CUDA device is there and not used; add: --train.device cuda")

@@ -27,6 +27,7 @@ class PlannerConfig:
     high: float = 1.0  # largest action [G planning.py:44]
     budget_ms: float | None = None  # a plan ends with the last iteration that fits; None: all I [O]
     scorer: Literal["model", "simulator"] = "model"  # what plans are made in [P Sec. 5]
+    execute: int = 1  # actions of a plan until the next one; 1: MPC, H: open loop [P Alg. 2; O]
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -37,6 +38,7 @@ class PlannerConfig:
                 f"got {type(self).__name__}"
             )
         check_positive(self, "horizon", "budget_ms")
+        check_execute(self.execute, self.horizon)
         if not self.low <= self.high:
             raise ValueError(f"low: expected a value <= high={self.high}, got {self.low}")
 
@@ -97,6 +99,7 @@ class ICEMConfig(PlannerConfig):
         check_elites(self.topk, self.candidates, "population")
         check_colour(self.horizon, self.colour, self.numerics)
         check_range(self, 0, self.topk, "keep")
+        check_sequence(self.execute, self.output, self.keep)
         check_momentum(self.momentum)
         check_decay(self.candidates, self.iterations, self.topk, self.decay)
 
@@ -121,6 +124,7 @@ class MPPIConfig(PlannerConfig):
         check_positive(self, "candidates", "iterations", "topk", "temperature", "initial_stddev")
         check_range(self, 0.0, None, "epsilon")
         check_elites(self.topk, self.candidates, "population")
+        check_sequence(self.execute, self.output, 0)
         check_momentum(self.momentum)
 
 
@@ -164,6 +168,21 @@ def planner_class(name: object) -> type[PlannerConfig]:
     if not isinstance(name, str) or name not in PLANNER_CONFIGS:
         raise ValueError(f"name: expected one of {[*PLANNER_CONFIGS]}, got {name!r}")
     return PLANNER_CONFIGS[name]
+
+
+def check_execute(execute: int, horizon: int) -> None:
+    """Raises ValueError unless a plan has as many actions as are to be executed."""
+    if not 1 <= execute <= horizon:
+        raise ValueError(f"execute: expected 1 <= execute <= horizon={horizon}, got {execute}")
+
+
+def check_sequence(execute: int, output: str, keep: int) -> None:
+    """Raises ValueError where a plan's first action is all that is known of its best sequence."""
+    if execute > 1 and output == "best" and not keep:
+        raise ValueError(
+            "output: expected 'mean', or keep >= 1 sequences in which a plan has its best one, "
+            f"for execute={execute}, got 'best' and keep=0"
+        )
 
 
 def check_elites(topk: int, candidates: int, spread: str) -> None:

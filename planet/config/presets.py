@@ -1,9 +1,20 @@
-"""Names whole sets of settings: `paper`, `official` and `small`."""
+"""Names whole sets of settings: `paper`, `official`, `small`, and the rungs of a ladder.
+
+The rungs are the versions of model-based reinforcement learning in Levine's course CS 285. They
+have equal numbers of episodes and updates:
+
+    v0.5    random episodes, one fit, plans are executed open loop
+    v1.0    by turns: plans executed open loop are collected, and the model is fitted to all
+    v1.5    the same, and the agent plans anew at every step: model-predictive control
+
+Open loop is a plan of H steps at a time, as a plan does not reach to the end of an episode.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from planet.config import CEMConfig, Config, EnvironmentConfig, ModelConfig, TrainConfig
 
@@ -52,4 +63,45 @@ def small(task: str = "cheetah-run") -> Config:
     )  # fmt: skip
 
 
-PRESETS: dict[str, Callable[[str], Config]] = {"paper": paper, "official": official, "small": small}
+Overrides = Mapping[str, Mapping[str, Any]]
+
+OBSERVED: Overrides = {}
+"""Changes to `small` in what the rungs of the ladder observe, by section and name."""
+
+_SEEDS, _EPISODES = 10, 50
+_FIRST, _EACH = 1000, 125  # updates after the seed episodes, and after every later one
+
+
+def v0_5(task: str = "cartpole-swingup", observed: Overrides = OBSERVED) -> Config:
+    """Fits a model once, to random episodes, and executes plans open loop."""
+    base = v1_0(task, observed)
+    updates = _FIRST + _EACH * (_EPISODES - _SEEDS)
+    train = replace(base.train, collect="random", seed_episodes=_EPISODES, initial_updates=updates)
+    return replace(base, train=train)
+
+
+def v1_0(task: str = "cartpole-swingup", observed: Overrides = OBSERVED) -> Config:
+    """Collects by plans that it executes open loop, and fits the model again and again."""
+    base = v1_5(task, observed)
+    return replace(base, planner=replace(base.planner, execute=base.planner.horizon))
+
+
+def v1_5(task: str = "cartpole-swingup", observed: Overrides = OBSERVED) -> Config:
+    """Plans at every step: `small` by the ladder's numbers of episodes and updates."""
+    base = small(task).with_overrides(observed)
+    train = replace(
+        base.train, episodes=_EPISODES, seed_episodes=_SEEDS, initial_updates=_FIRST,
+        updates_per_episode=_EACH, evaluation_interval=10, evaluation_episodes=5,
+    )  # fmt: skip
+    return replace(base, train=train)
+
+
+PRESETS: dict[str, Callable[..., Config]] = {
+    "paper": paper,
+    "official": official,
+    "small": small,
+    "v0.5": v0_5,
+    "v1.0": v1_0,
+    "v1.5": v1_5,
+}
+"""Sets of settings by name; each takes a task, and has one of its own."""

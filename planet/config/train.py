@@ -39,6 +39,7 @@ class TrainConfig(ComputeConfig):
     deterministic: bool = True  # CUDA: runs repeat bit for bit; False: cuDNN's fastest [O]
     episodes: int = 1000  # collected in all, seed episodes included [P Sec. 5]
     seed_episodes: int = 5  # S, with random actions [P Alg. 1; G configs.py:231]
+    collect: Literal["online", "random"] = "online"  # after these: by plans, or as these [P Alg. 1]
     initial_updates: int = 100  # gradient steps after the seed episodes [P Alg. 1: C]
     updates_per_episode: int = 100  # C, gradient steps per collected episode [P Alg. 1]
     batch_size: int = 50  # B, chunks [P App. A; G configs.py:81]

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from planet.acting.agent import Agent
 from planet.acting.planning_policy import shifted
 from planet.errors.scalars import check_int
 from planet.noise import Noise, mix_seed
+from planet.planning import sequence
 from planet.protocols import Observation, Plan, Policy
 from planet.storage.atomic import atomic_write
 from planet.training.collect import Environment
@@ -87,7 +87,8 @@ class WatchedAgent:
       every: control steps from one look to the next.
 
     Raises:
-      TypeError, ValueError: `every` is no number of steps, or plans are longer than an episode.
+      TypeError, ValueError: `every` is no number of steps, or they do not all begin with a plan of
+        their own; or plans are longer than an episode.
     """
 
     def __init__(self, agent: Agent, simulator: Simulator, every: int) -> None:
@@ -98,6 +99,11 @@ class WatchedAgent:
         if horizon > longest:
             raise ValueError(
                 f"horizon: expected at most the {longest} whole steps of an episode, got {horizon}"
+            )
+        if every % agent.execute:
+            raise ValueError(
+                f"every: expected a multiple of execute={agent.execute}, the steps from one plan "
+                f"to the next, got {every}"
             )
         self._step = self._seed = 0
         self.episodes: list[list[StepReturns]] = []
@@ -132,25 +138,14 @@ class WatchedAgent:
         seed = mix_seed(self._seed, self._step)
         plan, latent = agent.planned, agent.latent
         assert plan is not None and latent is not None
-        mine = sequence(plan)
+        mine = sequence(plan, agent.planner)
         draws = mine[:, :, None].expand(-1, -1, DRAWS, -1).contiguous()
         predicted = agent.imagination.at(latent).returns(draws, Noise(seed)).mean()
-        if before is not None:  # the simulator plans on the CPU, wherever the agent does
-            before = replace(before, mean=before.mean.cpu(), kept=before.kept.cpu())
-        found = agent.planner.plan(simulator, seed, warm=shifted(before, agent.planner, simulator))
-        both = torch.stack([mine.cpu(), sequence(found)], dim=2)
+        warm = shifted(before, agent.planner, simulator, agent.execute)
+        found = agent.planner.plan(simulator, seed, warm=warm)
+        both = torch.stack([mine.cpu(), sequence(found, agent.planner)], dim=2)
         true, best = simulator.returns(both, None)[0].tolist()
         return StepReturns(self._step, float(predicted), true, best)
-
-
-def sequence(plan: Plan) -> Tensor:
-    """Returns the sequence of actions that a plan stands for, [H, B, A]; `action` is its first.
-
-    It is the best one where the plan kept it and acts by it, else the mean.
-    """
-    if plan.kept.shape[2] and torch.equal(plan.kept[0, :, 0], plan.action):
-        return plan.kept[:, :, 0]
-    return torch.cat([plan.action[None], plan.mean[1:]])
 
 
 def diagnose(

@@ -46,7 +46,7 @@ def score_on_simulator(
     simulator = Simulator(environment, low=planner.low, high=planner.high)
     policies: dict[str, Policy] = {
         f"{planner.name} on the simulator": PlanningPolicy(
-            simulator, make_planner(planner), planner.budget_ms
+            simulator, make_planner(planner), planner.budget_ms, planner.execute
         )
     }
     spec = check_environment(environment, EnvironmentConfig(observe="vectors"))

@@ -10,6 +10,7 @@ from planet.planning.imagination import Imagination
 from planet.planning.make import make_imagination
 from planet.planning.mppi import MPPIPlanner
 from planet.planning.sampling import SamplingPlanner, SearchSettings
+from planet.planning.sequence import executable, sequence
 from planet.planning.shift import cold, shift
 from planet.planning.shooting import ShootingPlanner
 from planet.protocols import Planner
@@ -34,8 +35,10 @@ __all__ = [
     "SearchSettings",
     "ShootingPlanner",
     "cold",
+    "executable",
     "make_imagination",
     "make_planner",
+    "sequence",
     "shift",
 ]
 

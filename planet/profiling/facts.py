@@ -24,6 +24,8 @@ def policy_facts(policy: Policy, batch_size: int) -> Facts:
     if not isinstance(policy, Agent):
         return {}, {"threads": torch.get_num_threads()}
     plan = plan_facts(policy.planner, policy.weights.rollout, batch_size)
+    if policy.execute > 1:
+        plan["execute"] = policy.execute
     if "image" in policy.weights.observation:
         plan["pixels"] = policy.weights.observation["image"][1][0]
     if policy.budget_ms is not None:

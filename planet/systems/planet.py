@@ -42,7 +42,7 @@ def build(config: Config, spec: Spec) -> GradientLearner:
         return sequence_loss(trained, chunk, train, seeds)
 
     def policy(episodes: int) -> Policy:
-        if schedule.planned_episodes(train, episodes) < 0:
+        if schedule.later_episodes(train, episodes) < 0:
             return random
         agent.update_weights()
         agent.exploration_stddev = schedule.exploration_stddev(train, episodes)
@@ -109,4 +109,5 @@ def make_agent(config: Config, model: WorldModel, actions: ActionBox) -> Agent:
         imagination=imagination,
         budget_ms=config.planner.budget_ms,
         exploration_stddev=0.0,
+        execute=config.planner.execute,
     )

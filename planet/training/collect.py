@@ -12,7 +12,7 @@ from planet.protocols import Policy, Spec
 from planet.replay import Episode
 from planet.training.checked_environment import CheckedEnvironment, EpisodeError
 from planet.training.environment_steps import simulated_steps
-from planet.training.schedule import planned_episodes
+from planet.training.schedule import next_part
 from planet.training.seeds import environment_seed, policy_seed
 
 __all__ = ["Environment", "EpisodeError", "collect_episode", "run_episode", "try_out"]
@@ -115,7 +115,7 @@ def collect_episode(
     Raises:
       EpisodeError: as `run_episode`.
     """
-    seed, planned = config.train.seed, planned_episodes(config.train, number) >= 0
+    seed, planned = config.train.seed, next_part(config.train, number) == "planned"
     policy.reset(policy_seed(seed, number, planned))
     start = environment_seed(seed, number, evaluation=False)
     source = "agent" if planned else "random"

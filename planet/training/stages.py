@@ -54,7 +54,7 @@ class Pace:
 class Stages:
     """Passes the stages of a run on, with the remaining time of the run before every step.
 
-    A stage of planned episodes is one of them and counts its steps; the others count parts.
+    A stage is one part and counts its steps, or of several parts and counts these.
 
     Args:
       progress: told of everything.
@@ -63,28 +63,30 @@ class Stages:
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.perf_counter) -> None:
         self._progress, self._pace = progress, Pace(clock)
-        self._part: Part = "planned"
+        self._several = False
 
     def expect(self, work: Mapping[Part, int]) -> None:
         """Says what is to come; see `planet.training.schedule.work`."""
         self._pace.work = dict(work)
 
-    def start(self, stage: str, total: int, part: Part = "planned") -> None:
+    def start(
+        self, stage: str, total: int, part: Part = "planned", *, several: bool = False
+    ) -> None:
         """Begins a stage; see `Progress`."""
-        self._part = part
+        self._several = several
         self._progress.start(stage, total)
         self._pace.start(part)
 
     def advance(self, **values: float) -> None:
         """Ends a step; see `Progress`."""
-        if self._part != "planned":
+        if self._several:
             self._pace.done()
         self.remaining(*self._pace.remaining())
         self._progress.advance(**values)
 
     def finish(self) -> None:
         """Ends a stage that was completed; see `Progress`."""
-        if self._part == "planned":
+        if not self._several:
             self._pace.done()
         self.remaining(*self._pace.remaining())
         self._progress.finish()

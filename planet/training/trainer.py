@@ -219,13 +219,13 @@ class Trainer:
                 self._checkpoint()
             if schedule.finished(train, self.episodes):
                 return
-            self._collect_planned()
+            self._collect_later()
 
     def _collect_seed_episodes(self) -> None:
         train = self.config.train
         if self.episodes >= train.seed_episodes:
             return
-        self._stages.start("seed episodes", train.seed_episodes, "random")
+        self._stages.start("seed episodes", train.seed_episodes, "random", several=True)
         for _ in range(self.episodes):
             self.progress.advance()
         while self.episodes < train.seed_episodes:
@@ -235,15 +235,17 @@ class Trainer:
         self._stages.finish()
         self._checkpoint()
 
-    def _collect_planned(self) -> None:
+    def _collect_later(self) -> None:
         stage = f"collect episode {self.episodes + 1}/{self.config.train.episodes}"
-        self._stages.start(stage, self.replay.most_steps)
+        part = schedule.next_part(self.config.train, self.episodes)
+        self._stages.start(stage, self.replay.most_steps, part)
         self._collect(lambda total: self._advance(episode_return=total))
         self._stages.finish()
 
     def _collect(self, on_step: Callable[[float], None]) -> Episode:
         """Plays an episode with exploration and keeps it."""
-        policy, began = self.learner.policy(self.episodes), time.perf_counter()
+        policy = self.learner.policy(schedule.collector(self.config.train, self.episodes))
+        began = time.perf_counter()
         episode = collect_episode(
             self.environment, policy, self.config, self.episodes, self._repeat, on_step
         )
@@ -262,7 +264,7 @@ class Trainer:
         if self.learner.updates >= due:
             return
         count = due - self.learner.updates
-        self._stages.start(f"learn from {self.episodes} episodes", count, "update")
+        self._stages.start(f"learn from {self.episodes} episodes", count, "update", several=True)
         train = self.config.train
         self._means.begin()
         while self.learner.updates < due:
