@@ -1,4 +1,4 @@
-"""Scores sequences by the variational bound and latent overshooting."""
+"""Scores sequences by the variational bound and overshooting."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def sequence_loss(
     """Computes the negative variational bound on chunks of experience.
 
     Hafner et al. (ICML 2019), Equation 3 (arXiv v5) with the reward as a further observation, free
-    nats per time step, and optionally Equation 7, latent overshooting.
+    nats per time step, and optionally Equation 7, latent overshooting, and the same of rewards and
+    observations.
 
         t:            0            1            2
         observation  o[0]         o[1]         o[2]      all are reconstructed
@@ -65,8 +66,10 @@ def sequence_loss(
         divergence: max(KL(posterior || prior), free nats), mean over [T, B], nats.
         kl: KL(posterior || prior), mean over [T, B], nats; not weighted, for watching.
         global_prior: KL(posterior || N(0, 1)), mean over [T, B], nats.
-        overshooting: KL of latent overshooting, mean over distances, nats.
+        overshooting: max(KL, free nats) of latent overshooting, mean over distances, nats.
         overshooting_reward: reward loss on overshot latents, mean over distances.
+        overshooting_observation: likewise of images; only where its weight is above 0, since
+          decoding costs. See `overshooting`.
     """
     steps, batch = chunk.reward.shape
     image = model.images(chunk.observation["image"], seeds)
@@ -80,19 +83,28 @@ def sequence_loss(
     divergence = kl.clamp(min=config.free_nats).mean()
     standard = Gaussian(torch.zeros_like(noise), torch.ones_like(noise))
     global_prior = kl_divergence(filtered.posterior, standard).mean()
-    overshoot_kl, overshoot_reward = overshooting(
-        model, filtered, chunk, config.overshooting_distance, config.free_nats, seeds
-    )
+
+    def penalty(truth: Gaussian, prior: Gaussian) -> Tensor:
+        return kl_divergence(truth, prior).clamp(min=config.free_nats)
+
+    def error(latent: LatentState, first: int) -> Tensor:
+        return model.image_error(latent, image[first:])
+
+    over = overshooting(
+        model, filtered, chunk, config.overshooting_distance, seeds, penalty,
+        error if config.overshooting_observation_weight else None,
+    )  # fmt: skip
     total = (
         config.image_weight * image_loss
         + config.reward_weight * reward_loss
         + config.divergence_weight * divergence
         + config.global_prior_weight * global_prior
-        + config.overshooting_weight * overshoot_kl
-        + config.overshooting_reward_weight * overshoot_reward
+        + config.overshooting_weight * over["overshooting"]
+        + config.overshooting_reward_weight * over["overshooting_reward"]
     )
+    if "overshooting_observation" in over:
+        total = total + config.overshooting_observation_weight * over["overshooting_observation"]
     return {
         "total": total, "image": image_loss, "reward": reward_loss, "divergence": divergence,
-        "kl": kl.mean(), "global_prior": global_prior, "overshooting": overshoot_kl,
-        "overshooting_reward": overshoot_reward,
+        "kl": kl.mean(), "global_prior": global_prior, **over,
     }  # fmt: skip
