@@ -58,9 +58,10 @@ class TrainConfig(ComputeConfig):
     divergence_weight: float = 1.0  # of KL(posterior || prior) [P Eq. 3; G configs.py:185]
     free_nats: float = 3.0  # filters: nats of KL per time step without penalty [P App. A; G :189]
     global_prior_weight: float = 0.0  # of KL(posterior || N(0, 1)) [G first commit: 0.1]
-    overshooting_distance: int = 0  # D, steps of latent overshooting; 0 or 1: none [P Eq. 7]
+    overshooting_distance: int = 0  # D, steps of overshooting, below chunk_length [P Eq. 7]
     overshooting_weight: float = 0.0  # of the overshooting KL, mean over distances [P Eq. 7]
     overshooting_reward_weight: float = 0.0  # reward loss on overshot states [G first commit: 100]
+    overshooting_observation_weight: float = 0.0  # error of decoded ones, d = 1..D [P Fig. 3b]
     exploration_stddev: float = 0.3  # of noise while collecting, in half widths of the box [P]
     exploration_ramp: int = 0  # episodes until the noise reaches its minimum; 0: constant [G]
     exploration_min_stddev: float = 0.0  # where the ramp ends [G configs.py:256]
@@ -81,8 +82,8 @@ class TrainConfig(ComputeConfig):
             "image_weight", "vector_weight", "reward_weight", "continuation_weight",
             "divergence_weight", "free_nats",
             "global_prior_weight", "overshooting_distance", "overshooting_weight",
-            "overshooting_reward_weight", "exploration_stddev", "exploration_ramp",
-            "exploration_min_stddev", "evaluation_interval",
+            "overshooting_reward_weight", "overshooting_observation_weight", "exploration_stddev",
+            "exploration_ramp", "exploration_min_stddev", "evaluation_interval",
         )  # fmt: skip
         check_range(self, 0, 2**63 - 1, "seed")
         check_range(self, 0, 1, "recent_share")
@@ -92,6 +93,7 @@ class TrainConfig(ComputeConfig):
                 f"got {self.episodes}"
             )
         check_range(self, 2, None, "chunk_length")
+        self._check_overshooting()
 
     def on(self, device: str) -> TrainConfig:
         """Names the backend by the kind of device: fused on "cpu", the reference elsewhere.
@@ -111,3 +113,19 @@ class TrainConfig(ComputeConfig):
                 f"got {self.precision!r}"
             )
         return replace(self, backend=backend)
+
+    def _check_overshooting(self) -> None:
+        """Refuses weights of terms that no distance inside a chunk has."""
+        longest = min(self.overshooting_distance, self.chunk_length - 1)
+        # The bound has distance 1 of latents, and rewards count where they do.
+        for name, least in (
+            ("overshooting_weight", 2), ("overshooting_reward_weight", 2),
+            ("overshooting_observation_weight", 1),
+        ):  # fmt: skip
+            weight = getattr(self, name)
+            if weight and longest < least:
+                raise ValueError(
+                    f"{name}: expected 0 without a distance of {least} in a chunk (with "
+                    f"overshooting_distance={self.overshooting_distance} and "
+                    f"chunk_length={self.chunk_length}), got {weight}"
+                )

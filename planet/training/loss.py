@@ -1,16 +1,15 @@
-"""Scores sequences by the variational bound and latent overshooting."""
+"""Scores sequences by the variational bound and overshooting."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from planet.config import ModelConfig, TrainConfig
-from planet.latent import LatentState
+from planet.latent import Gaussian, LatentState
 from planet.noise import STREAM_POSTERIOR
 from planet.ops import draws
 from planet.protocols import Chunk, Dynamics, Filtered
@@ -44,7 +43,8 @@ def sequence_loss(
     """Computes the negative variational bound on chunks of experience.
 
     Hafner et al. (ICML 2019), Equation 3 (arXiv v5) with the reward as a further observation, free
-    nats per time step, and optionally Equation 7, latent overshooting.
+    nats per time step, and optionally Equation 7, latent overshooting, and the same of rewards and
+    observations.
 
         t:            0            1            2
         observation  o[0]         o[1]         o[2]      all are reconstructed
@@ -74,8 +74,10 @@ def sequence_loss(
         global_prior: KL(posterior || N(0, 1)), mean over [T, B], nats.
         latent_scale: stddev of an encoder's states over [T, B], mean over dimensions; near 0 they
           have collapsed to a point, which is foreseen well and says nothing.
-        overshooting: KL of latent overshooting, mean over distances, nats.
+        overshooting: the divergence of latent overshooting, mean over distances.
         overshooting_reward: reward loss on overshot latents, mean over distances.
+        overshooting_observation: likewise of images and vectors, in their weights; only where its
+          own weight is above 0, since decoding costs. See `overshooting`.
     """
     steps, batch = chunk.reward.shape
     inputs = model.inputs(chunk.observation, seeds)
@@ -87,23 +89,44 @@ def sequence_loss(
     terms = {name: error / (steps * batch) for name, error in errors.items()}
     terms["reward"] = 0.5 * F.mse_loss(model.reward(filtered.latent), chunk.reward)
     terms |= _divergences(model.config, filtered, config.free_nats)
-    overshoot_kl, overshoot_reward = overshooting(
-        model, filtered, chunk, config.overshooting_distance, config.free_nats, seeds
-    )
-    terms |= {"overshooting": overshoot_kl, "overshooting_reward": overshoot_reward}
+    terms |= _overshot(model, filtered, chunk, config, seeds, inputs)
     weighted = [
         getattr(config, f"{name}_weight") * term
         for name, term in terms.items()
         if name not in ("kl", "latent_scale")
     ]
-    return {"total": torch.stack(weighted).sum(), **terms}
+    return {"total": sum(weighted[1:], weighted[0]), **terms}
 
 
 def _divergences(config: ModelConfig, filtered: Filtered, free_nats: float) -> dict[str, Tensor]:
     kl = divergence(config, filtered.posterior, filtered.prior)
-    terms = {"kl": kl.mean(), "divergence": kl.clamp(min=free_nats).mean()}
+    terms = {"divergence": kl.clamp(min=free_nats).mean(), "kl": kl.mean()}
     if config.posterior == "encoder":
         terms = dict.fromkeys(terms, kl[1:].mean())
         terms["latent_scale"] = filtered.latent.state.std(dim=(0, 1)).mean()
     terms["global_prior"] = global_divergence(config, filtered.posterior).mean()
     return terms
+
+
+def _overshot(
+    model: SequenceModel,
+    filtered: Filtered,
+    chunk: Chunk,
+    config: TrainConfig,
+    seeds: Tensor,
+    inputs: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    def penalty(truth: Gaussian, prior: Gaussian) -> Tensor:
+        kl = divergence(model.config, truth, prior)
+        return kl if model.config.posterior == "encoder" else kl.clamp(min=config.free_nats)
+
+    def error(latent: LatentState, first: int) -> Tensor:
+        found = model.errors(latent, {name: x[first:] for name, x in inputs.items()})
+        parts = [getattr(config, f"{name}_weight") * part for name, part in found.items()]
+        total: Tensor = sum(parts[1:], parts[0])
+        return total
+
+    return overshooting(
+        model, filtered, chunk, config.overshooting_distance, seeds, penalty,
+        error if config.overshooting_observation_weight else None,
+    )  # fmt: skip

@@ -55,6 +55,7 @@ OUT_OF_RANGE: dict[str, tuple[float, ...]] = {
     "train: initial_updates updates_per_episode learning_rate_warmup image_weight": (-1,),
     "train: reward_weight divergence_weight free_nats global_prior_weight": (-1,),
     "train: overshooting_distance overshooting_weight overshooting_reward_weight": (-1,),
+    "train: overshooting_observation_weight": (-1,),
     "train: exploration_stddev exploration_ramp exploration_min_stddev": (-1,),
     "train: evaluation_interval threads seed": (-1,),
     "train: recent_share": (-0.1, 1.5),
@@ -118,6 +119,23 @@ def test_render_size_is_a_multiple_of_image_size() -> None:
 def test_mean_absolute_spread_needs_two_elites() -> None:
     with pytest.raises(ValueError, match="topk: expected K >= 2"):
         CEMConfig(spread="mean_absolute", topk=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "distance", "length"),
+    [("overshooting_weight", 1, 50), ("overshooting_reward_weight", 50, 2),
+     ("overshooting_observation_weight", 0, 50)],
+)  # fmt: skip
+def test_a_weight_of_overshooting_needs_its_distances(
+    name: str, distance: int, length: int
+) -> None:
+    with pytest.raises(
+        ValueError,
+        match=f"^{name}: expected 0 .*distance={distance} and chunk_length={length}.*, got 0.5$",
+    ):
+        TrainConfig(overshooting_distance=distance, chunk_length=length, **{name: 0.5})
+    longer = {"overshooting_distance": distance + 1, "chunk_length": length + 1}
+    TrainConfig(**longer, **{name: 0.5})
 
 
 def test_seed_may_be_any_63_bit_integer() -> None:

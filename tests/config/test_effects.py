@@ -127,6 +127,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.overshooting_distance": (model_loss, 2, OVERSHOOT),
     "train.overshooting_weight": (model_loss, 2.0, OVERSHOOT),
     "train.overshooting_reward_weight": (model_loss, 2.0, OVERSHOOT),
+    "train.overshooting_observation_weight": (model_loss, 2.0, OVERSHOOT),
     "train.exploration_stddev": (run, 0.6),
     "train.exploration_ramp": (exploration, 3, RAMP),
     "train.exploration_min_stddev": (exploration, 0.1, RAMP),

@@ -37,8 +37,8 @@ PUBLISHED = {
         "learning_rate_warmup": 0, "adam_epsilon": 1e-4, "gradient_clip_norm": 1000.0,
         "image_weight": 1.0, "reward_weight": 10.0, "divergence_weight": 1.0, "free_nats": 3.0,
         "global_prior_weight": 0.0, "overshooting_distance": 0, "overshooting_weight": 0.0,
-        "overshooting_reward_weight": 0.0, "exploration_stddev": 0.3, "exploration_ramp": 0,
-        "exploration_min_stddev": 0.0,
+        "overshooting_reward_weight": 0.0, "overshooting_observation_weight": 0.0,
+        "exploration_stddev": 0.3, "exploration_ramp": 0, "exploration_min_stddev": 0.0,
     },
 }  # fmt: skip
 # Where they differ: reward head, length, loader, evaluation.

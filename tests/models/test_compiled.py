@@ -28,7 +28,7 @@ pytestmark = needs_extension
 EVERYTHING = TrainConfig(
     image_weight=0.7, reward_weight=11.0, divergence_weight=1.3, free_nats=0.0,
     global_prior_weight=0.2, overshooting_distance=3, overshooting_weight=0.9,
-    overshooting_reward_weight=5.0,
+    overshooting_reward_weight=5.0, overshooting_observation_weight=0.4,
 )  # fmt: skip
 CONV = {
     "decoder": "conv", "decoder_input": 9, "decoder_channels": (5,), "decoder_kernels": (3, 4),
@@ -183,7 +183,7 @@ def test_bf16_rounds_the_decoders_products_and_no_others(design: dict[str, Any])
     exact = step(model, model, chunk, EVERYTHING)
     got = step(CompiledModel(model, "bf16"), model, chunk, EVERYTHING)
     rounded = far(got, exact, STEP)
-    assert {"image", "total"} <= rounded.keys()
+    assert {"image", "overshooting_observation", "total"} <= rounded.keys()
     assert any(name.startswith("decoder") for name in rounded)
     assert not rounded.keys() & {"reward", "kl", "divergence", "overshooting", "global_prior"}
     assert far(got, exact, BF16_STEP) == {}

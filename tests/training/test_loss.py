@@ -29,7 +29,7 @@ S = 3
 EVERYTHING = TrainConfig(
     image_weight=0.7, reward_weight=11.0, divergence_weight=1.3, free_nats=2.5,
     global_prior_weight=0.2, overshooting_distance=3, overshooting_weight=0.9,
-    overshooting_reward_weight=5.0,
+    overshooting_reward_weight=5.0, overshooting_observation_weight=0.4,
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def brute_force(
     dither = noise.dither(seeds, steps, 8 * 8 * 3).reshape(steps, batch, 8, 8, 3)
     normals = draws.normals(seeds, steps, S, stream=STREAM_POSTERIOR)
     image, reward, divergence, kl, world = [], [], [], [], []
-    latents, posteriors = {}, {}
+    latents, posteriors, pictures = {}, {}, {}
     for b in range(batch):
         latent = LatentState(torch.zeros(5), torch.zeros(S))
         for t in range(steps):
@@ -67,7 +67,7 @@ def brute_force(
             embedding = model.encoders["image"](pixels[None])[0]
             posterior = posterior_of(model, belief, embedding)
             latent = LatentState(belief, posterior.mean + posterior.stddev * normals[b, t])
-            latents[t, b], posteriors[t, b] = latent, posterior
+            latents[t, b], posteriors[t, b], pictures[t, b] = latent, posterior, pixels
             image.append(negative_log_probability(model.decode(latent), pixels))
             predicted = model.reward(latent)
             reward.append(negative_log_probability(predicted, chunk.reward[t, b]))
@@ -75,19 +75,20 @@ def brute_force(
             divergence.append(torch.maximum(kl[-1], torch.tensor(config.free_nats)))
             standard = Normal(torch.zeros(S), torch.ones(S))
             world.append(oracle_kl(normal(posterior), standard).sum())
-    over, over_reward = brute_force_overshooting(model, chunk, config, seeds, latents, posteriors)
+    over = brute_force_overshooting(model, chunk, config, seeds, latents, posteriors, pictures)
     means = [torch.stack(x).mean() for x in (image, reward, divergence, kl, world)]
     total = (
         config.image_weight * means[0]
         + config.reward_weight * means[1]
         + config.divergence_weight * means[2]
         + config.global_prior_weight * means[4]
-        + config.overshooting_weight * over
-        + config.overshooting_reward_weight * over_reward
+        + config.overshooting_weight * over[0]
+        + config.overshooting_reward_weight * over[1]
+        + config.overshooting_observation_weight * over[2]
     )
     names = ["total", "image", "reward", "divergence", "kl", "global_prior", "overshooting",
-             "overshooting_reward"]  # fmt: skip
-    return dict(zip(names, [total, *means, over, over_reward], strict=True))
+             "overshooting_reward", "overshooting_observation"]  # fmt: skip
+    return dict(zip(names, [total, *means, *over], strict=True))
 
 
 def posterior_of(model: WorldModel, belief: Tensor, embedding: Tensor) -> Gaussian:
@@ -103,19 +104,18 @@ def brute_force_overshooting(
     seeds: Tensor,
     latents: dict[tuple[int, int], LatentState],
     posteriors: dict[tuple[int, int], Gaussian],
-) -> tuple[Tensor, Tensor]:
+    pictures: dict[tuple[int, int], Tensor],
+) -> list[Tensor]:
     """For every start and every distance, roll the prior from the start anew: O(T D^2) steps."""
     steps, batch = chunk.reward.shape
     distance = min(config.overshooting_distance, steps - 1)
-    if distance < 2:
-        return torch.tensor(0.0), torch.tensor(0.0)
     normals = {
         d: draws.normals(seeds, steps, S, stream=STREAM_STATE, time=d)
         for d in range(1, distance + 1)
     }
-    kls, rewards = [], []
-    for d in range(2, distance + 1):
-        kls_of, rewards_of = [], []
+    terms: list[list[Tensor]] = [[], [], []]  # of KL, reward and observation, by distance
+    for d in range(1, distance + 1):
+        pairs: list[list[Tensor]] = [[], [], []]
         for b in range(batch):
             for start in range(steps - d):
                 latent = latents[start, b]
@@ -127,12 +127,16 @@ def brute_force_overshooting(
                 target = posteriors[start + d, b]
                 target = Gaussian(target.mean.detach(), target.stddev.detach())
                 kl = oracle_kl(normal(target), normal(prior)).sum()
-                kls_of.append(torch.maximum(kl, torch.tensor(config.free_nats)))
                 error = model.reward(latent) - chunk.reward[start + d, b]
-                rewards_of.append(0.5 * error**2)
-        kls.append(torch.stack(kls_of).mean())
-        rewards.append(torch.stack(rewards_of).mean())
-    return torch.stack(kls).mean(), torch.stack(rewards).mean()
+                missed = negative_log_probability(model.decode(latent), pictures[start + d, b])
+                found = torch.maximum(kl, torch.tensor(config.free_nats)), 0.5 * error**2, missed
+                for values, value in zip(pairs, found, strict=True):
+                    values.append(value)
+        for means, values in zip(terms, pairs, strict=True):
+            means.append(torch.stack(values).mean())
+    # The bound's own divergence has distance 1, and rewards count where divergences do.
+    counted = terms[0][1:], terms[1][1:], terms[2]
+    return [torch.stack(means).mean() if means else torch.tensor(0.0) for means in counted]
 
 
 def test_kl_is_that_of_torch_distributions() -> None:
@@ -157,12 +161,23 @@ def test_kl_gradient_is_that_of_torch_distributions() -> None:
         torch.testing.assert_close(ours, oracle.grad)
 
 
+def reaching(distance: int) -> TrainConfig:
+    """Every term that there is up to a distance."""
+    weights = {"overshooting_weight": 2, "overshooting_reward_weight": 2}
+    weights |= {"overshooting_observation_weight": 1}
+    without = {name: 0.0 for name, least in weights.items() if distance < least}
+    return replace(EVERYTHING, overshooting_distance=distance, **without)
+
+
 @pytest.mark.parametrize("distance", [0, 1, 2, 3, 4, 9])
 def test_loss_equals_a_loop_over_elements(distance: int) -> None:
     model, chunk = make_model(), make_chunk(steps=5)
-    config = replace(EVERYTHING, overshooting_distance=distance)
+    config = reaching(distance)
     expected = brute_force(model, chunk, config)
     terms = sequence_loss(model, chunk, config, SEEDS)
+    if not distance:
+        assert expected.pop("overshooting_observation") == 0.0
+    assert terms.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value, msg=lambda m, n=name: f"{n}: {m}")
     assert (terms["overshooting"] > 0) == (distance > 1)
@@ -212,8 +227,10 @@ def test_free_nats_count_per_element_and_not_for_the_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    "term", ["image", "reward", "divergence", "global_prior", "overshooting", "overshooting_reward"]
-)
+    "term",
+    ["image", "reward", "divergence", "global_prior", "overshooting", "overshooting_reward",
+     "overshooting_observation"],
+)  # fmt: skip
 def test_a_weight_scales_its_own_term(term: str) -> None:
     """Only the total changes, by the term."""
     model, chunk, weight = make_model(scale=0.1), make_chunk(), f"{term}_weight"

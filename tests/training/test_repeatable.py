@@ -26,7 +26,7 @@ LISTED = (
 EVERYTHING = {
     "train": {
         "overshooting_distance": 3, "overshooting_weight": 0.5, "overshooting_reward_weight": 0.5,
-        "global_prior_weight": 0.1,
+        "overshooting_observation_weight": 0.5, "global_prior_weight": 0.1,
     }
 }  # fmt: skip
 
