@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import replace
 
+import numpy as np
 from small_models import SMALL
 
 from planet.config import (
@@ -14,6 +15,7 @@ from planet.config import (
     ImaginationConfig,
     TrainConfig,
 )
+from planet.protocols import Spec
 
 TINY = Config(
     environment=EnvironmentConfig(task="toy-reach", image_size=8, render_size=8, control_steps=4),
@@ -34,6 +36,14 @@ TINY = Config(
         checkpoint_interval=1,
     ),
 )
+
+
+def pixel_spec(size: int, actions: int = 2) -> Spec:
+    """Describes an environment of pictures whose actions lie in [-1, 1]."""
+    high = np.ones(actions, np.float32)
+    return Spec({"image": (np.uint8, (size, size, 3))}, -high, high)
+
+
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
 
 

@@ -28,11 +28,12 @@ NEED_MORE = {
     "planet.cli.profile": "tyro",
     "planet.cli.train": "tyro",
     "planet.envs.dmc": "gymnasium",
+    "planet.envs.gym": "gymnasium",
     "planet.envs.measure": "gymnasium",
-    "planet.envs.pixel_env": "gymnasium",
+    "planet.envs.observations": "gymnasium",
     "planet.envs.simulator": "gymnasium",
+    "planet.envs.task_env": "gymnasium",
     "planet.envs.toy": "gymnasium",
-    "planet.envs.unseen": "gymnasium",
     "planet.experiments.simulated": "gymnasium",
 }
 # torch and numpy with what they themselves need.

@@ -53,9 +53,7 @@ class Case:
     def of(config: Config, count: int) -> Case:
         """Draws chunks from random episodes of the config's task."""
         environment, train = make_environment(config.environment), config.train
-        spec = check_environment(environment, config.environment.image_size).spec(
-            config.environment.image_size
-        )
+        spec = check_environment(environment, config.environment)
         with tempfile.TemporaryDirectory(prefix="gradient_step") as folder:
             replay, policy = ReplayBuffer(Path(folder) / "episodes"), RandomPolicy(spec)
             config = replace(config, train=replace(train, seed_episodes=EPISODES))

@@ -103,7 +103,7 @@ def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
 def play(cell: Cell, control_steps: int = 1000) -> dict[str, Any]:
     """Plays one episode, of which nothing is drawn."""
     planner = make(cell.planner, cell.settings)
-    environment = envs.make(cell.task, image_size=8, control_steps=control_steps)
+    environment = envs.make(cell.task, observe="vectors", control_steps=control_steps)
     policy = PlanningPolicy(Simulator(environment, threads=1), planner)
     environment.start(cell.seed)
     policy.reset(cell.seed)

@@ -123,7 +123,10 @@ def _run_on_simulator(options: EvaluateOptions) -> int:
     _check_unused(options)
     seed = 0 if options.seed is None else options.seed
     progress = guarded(make_progress())
-    with closing(envs.make(options.task)) as environment, cpu_threads(options.train.threads):
+    with (
+        closing(envs.make(options.task, observe="vectors")) as environment,
+        cpu_threads(options.train.threads),
+    ):
         progress.message(
             f"{options.task}: planning on the true simulator; {options.episodes} episodes, "
             f"seed {seed}; {told(options.planner)}"

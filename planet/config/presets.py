@@ -29,7 +29,8 @@ def official(task: str = "cheetah-run") -> Config:
 
 def small(task: str = "cheetah-run") -> Config:
     """Learns cheetah-run on two CPU cores in minutes, from 32x32 pixels with small networks."""
-    render_size = 32 if task == "toy-reach" else 64  # the toy draws at the image's size only
+    own = task == "toy-reach" or task.startswith("gym:")  # these draw as they do
+    render_size = 32 if own else 64
     return Config(
         environment=EnvironmentConfig(
             task=task, image_size=32, render_size=render_size, quality="fast"

@@ -1,4 +1,4 @@
-"""Makes pixel environments of the DM Control Suite and a toy task, each a `gymnasium.Env`.
+"""Makes tasks of the DM Control Suite, a toy task and Gymnasium's, each a `gymnasium.Env`.
 
 Importing this package tells Gymnasium the ids, so `gymnasium.make("planet/CheetahRun-v0")` works
 after it, and `gymnasium.make("planet.envs:planet/CheetahRun-v0")` without it.
@@ -10,7 +10,7 @@ import warnings
 from planet.envs._library import RenderingUnavailable
 from planet.envs.make import make
 from planet.envs.registration import register_environments
-from planet.envs.tasks import ACTION_REPEAT, task_names
+from planet.envs.tasks import ACTION_REPEAT, hides_velocity, task_names
 
 if importlib.util.find_spec("gymnasium") is not None:  # names can be listed without the extra
     try:
@@ -21,4 +21,11 @@ if importlib.util.find_spec("gymnasium") is not None:  # names can be listed wit
             stacklevel=2,
         )
 
-__all__ = ["ACTION_REPEAT", "RenderingUnavailable", "make", "register_environments", "task_names"]
+__all__ = [
+    "ACTION_REPEAT",
+    "RenderingUnavailable",
+    "hides_velocity",
+    "make",
+    "register_environments",
+    "task_names",
+]

@@ -107,6 +107,23 @@ def prepare_import() -> str:
 
 
 @contextmanager
+def without_rendering() -> Iterator[None]:
+    """Makes `import dm_control` inside `with` look for no OpenGL library, and need none.
+
+    Its own rendering stays off for the process; the renderer of this package does not.
+    """
+    before = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "off"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MUJOCO_GL"]
+        else:
+            os.environ["MUJOCO_GL"] = before
+
+
+@contextmanager
 def explained(backend: str) -> Iterator[None]:
     """Turns what the OpenGL packages raise inside `with` into RenderingUnavailable.
 

@@ -8,12 +8,20 @@ from numpy.typing import ArrayLike, NDArray
 from planet.errors.scalars import check_int
 
 
-def check_action(action: ArrayLike, size: int) -> NDArray[np.float64]:
-    """Returns the action [A] in float64, rounding errors beyond [-1, 1] clipped off.
+def check_action(
+    action: ArrayLike, size: int, low: ArrayLike = -1.0, high: ArrayLike = 1.0
+) -> NDArray[np.float64]:
+    """Returns the action [A] in float64, rounding errors beyond its bounds clipped off.
+
+    Args:
+      action: [A].
+      size: A.
+      low: smallest actions, a number or [A].
+      high: largest ones, likewise.
 
     Raises:
       TypeError: it is not made of real numbers.
-      ValueError: the shape is not [A=size], or a value is not finite or outside [-1, 1].
+      ValueError: the shape is not [A=size], or a value is not finite or out of bounds.
     """
     try:
         values = np.asarray(action)
@@ -25,13 +33,22 @@ def check_action(action: ArrayLike, size: int) -> NDArray[np.float64]:
     if values.shape != (size,):
         raise ValueError(f"action: expected shape [A={size}], got {list(values.shape)}")
     values = values.astype(np.float64)
-    if not np.all(np.abs(values) <= 1.0 + 1e-6):  # also false for NaN
+    least, most = (np.asarray(bound, np.float64) for bound in (low, high))
+    slack = 1e-6 * np.maximum(1.0, np.maximum(np.abs(least), np.abs(most)))
+    if not np.all((values >= least - slack) & (values <= most + slack)):  # also false for NaN
         raise ValueError(
-            f"action: expected finite values in [-1, 1], got {values.tolist()}"
+            f"action: expected finite values in [{_shown(least)}, {_shown(most)}], got "
+            f"{values.tolist()}"
             + ("; gymnasium.wrappers.ClipAction clips" if np.isfinite(values).all() else "")
         )
-    clipped: NDArray[np.float64] = np.clip(values, -1.0, 1.0)
+    clipped: NDArray[np.float64] = np.clip(values, least, most)
     return clipped
+
+
+def _shown(bound: NDArray[np.float64]) -> str:
+    """Writes the number that all bounds are; else all of them."""
+    first = bound.reshape(-1)[0]
+    return f"{first:g}" if (bound == first).all() else str(bound.tolist())
 
 
 def check_seed(seed: int | None) -> int | None:

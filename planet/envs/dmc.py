@@ -1,4 +1,4 @@
-"""Shows a task of the DM Control Suite as pixels, as a `gymnasium.Env`."""
+"""Shows a task of the DM Control Suite, as a `gymnasium.Env`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planet.envs import _gl
-from planet.envs._library import RenderingUnavailable, explained, prepare_import
+from planet.envs._library import explained, prepare_import, without_rendering
 from planet.envs.checks import check_action
 from planet.envs.extra import import_extra
-from planet.envs.pixel_env import Observation, PixelEnv
+from planet.envs.observations import Observations, Picture, Vectors
 from planet.envs.rendering import MAX_FRAME, Renderer, quality_of
 from planet.envs.seeding import task_seed
 from planet.envs.simulation_state import read_state, restore_state
+from planet.envs.task_env import TaskEnv, numbers
 from planet.envs.tasks import split_task
 from planet.errors.scalars import check_int
 
@@ -27,17 +28,19 @@ START_STATES = 20
 """How many start states of an episode are tried before an environment gives up."""
 
 
-class DMControlEnv(PixelEnv):
-    """Shows a DM Control Suite task as pixels; an action is held for `action_repeat` control steps.
+class DMControlEnv(TaskEnv):
+    """Shows a DM Control Suite task; an action is held for `action_repeat` control steps.
 
-    Observation: uint8 [image_size, image_size, 3]. Action: float32 [A] in [-1, 1], scaled to the
-    task's bounds. Reward: sum over the repeat, each control step in [0, 1]. An episode is truncated
-    after `control_steps` control steps; `terminated` only if the task ends itself. Diverged physics
-    truncates with `info["physics_diverged"]` set, the last good frame and the reward until then.
-    A start state that the physics cannot simulate is left out, and the next one is drawn.
+    Picture: uint8 [image_size, image_size, 3]. Vector: float32 [V], all arrays of the task's own
+    observation, flattened, in its order. Action: float32 [A] in [-1, 1], scaled to the task's
+    bounds. Reward: sum over the repeat, each control step in [0, 1]. An episode is truncated after
+    `control_steps` control steps; `terminated` only if the task ends itself. Diverged physics
+    truncates with `info["physics_diverged"]` set, the last good observation and the reward until
+    then. A start state that the physics cannot simulate is left out, and the next one is drawn.
 
     `np_random` decides every episode. The OpenGL context is made at the first frame and kept until
-    `close`. A pickled or deep copy goes on with the same future and makes a context of its own.
+    `close`; where vectors alone are shown, none is needed before `render`. A pickled or deep copy
+    goes on with the same future and makes a context of its own.
 
     Arguments are those of `planet.envs.make`, and `render_mode`: "rgb_array" or None; `render`
     returns the frame in both cases.
@@ -60,43 +63,50 @@ class DMControlEnv(PixelEnv):
         quality: str = "faithful",
         camera: int = 0,
         control_steps: int = 1000,
+        observe: str = "pixels",
+        frames: int = 1,
         seed: int | None = None,
         render_mode: str | None = "rgb_array",
     ) -> None:
         domain, name = split_task(task)
         quality_of(quality)
         size = check_int("image_size", image_size, 1, MAX_FRAME)
-        super().__init__(size, action_repeat, control_steps, seed, render_mode)
+        shown = Observations(observe, frames, size)
+        super().__init__(shown, action_repeat, control_steps, seed, render_mode)
         render_size = size if render_size is None else render_size
         render_size = check_int("render_size", render_size, 1, MAX_FRAME)
         if render_size % size:
             raise ValueError(
                 f"render_size: expected a multiple of image_size={size}, got {render_size}"
             )
-        self._image_size, self._render_size = size, render_size
+        self._render_size = render_size
         self.task, self.quality = task, quality
-        self._control = _load(domain, name)
+        self._control = _load(domain, name, shown.pictured)
         self.camera = check_int("camera", camera, -1, self._control.physics.model.ncam - 1)
         spec = self._control.action_spec()
         self._low = np.broadcast_to(spec.minimum, spec.shape)
         self._scale = (np.broadcast_to(spec.maximum, spec.shape) - self._low) / 2
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, spec.shape, np.float32)
+        self._vector = _flat(self._control)
+        self.observation_space = shown.space({"vector": numbers(len(self._vector))})
         fps = 1 / (self._control.control_timestep() * self.action_repeat)
         self.metadata = {**self.metadata, "render_fps": max(1, round(fps))}
         self._renderer: Renderer | None = None
-        self._frame: Observation | None = None
+        self._frame: Picture | None = None
         self._closed = self._diverged = False
         self.episodes = 0
 
     def start(self, seed: int | None) -> dict[str, Any]:
-        """Does what `reset` does before it draws.
+        """Does what `reset` does before it observes.
 
         Raises:
-          RuntimeError: the environment is closed, this process was forked from one that rendered,
-            or the physics can simulate none of `START_STATES` start states.
+          RuntimeError: the environment is closed, frames are to be drawn in a process that was
+            forked from one that rendered, or the physics can simulate none of `START_STATES` start
+            states.
         """
         self._check_open("reset")
-        _gl.check_process()
+        if self._observations.pictured:
+            _gl.check_process()
         super().start(seed)
         self._running = self._diverged = False
         self._control.task.random.seed(task_seed(self.np_random))
@@ -108,7 +118,7 @@ class DMControlEnv(PixelEnv):
         return self._info(0.0)
 
     def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Does what `step` does before it draws; see `PixelEnv`."""
+        """Does what `step` does before it observes; see `TaskEnv`."""
         self._check_open("step")
         self._check_running()
         from dm_control.rl.control import PhysicsError
@@ -133,16 +143,21 @@ class DMControlEnv(PixelEnv):
         self._running, self._diverged = not (terminated or truncated), diverged
         return reward, terminated, truncated, self._info(reward, diverged)
 
-    def render(self) -> Observation:
+    def render(self) -> Picture:
         """Returns the present frame at render_size, uint8 [render_size, render_size, 3].
 
         Raises:
-          RuntimeError: no episode was started, or the environment is closed.
+          RuntimeError: no episode was started, the environment is closed, or its physics diverged
+            before anything was drawn.
+          RenderingUnavailable: there is no OpenGL library to draw with.
         """
         self._check_open("render")
-        if self._frame is None:
+        if not self.episodes:
             raise RuntimeError("render: expected an episode; call reset first")
-        frame: Observation = self._frame.copy()
+        if self._frame is None or not self._observations.pictured:
+            self._draw()
+        assert self._frame is not None
+        frame: Picture = self._frame.copy()
         return frame
 
     def close(self) -> None:
@@ -177,20 +192,33 @@ class DMControlEnv(PixelEnv):
         """Control steps until the episode ends, 0 where none is running."""
         return self.control_steps - self._steps if self._running else 0
 
-    def observe(self) -> Observation:
+    def picture(self) -> Picture:
         """Draws the present state, or returns the last good frame where the physics diverged."""
-        physics = self.physics
-        if not self._diverged:
-            if self._renderer is None:
-                model = physics.model.ptr
-                self._renderer = Renderer(model, self._render_size, self.quality, self.camera)
-                _gl.close_at_exit(self)
-            self._frame = self._renderer.render(physics.data.ptr)
+        self._draw()
         assert self._frame is not None
-        return area_average(self._frame, self._image_size)
+        return area_average(self._frame, self._observations.image_size)
+
+    def vectors(self) -> Vectors:
+        """Returns the task's observation as `vector` [V]; the last good one after a divergence."""
+        if not self._diverged:
+            self._vector = _flat(self._control)
+        return {"vector": self._vector.copy()}
+
+    def _draw(self) -> None:
+        """Keeps the frame of the present state, unless the physics diverged."""
+        if self._diverged:
+            if self._frame is None:
+                raise RuntimeError("render: expected a state to draw; the physics diverged")
+            return
+        physics = self.physics
+        if self._renderer is None:
+            model = physics.model.ptr
+            self._renderer = Renderer(model, self._render_size, self.quality, self.camera)
+            _gl.close_at_exit(self)
+        self._frame = self._renderer.render(physics.data.ptr)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...], dict[str, Any]]:
-        return _blank, (type(self),), self.__getstate__()
+        return _blank, (type(self), self._observations.pictured), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns all but the OpenGL context, which the copy makes at its next frame."""
@@ -233,35 +261,42 @@ class DMControlEnv(PixelEnv):
         )
 
 
-def area_average(frame: Observation, size: int) -> Observation:
+def area_average(frame: Picture, size: int) -> Picture:
     """Averages a square frame [n, n, 3] down to [size, size, 3], rounding half up."""
     factor = frame.shape[0] // size
     # Adding strided views is ten times faster than summing two axes of a reshaped array.
     rows = sum((frame[i::factor] for i in range(factor)), np.uint32(0))
     sums = sum((rows[:, i::factor] for i in range(factor)), np.uint32(0))
-    average: Observation = ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
+    average: Picture = ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
     return average
 
 
-def _blank(kind: type[DMControlEnv]) -> DMControlEnv:
-    """Makes an instance to be filled, where importing its parts is safe."""
-    prepare_import()
+def _blank(kind: type[DMControlEnv], drawn: bool) -> DMControlEnv:
+    """Makes an instance to be filled, where its parts are imported."""
+    _import_suite(drawn)
     return kind.__new__(kind)
 
 
 def _restart(control: Any) -> None:
-    from mujoco import FatalError
+    """Starts an episode without a context of the suite's own.
 
+    quadruped-escape would make one to hand its new terrain to; the renderer here gets it anyway.
+    """
+    control.physics._make_rendering_contexts = _no_contexts
     try:
         control.reset()
-    except FatalError as error:
-        if "OpenGL" not in str(error):
-            raise
-        raise RenderingUnavailable(  # quadruped-escape makes a context of the suite's own
-            f"dm_control's own renderer does not work ({error}): it was imported without a display "
-            "before the first environment",
-            "start Python with MUJOCO_GL=egl, or make the first environment before that import",
-        ) from error
+    finally:
+        del control.physics._make_rendering_contexts
+
+
+def _no_contexts() -> None:
+    """Stands for the suite's method of this purpose."""
+
+
+def _flat(control: Any) -> NDArray[np.float32]:
+    """Returns all numbers of the task's observation [V], in its order."""
+    observed = control.task.get_observation(control.physics)
+    return np.concatenate([np.ravel(array) for array in observed.values()]).astype(np.float32)
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:
@@ -269,9 +304,14 @@ def _is_worth_showing(record: logging.LogRecord) -> bool:
     return "settotalmass" not in record.getMessage()
 
 
-def _load(domain: str, task: str) -> Any:
-    with explained(prepare_import()):
-        suite = import_extra("dm_control.suite")
+def _import_suite(drawn: bool) -> Any:
+    """Imports `dm_control.suite`; without an OpenGL library where nothing is to be drawn."""
+    with explained(prepare_import()) if drawn else without_rendering():
+        return import_extra("dm_control.suite")
+
+
+def _load(domain: str, task: str, drawn: bool) -> Any:
+    suite = _import_suite(drawn)
     logging.getLogger("absl").addFilter(_is_worth_showing)
     try:
         # The episode's length is counted here, so the suite's own limit is lifted.

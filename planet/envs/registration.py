@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from planet.envs.extra import import_extra
-from planet.envs.tasks import TOY_TASK, action_repeat_of, gymnasium_id, task_names
+from planet.envs.tasks import TOY_TASK, action_repeat_of, gymnasium_id, is_suite, task_names
 
 
 def register_environments() -> None:
@@ -29,6 +29,7 @@ def register_environments() -> None:
 
 def specification(name: str, /, **settings: Any) -> Any:
     """Returns the `gymnasium.envs.registration.EnvSpec` that makes a task with these settings."""
-    module = "planet.envs.toy:ToyReachEnv" if name == TOY_TASK else "planet.envs.dmc:DMControlEnv"
+    module = "planet.envs.toy:ToyReachEnv" if name == TOY_TASK else "planet.envs.gym:GymEnv"
+    module = "planet.envs.dmc:DMControlEnv" if is_suite(name) else module
     registration = import_extra("gymnasium.envs.registration")
     return registration.EnvSpec(gymnasium_id(name), module, kwargs=settings)

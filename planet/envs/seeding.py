@@ -18,14 +18,14 @@ def task_seed(generator: np.random.Generator) -> int | list[int]:
     Returns:
       What `RandomState.seed` takes: a number below 2**32, or 32-bit words, the lowest first.
     """
-    seed = _unused_seed(generator.bit_generator)
+    seed = unused_seed(generator.bit_generator)
     drawn = [int(word) for word in generator.integers(2**32, size=4)]
     if seed is None or seed < 2**32:
         return drawn if seed is None else seed
     return [seed >> shift & 0xFFFFFFFF for shift in range(0, seed.bit_length(), 32)]
 
 
-def _unused_seed(source: np.random.BitGenerator) -> int | None:
+def unused_seed(source: np.random.BitGenerator) -> int | None:
     """Returns the seed that a generator was made from, while nothing has been drawn from it."""
     if not isinstance(source, np.random.PCG64):  # Gymnasium's kind, and numpy's
         return None

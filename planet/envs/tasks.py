@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from planet.errors.listing import short
 
 TOY_TASK = "toy-reach"
+GYM_PREFIX = "gym:"
+"""Stands before an id of Gymnasium's."""
 
 ACTION_REPEAT: dict[str, int] = {
     "cartpole": 8, "reacher": 4, "cheetah": 4, "finger": 2, "ball_in_cup": 4, "walker": 2,
@@ -75,13 +78,37 @@ def split_task(name: str) -> tuple[str, str]:
     return domain, task
 
 
+def is_suite(name: object) -> bool:
+    """Tells a name that has to be of the DM Control Suite from the toy's and Gymnasium's."""
+    return name != TOY_TASK and not (isinstance(name, str) and name.startswith(GYM_PREFIX))
+
+
+def hides_velocity(task: str, observe: str, frames: int) -> bool:
+    """Tells whether one observation of a task leaves out how fast things move.
+
+    That is so for a single picture of a suite task. The toy has no velocities, and of Gymnasium's
+    tasks nothing is known.
+
+    Args:
+      task: as `planet.envs.make` takes it.
+      observe: "pixels", "vectors" or "both".
+      frames: pictures in an image.
+    """
+    return is_suite(task) and observe == "pixels" and frames == 1
+
+
 def action_repeat_of(name: str) -> int:
-    """Returns the action repeat of a task: the paper's, 2 where it gives none, 1 for the toy."""
-    return 1 if name == TOY_TASK else ACTION_REPEAT.get(split_task(name)[0], 2)
+    """Returns the action repeat of a task: the paper's, 2 for the suite's others, 1 elsewhere."""
+    return ACTION_REPEAT.get(split_task(name)[0], 2) if is_suite(name) else 1
 
 
 def gymnasium_id(name: str) -> str:
-    """Returns the Gymnasium id of a task: "ball_in_cup-catch" is "planet/BallInCupCatch-v0"."""
+    """Returns the Gymnasium id of a task: "ball_in_cup-catch" is "planet/BallInCupCatch-v0".
+
+    One of Gymnasium's with the settings of this package is "planet/gym-Pendulum-v1".
+    """
+    if name.startswith(GYM_PREFIX):
+        return "planet/" + re.sub(r"[^\w.-]+", "-", name)
     words = name.replace("-", "_").split("_")
     return "planet/" + "".join(word[:1].upper() + word[1:] for word in words) + "-v0"
 
@@ -93,4 +120,4 @@ def _expected(name: str) -> str:
     near = [n for n in names if n.partition("-")[0] == domain] or near
     if near:
         return "one of " + ", ".join(near)
-    return "domain-task of the DM Control Suite, such as 'cheetah-run', or 'toy-reach'"
+    return "domain-task of the DM Control Suite, such as 'cheetah-run', 'toy-reach' or 'gym:ID'"

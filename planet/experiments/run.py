@@ -18,7 +18,7 @@ from planet.training.check_environment import check_environment
 from planet.training.checkpointing import Checkpoints
 from planet.training.device import available_device
 from planet.training.run_config import check_config, overridden
-from planet.training.run_state import check_actions, load_learner
+from planet.training.run_state import check_spec, load_learner
 
 if TYPE_CHECKING:
     import gymnasium
@@ -35,7 +35,7 @@ class Run:
       episodes: collected so far.
       updates: gradient steps so far.
       environment_steps: control steps of the collected episodes.
-      actions: the box that the policy acts in.
+      spec: of the environment that the policy acts in.
     """
 
     directory: Path
@@ -44,12 +44,12 @@ class Run:
     episodes: int
     updates: int
     environment_steps: int
-    actions: ActionBox
+    spec: Spec
 
     @property
-    def spec(self) -> Spec:
-        """Describes the environment that the policy acts in."""
-        return self.actions.spec(self.config.environment.image_size)
+    def actions(self) -> ActionBox:
+        """Returns the box that the policy acts in."""
+        return ActionBox(self.spec.low, self.spec.high)
 
     @property
     def agent(self) -> Agent:
@@ -89,13 +89,13 @@ def open_run(
         raise FileNotFoundError(f"{directory} holds no checkpoint yet: checkpoint.pt is missing")
     path, state = loaded
     check_config(path, state.config, kept)
-    learner = build(acting_settings(config), state.actions.spec(config.environment.image_size))
+    learner = build(acting_settings(config), state.spec)
     load_learner(path, learner, state)
     policy = learner.policy(max(state.episodes, config.train.seed_episodes))
     if isinstance(policy, Agent):
         policy.exploration_stddev = 0.0
     counts = state.episodes, state.updates, state.environment_steps
-    return Run(directory, config, policy, *counts, state.actions)
+    return Run(directory, config, policy, *counts, state.spec)
 
 
 def acting_settings(config: Config) -> Config:
@@ -112,13 +112,13 @@ def open_environment(run: Run) -> gymnasium.Env[Any, Any]:
     """Makes the environment of a run, and compares it with what the agent was trained in.
 
     Raises:
-      ValueError: its frames or actions are others.
+      ValueError: its observations or actions are others.
       ImportError, RenderingUnavailable: as `planet.envs.make`.
     """
     environment = make_environment(run.config.environment)
     try:
-        actions = check_environment(environment, run.config.environment.image_size)
-        check_actions(run.directory, run.actions, actions)
+        spec = check_environment(environment, run.config.environment)
+        check_spec(run.directory, run.spec, spec)
     except ValueError:
         environment.close()
         raise

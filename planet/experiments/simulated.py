@@ -6,9 +6,8 @@ from typing import Any
 
 from planet.acting.baselines import RandomPolicy, ZeroPolicy
 from planet.acting.planning_policy import PlanningPolicy
-from planet.config import PlannerConfig
+from planet.config import EnvironmentConfig, PlannerConfig
 from planet.envs.simulator import Simulator
-from planet.envs.unseen import Unseen
 from planet.planning import make_planner
 from planet.protocols import Policy
 from planet.training.check_environment import check_environment
@@ -25,10 +24,11 @@ def score_on_simulator(
     *,
     baselines: bool = False,
 ) -> list[Score]:
-    """Plays evaluation episodes by planning on the simulator; no frame is drawn.
+    """Plays evaluation episodes by planning on the simulator.
 
     Args:
-      environment: a task of the DM Control Suite, as `planet.envs.make` makes it.
+      environment: a task of the DM Control Suite, as `planet.envs.make` makes it with
+        `observe="vectors"`: nothing is drawn, since no policy here sees anything.
       planner: the planner and its settings; `low` and `high` are shares of the box of actions.
       episodes: how many; see `planet.training.score.play`.
       seed: of the episodes, likewise: those of a run with this seed.
@@ -40,6 +40,7 @@ def score_on_simulator(
 
     Raises:
       TypeError: the environment is another one.
+      ValueError: it shows pictures.
       ValueError, EpisodeError: as `play`.
     """
     simulator = Simulator(environment, low=planner.low, high=planner.high)
@@ -48,11 +49,11 @@ def score_on_simulator(
             simulator, make_planner(planner), planner.budget_ms
         )
     }
-    unseen, steps = Unseen(environment), environment.max_episode_steps
+    spec = check_environment(environment, EnvironmentConfig(observe="vectors"))
+    steps = environment.max_episode_steps
     if baselines:
-        spec = check_environment(unseen, 1).spec(1)
         policies |= {"random actions": RandomPolicy(spec), "zero actions": ZeroPolicy(spec)}
     return [
-        score(name, play(unseen, policy, episodes, seed, progress, name, steps=steps))
+        score(name, play(environment, policy, episodes, seed, progress, name, steps=steps))
         for name, policy in policies.items()
     ]

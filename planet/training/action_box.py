@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 
 from planet.config import PlannerConfig
-from planet.protocols import Spec
 
 Bounds = npt.NDArray[np.float32]
 
@@ -70,10 +69,6 @@ class ActionBox:
                     f"actions {self}, got {share}"
                 )
         return self._bound(config.low, device), self._bound(config.high, device)
-
-    def spec(self, image_size: int) -> Spec:
-        """Describes an environment of this box that shows uint8 [image_size, image_size, 3]."""
-        return Spec({"image": (np.uint8, (image_size, image_size, 3))}, self.low, self.high)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain lists, as a checkpoint keeps them."""

@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from planet.errors.listing import short
+from planet.errors.listing import listed, short
+from planet.protocols import Observation
+from planet.training.named_spaces import named_spaces
 
-Frame = npt.NDArray[np.uint8]
-Outcome = tuple[Frame, float, bool, bool, Mapping[str, Any]]
+Outcome = tuple[Observation, float, bool, bool, Mapping[str, Any]]
 
 _LARGEST = float(np.finfo(np.float32).max)  # rewards are kept in float32
 
@@ -23,27 +24,29 @@ class EpisodeError(RuntimeError):
 class CheckedEnvironment:
     """Passes actions to an environment and its answers back, copied and checked.
 
+    Observations come back by name: images as they are, other arrays in float32.
+
     Args:
-      environment: with a Box of observations.
+      environment: with a Box of observations, or a Dict of such.
       name: of the episode and its seed, for errors.
     """
 
     def __init__(self, environment: Any, name: str) -> None:
         self._environment, self._name, self._steps = environment, name, 0
-        self._shape = tuple(environment.observation_space.shape)
-        self._dtype = np.dtype(environment.observation_space.dtype)
+        space = environment.observation_space
+        self._spaces, self._bare = named_spaces(space), not hasattr(space, "spaces")
         self._action_dtype = np.dtype(environment.action_space.dtype)
 
-    def reset(self, seed: int) -> Frame:
-        """Starts the episode; returns its first frame.
+    def reset(self, seed: int) -> Observation:
+        """Starts the episode; returns its first observation.
 
         Raises:
-          EpisodeError: it fails, or returns something else than a frame and an info.
+          EpisodeError: it fails, or returns something else than an observation and an info.
         """
         answer = self._call(lambda: self._environment.reset(seed=seed))
         if not isinstance(answer, (tuple, list)) or len(answer) != 2:
             self._refuse("answer", "(observation, info), as Gymnasium has it", _shown(answer))
-        return self._frame(answer[0])
+        return self._named(answer[0])
 
     def step(self, action: npt.NDArray[np.float32]) -> Outcome:
         """Acts with a copy of the action [A] in the dtype of its space; returns Gymnasium's five.
@@ -61,7 +64,7 @@ class CheckedEnvironment:
         if not isinstance(info, Mapping):
             self._refuse("info", "a dict", _shown(info))
         return (
-            self._frame(observation),
+            self._named(observation),
             self._reward(reward),
             self._flag("terminated", terminated),
             self._flag("truncated", truncated),
@@ -75,17 +78,40 @@ class CheckedEnvironment:
             text = f"{self._where()}: the environment raised {type(error).__name__}: {error}"
             raise EpisodeError(text) from error
 
-    def _frame(self, observation: Any) -> Frame:
+    def _named(self, observation: Any) -> Observation:
+        """Returns the observation's arrays by name."""
+        if self._bare:
+            return {name: self._array("observation", name, observation) for name in self._spaces}
+        names = listed(map(repr, self._spaces))
+        if not isinstance(observation, Mapping) or set(observation) != set(self._spaces):
+            got = _shown(observation)
+            got = listed(map(repr, observation)) if isinstance(observation, Mapping) else got
+            self._refuse("observation", f"{names}, as the observation space says", got)
+        return {
+            name: self._array(f"observation[{name!r}]", name, observation[name])
+            for name in self._spaces
+        }
+
+    def _array(self, what: str, name: str, given: Any) -> npt.NDArray[Any]:
+        """Returns a copy of an array, in float32 unless it is an image."""
+        shape = tuple(self._spaces[name].shape)
+        dtype = np.dtype(self._spaces[name].dtype)
         try:
-            frame = np.array(observation)
+            array = np.array(given)
         except Exception:  # of ragged lists, of tensors on a device
-            frame = np.empty(0, object)
-        if frame.dtype != self._dtype or frame.shape != self._shape:
-            kind = type(observation).__name__
-            got = kind if frame.dtype == object else f"{frame.dtype} {list(frame.shape)}"
-            expected = f"{self._dtype} {list(self._shape)}, as the observation space says"
-            self._refuse("observation", expected, got)
-        return frame
+            array = np.empty(0, object)
+        if array.dtype != dtype or array.shape != shape:
+            kind = type(given).__name__
+            got = kind if array.dtype == object else f"{array.dtype} {list(array.shape)}"
+            expected = f"{dtype} {list(shape)}, as the observation space says"
+            self._refuse(what, expected, got)
+        if name == "image":
+            return array
+        if not (wrong := ~(np.abs(array) <= _LARGEST)).any():
+            return array.astype(np.float32)
+        where = np.argwhere(wrong)[0].tolist()
+        got = f"{array[tuple(where)]} at {where}"
+        self._refuse(what, "finite numbers, within float32", got)
 
     def _reward(self, reward: Any) -> float:
         value = _scalar(reward)

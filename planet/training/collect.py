@@ -19,7 +19,7 @@ __all__ = ["Environment", "EpisodeError", "collect_episode", "run_episode", "try
 
 
 class Environment(Protocol):
-    """Names the part of `gymnasium.Env` that is used; observations are uint8 [h, w, 3]."""
+    """Names the part of `gymnasium.Env` that is used; see `planet.training.check_environment`."""
 
     @property
     def action_space(self) -> Any:
@@ -27,7 +27,7 @@ class Environment(Protocol):
 
     @property
     def observation_space(self) -> Any:
-        """Box uint8 [h, w, 3]."""
+        """Box uint8 [h, w, 3 * frames], Box of floats [V], or a Dict of such."""
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode; returns the first observation and an info."""
@@ -50,7 +50,7 @@ def run_episode(
 
     Args:
       environment: what to act in.
-      policy: reset for one row; it sees the newest frame as `image`.
+      policy: reset for one row; it sees the newest observation by name.
       seed: of the environment's reset.
       explore: whether the policy acts as while collecting.
       metadata: JSON values kept with the episode; its `action_repeat` (1 without it) counts
@@ -59,7 +59,8 @@ def run_episode(
       name: of the episode, for errors.
 
     Returns:
-      Episode with N + 1 entries; index 0 is the reset frame.
+      Episode with N + 1 entries; index 0 is the reset's. At most the last entry of `terminated` is
+      True: where time ran out, none is.
 
     Raises:
       EpisodeError: the environment fails, or returns what its spaces and Gymnasium's rules do not
@@ -73,7 +74,8 @@ def run_episode(
     info: Any = {}
     while not (terminated or truncated):
         # Copies: an environment or a policy may hand out, or change, the same memory every time.
-        action = np.array(policy.act({"image": observation.copy()}, explore), np.float32)
+        seen = {name: array.copy() for name, array in observation.items()}
+        action = np.array(policy.act(seen, explore), np.float32)
         observation, reward, terminated, truncated, info = checked.step(action)
         observations.append(observation)
         actions.append(action)
@@ -89,7 +91,7 @@ def run_episode(
     ended = np.zeros(len(rewards), np.bool_)
     ended[-1] = terminated
     return Episode(
-        observation={"image": np.stack(observations)},
+        observation={name: np.stack([o[name] for o in observations]) for name in observation},
         action=np.stack(actions),
         reward=np.asarray(rewards, np.float32),
         terminated=ended,

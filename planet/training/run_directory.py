@@ -9,16 +9,15 @@ from pathlib import Path
 
 from planet.config import Config
 from planet.errors.listing import listed
-from planet.protocols import Learner, NonFiniteError
+from planet.protocols import Learner, NonFiniteError, Spec
 from planet.replay import ReplayBuffer, episode_name
 from planet.storage.atomic import make_directory, remove_temporaries, replaceable
 from planet.storage.checkpoint import save_checkpoint
-from planet.training.action_box import ActionBox
 from planet.training.checkpointing import Checkpoints
 from planet.training.lock import RunLock
 from planet.training.metrics import METRICS_NAME, MetricsWriter
 from planet.training.run_config import check_config, write_config
-from planet.training.run_state import RunState, check_actions, load_learner
+from planet.training.run_state import RunState, check_spec, load_learner
 
 
 class RunDirectory:
@@ -36,15 +35,15 @@ class RunDirectory:
         self,
         directory: Path,
         config: Config,
-        actions: ActionBox,
+        spec: Spec,
         learner: Learner,
         *,
         accept_losses: bool = False,
     ) -> None:
         """Locks the directory, checks that its files belong together, and opens them.
 
-        Arguments and errors are those of `planet.training.trainer.Trainer`: `actions` is the box of
-        its environment, and `learner`, made from these settings, goes on from the checkpoint.
+        Arguments and errors are those of `planet.training.trainer.Trainer`: `spec` is of its
+        environment, and `learner`, made from these settings, goes on from the checkpoint.
         """
         directory = directory.absolute()  # whatever changes the working directory later
         self._bad_batch, self._train = directory / "bad_batch.pt", config.train
@@ -52,7 +51,7 @@ class RunDirectory:
         self.lock = RunLock(directory / "run.lock")
         self.checkpoints = Checkpoints(directory)
         try:
-            self.state = self._open(directory, config, actions, learner, accept_losses)
+            self.state = self._open(directory, config, spec, learner, accept_losses)
         except BaseException:
             self.lock.release()
             raise
@@ -74,7 +73,7 @@ class RunDirectory:
             raise NonFiniteError(error.term, error.update, error.batch, where) from error
 
     def _open(
-        self, directory: Path, config: Config, actions: ActionBox, learner: Learner, losses: bool
+        self, directory: Path, config: Config, spec: Spec, learner: Learner, losses: bool
     ) -> RunState | None:
         """Writes nothing before everything is checked."""
         settings, train = directory / "config.json", config.train
@@ -86,7 +85,7 @@ class RunDirectory:
             _check_fresh(directory)
         else:
             check_config(path, state.config, config)
-            check_actions(path, state.actions, actions)
+            check_spec(path, state.spec, spec)
             load_learner(path, learner, state)
         self.replay = ReplayBuffer(
             directory / "episodes",

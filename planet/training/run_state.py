@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from planet.config import Config
 from planet.errors.scalars import check_int
-from planet.protocols import Learner
+from planet.protocols import Learner, Spec
 from planet.replay import episode_index
 from planet.storage.checkpoint import CheckpointError
 from planet.training.action_box import ActionBox
 from planet.training.learner_state import same_names, table
 from planet.training.schedule import updates_due
 from planet.weights.shapes import MAX_SIZE
+
+Array = tuple[npt.DTypeLike, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class RunState:
 
     Attributes:
       config: settings.
-      actions: the box that the agent acts in.
+      spec: of the environment that the agent acts in.
       learner: `Learner.state_dict()`.
       episodes: collected so far.
       environment_steps: control steps of these episodes.
@@ -40,7 +43,7 @@ class RunState:
     """
 
     config: Config
-    actions: ActionBox
+    spec: Spec
     learner: dict[str, Any]
     episodes: int
     environment_steps: int
@@ -58,8 +61,17 @@ class RunState:
 
     def to_payload(self) -> dict[str, Any]:
         """Returns plain values and tensors for `save_checkpoint`."""
-        plain = {"config": self.config.to_dict(), "actions": self.actions.to_dict()}
-        return {**vars(self), **plain}
+        plain = {name: value for name, value in vars(self).items() if name != "spec"}
+        observation = {
+            name: [str(np.dtype(dtype)), list(shape)]
+            for name, (dtype, shape) in self.spec.observation.items()
+        }
+        return {
+            **plain,
+            "config": self.config.to_dict(),
+            "actions": ActionBox(self.spec.low, self.spec.high).to_dict(),
+            "observation": observation,
+        }
 
     @staticmethod
     def from_payload(path: Path, payload: dict[str, Any]) -> RunState:
@@ -76,8 +88,22 @@ class RunState:
             raise CheckpointError(path, f"is no checkpoint of a run: {error}") from error
 
 
-def check_actions(path: Path, trained: ActionBox, actions: ActionBox) -> None:
-    """Raises ValueError unless a checkpoint, or a run, was trained in the environment's box."""
+def check_spec(path: Path, trained: Spec, spec: Spec) -> None:
+    """Raises ValueError unless a checkpoint, or a run, was trained in such an environment."""
+    before, now = (_shown_arrays(each.observation) for each in (trained, spec))
+    if before != now:
+        expected = f"observations {before}, on which {path} was trained"
+        raise ValueError(f"environment: expected {expected}, got {now}")
+    _check_actions(path, ActionBox(trained.low, trained.high), ActionBox(spec.low, spec.high))
+
+
+def _shown_arrays(observation: Mapping[str, Array]) -> str:
+    """Writes arrays by name, in any order the same."""
+    arrays = sorted(observation.items())
+    return ", ".join(f"{name} {np.dtype(dtype)} {[*shape]}" for name, (dtype, shape) in arrays)
+
+
+def _check_actions(path: Path, trained: ActionBox, actions: ActionBox) -> None:
     if trained == actions:
         return
     where = ""
@@ -98,16 +124,19 @@ def load_learner(path: Path, learner: Learner, state: RunState) -> None:
 
 def _parse(payload: Mapping[str, Any]) -> RunState:
     same_names(
-        "sections, as of another release", set(payload), {field.name for field in fields(RunState)}
+        "sections, as of another release",
+        set(payload),
+        {field.name for field in fields(RunState)} - {"spec"} | {"actions", "observation"},
     )
     try:
         config = Config.from_dict(payload["config"])
     except ValueError as error:
         raise ValueError(f"config: {error}") from error
     learner, replay = table(payload, "learner"), table(payload, "replay")
+    box = _box(payload)
     state = RunState(
         config=config,
-        actions=_box(payload),
+        spec=Spec(_observation(payload), box.low, box.high),
         learner={**learner, "updates": _whole(learner, "updates", 0)},
         episodes=_whole(payload, "episodes", 0),
         environment_steps=_whole(payload, "environment_steps", 0),
@@ -164,6 +193,21 @@ def _list(values: Mapping[str, Any], name: str, kind: type) -> list[Any]:
     if not isinstance(value, list) or not all(type(item) is kind for item in value):
         raise ValueError(f"{name}: expected a list of {kind.__name__}s")
     return value
+
+
+def _observation(payload: Mapping[str, Any]) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    for name, array in table(payload, "observation").items():
+        match array:
+            case ["uint8" | "float32" as dtype, [*shape]] if (
+                type(name) is str and shape and all(type(n) is int and n > 0 for n in shape)
+            ):
+                arrays[name] = (np.dtype(dtype), tuple(shape))
+            case _:
+                raise ValueError("observation: expected dtype uint8 or float32, and shape, by name")
+    if not arrays:
+        raise ValueError("observation: expected an array, got none")
+    return arrays
 
 
 def _box(payload: Mapping[str, Any]) -> ActionBox:

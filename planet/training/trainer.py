@@ -48,8 +48,8 @@ class Trainer:
         `device`, `threads`, `deterministic`, both backends and the intervals of evaluation and
         checkpoints.
       directory: of the run.
-      environment: a `gymnasium.Env` with uint8 observations [h, w, 3] and a bounded Box of actions;
-        see `planet.training.check_environment`.
+      environment: a `gymnasium.Env` that shows an image, vectors or both, and has a bounded Box of
+        actions; see `planet.training.check_environment`.
       build: makes the learner for the environment, e.g. `planet.systems.planet.build`.
       progress: told where training stands; when it fails, training goes on without it.
       accept_losses: go on although episodes or lines of metrics that the checkpoint counts on are
@@ -84,11 +84,10 @@ class Trainer:
         self.environment = environment
         self.progress = guarded(progress)
         self._stages = Stages(self.progress)
-        self.actions = check_environment(environment, config.environment.image_size)
+        self.spec = check_environment(environment, config.environment)
         self._repeat = action_repeat(config.environment, environment)
-        spec = self.actions.spec(config.environment.image_size)
-        self.learner = build(config, spec)
-        try_out(self.learner.policy(config.train.seed_episodes), spec)
+        self.learner = build(config, self.spec)
+        try_out(self.learner.policy(config.train.seed_episodes), self.spec)
         self.episodes = self.environment_steps = 0
         self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
         self._evaluated = -1  # number of episodes at the last evaluation
@@ -96,7 +95,7 @@ class Trainer:
         self._saved: tuple[int, ...] | None = None  # counters of the newest checkpoint
         self._switch = StopSwitch()
         self._files = RunDirectory(
-            self.directory, config, self.actions, self.learner, accept_losses=accept_losses
+            self.directory, config, self.spec, self.learner, accept_losses=accept_losses
         )
         self.replay, self.metrics = self._files.replay, self._files.metrics
         if self._files.state:
@@ -324,7 +323,7 @@ class Trainer:
 
     def _state(self) -> RunState:
         return RunState(
-            config=self.config, actions=self.actions, learner=self.learner.state_dict(),
+            config=self.config, spec=self.spec, learner=self.learner.state_dict(),
             episodes=self.episodes, environment_steps=self.environment_steps,
             evaluated=self._evaluated, lines=self._lines, metrics_checksum=self.metrics.checksum,
             sums=self._means.sums, count=self._means.count, replay=self.replay.state_dict(),

@@ -15,7 +15,7 @@ import pytest
 import settings
 import torch
 from learners import learner_of, replay
-from settings import changed
+from settings import changed, pixel_spec
 
 from planet.config import Config
 from planet.latent import LatentState
@@ -26,7 +26,6 @@ from planet.protocols import Chunk
 from planet.replay import Episode
 from planet.systems.planet import build, make_world_model
 from planet.training import schedule
-from planet.training.action_box import ActionBox
 from planet.training.loss import sequence_loss
 from planet.training.progress import Progress
 from planet.training.trainer import Trainer
@@ -142,7 +141,7 @@ def planner_name(config: Config, tmp_path: Path) -> str:
 def scorer(config: Config, tmp_path: Path) -> str:
     """Says how making a learner ends, whose agent plans in the model alone."""
     try:
-        build(config, ActionBox.unit(2).spec(8))
+        build(config, pixel_spec(8))
     except ValueError as error:
         return str(error)
     return "is made"
@@ -176,7 +175,7 @@ def updates(config: Config, tmp_path: Path) -> list[tuple[str, str]]:
             return model
 
         patch.setattr("planet.systems.planet.CompiledModel", compiled)
-        build(config, ActionBox(-np.ones(2), np.ones(2)).spec(8))
+        build(config, pixel_spec(8))
     return asked or [("reference", "fp32")]
 
 

@@ -59,6 +59,8 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "environment.camera": (renderer, 1, WALKER),
     "environment.quality": (renderer, "fast", WALKER),
     "environment.control_steps": (episode, 6),
+    "environment.observe": (episode, "vectors"),
+    "environment.frames": (episode, 2),
     "model.state_size": (shapes, 4),
     "model.belief_size": (shapes, 6),
     "model.hidden_size": (shapes, 8),

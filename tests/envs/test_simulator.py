@@ -196,13 +196,13 @@ def test_a_task_without_batched_rewards_says_so(open_environment, caplog):
 
 
 def test_other_environments_are_refused_by_name(open_environment):
-    from planet.envs.unseen import Unseen
+    from gymnasium.wrappers import TimeLimit
 
     expected = "environment: expected a task of the DM Control Suite as planet.envs.make makes it"
     with pytest.raises(TypeError, match=f"{expected}, got ToyReachEnv$"):
         Simulator(open_environment("toy-reach", quality="faithful"))
-    with pytest.raises(TypeError, match=f"{expected}, got Unseen; environment.unwrapped is one"):
-        Simulator(Unseen(open_environment()))
+    with pytest.raises(TypeError, match=f"{expected}, got TimeLimit; environment.unwrapped is one"):
+        Simulator(TimeLimit(open_environment(), 3))
 
 
 def test_wrong_arguments_are_refused_by_name(open_environment):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from settings import pixel_spec
 from toy_runs import changed, model_of
 
 from planet.config import Config
@@ -112,9 +113,13 @@ def test_the_environment_of_a_run_must_have_the_actions_that_the_agent_was_train
     run = open_run(trained)
     assert run.actions == BOX and (-run.agent.imagination.low == run.agent.imagination.high).all()
     open_environment(run).close()
-    wide = replace(run, actions=ActionBox(np.float32([-2, -2]), np.float32([2, 2])))
+    wide = replace(run, spec=replace(run.spec, low=2 * run.spec.low, high=2 * run.spec.high))
     with pytest.raises(ValueError, match=r"environment: expected actions \[-2, 2\] .*got \[-1, 1"):
         open_environment(wide)
+    large = replace(run, spec=pixel_spec(16))
+    expected = r"expected observations image uint8 \[16, 16, 3\], on which .*got image uint8 \[8, "
+    with pytest.raises(ValueError, match=f"environment: {expected}"):
+        open_environment(large)
 
 
 def test_open_run_names_what_is_missing_or_damaged(trained: Path, tmp_path: Path) -> None:
@@ -140,7 +145,7 @@ def test_evaluation_repeats_the_trainers_own(trained: Path, tiny: Config) -> Non
 
 def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> None:
     environment = make_environment(tiny.environment)
-    policies = {"agent": open_run(trained).agent, **baselines(tiny, BOX.spec(8))}
+    policies = {"agent": open_run(trained).agent, **baselines(tiny, pixel_spec(8))}
     played = {name: play(environment, policy, 2, 5) for name, policy in policies.items()}
     first = [[e.observation["image"][0] for e in episodes] for episodes in played.values()]
     assert all(np.array_equal(first[0], other) for other in first)
@@ -153,7 +158,7 @@ def test_all_policies_play_the_same_episodes(trained: Path, tiny: Config) -> Non
 def test_untrained_planner_is_the_runs_own_start(tiny: Config, tmp_path: Path) -> None:
     environment = make_environment(tiny.environment)
     fresh = Trainer(tiny, tmp_path, make_environment(tiny.environment), build)
-    untrained = baselines(tiny, BOX.spec(8))["untrained planner"]
+    untrained = baselines(tiny, pixel_spec(8))["untrained planner"]
     played = play(environment, untrained, 2, tiny.train.seed)
     assert score("agent", played) == fresh.evaluate(2)
 
@@ -163,11 +168,11 @@ def test_baselines_act_where_a_runs_updates_cannot_be_made(
 ) -> None:
     monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
     config = changed(tiny, backend="fused", precision="bf16")
-    assert "untrained planner" in baselines(config, BOX.spec(8))
+    assert "untrained planner" in baselines(config, pixel_spec(8))
 
 
 def test_fewer_than_one_episode_is_refused(tiny: Config) -> None:
-    still = baselines(tiny, BOX.spec(8))["zero actions"]
+    still = baselines(tiny, pixel_spec(8))["zero actions"]
     with pytest.raises(ValueError, match="episodes: expected a value >= 1, got 0"):
         play(make_environment(tiny.environment), still, 0, 0)
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from planet.config import CEMConfig, Config
+from planet.config import CEMConfig, Config, EnvironmentConfig
+from planet.protocols import Spec
 from planet.systems.planet import build
 from planet.training.action_box import ActionBox
 from planet.training.check_environment import check_environment
-from planet.training.run_state import check_actions
+from planet.training.run_state import check_spec
 
 gymnasium = pytest.importorskip("gymnasium", reason="the spaces are Gymnasium's")
 from gymnasium import spaces  # noqa: E402
@@ -23,7 +24,9 @@ from planet.replay import ReplayBuffer  # noqa: E402
 from planet.training.trainer import Trainer  # noqa: E402
 
 FRAMES = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+NUMBERS = spaces.Box(-1, 1, (5,), np.float64)
 ONE_IN_THE_CORNER = np.eye(192, 1, dtype=np.uint8).reshape(8, 8, 3)
+SMALL = EnvironmentConfig(image_size=8, render_size=8)
 ACTIONS = spaces.Box(-1, 1, (2,), np.float32)
 
 
@@ -48,7 +51,10 @@ class Noise(gymnasium.Env[Any, Any]):
 
 REFUSED_FRAMES = {
     "Discrete": spaces.Discrete(3),
-    "Dict; .*AddRenderObservation": spaces.Dict({"image": FRAMES}),
+    "Dict of 'camera'; .*AddRenderObservation": spaces.Dict({"camera": FRAMES}),
+    "Dict of 'image', 'speed'; .*FilterObservation.*set environment.observe to 'both'": spaces.Dict(
+        {"image": FRAMES, "speed": NUMBERS}
+    ),
     "Tuple": spaces.Tuple([FRAMES]),
     "MultiBinary": spaces.MultiBinary(4),
     r"float64 \[17\]; .*AddRenderObservation": spaces.Box(-1, 1, (17,), np.float64),
@@ -61,6 +67,7 @@ REFUSED_FRAMES = {
     r"uint8 \[8, 8\]; ": spaces.Box(0, 255, (8, 8), np.uint8),
     r"uint8 \[3, 8, 8\]; .*last axis": spaces.Box(0, 255, (3, 8, 8), np.uint8),
     r"uint8 \[4, 8, 8, 3\]; ": spaces.Box(0, 255, (4, 8, 8, 3), np.uint8),
+    r"uint8 \[8, 8, 6\]; set environment.frames to 2": spaces.Box(0, 255, (8, 8, 6), np.uint8),
     r"uint8 \[16, 16, 3\]; .*ResizeObservation": spaces.Box(0, 255, (16, 16, 3), np.uint8),
 }
 REFUSED_ACTIONS = {
@@ -91,12 +98,81 @@ def test_what_cannot_be_trained_in_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+STACKED = spaces.Box(0, 255, (8, 8, 6), np.uint8)
+HALF = spaces.Box(-1, 1, (5,), np.float16)
+TAKEN = {
+    "an image": ("pixels", 1, FRAMES, {"image": FRAMES}),
+    "an image in a Dict": ("pixels", 1, spaces.Dict({"image": FRAMES}), {"image": FRAMES}),
+    "two frames": ("pixels", 2, STACKED, {"image": STACKED}),
+    "numbers": ("vectors", 1, NUMBERS, {"vector": NUMBERS}),
+    "numbers by name": (
+        "vectors", 1, spaces.Dict({"speed": HALF, "a": NUMBERS}), {"speed": HALF, "a": NUMBERS}
+    ),
+    "both": (
+        "both", 2, spaces.Dict({"image": STACKED, "a": NUMBERS}), {"image": STACKED, "a": NUMBERS}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_spaces_say_what_is_observed_by_name(name: str) -> None:
+    observe, frames, space, expected = TAKEN[name]
+    config = replace(SMALL, observe=observe, frames=frames)
+    spec = check_environment(Noise(space), config)
+    assert spec.observation == {
+        name: ("uint8" if name == "image" else "float32", box.shape)
+        for name, box in expected.items()
+    }
+    assert spec.low.tolist() == [-1, -1] and spec.high.tolist() == [1, 1]
+
+
+REFUSED_VECTORS = {
+    r"Box uint8 \[8, 8, 3\]; set environment.observe to 'pixels'": FRAMES,
+    "Dict of 'a', 'image'; set environment.observe to 'both'": spaces.Dict(
+        {"image": FRAMES, "a": NUMBERS}
+    ),
+    r"Box int32 \[5\]; .*TransformObservation": spaces.Box(0, 9, (5,), np.int32),
+    r"Box float32 \[2, 3\]; .*FlattenObservation": spaces.Box(0, 1, (2, 3), np.float32),
+    r"Box float32 \[\]; .*FlattenObservation": spaces.Box(0, 1, (), np.float32),
+    "Discrete as 'a'; .*FlattenObservation": spaces.Dict({"a": spaces.Discrete(2)}),
+    r"Box uint8 \[8, 8, 3\] as 'camera'; a picture is called 'image'": spaces.Dict(
+        {"camera": FRAMES}
+    ),
+    "Tuple": spaces.Tuple([NUMBERS]),
+}
+REFUSED_BOTH = {
+    r"Box float64 \[5\]; .*AddRenderObservation": NUMBERS,
+    r"Box uint8 \[8, 8, 3\]; set environment.observe to 'pixels'": FRAMES,
+    r"Box uint8 \[8, 8, 6\] as 'image'; set environment.frames to 2": spaces.Dict(
+        {"image": STACKED, "a": NUMBERS}
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("observe", "message", "space"),
+    [("vectors", *each) for each in REFUSED_VECTORS.items()]
+    + [("both", *each) for each in REFUSED_BOTH.items()],
+)
+def test_observations_that_are_not_those_of_the_settings_are_refused(
+    observe: str, message: str, space: Any
+) -> None:
+    with pytest.raises(ValueError, match=f"^environment: expected observations .*got {message}"):
+        check_environment(Noise(space), replace(SMALL, observe=observe))
+
+
+def test_names_that_an_episode_cannot_keep_are_refused() -> None:
+    space = spaces.Dict({"reward": NUMBERS})
+    with pytest.raises(ValueError, match="environment: expected other names: .*got 'reward'"):
+        check_environment(Noise(space), replace(SMALL, observe="vectors"))
+
+
 def test_what_is_no_single_environment_is_refused() -> None:
     with pytest.raises(TypeError, match=r"expected a gymnasium.Env, got dict without reset"):
-        check_environment({}, 8)
+        check_environment({}, EnvironmentConfig())
     vector = gymnasium.vector.SyncVectorEnv([Noise, Noise])
     with pytest.raises(ValueError, match="expected a single one, got a vector of 2"):
-        check_environment(vector, 8)
+        check_environment(vector, EnvironmentConfig())
 
 
 BOXES = {
@@ -121,13 +197,13 @@ def test_every_bounded_box_is_trained_in_and_never_left(
     with pytest.raises(ValueError, match="environment: expected actions .*checkpoint.pt was"):
         Trainer(tiny, tmp_path, Noise(actions=other), build)
     with Trainer(tiny, tmp_path, Noise(actions=space), build) as again:
-        assert again.actions == trainer.actions and again.episodes == 5
+        assert (again.spec.low == trainer.spec.low).all() and again.episodes == 5
 
 
 def test_bounds_in_float32_lie_inside_of_those_in_float64() -> None:
     values = np.random.default_rng(0).uniform(-3, 3, (2, 500))
     low, high = values.min(0), values.max(0)
-    box = check_environment(Noise(actions=spaces.Box(low, high, dtype=np.float64)), 8)
+    box = check_environment(Noise(actions=spaces.Box(low, high, dtype=np.float64)), SMALL)
     assert (box.low >= low).all() and (box.high <= high).all()
     np.testing.assert_allclose([box.low, box.high], [low, high], rtol=3e-7, atol=1e-9)
 
@@ -153,5 +229,5 @@ def test_boxes_are_written_so_that_they_can_be_told_apart(tmp_path: Path) -> Non
     other.low[8] = np.nextafter(low[8], np.float32(0))
     expected = r"got \[-0.3, 2\] x .* x \.\.\. in 9-d; dimension 8 is the first that differs$"
     with pytest.raises(ValueError, match=expected):
-        check_actions(tmp_path, trained, other)
+        check_spec(tmp_path, *(Spec({}, box.low, box.high) for box in (trained, other)))
     assert str(ActionBox(other.low[8:], high[8:])) == "[-0.29999998, 2] in 1-d"

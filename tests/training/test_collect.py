@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from settings import pixel_spec
 
 from planet.acting.baselines import RandomPolicy, ZeroPolicy
 from planet.protocols import Observation
-from planet.training.action_box import ActionBox
 from planet.training.collect import EpisodeError, run_episode
 
 
@@ -58,7 +58,7 @@ class SeenFrame(ZeroPolicy):
         return self._middle
 
 
-SPEC = ActionBox.unit(2).spec(4)
+SPEC = pixel_spec(4)
 seen_frame = SeenFrame(SPEC)
 
 
@@ -195,6 +195,83 @@ def test_a_fault_is_found_at_its_step_with_episode_and_seed(message: str) -> Non
 def test_a_fault_of_the_reset_is_named_too(message: str) -> None:
     with pytest.raises(EpisodeError, match=f"^episode, seed 41, reset: {message}"):
         run_episode(Faulty(RESET_FAULTS[message], at=0), seen_frame, 41)
+
+
+class Space:
+    """The part of `gymnasium.spaces.Dict` that collection reads."""
+
+    def __init__(self, **spaces: Box) -> None:
+        self.spaces = spaces
+
+
+class Sensing(Counting):
+    """Shows frames, and beside them numbers in float64: the time, and twice it."""
+
+    observation_space: Any = Space(
+        image=Box(0, 255, (4, 4, 3), np.uint8), clock=Box(-9, 9, (2,), np.float64)
+    )
+
+    def __init__(self, clock: Any = np.asarray, **others: Any) -> None:
+        super().__init__()
+        self.clock, self.others = clock, others
+
+    def _frame(self) -> Any:
+        clock = self.clock(np.array([1.0, 2.0]) * self.time)
+        return {"image": super()._frame(), "clock": clock, **self.others}
+
+
+class Seen(ZeroPolicy):
+    """Keeps what it is shown, and spoils it."""
+
+    def __init__(self) -> None:
+        super().__init__(pixel_spec(4))
+        self.observations: list[dict[str, Any]] = []
+
+    def act(self, observation: Observation, explore: bool = False) -> npt.NDArray[np.float32]:
+        self.observations.append({name: array.copy() for name, array in observation.items()})
+        for array in observation.values():
+            array[:] = 7
+        return self._middle
+
+
+def test_arrays_are_kept_by_name_and_numbers_become_float32() -> None:
+    policy = Seen()
+    episode = run_episode(Sensing(), policy, 0)
+    assert episode.observation["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert episode.observation["clock"].dtype == np.float32
+    assert episode.observation["clock"].tolist() == [[0, 0], [1, 2], [2, 4], [3, 6]]
+    for index, seen in enumerate(policy.observations):
+        for name, array in episode.observation.items():
+            np.testing.assert_array_equal(seen[name], array[index])
+
+
+def test_a_box_of_numbers_is_the_vector() -> None:
+    class Bare(Sensing):
+        observation_space = Sensing.observation_space.spaces["clock"]
+
+        def _frame(self) -> Any:
+            return super()._frame()["clock"]
+
+    assert run_episode(Bare(), Seen(), 0).observation["vector"][-1].tolist() == [3, 6]
+
+
+SENSOR_FAULTS: dict[str, dict[str, Any]] = {
+    r"observation\['clock'\]: expected finite numbers, within float32, got nan at \[1\]":
+        {"clock": lambda clock: np.array([0.0, np.nan])},
+    r"observation\['clock'\]: expected finite numbers, within float32, got 1e\+39 at \[0\]":
+        {"clock": lambda clock: np.array([1e39, 0.0])},
+    r"observation\['clock'\]: expected float64 \[2\], .* got float32 \[2\]":
+        {"clock": np.float32},
+    r"observation\['clock'\]: expected float64 \[2\], .* got float64 \[3\]":
+        {"clock": lambda clock: np.zeros(3)},
+    r"observation: expected 'image', 'clock', .*got 'image', 'clock', 'more'": {"more": 3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", SENSOR_FAULTS)
+def test_a_fault_of_an_array_is_named(message: str) -> None:
+    with pytest.raises(EpisodeError, match=f"^episode, seed 41, reset: {message}"):
+        run_episode(Sensing(**SENSOR_FAULTS[message]), Seen(), 41)
 
 
 def test_an_environment_without_seeds_is_named() -> None:

@@ -74,6 +74,8 @@ MADE_UP: dict[str, Callable[[dict[str, Any]], Any]] = {
     "lines: expected a value <= .*, got 1000": lambda s: s.update(lines=10**30),
     "evaluated after 9 of 4": lambda s: s.update(evaluated=9),
     "actions: expected finite bounds": lambda s: s["actions"]["low"].append(0.0),
+    "observation: expected dtype uint8": lambda s: s["observation"].update(image=["int8", [1]]),
+    "observation: expected an array": lambda s: s["observation"].clear(),
     "low: expected a list of floats": lambda s: s["actions"].update(low=[True]),
     "99 updates; 4 episodes allow 10": lambda s: s["learner"].update(updates=99),
     "names: expected different ones of the first 3": lambda s: (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from settings import pixel_spec
 
 from planet.acting.baselines import RandomPolicy
 from planet.config import (
@@ -18,7 +19,6 @@ from planet.config import (
     TrainConfig,
 )
 from planet.systems.planet import build
-from planet.training.action_box import ActionBox
 from planet.training.collect import run_episode
 from planet.training.seeds import evaluation_seeds
 from planet.training.trainer import Trainer
@@ -57,7 +57,7 @@ def test_planner_learns_to_reach_the_target(tmp_path: Path) -> None:
     trainer.run()
     learned = np.array(trainer.evaluate(EPISODES).returns)
     starts = [evaluation_seeds(RECIPE.train.seed, index)[0] for index in range(EPISODES)]
-    policy = RandomPolicy(ActionBox.unit(2).spec(16))
+    policy = RandomPolicy(pixel_spec(16))
 
     def random_return(start: int, seed: int) -> float:
         policy.reset(seed)

@@ -187,6 +187,7 @@ def test_checkpoint_carries_settings_and_counters(tiny: Config, tmp_path: Path) 
     assert Config.from_dict(state["config"]) == tiny
     assert (state["episodes"], state["learner"]["updates"]) == (5, 13)
     assert ActionBox.from_dict(state["actions"]) == ActionBox.unit(2)
+    assert state["observation"] == {"image": ["uint8", [8, 8, 3]]}
     kept = Config.from_dict(json.loads((tmp_path / "config.json").read_text()))
     assert kept == tiny
 

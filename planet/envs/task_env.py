@@ -1,4 +1,4 @@
-"""Holds what the pixel environments have in common: their spaces, their step, their end."""
+"""Holds what the environments have in common: what they show, their step, their end."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from planet.envs.checks import check_seed
+from planet.envs.observations import Observation, Observations, Picture, Vectors
 from planet.errors.checks import check_choice
 from planet.errors.scalars import check_int
 
-Observation = NDArray[np.uint8]
 
-
-class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
+class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
     """Counts its own control steps and ends the episode after so many.
 
-    A task has `start`, the first half of `reset`, `simulate`, that of `step`, and `observe`, the
-    second half of both.
+    A task has `start`, the first half of `reset`, `simulate`, that of `step`, and `picture` and
+    `vectors`, of which the second half of both makes the observation.
 
     Attributes:
       action_repeat: control steps per agent step, R.
@@ -34,19 +33,18 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
 
     def __init__(
         self,
-        image_size: int,
+        observations: Observations,
         action_repeat: int,
         control_steps: int,
         seed: int | None,
         render_mode: str | None,
     ) -> None:
         check_choice("render_mode", render_mode, (None, "rgb_array"))
-        size = check_int("image_size", image_size, 1)
         self.action_repeat = check_int("action_repeat", action_repeat, 1)
         self.control_steps = check_int("control_steps", control_steps, 1)
         self.render_mode = render_mode
-        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         super().reset(seed=check_seed(seed))
+        self._observations = observations
         self._steps = 0
         self._running = False
 
@@ -60,7 +58,7 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
           options: none are known.
 
         Returns:
-          the observation [image_size, image_size, 3] and an info dict.
+          the observation, of `observation_space`, and an info dict.
 
         Raises:
           RuntimeError: the task cannot start; see the task.
@@ -74,7 +72,7 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
         """Holds the action for `action_repeat` control steps, or fewer where the episode ends.
 
         Args:
-          action: [A], finite, in [-1, 1].
+          action: [A], finite, of `action_space`.
 
         Returns:
           observation, sum of the rewards, terminated, truncated, and an info dict with
@@ -90,17 +88,29 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
 
     @abstractmethod
     def start(self, seed: int | None) -> dict[str, Any]:
-        """Does what `reset` does before it draws."""
+        """Does what `reset` does before it observes."""
         super().reset(seed=check_seed(seed))
+        self._observations.start()
         return self._info(0.0)
 
     @abstractmethod
     def simulate(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Does what `step` does before it draws, so that the two can be timed apart."""
+        """Does what `step` does before it observes, so that the two can be timed apart."""
+
+    def observe(self) -> Observation:
+        """Returns the newest observation: the other half of `step`, to be had once a step.
+
+        It draws only where pictures are shown.
+        """
+        return self._observations.newest(self.picture, self.vectors)
 
     @abstractmethod
-    def observe(self) -> Observation:
-        """Draws the present state: the other half of `step`, uint8 [image_size, image_size, 3]."""
+    def picture(self) -> Picture:
+        """Draws the present state, uint8 [image_size, image_size, 3]."""
+
+    @abstractmethod
+    def vectors(self) -> Vectors:
+        """Returns the task's own numbers in the present state, float32 [V] by name."""
 
     def _check_running(self) -> None:
         if not self._running:
@@ -128,3 +138,8 @@ class PixelEnv(gymnasium.Env[Observation, NDArray[np.float32]], ABC):
         if spec is not None and spec.max_episode_steps is None:
             spec = dataclasses.replace(spec, max_episode_steps=self.max_episode_steps)
         self._spec = spec
+
+
+def numbers(size: int, low: float = -np.inf, high: float = np.inf) -> gymnasium.spaces.Box:
+    """Returns the space of a vector, float32 [size]."""
+    return gymnasium.spaces.Box(low, high, (size,), np.float32)
