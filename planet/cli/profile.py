@@ -45,7 +45,7 @@ from planet.profiling.file import load_profile, save_profile
 from planet.profiling.measure import check_pace
 from planet.profiling.plot import picture_format
 from planet.profiling.quantiles import values_needed
-from planet.profiling.session import first_frames
+from planet.profiling.session import first_observations
 from planet.profiling.table import table, told
 from planet.profiling.trace import write_trace
 from planet.storage.atomic import replaceable
@@ -121,8 +121,8 @@ def run(arguments: Sequence[str]) -> int:
         comparison = replace(comparison, source=source)
         shown = _report(options, comparison, before)
         if agent is not None and options.trace is not None:
-            frames = first_frames(agent, session.world, _TRACED)
-            write_trace(options.trace, agent, frames, _TRACED)
+            seen = first_observations(agent, session.world, _TRACED)
+            write_trace(options.trace, agent, seen, _TRACED)
             say(f"\ntraced into {options.trace}; it opens in https://ui.perfetto.dev")
     over = _over(comparison, options.fail_over_ms)
     for text in over:

@@ -1,6 +1,6 @@
 """Times control steps of one policy, or of several by turns in the same process.
 
-Several policies see the same frames and take turns at every step, each once first, so that a busy
+Several policies observe the same and take turns at every step, each once first, so that a busy
 machine and the caches hit all of them alike.
 """
 
@@ -25,9 +25,9 @@ from planet.errors.short_repr import short_repr
 from planet.profiling.conditions import Conditions, State, governors
 from planet.profiling.pace import Pace
 from planet.profiling.result import Comparison, Profile
-from planet.profiling.session import Frames, Session, timed
+from planet.profiling.session import Session, timed
 from planet.profiling.stages import Times, by_iteration, by_stage, stages_of
-from planet.protocols import Policy
+from planet.protocols import Observation, Policy
 
 WARMUP = 5
 """Steps that are not counted; as many as are timed where those are fewer."""
@@ -38,15 +38,15 @@ def measure_session(
 ) -> Comparison:
     """Times `act` of every policy from end to end, and the stages inside it.
 
-    All policies filter the same frames and follow the actions of the first one, so that they plan
-    from the same latents. Of a policy that does not plan, `act` is the only stage.
+    All policies observe the same and follow the actions of the first one, so that they plan from
+    the same latents. Of a policy that does not plan, `act` is the only stage.
 
     Args:
       session: what is timed.
       steps: how many control steps of each policy count.
       rate_hz: control steps per second that are asked for.
       paced: let every step start with a period of the control rate. In a run, the world's part of a
-        step is outside of the periods: the next one begins when frame and period are there.
+        step is outside of the periods: the next one begins when observation and period are there.
 
     Raises:
       ValueError: `steps` is less than 1, `rate_hz` is not positive, or a pace has no rate.
@@ -83,19 +83,20 @@ def _measure(
 ) -> tuple[State, State]:
     """Takes the steps; returns the machine's state before and after those that count."""
     names, world = list(session.policies), session.world
-    before, ended, frame = State.now(), True, np.empty(0, np.uint8)
+    before, ended = State.now(), True
+    seen: Observation = {}
     for number in range(-min(WARMUP, steps), steps):
         if number == 0:
             before = State.now()
         if ended:
-            frame, seeds = world.restart()
+            seen, seeds = world.restart()
             for policy in session.policies.values():
                 policy.reset(seeds)
-        taken = {name: _step(session.policies[name], frame, pace) for name in turns(names, number)}
+        taken = {name: _step(session.policies[name], seen, pace) for name in turns(names, number)}
         action = taken[names[0]].action
         for policy in session.policies.values():
             policy.executed(action)
-        frame, ended, times = world.step(action)
+        seen, ended, times = world.step(action)
         for name, step in taken.items():
             step.times.update(times)
             logs[name].add(step, counts=number >= 0)
@@ -117,10 +118,10 @@ class _Step:
     __repr__ = short_repr
 
 
-def _step(policy: Policy, frame: Frames, pace: Pace | None) -> _Step:
+def _step(policy: Policy, seen: Observation, pace: Pace | None) -> _Step:
     late = None if pace is None else 1e3 * pace.wait()
     preemptions, begin = _preemptions(), time.perf_counter()
-    action, act = timed(partial(policy.act, {"image": frame}))
+    action, act = timed(partial(policy.act, seen))
     preemptions = _preemptions() - preemptions
     spans: list[Span] = []
     iterations = None

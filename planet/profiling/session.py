@@ -1,4 +1,4 @@
-"""Makes what is timed: policies, and the world that shows them frames."""
+"""Makes what is timed: policies, and the world that they observe."""
 
 from __future__ import annotations
 
@@ -17,32 +17,31 @@ from planet.experiments.run import Run
 from planet.noise import row_seeds
 from planet.profiling.facts import Facts, policy_facts, run_facts
 from planet.profiling.stages import Times
-from planet.protocols import Policy
+from planet.protocols import Observation, Policy, Shapes
 from planet.systems.planet import make_agent, make_world_model
 from planet.training.action_box import ActionBox
+from planet.training.named_spaces import named_spaces
 
-Frames = npt.NDArray[np.uint8]
-
-_FRAMES = 16  # that an untrained agent sees by turns
+_OBSERVATIONS = 16  # that an untrained agent sees by turns
 
 
 class World(Protocol):
-    """Shows frames, and takes actions."""
+    """Shows observations, and takes actions."""
 
-    def restart(self) -> tuple[Frames, list[int]]:
-        """Returns the first frame, or a batch of them, and a seed for each."""
+    def restart(self) -> tuple[Observation, list[int]]:
+        """Returns the first observation, of one row or of a batch, and a seed for each row."""
 
-    def step(self, action: npt.NDArray[np.float32]) -> tuple[Frames, bool, dict[str, Times]]:
-        """Returns the next frame, whether the episode ended, and what the world took by stage."""
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, bool, dict[str, Times]]:
+        """Returns the next observation, whether the episode ended, and what it took by stage."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """Holds policies that are to be timed on the same frames.
+    """Holds policies that are to be timed on the same observations.
 
     Attributes:
       policies: by name; the first one acts.
-      world: shows the frames.
+      world: shows the observations.
       facts: sizes of the plan, and what computes, by name of the policy.
       run: facts of the run that the policies are of.
     """
@@ -56,12 +55,12 @@ class Session:
 def untrained_session(
     planners: Mapping[str, ActingConfig], config: Config, batch_size: int = 1, action_size: int = 6
 ) -> Session:
-    """Makes untrained agents that act on random frames.
+    """Makes untrained agents that act on random images.
 
     Args:
       planners: settings by name; the first one is what the others are compared with.
       config: the sizes of model and frames, and the device.
-      batch_size: B, frames per step.
+      batch_size: B, images per step.
       action_size: A, numbers per action.
 
     Raises:
@@ -70,12 +69,17 @@ def untrained_session(
     """
     check_int("batch_size", batch_size, 1)
     check_int("action_size", action_size, 1)
+    if config.environment.observe != "pixels":
+        raise ValueError(
+            "environment.observe: expected 'pixels' for an untrained agent, got "
+            f"{config.environment.observe!r}, whose sizes a run knows; profile a run"
+        )
     model, box = make_world_model(config, action_size), ActionBox.unit(action_size)
     agents = {
         name: make_agent(config.with_overrides(settings.overrides()), model, box)
         for name, settings in planners.items()
     }
-    world = RandomFrames(config.environment.image_size, batch_size)
+    world = RandomObservations(model.observation, batch_size)
     return _session(agents, world, batch_size)
 
 
@@ -119,46 +123,53 @@ def _session(
     return Session(policies, world, facts, run)
 
 
-def first_frames(policy: Policy, world: World, count: int) -> list[Frames]:
-    """Returns up to `count` frames that a policy sees from a start on, and resets it to there."""
-    frame, seeds = world.restart()
+def first_observations(policy: Policy, world: World, count: int) -> list[Observation]:
+    """Returns up to `count` observations from a start on, and resets the policy to there."""
+    seen, seeds = world.restart()
     policy.reset(seeds)
-    frames: list[Frames] = []
+    observations: list[Observation] = []
     ended = False
-    while len(frames) < count and not ended:
-        frames.append(frame)
-        frame, ended, _ = world.step(policy.act({"image": frame}))
+    while len(observations) < count and not ended:
+        observations.append(seen)
+        seen, ended, _ = world.step(policy.act(seen))
     policy.reset(seeds)
-    return frames
+    return observations
 
 
-class RandomFrames:
-    """Shows random frames by turns, whatever is done.
+class RandomObservations:
+    """Shows random observations by turns, whatever is done.
 
     Args:
-      image_size: pixels per side.
-      batch_size: frames per step; a batch of one is a single frame.
+      shapes: of the arrays.
+      batch_size: rows of a batch; of one, a row is shown alone.
     """
 
-    def __init__(self, image_size: int, batch_size: int) -> None:
-        shape = (_FRAMES, batch_size, image_size, image_size, 3)
-        frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        self._frames = frames[:, 0] if batch_size == 1 else frames
+    def __init__(self, shapes: Shapes, batch_size: int) -> None:
+        random = np.random.default_rng(0)
+        self._observations = [
+            {name: _random(random, dtype, (batch_size, *shape)) for name, (dtype, shape) in
+             shapes.items()}
+            for _ in range(_OBSERVATIONS)
+        ]  # fmt: skip
         self._batch_size, self._next = batch_size, 0
 
-    def restart(self) -> tuple[Frames, list[int]]:
-        """Returns the first frames."""
+    def restart(self) -> tuple[Observation, list[int]]:
+        """Returns the first observation."""
         self._next = 0
-        return self._frames[0], row_seeds(0, self._batch_size).tolist()
+        return self._observation(), row_seeds(0, self._batch_size).tolist()
 
-    def step(self, action: npt.NDArray[np.float32]) -> tuple[Frames, bool, dict[str, Times]]:
-        """Returns the next frames; no episode ends."""
-        self._next = (self._next + 1) % _FRAMES
-        return self._frames[self._next], False, {}
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, bool, dict[str, Times]]:
+        """Returns the next observation; no episode ends."""
+        self._next = (self._next + 1) % _OBSERVATIONS
+        return self._observation(), False, {}
+
+    def _observation(self) -> Observation:
+        rows = self._observations[self._next]
+        return rows if self._batch_size > 1 else {name: x[0] for name, x in rows.items()}
 
 
 class Simulated:
-    """Shows the frames of an environment.
+    """Shows the observations of an environment.
 
     Args:
       environment: of `planet.envs.make`.
@@ -166,17 +177,29 @@ class Simulated:
 
     def __init__(self, environment: Any) -> None:
         self._environment = environment
+        self._names = [*named_spaces(environment.observation_space)]
 
-    def restart(self) -> tuple[Frames, list[int]]:
+    def restart(self) -> tuple[Observation, list[int]]:
         """Starts the same episode again."""
-        return self._environment.reset(seed=0)[0], [0]
+        return self._named(self._environment.reset(seed=0)[0]), [0]
 
-    def step(self, action: npt.NDArray[np.float32]) -> tuple[Frames, bool, dict[str, Times]]:
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, bool, dict[str, Times]]:
         """Simulates and renders."""
         outcome, environment = timed(lambda: self._environment.simulate(action))
-        frame, render = timed(self._environment.observe)
+        seen, render = timed(self._environment.observe)
         times = {"render": render, "environment": environment}
-        return frame, outcome[1] or outcome[2], times
+        return self._named(seen), outcome[1] or outcome[2], times
+
+    def _named(self, seen: Any) -> Observation:
+        return seen if isinstance(seen, Mapping) else dict.fromkeys(self._names, seen)
+
+
+def _random(
+    random: np.random.Generator, dtype: npt.DTypeLike, shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    if np.dtype(dtype) == np.uint8:
+        return random.integers(0, 256, shape, np.uint8)
+    return random.standard_normal(shape, np.float32)
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, Times]:

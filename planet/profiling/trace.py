@@ -27,9 +27,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from planet.acting.agent import Agent
-from planet.acting.frames import Frames
 from planet.acting.timeline import Span, Timeline
 from planet.errors.scalars import check_int
+from planet.protocols import Observation
 from planet.storage.atomic import atomic_write
 
 ACT, CLOCK = "act", "planet clock"
@@ -74,7 +74,7 @@ class TracedStep:
     spans: Sequence[Span]
 
 
-def write_trace(path: Path, agent: Agent, frames: Sequence[Frames], steps: int) -> float:
+def write_trace(path: Path, agent: Agent, observations: Sequence[Observation], steps: int) -> float:
     """Traces control steps of an agent that was reset; one before them is not in the trace.
 
     The profiler takes time at every operator, so the steps are slower than those of a profile.
@@ -82,24 +82,23 @@ def write_trace(path: Path, agent: Agent, frames: Sequence[Frames], steps: int) 
     Args:
       path: file to write.
       agent: acts, and goes on from there; its timeline stays its own.
-      frames: one per step, uint8 [h, w, 3] or [B, h, w, 3], from the first one again where there
-        are fewer than steps.
+      observations: one per step, from the first one again where there are fewer than steps.
       steps: how many are traced.
 
     Returns:
       Microseconds by which stages may be off against the profiler's operators.
 
     Raises:
-      ValueError: `steps` is less than 1, or there are no frames.
+      ValueError: `steps` is less than 1, or there are no observations.
       OSError: the file cannot be written; an existing one stays as it was.
     """
     check_int("steps", steps, 1)
-    if not frames:
-        raise ValueError("frames: expected at least one, got none")
+    if not observations:
+        raise ValueError("observations: expected at least one, got none")
     before, agent.timeline = agent.timeline, Timeline()
     device = agent.weights.device
     try:
-        document, clocks, traced = _record(agent, agent.timeline, frames, steps, device)
+        document, clocks, traced = _record(agent, agent.timeline, observations, steps, device)
     finally:
         agent.timeline = before
     error = join(document, clocks, traced, device)
@@ -139,19 +138,23 @@ def join(
 
 
 def _record(
-    agent: Agent, timeline: Timeline, frames: Sequence[Frames], steps: int, device: torch.device
+    agent: Agent,
+    timeline: Timeline,
+    observations: Sequence[Observation],
+    steps: int,
+    device: torch.device,
 ) -> tuple[dict[str, Any], list[Range], list[TracedStep]]:
     """Runs the steps; returns the profiler's document and what the host saw."""
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    agent.act(frames[-1])  # captures a graph, chooses kernels
+    agent.act(observations[-1])  # captures a graph, chooses kernels
     with _quiet(), profile(activities=activities) as profiler:
         clocks = [_ranged(CLOCK, lambda: None) for _ in range(_CLOCKS)]
         traced = []
         for step in range(steps):
-            frame, cpu = frames[step % len(frames)], time.process_time_ns()
-            around = _ranged(ACT, lambda frame=frame: agent.act(frame))  # type: ignore[misc]
+            seen, cpu = observations[step % len(observations)], time.process_time_ns()
+            around = _ranged(ACT, lambda seen=seen: agent.act(seen))  # type: ignore[misc]
             traced.append(TracedStep(around, time.process_time_ns() - cpu, [*timeline.spans]))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"

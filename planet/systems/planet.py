@@ -78,7 +78,7 @@ def make_world_model(
     """
     device = available_device(config)
     if observation is None:
-        observation = image_spec(config.environment.image_size)
+        observation = image_spec(config.environment.image_size, config.environment.frames)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # not on torch's default device
         torch.manual_seed(mix_seed(config.train.seed, seeds.INITIAL))
         model = WorldModel(config.model, action_size, observation)

@@ -54,12 +54,15 @@ def test_acting_and_training_filter_alike(
         torch.zeros(steps, 1),
         torch.zeros(steps, 1, dtype=torch.bool),
     )
-    of_step, make_images = [seeds for _, seeds, *_ in images], model.images
+    of_step, make_inputs = [seeds for _, seeds, *_ in images], model.inputs
 
-    def images_of_steps(observation: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
-        return torch.cat(list(map(make_images, observation[:, None], of_step)))
+    def inputs_of_steps(
+        observation: dict[str, torch.Tensor], seeds: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        pieces = zip(observation["image"][:, None], of_step, strict=True)
+        return {"image": torch.cat([make_inputs({"image": x}, s)["image"] for x, s in pieces])}
 
-    monkeypatch.setattr(model, "images", images_of_steps)
+    monkeypatch.setattr(model, "inputs", inputs_of_steps)
     noise = torch.stack([noise for *_, noise, _ in filtered], dim=1)  # [B, T, S]
     monkeypatch.setattr(loss.draws, "normals", lambda *counter, **where: noise)
     chunks = calls_of(model.latent_model, "filter_chunk", monkeypatch)

@@ -18,7 +18,7 @@ from processes import python, variables
 from small_models import frame
 from torch.profiler import record_function
 
-from planet.acting.frames import Frames
+from planet.acting.seen import Array
 from planet.acting.timeline import WHOLE, Span, Timeline
 from planet.profiling.trace import ACT, CLOCK, Range, TracedStep, join, write_trace
 
@@ -36,7 +36,7 @@ class TracedAgent:
         self.timeline: Timeline | None = None
         self.seen: list[int] = []
 
-    def act(self, frame: Frames) -> None:
+    def act(self, frame: Array) -> None:
         self.seen.append(int(frame[0, 0, 0]))
         timeline = self.timeline
         assert timeline is not None
@@ -180,14 +180,14 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     with pytest.raises(ValueError, match="steps: expected a value >= 1, got 0"):
         write_trace(path, TracedAgent(), FRAMES, 0)
-    with pytest.raises(ValueError, match="frames: expected at least one, got none"):
+    with pytest.raises(ValueError, match="observations: expected at least one, got none"):
         write_trace(path, TracedAgent(), [], 1)
     assert not path.exists()
 
 
 def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     class Failing(TracedAgent):
-        def act(self, frame: Frames) -> None:
+        def act(self, frame: Array) -> None:
             if len(self.seen) == 2:
                 raise RuntimeError("lost")
             super().act(frame)
