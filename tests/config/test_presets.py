@@ -99,7 +99,7 @@ def test_parameter_counts(name: str, reward: int) -> None:
     model = model_of(PRESETS[name]("cheetah-run"))
     assert count(model.encoders["image"]) == ENCODER
     assert count(model.latent_model) == TRANSITION + POSTERIOR
-    assert count(model.decoder) == DECODER
+    assert count(model.decoders["image"]) == DECODER
     assert count(model.reward_model) == reward
     assert count(model) == ENCODER + TRANSITION + POSTERIOR + DECODER + reward
 
@@ -119,7 +119,7 @@ def test_encoder_and_decoder_fit_the_images(name: str, embedding: int) -> None:
     latent = LatentState(
         torch.zeros(2, config.model.belief_size), torch.zeros(2, config.model.state_size)
     )
-    assert model.decode(latent).shape == (2, 3, size, size)
+    assert model.decode(latent)["image"].shape == (2, 3, size, size)
     assert size == (32 if name == "small" else 64)
     model.rollout_weights()  # every size is one that the planner takes
 
