@@ -73,15 +73,6 @@ def test_preset_and_task_decide_the_other_defaults() -> None:
     assert (options.planner, options.train) == (expected.planner, expected.train)
 
 
-@pytest.mark.parametrize("name", ["v0.5", "v1.0", "v1.5"])
-def test_a_preset_may_bring_a_task_of_its_own(name: str) -> None:
-    options = parse([f"--preset={name}", "--directory", "runs/a"])
-    assert options.config() == PRESETS[name]() and options.task == "cartpole-swingup"
-    assert (
-        parse([f"--preset={name}", "--task", "cup-catch", "--directory", "x"]).task == "cup-catch"
-    )
-
-
 def test_default_preset_is_paper() -> None:
     assert parse(["--directory", "x"]) == TrainOptions(directory=Path("x"))
 
@@ -324,13 +315,6 @@ def test_export_refuses_a_planner_that_cpp_does_not_have(trained: Path) -> None:
     run.agent.planner = Mock(spec=Planner)
     message = r"planner: expected one that C\+\+ has, too, \['cem', .*, got Mock"
     with pytest.raises(ValueError, match=message):
-        exported_settings(run)
-
-
-def test_export_refuses_plans_of_which_more_than_one_action_is_executed(trained: Path) -> None:
-    run = open_run(trained, {"planner": {"execute": 2}})
-    assert run.agent.execute == 2
-    with pytest.raises(ValueError, match=r"planner\.execute: expected 1, as agents in C\+\+ .* 2"):
         exported_settings(run)
 
 
