@@ -307,6 +307,7 @@ class Learner(Protocol):
 
         Args:
           episodes: how many; exploration, as `act(explore=True)` has it, is that of the next one.
+            0 also stands for data that do not depend on what was learned.
         """
 
     def state_dict(self) -> dict[str, Any]:
