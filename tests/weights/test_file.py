@@ -90,7 +90,7 @@ def test_cpp_reads_what_python_wrote(tmp_path: Path, name: str, read_in_cpp: Rea
     value = 0xCBF29CE484222325
     for word in np.concatenate([t.numpy().ravel() for t in tensors(weights)]).view(np.uint32):
         value = ((value ^ int(word)) * 0x100000001B3) % 2**64
-    rows = " ".join(map(str, (*weights.sizes.reward, 1)))
+    rows = " ".join(map(str, weights.sizes.reward_rows))
     assert read_in_cpp([content_of(weights, tmp_path)]) == [
         f"ok D{weights.belief_size} S{weights.state_size} A{weights.action_size} "
         f"M{weights.hidden_size} {weights.activation} {weights.stddev} "
