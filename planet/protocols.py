@@ -155,6 +155,13 @@ class Dynamics(Protocol):
         """Predicts mean rewards [...] of latents [..., D], [..., S], per model step."""
 
 
+class ScoredDynamics(Dynamics, Protocol):
+    """Makes the imagined steps that returns are summed of: a snapshot in some arithmetic."""
+
+    def outcome(self, latent: LatentState) -> tuple[Tensor, Tensor | None]:
+        """Predicts `reward` [...], and the logits of going on [...] of a model that has them."""
+
+
 class Scorer(Protocol):
     """Scores action sequences from B fixed starts."""
 
