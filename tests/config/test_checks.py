@@ -43,6 +43,7 @@ OUT_OF_RANGE: dict[str, tuple[float, ...]] = {
     "model: gru_gate_bias": (),
     "planner: horizon candidates iterations initial_stddev budget_ms": (0, -1),
     "planner: topk": (0, -1, 1001),
+    "planner: execute": (0, -1, 13),
     "planner: epsilon": (-1e-6,),
     "planner: low": (1.5,),
     "planner: high": (-1.5,),
