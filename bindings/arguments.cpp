@@ -50,7 +50,7 @@ ModelSizes model_sizes(const std::vector<int64_t>& sizes) {
   out.clamp_stddev = sizes[5] != 0;
   out.reward_layers = static_cast<int>(layers);
   for (int i = 0; i < layers; ++i) {
-    check_range("sizes (reward widths)", sizes[6 + i], 1, i + 1 == layers ? 1 : kMaxSize);
+    check_range("sizes (reward widths)", sizes[6 + i], 1, i + 1 == layers ? 2 : kMaxSize);
     out.reward_widths[i] = static_cast<int>(sizes[6 + i]);
   }
   return out;

@@ -6,6 +6,7 @@
 //   n = tanh(W_in x + b_in + r (W_hn h + b_hn))         s' = mean + stddev(raw) * eps
 //   h' = n + z (h - n)                                  reward = MLP([h', s']), linear at the end
 // with stddev(raw) = softplus(raw) + min, or max(softplus(raw), min).
+// The last reward layer may have a second row: MLP([h', s']) = reward, logit of going on.
 // Without a belief (D = 0) it is the paper's stochastic ablation, SSM: no GRU, p = act(W_p x + b_p)
 // and reward = MLP(s').
 #pragma once
@@ -21,7 +22,7 @@ constexpr int kMaxSize = 512;
 constexpr int kMaxRewardLayers = 4;
 
 // Every size is 1 to kMaxSize, but belief may be 0 (SSM). reward_widths[0 .. reward_layers) are the
-// rows of the reward matrices; the last one is 1.
+// rows of the reward matrices; the last one is 1, or 2: reward, then the logit of going on.
 struct ModelSizes {
   int belief, state, action, hidden;  // D, S, A, M
   int reward_layers;
@@ -29,6 +30,11 @@ struct ModelSizes {
   bool elu;           // activation: ELU (alpha 1), otherwise ReLU
   bool clamp_stddev;  // stddev = max(softplus(raw), min_stddev), otherwise their sum
 };
+
+// Whether an imagined step may be the last: the last reward layer has a second row.
+static inline constexpr bool has_continuation(const ModelSizes& sizes) {
+  return sizes.reward_widths[sizes.reward_layers - 1] == 2;
+}
 
 // min_stddev, with a minus where it clamps. Kernels carry this one number, and both forms are one
 // expression, in which NaN has to pass the maxima:

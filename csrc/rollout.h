@@ -1,4 +1,5 @@
-// Scores candidates by imagined rollouts: the sum of predicted rewards.
+// Scores candidates by imagined rollouts: the sum of predicted rewards, as far as the model goes
+// on.
 #pragma once
 
 #include <stdint.h>
@@ -29,8 +30,10 @@ namespace cpu {
 // Floats of workspace for rollout_returns with at most `workers` workers.
 int64_t rollout_workspace(const Model& model, int64_t batch, int workers);
 
-// returns[b, j] = sum over t of discount^t * reward_t, where reward t is read after h, s have
-// advanced with actions[t]. Problems and candidates are independent of each other, bit for bit.
+// returns[b, j] = sum over t of discount^t * going_t * reward_t, where reward t is read after h, s
+// have advanced with actions[t]. going_t = 1; with a logit of going on (has_continuation) it is the
+// product over k < t of sigmoid(logit_k), logit k being read beside reward k: the first reward
+// counts in full. Problems and candidates are independent of each other, bit for bit.
 //
 // latent     must hold B problems; start of the rollouts.
 // horizon    1 <= H < 65536.

@@ -139,11 +139,10 @@ std::string check_sizes(const Header& header) {
     if (!error.empty()) return error;
   }
   for (uint32_t i = 0; i < kMaxRewardLayers; ++i) {
-    const uint32_t most = i + 1 < layers ? kMaxSize : i + 1 == layers ? 1 : 0;
+    // The last one: the reward, and from format 2 on the logit of going on.
+    const uint32_t rows = std::min(header.version, 2u);
+    const uint32_t most = i + 1 < layers ? kMaxSize : i + 1 == layers ? rows : 0;
     const std::string name = text("reward_widths[%u]", i);
-    if (i + 1 == layers && header.reward_widths[i] == 2) {
-      return name + ": a continuation row is not available yet; expected 1, got 2";
-    }
     std::string error = check_range(name.c_str(), header.reward_widths[i], most == 0 ? 0 : 1, most);
     if (!error.empty()) return error;
   }

@@ -11,7 +11,8 @@
 //       32     4  activation: 0 relu, 1 elu
 //       36    16  D (0 for ssm), S, A, M                else 1 to 512
 //       52     4  reward layers, 1 to 4
-//       56    16  rows of the reward matrices; the last one is 1, those not used are 0
+//       56    16  rows of the reward matrices; the last one is 1 or 2, see model.h, those not used
+//                 are 0
 //       72     4  stddev: 0 softplus(raw) + min_stddev, 1 max(softplus(raw), min_stddev)
 //       76     4  delta: 0; 1, a residual transition, is not available yet
 //       80     4  bytes of the settings, 0 to 65536
@@ -40,10 +41,10 @@
 // blue; h = w are the pixels per side in the header. It is taken after the last action's repeats. A
 // camera's larger picture is made smaller as in training: see render_size in settings.h.
 //
-// Format 1 is the same with zeros from 72 to 127, and is read: its stddev is added, it has no
-// settings, and filters no frames. A last reward matrix of two rows, reward and continuation, is
-// not available yet, nor is the filter of an ssm. An intact file may still ask for more memory than
-// a machine has, by its layers or its candidates: who makes an agent or a planner of it is told.
+// Format 1 is the same with zeros from 72 to 127, and is read: its stddev is added, its last reward
+// matrix has one row, it has no settings, and filters no frames. The filter of an ssm is not
+// available yet. An intact file may still ask for more memory than a machine has, by its layers or
+// its candidates: who makes an agent or a planner of it is told.
 //
 // Magic and version keep their places in every later format. Both readers, this one and Python's,
 // refuse the same files in the same words.

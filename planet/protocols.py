@@ -155,6 +155,13 @@ class Dynamics(Protocol):
         """Predicts mean rewards [...] of latents [..., D], [..., S], per model step."""
 
 
+class ScoredDynamics(Dynamics, Protocol):
+    """Makes the imagined steps that returns are summed of: a snapshot in some arithmetic."""
+
+    def outcome(self, latent: LatentState) -> tuple[Tensor, Tensor | None]:
+        """Predicts `reward` [...], and the logits of going on [...] of a model that has them."""
+
+
 class Scorer(Protocol):
     """Scores action sequences from B fixed starts."""
 
@@ -307,6 +314,7 @@ class Learner(Protocol):
 
         Args:
           episodes: how many; exploration, as `act(explore=True)` has it, is that of the next one.
+            0 also stands for data that do not depend on what was learned.
         """
 
     def state_dict(self) -> dict[str, Any]:

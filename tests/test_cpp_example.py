@@ -33,6 +33,7 @@ MODELS = {
     "reward of four layers": make_problem(Sizes(33, 7, 3, 20, (31, 16, 5)), 1, scale=2.0),
     "elu, clamp, small": make_problem(PRESET_SIZES["small"], 1, activation="elu", stddev="clamp"),
     "ssm": make_problem(Sizes(0, 30, 6, 50, (40,)), 1),
+    "continuation": make_problem(Sizes(9, 4, 2, 17, (13,), continuation=True), 1, scale=2.0),
 }
 HORIZON, CANDIDATES, TOPK, ITERATIONS = 4, 150, 12, 3
 

@@ -1,4 +1,5 @@
 // Brings the weights into the order in which the kernels read them, and quantises them.
+#include <algorithm>
 #include <cmath>
 
 #include "pack.h"
@@ -133,6 +134,22 @@ void pack_gru(const ModelSizes& sizes, const ModelWeights& weights, int rows, Pa
 
 }  // namespace
 
+int64_t last_reward_words(const ModelSizes& sizes) {
+  const int last = sizes.reward_layers - 1;
+  const int inputs = last > 0 ? sizes.reward_widths[last - 1] : sizes.belief + sizes.state;
+  return static_cast<int64_t>(sizes.reward_widths[last]) * (1 + inputs);
+}
+
+void pack_last_reward(const ModelSizes& sizes, const ModelWeights& weights, float* out) {
+  const int last = sizes.reward_layers - 1, rows = sizes.reward_widths[last];
+  const int64_t inputs = last_reward_words(sizes) / rows - 1;
+  const float* weight = weights.reward_weights[last];
+  for (int r = 0; r < rows; ++r, weight += inputs) {
+    *out++ = weights.reward_biases[last][r];
+    out = std::copy_n(weight, inputs, out);
+  }
+}
+
 PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels) {
   if (kernels.packing == Packing::kTiles) return tile_layout(sizes, kernels.rows);
   const int d = sizes.belief, s = sizes.state, a = sizes.action, m = sizes.hidden;
@@ -160,7 +177,7 @@ PackedLayout packed_layout(const ModelSizes& sizes, const KernelSet& kernels) {
     at += tiles(sizes.reward_widths[i], rows) * (rows + parts);
   }
   layout.reward[last] = at;
-  at += 1 + (last ? sizes.reward_widths[last - 1] : d + s);
+  at += last_reward_words(sizes);
   layout.total = at;
   layout.prefix_gru = tiles(m, rows) * rows;
   layout.prefix_total = layout.prefix_gru + tiles(d, rows) * rows * 3;
@@ -202,9 +219,7 @@ void pack(const ModelSizes& sizes, const ModelWeights& weights, Isa isa, Precisi
       packer.layer(bias, width, Part{weight, inputs, 0, inputs, Operand::kHidden});
     }
   }
-  *packer.out++ = weights.reward_biases[last][0];
-  const int inputs = last ? sizes.reward_widths[last - 1] : d + s;
-  for (int k = 0; k < inputs; ++k) *packer.out++ = weights.reward_weights[last][k];
+  pack_last_reward(sizes, weights, packer.out);
 }
 
 }  // namespace planet::cpu

@@ -16,6 +16,10 @@ inline uint16_t to_bf16(float x) {
   return static_cast<uint16_t>(infinite ? rounded - 1 : rounded);
 }
 
+// The last reward layer as panel.h has it: its words, and the words.
+int64_t last_reward_words(const ModelSizes& sizes);
+void pack_last_reward(const ModelSizes& sizes, const ModelWeights& weights, float* out);
+
 PackedLayout tile_layout(const ModelSizes& sizes, int rows);
 
 // Writes tile_layout(...).total words.

@@ -184,9 +184,7 @@ void pack_reward(const ModelSizes& sizes, const TileShape& shape, const ModelWei
                    shape.reward[i]);
     }
   }
-  float* row = packer.end();
-  *row++ = w.reward_biases[last][0];
-  std::copy_n(w.reward_weights[last], last ? sizes.reward_widths[last - 1] : d + s, row);
+  pack_last_reward(sizes, w, packer.end());
 }
 
 }  // namespace
@@ -210,7 +208,7 @@ PackedLayout tile_layout(const ModelSizes& sizes, int rows) {
     at += layer_words(sizes.reward_widths[i], shape.reward[i]);
   }
   layout.reward[last] = at;
-  at += 1 + (last ? sizes.reward_widths[last - 1] : sizes.belief + sizes.state);
+  at += last_reward_words(sizes);
   layout.total = at;
   return layout;
 }

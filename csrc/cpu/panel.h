@@ -27,8 +27,8 @@ namespace planet::cpu {
 // rounded    weight[ceil(inputs / 2)][rows][2] (bf16)
 // An operand without inputs has no part. A tile of the GRU is r [bias, belief, x], z likewise, the
 // hidden part of n [bias, belief] and the input part of n [bias, x]. The action's part is exact
-// where others are int8. The last reward layer, one row [bias, weight[inputs]] without padding, is
-// always exact.
+// where others are int8. The last reward layer, one row [bias, weight[inputs]] without padding, or
+// two with continuation, is always exact.
 struct PackedLayout {
   int rows;
   int64_t input, gru, prior_hidden, prior_mean, prior_raw;

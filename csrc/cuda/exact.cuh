@@ -46,7 +46,8 @@ class ExactRollout {
   __device__ __forceinline__ void run() {
     const RolloutArguments& arguments = job_.arguments;
     start();
-    float total = 0.0f;
+    const bool goes_on = job_.layout.logit_row[0] > 0;
+    float total = 0.0f, going = 1.0f;
     double weight = 1.0;
     for (int t = 0; t < arguments.horizon; ++t) {
       read_actions(t);
@@ -61,7 +62,8 @@ class ExactRollout {
         }
         __syncthreads();
       }
-      total = fmaf(static_cast<float>(weight), reward(), total);
+      total = fmaf(__fmul_rn(static_cast<float>(weight), going), of_last_layer(0), total);
+      if (goes_on) going = __fmul_rn(going, sigmoid(of_last_layer(1)));
       weight *= arguments.discount;
       __syncthreads();
     }
@@ -266,18 +268,20 @@ class ExactRollout {
     }
   }
 
-  // The reward of candidate lane / 4 from what the layers left, in every warp.
-  __device__ __forceinline__ float reward() const {
+  // The reward (row 0) or logit (row 1) of candidate lane / 4 from what the layers left, in every
+  // warp.
+  __device__ __forceinline__ float of_last_layer(int row_index) const {
     const ModelSizes& sizes = job_.sizes;
     const ModelArrays& at = job_.layout.arrays;
     const int last = sizes.reward_layers - 1;
     const float* first = last > 0 ? arrays_.wide((last - 1) & 1) : arrays_.belief;
     const int first_inputs = last > 0 ? sizes.reward_widths[last - 1] : sizes.belief;
     Sums sums = {};
-    const float* row = floats(at.reward_weights[last]);
+    const int inputs = first_inputs + (last == 0 ? sizes.state : 0);
+    const float* row = floats(at.reward_weights[last]) + row_index * inputs;
     add_row(row, first, first_inputs, sums);
     if (last == 0) add_row(row + first_inputs, arrays_.state, sizes.state, sums);
-    return __fadd_rn(reduce(sums), floats(at.reward_biases[last])[0]);
+    return __fadd_rn(reduce(sums), floats(at.reward_biases[last])[row_index]);
   }
 
   const RolloutJob& job_;

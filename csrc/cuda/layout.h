@@ -9,6 +9,7 @@
 //   biases           layer by layer: float [block][slot][16]; the GRU has the slots r, z (sums of
 //                    both biases), n of the input, n of the belief
 //   reward row       the last reward layer's weights, operands padded with zeros to whole blocks
+//   logit row        its second row likewise, with continuation
 //   arrays           row-major float32, ModelArrays
 //
 // The prior's outputs alternate, mean 0, raw 0, mean 1, raw 1, ..., so that one thread has both.
@@ -70,6 +71,7 @@ struct PackedLayout {
   int layers;  // kRewardLayer + hidden reward layers; without a belief layer kGruLayer is empty
   LayerLayout layer[kMaxLayers];
   int reward_row[2];  // of the last reward layer's operands
+  int logit_row[2];   // likewise; 0 without continuation
   ModelArrays arrays;
   int end;
 };
@@ -156,6 +158,10 @@ constexpr PackedLayout packed_layout(const ModelSizes& sizes, Precision precisio
   const int inputs = last > 0 ? sizes.reward_widths[last - 1] : sizes.belief;
   layout.reward_row[0] = cursor.take_floats(padded16(inputs));
   layout.reward_row[1] = cursor.take_floats(last > 0 ? 0 : padded16(sizes.state));
+  if (has_continuation(sizes)) {
+    layout.logit_row[0] = cursor.take_floats(padded16(inputs));
+    layout.logit_row[1] = cursor.take_floats(last > 0 ? 0 : padded16(sizes.state));
+  }
   each_tensor(sizes, layout.arrays, [&](const char*, int, int rows, int columns, int& offset) {
     offset = cursor.take_floats(rows * (columns > 0 ? columns : 1));
   });

@@ -30,8 +30,8 @@ struct Array {
 struct PackJob {
   PackedLayout layout;
   LayerSource source[kMaxLayers];
-  const float* reward_row[2];
-  int reward_inputs[2];
+  const float* last_row[4];  // of the last reward layer: the reward's operands, then the logit's
+  int last_inputs[2];        // of the operands
   Array array[kMostTensors];
   int arrays;
   bool split;  // float32: sums carry kActivationScale
@@ -147,7 +147,7 @@ __device__ float bias_value(const PackJob& job, int layer, int slot, int n) {
   return slot < 2 ? bias[0][row] + bias[1][row] : bias[slot - 2][row];
 }
 
-// Block y: one layer's biases, then the operands of the reward row.
+// Block y: one layer's biases, then the operands of the rows of reward and logit.
 __global__ void __launch_bounds__(kThreads) pack_vectors(const PackJob job) {
   const int section = static_cast<int>(blockIdx.y);
   const int first = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
@@ -161,11 +161,11 @@ __global__ void __launch_bounds__(kThreads) pack_vectors(const PackJob job) {
     }
     return;
   }
-  const int operand = section - job.layout.layers;
-  const int inputs = job.reward_inputs[operand];
-  float* out = job.floats(job.layout.reward_row[operand]);
+  const int row = section - job.layout.layers, operand = row % 2;
+  const int inputs = job.last_inputs[operand];
+  float* out = job.floats((row < 2 ? job.layout.reward_row : job.layout.logit_row)[operand]);
   for (int i = first; i < padded16(inputs); i += stride) {
-    out[i] = i < inputs ? job.reward_row[operand][i] : 0.0f;
+    out[i] = i < inputs ? job.last_row[row][i] : 0.0f;
   }
 }
 
@@ -195,10 +195,13 @@ void add_sources(const ModelSizes& sizes, const ModelWeights& weights, PackJob& 
     job.source[kRewardLayer + i] = {{{weight, width, 0}, {weight, width, d}},
                                     {weights.reward_biases[i], nullptr}};
   }
-  job.reward_row[0] = weights.reward_weights[last];
-  job.reward_row[1] = weights.reward_weights[last] + d;
-  job.reward_inputs[0] = last > 0 ? sizes.reward_widths[last - 1] : d;
-  job.reward_inputs[1] = last > 0 ? 0 : s;
+  job.last_inputs[0] = last > 0 ? sizes.reward_widths[last - 1] : d;
+  job.last_inputs[1] = last > 0 ? 0 : s;
+  const float* row = weights.reward_weights[last];
+  for (int i = 0; i < 2 * sizes.reward_widths[last]; ++i) {
+    job.last_row[i] = row;
+    row += job.last_inputs[i % 2];
+  }
 }
 
 void add_arrays(const ModelSizes& sizes, const ModelWeights& weights, PackJob& job) {
@@ -211,6 +214,7 @@ void add_arrays(const ModelSizes& sizes, const ModelWeights& weights, PackJob& j
 }
 
 const char* launch_packing(const PackJob& job, Precision precision, void* stream) {
+  const unsigned int rows = job.layout.logit_row[0] > 0 ? 4 : 2;
   unsigned int tiles = 0;
   for (int i = 0; i < job.layout.layers; ++i) {
     const LayerLayout& layer = job.layout.layer[i];
@@ -227,7 +231,7 @@ const char* launch_packing(const PackJob& job, Precision precision, void* stream
       launch({tile_blocks, threads, 0, stream},
              precision == Precision::kBfloat16 ? pack_tiles<Bfloat16> : pack_tiles<Float16>, job);
   if (error != nullptr) return error;
-  error = launch({dim3(1, layers + 2), threads, 0, stream}, pack_vectors, job);
+  error = launch({dim3(1, layers + rows), threads, 0, stream}, pack_vectors, job);
   if (error != nullptr) return error;
   return launch({dim3(kCopyBlocks, static_cast<unsigned int>(job.arrays)), threads, 0, stream},
                 copy_arrays, job);

@@ -43,33 +43,41 @@ def check_observation(observation: Observation | Array, expected: Shapes, batch_
     Raises:
       TypeError, ValueError: a name is missing, or dtype, shape or number of rows disagree.
     """
-    if not isinstance(observation, Mapping):
-        if len(expected) > 1:
-            got = type(observation).__name__
-            raise TypeError(f"observation: expected arrays {listed(expected)} by name, got {got}")
-        observation = dict.fromkeys(expected, observation)
-    arrays, batched = {}, set()
+    named = isinstance(observation, Mapping)
+    if not named and len(expected) > 1:
+        got = type(observation).__name__
+        raise TypeError(f"observation: expected arrays {listed(expected)} by name, got {got}")
+    arrays: dict[str, Array] = {}
     for name, (dtype, shape) in expected.items():
-        if name not in observation:
+        what = "observation" if len(expected) == 1 else f"observation[{name!r}]"
+        if named and name not in observation:
             known = [*observation]
             raise ValueError(f"observation: expected an array {name!r}, got {known}")
-        what = "observation" if len(expected) == 1 else f"observation[{name!r}]"
-        array = _as_array(what, observation[name], np.dtype(dtype))
+        array = _as_array(what, observation[name] if named else observation, np.dtype(dtype))
         if array.ndim not in (len(shape), len(shape) + 1) or array.shape[-len(shape) :] != shape:
             one = ", ".join(map(str, shape))
             raise ValueError(
                 f"{what}: expected shape [{one}] or [B, {one}], got {list(array.shape)}"
             )
-        batched.add(array.ndim > len(shape))
-        arrays[name] = array if array.ndim > len(shape) else array[None]
-        if (count := len(arrays[name])) != batch_size:
+        arrays[name] = array
+    return _rows(arrays, expected, batch_size)
+
+
+def _rows(arrays: dict[str, Array], expected: Shapes, batch_size: int) -> Seen:
+    """Gives every array a dimension for the batch."""
+    batched = [array.ndim > len(expected[name][1]) for name, array in arrays.items()]
+    if any(batched) != all(batched):
+        raise ValueError("observation: expected arrays of a batch, or of one row, got both")
+    for name, array in arrays.items():
+        count = len(array) if batched[0] else 1
+        if count != batch_size:
+            what = "observation" if len(expected) == 1 else f"observation[{name!r}]"
             raise ValueError(
                 f"{what}: expected batch size {batch_size} as in reset(), got {count}; "
                 "call reset() with a seed per row to change it"
             )
-    if len(batched) > 1:
-        raise ValueError("observation: expected arrays of a batch, or of one row, got both")
-    return Seen(arrays, batched.pop())
+        arrays[name] = array if batched[0] else array[None]
+    return Seen(arrays, batched[0])
 
 
 def _as_array(what: str, value: object, dtype: np.dtype[Any]) -> Array:

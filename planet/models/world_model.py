@@ -48,18 +48,22 @@ class WorldModel(nn.Module):
         self.config, self.action_size = config, action_size
         self.observation = {name: (dtype, tuple(shape)) for name, (dtype, shape) in
                             observation.items()}  # fmt: skip
-        self.encoders, self.decoders = nn.ModuleDict(), nn.ModuleDict()
-        if "image" in observation:
-            (size, _, channels) = self.observation["image"][1]
+        vectors = [s for name, (_, s) in self.observation.items() if name != "image"]
+        length = sum(map(math.prod, vectors))
+        size, _, channels = self.observation.get("image", (None, (0, 0, 0)))[1]
+        self.encoders = nn.ModuleDict()
+        if channels:
             self.encoders["image"] = Encoder(config, size, channels)
-            self.decoders["image"] = make_decoder(config, size, channels)
-        if vectors := [s for name, (_, s) in self.observation.items() if name != "image"]:
-            length = sum(map(math.prod, vectors))
+        if length:
             self.encoders["vector"] = VectorEncoder(config, length)
-            self.decoders["vector"] = VectorDecoder(config, length)
         sizes: list[Any] = [encoder.embedding_size for encoder in self.encoders.values()]
         self.embedding_size: int = sum(sizes)
         self.latent_model = LatentModel(config, action_size, self.embedding_size)
+        self.decoders = nn.ModuleDict()
+        if channels:
+            self.decoders["image"] = make_decoder(config, size, channels)
+        if length:
+            self.decoders["vector"] = VectorDecoder(config, length)
         self.reward_model = RewardModel(config)
         self._initialise()
 

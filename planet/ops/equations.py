@@ -182,20 +182,36 @@ def filtered(
     return LatentState(belief, posterior.sample(noise))
 
 
-def reward(
+def reward_head(
     features: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
 ) -> Tensor:
-    """Computes the mean of p(r_t | h_t, s_t): a multilayer perceptron, linear at the end.
+    """Computes a multilayer perceptron of belief and state, linear at the end.
 
     Args:
       features: [..., D+S], belief first.
-      weights: the first [N, D+S], the last [1, N].
+      weights: the first [N, D+S], the last [1, N] or [2, N].
       biases: one vector per weight.
       activation: "relu" or "elu", of the hidden layers.
 
     Returns:
-      [...], in environment reward units per model step.
+      [..., 1], rewards; or [..., 2], rewards and logits of going on.
     """
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         features = activate(F.linear(features, weight, bias), activation)
-    return F.linear(features, weights[-1], biases[-1]).squeeze(-1)
+    return F.linear(features, weights[-1], biases[-1])
+
+
+def reward(
+    features: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
+) -> Tensor:
+    """Computes the mean of p(r_t | h_t, s_t), the first row of `reward_head`.
+
+    Returns:
+      [...], in environment reward units per model step.
+    """
+    return outcome(reward_head(features, weights, biases, activation))[0]
+
+
+def outcome(head: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Splits what `reward_head` gave: rewards [...], and logits of going on [...] or None."""
+    return head[..., 0], head[..., 1] if head.shape[-1] == 2 else None

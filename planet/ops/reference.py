@@ -37,7 +37,7 @@ from planet.ops.equations import filtered
 from planet.ops.loop import cem_loop, fit
 from planet.ops.pixels import images
 from planet.ops.results import Refit
-from planet.protocols import Dynamics, Plan
+from planet.protocols import Plan, ScoredDynamics
 from planet.weights.filter_weights import FilterWeights
 from planet.weights.rollout_weights import RolloutWeights
 
@@ -96,7 +96,9 @@ def rollout_returns(
                                  |                     |                           |
                               reward 0              reward 1                  reward H-1
 
-    With transition="ssm" there is no h: D = 0, and beliefs are tensors of width 0.
+    With transition="ssm" there is no h: D = 0, and beliefs are tensors of width 0. With
+    `weights.continuation` a logit c_k of going on is read beside every reward k, and reward t
+    counts prod_{k<t} sigmoid(c_k) times: the first one in full.
 
     Args:
       weights: snapshot of transition and reward parameters.
@@ -168,7 +170,7 @@ def _returns(
 
 
 def _sum_rewards(
-    dynamics: Dynamics,
+    dynamics: ScoredDynamics,
     here: LatentState,
     actions: Tensor,
     noise: Noise | Tensor | None,
@@ -178,6 +180,7 @@ def _sum_rewards(
     seeds = noise.seeds(batch, actions.device) if isinstance(noise, Noise) else None
     total = actions.new_zeros(batch, candidates)
     weight = 1.0
+    going: Tensor | float = 1.0
     for t in range(horizon):
         belief, gaussian = dynamics.transition(here, actions[t])
         if isinstance(noise, Noise):
@@ -190,7 +193,10 @@ def _sum_rewards(
         else:
             state = gaussian.mean if noise is None else gaussian.sample(noise[t])
         here = LatentState(belief, state)
-        total = total + weight * dynamics.reward(here)
+        reward, logit = dynamics.outcome(here)
+        total = total + weight * going * reward
+        if logit is not None:
+            going = going * torch.sigmoid(logit)
         weight *= discount
     return total
 

@@ -35,7 +35,8 @@ def executable(planner: Planner, execute: int) -> int:
         and keeps none, so that of more than one action only the first would be the best's.
     """
     execute = check_int("execute", execute, 1)
-    check_execute(execute, planner.horizon)
-    if isinstance(planner, SamplingPlanner):
-        check_sequence(execute, planner.settings.output, planner.settings.keep)
+    if execute > 1:  # a plan of any kind has one
+        check_execute(execute, planner.horizon)
+        if isinstance(planner, SamplingPlanner):
+            check_sequence(execute, planner.settings.output, planner.settings.keep)
     return execute

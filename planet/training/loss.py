@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -77,8 +78,8 @@ def sequence_loss(
           have collapsed to a point, which is foreseen well and says nothing.
         overshooting: the divergence of latent overshooting, mean over distances.
         overshooting_reward: reward loss on overshot latents, mean over distances.
-        overshooting_observation: likewise of images and vectors, in their weights; only where its
-          own weight is above 0, since decoding costs. See `overshooting`.
+        overshooting_observation: likewise of images and vectors together; only where its weight is
+          above 0, since decoding costs. See `overshooting`.
     """
     steps, batch = chunk.reward.shape
     inputs = model.inputs(chunk.observation, seeds)
@@ -125,9 +126,7 @@ def _overshot(
 
     def error(latent: LatentState, first: int) -> Tensor:
         found = model.errors(latent, {name: x[first:] for name, x in inputs.items()})
-        parts = [getattr(config, f"{name}_weight") * part for name, part in found.items()]
-        total: Tensor = sum(parts[1:], parts[0])
-        return total
+        return torch.stack([*found.values()]).sum()
 
     return overshooting(
         model, filtered, chunk, config.overshooting_distance, seeds, penalty,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +79,13 @@ def save_weights(
     tensors = (tensor.cpu().numpy().tobytes() for tensor in weights.named_tensors().values())
     for part in (table, *tensors):
         body += b"\0" * (-len(body) % _ALIGNMENT) + part
-    *sizes, reward = astuple(rollout.sizes)
-    rows = [*reward, 1, *[0] * (MAX_REWARD_LAYERS - len(reward) - 1)]
+    own, rows = rollout.sizes, rollout.sizes.reward_rows
+    sizes = own.belief, own.state, own.action, own.hidden
+    widths = [*rows, *[0] * (MAX_REWARD_LAYERS - len(rows))]
     header = _HEADER.pack(
         _FORMAT.magic, _FORMAT.newest, TRANSITIONS.index(rollout.transition),
         _FORMAT.least + len(body), rollout.min_stddev, ACTIVATIONS.index(rollout.activation),
-        *sizes, len(reward) + 1, *rows, STDDEVS.index(rollout.stddev), 0, settings_bytes, *fields,
+        *sizes, len(rows), *widths, STDDEVS.index(rollout.stddev), 0, settings_bytes, *fields,
     )  # fmt: skip
     framed.write_sealed(path, (header.ljust(_FORMAT.header_bytes, b"\0"), body))
 
@@ -143,7 +143,7 @@ def _parse(content: bytearray) -> tuple[RolloutWeights | FilterWeights, dict[str
     _FORMAT.check_sealed(content)
     _, version, transition, _, min_stddev, activation, *rest = _HEADER.unpack_from(content)
     sizes, layers, widths, added = rest[:4], rest[4], rest[5:9], rest[9:]
-    _check_sizes(transition, activation, sizes, layers, widths)
+    _check_sizes(version, transition, activation, sizes, layers, widths)
     if not 0.0 <= min_stddev <= torch.finfo(torch.float32).max:
         raise ValueError(f"min_stddev: expected a finite float32 value >= 0, got {min_stddev:.9g}")
     _check_additions(version, transition, added, content[_HEADER.size : _FORMAT.header_bytes])
@@ -152,7 +152,8 @@ def _parse(content: bytearray) -> tuple[RolloutWeights | FilterWeights, dict[str
     text = bytes(content[_FORMAT.header_bytes : end])
     encoder, end = _read_encoder(content, end, *of_encoder)
     belief, state, action, hidden = sizes
-    own = Sizes(belief, state, action, hidden, tuple(widths[: layers - 1]))
+    *reward, last = widths[:layers]
+    own = Sizes(belief, state, action, hidden, tuple(reward), continuation=last == 2)
     planned, filtered = shapes(own), encoder.shapes(own) if encoder else {}
     table = planned | {name: shape for name, (_, shape) in filtered.items()}
     starts = _starts(table, end, len(content))
@@ -178,7 +179,7 @@ def _parse(content: bytearray) -> tuple[RolloutWeights | FilterWeights, dict[str
 
 
 def _check_sizes(
-    transition: int, activation: int, sizes: list[int], layers: int, widths: list[int]
+    version: int, transition: int, activation: int, sizes: list[int], layers: int, widths: list[int]
 ) -> None:
     framed.check_range("transition", transition, 0, 1)
     framed.check_range("activation", activation, 0, 1)
@@ -188,11 +189,9 @@ def _check_sizes(
         framed.check_range(name, size, 1, MAX_SIZE)
     framed.check_range("reward_layers", layers, 1, MAX_REWARD_LAYERS)
     for i, width in enumerate(widths):
-        if i + 1 == layers and width == 2:
-            raise ValueError(
-                f"reward_widths[{i}]: a continuation row is not available yet; expected 1, got 2"
-            )
-        most = MAX_SIZE if i + 1 < layers else 1 if i + 1 == layers else 0
+        most = MAX_SIZE if i + 1 < layers else 0
+        if i + 1 == layers:  # reward, and from format 2 on the logit of going on
+            most = min(version, 2)
         framed.check_range(f"reward_widths[{i}]", width, min(1, most), most)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class RolloutWeights:
       prior_weight: [2S, M], rows of the mean first, then of the raw stddev.
       prior_bias: [2S].
       reward_weights: 1 to 4 matrices; the first [N, D+S] (belief first; ssm: [N, S]), the last
-        [1, N].
+        [1, N], or [2, N]: reward c_0, then the logit of going on c_1 (`continuation`).
       reward_biases: one vector per matrix.
       activation: "relu" or "elu", after the input, prior hidden and reward hidden layers.
       gru_reset: "after": the reset gate multiplies the hidden product (`torch.nn.GRUCell`).
@@ -123,7 +123,8 @@ class RolloutWeights:
           gru: `GRUCell(M, D)`, or a `GRU(M, D)` of one layer; None: transition="ssm".
           prior_hidden: `Linear(D, M)`, reads the new belief; ssm: `Linear(M, M)`.
           prior: `Linear(M, 2S)`, gives the mean, then the raw stddev.
-          reward: 1 to 4 `Linear`; the first reads belief, then state, the last gives 1 number.
+          reward: 1 to 4 `Linear`; the first reads belief, then state, the last gives 1 number, the
+            reward, or 2, the reward and the logit of going on.
           activation: as the attribute, like the two that follow.
           stddev: see `activation`.
           min_stddev: see `activation`.
@@ -141,11 +142,11 @@ class RolloutWeights:
 
     def __repr__(self) -> str:
         """Shows sizes; a snapshot has hundreds of thousands of values."""
-        belief, state, action, hidden, reward = astuple(self.sizes)
-        sizes = [("D", belief), ("S", state), ("A", action), ("M", hidden)]
+        own = self.sizes
+        sizes = [("D", own.belief), ("S", own.state), ("A", own.action), ("M", own.hidden)]
         plain = [(f.name, getattr(self, f.name)) for f in fields(self) if f.repr]
         plain = [(name, value) for name, value in plain if isinstance(value, (str, int, float))]
-        parts = [*sizes, ("reward", [*reward, 1]), *plain, ("device", str(self.device))]
+        parts = [*sizes, ("reward", [*own.reward_rows]), *plain, ("device", str(self.device))]
         return f"RolloutWeights({', '.join(f'{name}={value!r}' for name, value in parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,9 +163,19 @@ class RolloutWeights:
 
     @property
     def sizes(self) -> Sizes:
-        """D, S, A, M and the widths of the reward's hidden layers."""
+        """D, S, A, M, the widths of the reward's hidden layers and whether there is a logit."""
         reward = tuple(weight.shape[0] for weight in self.reward_weights[:-1])
-        return Sizes(self.belief_size, self.state_size, self.action_size, self.hidden_size, reward)
+        sizes = self.belief_size, self.state_size, self.action_size, self.hidden_size
+        return Sizes(*sizes, reward, self.continuation)
+
+    @property
+    def continuation(self) -> bool:
+        """Whether the last reward layer has a second row, the logit of going on after a step.
+
+        Return = sum over t of discount**t * r_t * prod_{k<t} sigmoid(c_1[k]), c_1[k] of the latent
+        that r_k is of.
+        """
+        return self.reward_weights[-1].shape[0] == 2
 
     @property
     def state_size(self) -> int:
@@ -220,8 +231,9 @@ class RolloutWeights:
         Args:
           step: (belief [N, D], state [N, S], action [N, A]), float32 on the snapshot's device ->
             (new belief [N, D], prior mean [N, S], prior stddev [N, S], reward [N]), of any floating
-            point type. The prior reads the new belief, the reward the new belief and the prior
-            mean. D is 0 for transition="ssm"; the belief is then given back as it came.
+            point type; with `continuation` a fifth, the logit of going on [N]. The prior reads the
+            new belief, reward and logit the new belief and the prior mean. D is 0 for
+            transition="ssm"; the belief is then given back as it came.
           samples: N.
           tolerance: largest difference, as a share of the output's largest number or of 1. Products
             in TF32 or half precision need 1e-2.
@@ -256,7 +268,15 @@ class RolloutWeights:
             raise ValueError(f"reward_weights: expected 1 to {most} layers, got {layers}")
         if biases != layers:
             raise ValueError(f"reward_biases: expected one per layer ({layers}), got {biases}")
-        layout, tensors = layouts(self.transition, layers), self.named_tensors()
+        name, last = f"reward_weights[{layers - 1}]", self.reward_weights[-1]
+        check_dims(name, last, "[1, N]", "[2, N]")
+        if last.shape[0] not in (1, 2):
+            raise ValueError(
+                f"{name}: expected 1 row (reward) or 2 (reward, logit of going on), "
+                f"got {list(last.shape)}"
+            )
+        layout = layouts(self.transition, layers, self.continuation)
+        tensors = self.named_tensors()
         self._check_sizes(layout, tensors)
         table = shapes(self.sizes)
         for name in sorted(table, key=lambda name: name not in _LETTERS):
@@ -270,13 +290,14 @@ class RolloutWeights:
             check_dims(name, tensors[name], layout[name])
         if (length := self.prior_bias.shape[0]) % 2:
             raise ValueError(f"prior_bias: expected an even length 2S, got {length}")
-        belief, state, action, hidden, reward = astuple(self.sizes)
-        if action < 1:
+        own = self.sizes
+        if own.action < 1:
             raise ValueError(
-                f"input_weight: expected shape [M={hidden}, S+A] with S={state} and A >= 1, "
-                f"got {list(self.input_weight.shape)}"
+                f"input_weight: expected shape [M={own.hidden}, S+A] with S={own.state} and "
+                f"A >= 1, got {list(self.input_weight.shape)}"
             )
-        sizes = [state, hidden, action, *([belief] if "gru_weight_hh" in letters else []), *reward]
+        belief = [own.belief] if "gru_weight_hh" in letters else []
+        sizes = [own.state, own.hidden, own.action, *belief, *own.reward]
         for (name, letter), size in zip(letters.items(), sizes, strict=True):
             if not 1 <= size <= MAX_SIZE:
                 raise ValueError(f"{name}: expected a size 1 <= {letter} <= {MAX_SIZE}, got {size}")

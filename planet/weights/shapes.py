@@ -45,6 +45,7 @@ class Sizes:
       action: A.
       hidden: M.
       reward: widths N of the reward's hidden layers, up to three.
+      continuation: whether the last reward layer gives the logit of going on, too.
     """
 
     belief: int
@@ -52,6 +53,12 @@ class Sizes:
     action: int
     hidden: int
     reward: tuple[int, ...]
+    continuation: bool = False
+
+    @property
+    def reward_rows(self) -> tuple[int, ...]:
+        """Rows of every reward matrix: the hidden widths, then 1, or 2 with continuation."""
+        return *self.reward, 1 + self.continuation
 
 
 @dataclass(frozen=True)
@@ -113,19 +120,20 @@ class EncoderSizes:
         }
 
 
-def layouts(transition: str, reward_layers: int) -> dict[str, str]:
+def layouts(transition: str, reward_layers: int, continuation: bool = False) -> dict[str, str]:
     """Lists every tensor's name with its layout in letters, as "[M, S+A]".
 
     Args:
       transition: "rssm" or "ssm".
       reward_layers: number of the reward's matrices; the last one has one row.
+      continuation: the last one has two, reward and logit of going on.
     """
     table, columns = dict(_RECURRENT), "D+S"
     if transition == "ssm":
         table, columns = {k: v for k, v in table.items() if k not in GRU_TENSORS}, "S"
         table["prior_hidden_weight"] = "[M, M]"
     for i in range(reward_layers):
-        rows = "N" if i + 1 < reward_layers else "1"
+        rows = "N" if i + 1 < reward_layers else "2" if continuation else "1"
         table[f"reward_weights[{i}]"] = f"[{rows}, {columns}]"
         table[f"reward_biases[{i}]"] = f"[{rows}]"
         columns = "N"
@@ -140,7 +148,7 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
         for name, layout in layouts("rssm" if sizes.belief else "ssm", 0).items()
     }
     columns = sizes.belief + sizes.state
-    for i, rows in enumerate((*sizes.reward, 1)):
+    for i, rows in enumerate(sizes.reward_rows):
         table[f"reward_weights[{i}]"] = rows, columns
         table[f"reward_biases[{i}]"] = (rows,)
         columns = rows

@@ -21,12 +21,15 @@ from planet.errors.scalars import check_int, check_positive
 from planet.noise import check_seed
 from planet.weights.parameters import ACTIVATIONS, STDDEVS
 
-Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
+Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 """(belief [N, D], state [N, S], action [N, A]) -> (belief [N, D], prior mean [N, S], prior stddev
-[N, S], reward [N]); see `RolloutWeights.verify`."""
+[N, S], reward [N]) and, with continuation, the logit of going on [N]; see
+`RolloutWeights.verify`."""
 
-OUTPUTS = ("belief", "prior mean", "prior stddev", "reward")
-_LAYOUTS = ("[N, D]", "[N, S]", "[N, S]", "[N]")
+OUTPUTS = ("belief", "prior mean", "prior stddev", "reward", "continuation logit")
+"""The last one of weights with continuation only."""
+
+_LAYOUTS = ("[N, D]", "[N, S]", "[N, S]", "[N]", "[N]")
 _SERVED = {"activation": ACTIVATIONS, "stddev": STDDEVS}
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu, "elu": F.elu, "silu": F.silu, "tanh": torch.tanh, "gelu": F.gelu,
@@ -39,6 +42,11 @@ _STDDEVS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "2 sigmoid(raw / 2) + min_stddev": lambda raw, least: 2 * torch.sigmoid(raw / 2) + least,
 }
 _MINIMA = (0.1, 0.01, 1e-4, 0.0)  # that published models have
+_CONTINUATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "the logit of going on": lambda logit: logit,
+    "the probability of going on": torch.sigmoid,
+    "the logit of ending": lambda logit: -logit,
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class _Reading:
     stddev_first: bool = False  # rows of the prior
     residual: bool = False  # the mean is added to the state
     state_first: bool = False  # columns of the reward's first layer
+    logit_first: bool = False  # rows of the reward's last layer
+    continuation: str = "the logit of going on"
 
 
 class _Model:
@@ -73,7 +83,11 @@ class _Model:
         layers = zip(self._weights.reward_weights, self._weights.reward_biases, strict=True)
         for i, (weight, bias) in enumerate(layers):
             features = F.linear(activate(features) if i else features, _exact(weight), _exact(bias))
-        return [belief, mean, stddev, features.squeeze(-1)]
+        head = features.unbind(-1)
+        if len(head) == 1:
+            return [belief, mean, stddev, *head]
+        reward, logit = reversed(head) if reading.logit_first else head
+        return [belief, mean, stddev, reward, _CONTINUATIONS[reading.continuation](logit)]
 
     def prior(self, start: list[Tensor], reading: _Reading) -> tuple[Tensor, Tensor, Tensor]:
         """Returns belief, mean and raw stddev."""
@@ -125,11 +139,15 @@ def verify(weights: Any, step: Step, samples: int, tolerance: float, seed: int) 
         received = _received(outputs, weights, samples)
         exact, model = [_exact(x) for x in start], _Model(weights)
         expected = model.outputs(exact, model.own)
-        for name, ours, theirs in zip(OUTPUTS, expected, received, strict=True):
+        for name, ours, theirs in zip(_names(weights), expected, received, strict=True):
             wrong = _wrong(ours, theirs, tolerance)
             if wrong.any():
                 cause = _cause(model, exact, received, tolerance)
                 raise ValueError(f"{_difference(name, ours, theirs, wrong, tolerance)}; {cause}")
+
+
+def _names(weights: Any) -> tuple[str, ...]:
+    return OUTPUTS if weights.continuation else OUTPUTS[:-1]
 
 
 def _random_start(weights: Any, samples: int, seed: int) -> list[Tensor]:
@@ -146,13 +164,13 @@ def _random_start(weights: Any, samples: int, seed: int) -> list[Tensor]:
 
 def _received(outputs: Any, weights: Any, samples: int) -> list[Tensor]:
     """Checks the step's outputs, and returns them in float64 on the CPU."""
-    several = isinstance(outputs, (tuple, list))
-    if not several or len(outputs) != len(OUTPUTS):
+    several, names = isinstance(outputs, (tuple, list)), _names(weights)
+    if not several or len(outputs) != len(names):
         got = type(outputs).__name__ + (f" of {len(outputs)}" if several else "")
-        raise TypeError(f"step: expected to return ({', '.join(OUTPUTS)}), got {got}")
+        raise TypeError(f"step: expected to return ({', '.join(names)}), got {got}")
     state = (samples, weights.state_size)
-    shapes = ((samples, weights.belief_size), state, state, (samples,))
-    for name, value, shape, layout in zip(OUTPUTS, outputs, shapes, _LAYOUTS, strict=True):
+    shapes = ((samples, weights.belief_size), state, state, (samples,), (samples,))
+    for name, value, shape, layout in zip(names, outputs, shapes, _LAYOUTS, strict=False):
         check_shape(f"step's {name}", check_floating(f"step's {name}", value), shape, layout)
     return [_exact(value) for value in outputs]
 
@@ -184,7 +202,7 @@ def _difference(
 def _cause(model: _Model, start: list[Tensor], received: list[Tensor], tolerance: float) -> str:
     """Finds the reading with which the outputs agree, output by output, and puts it in words."""
     reading = model.own
-    for i, name in enumerate(OUTPUTS):
+    for i, name in enumerate(OUTPUTS[: len(received)]):
         for other in _readings(model, start, received, reading, name):
             outputs = model.outputs(start, other)[: i + 1]
             pairs = zip(outputs, received[: i + 1], strict=True)
@@ -208,7 +226,8 @@ def _readings(
     choices: dict[str, dict[str, Iterable[Any]]] = {
         "belief": {"gates": gates, "reset": ("after", "before"), "action_first": flags},
         "prior mean": {"stddev_first": flags, "residual": flags},
-        "reward": {"state_first": flags},
+        "reward": {"state_first": flags, "logit_first": flags[: len(received) - 3]},
+        "continuation logit": {"continuation": _CONTINUATIONS},
     }
     if start[0].shape[1] == 0:  # ssm: the mean is the first to tell
         choices["prior mean"]["action_first"] = flags
@@ -269,3 +288,7 @@ def _remedies(own: _Reading, theirs: _Reading) -> Iterator[str]:
         yield "step adds the prior's mean to the state (residual), which is not available"
     if theirs.state_first:
         yield "step's reward reads the state first (move reward_weights[0]'s belief columns first)"
+    if theirs.logit_first:
+        yield "step's reward head gives the logit first (move the last layer's row of it behind)"
+    if theirs.continuation != own.continuation:
+        yield f"step gives {theirs.continuation}, expected {own.continuation}"

@@ -71,6 +71,27 @@ def test_a_plan_starts_where_the_one_before_goes_on_and_an_episode_cold():
         assert not torch.equal(warm.kept, planner.plan(scorer, seed).kept)
 
 
+BEST = ICEMPlanner(3, 32, 2, 4, keep=2)
+
+
+@pytest.mark.parametrize("planner", [PLANNER, BEST], ids=["mean", "best"])
+def test_a_plan_is_followed_for_its_block_from_each_start(planner):
+    policy = PlanningPolicy(Target(), planner, execute=2)
+    for _ in range(2):
+        policy.reset([7])
+        warm = None
+        for step in range(0, 6, 2):
+            seed = torch.tensor([mix_seed(mix_seed(7, 0), step)])
+            plan = planner.plan(Target(), seed, warm=warm)
+            followed = plan.kept[:, :, 0] if planner is BEST else plan.mean
+            for k in range(2 if step < 4 else 1):
+                assert (policy.act({}) == followed[k, 0].numpy()).all()
+                assert torch.equal(policy.planned.mean, plan.mean)
+            warm = shift(plan, 2, planner, Target()) if planner is BEST else None
+    with pytest.raises(ValueError, match="execute: expected 1 <= execute <= horizon=3, got 4"):
+        PlanningPolicy(Target(), PLANNER, execute=4)
+
+
 @pytest.mark.parametrize("kind", ["repeat", "middle"])
 def test_a_plan_goes_on_where_the_scorer_is(kind):
     planner = ICEMPlanner(3, 24, 2, 4, shift=kind)

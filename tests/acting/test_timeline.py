@@ -166,6 +166,27 @@ def test_each_graph_of_a_step_has_stages_of_its_own(clock: DeviceClock) -> None:
     assert durations(timeline) == [("filter", -1, 1.0), ("plan", -1, 2.0)]
 
 
+def test_a_graph_that_is_made_after_the_replay_of_another_keeps_its_stages_apart(
+    clock: DeviceClock,
+) -> None:
+    timeline = Timeline()
+
+    def body(name: str) -> None:
+        with stage(timeline, name):
+            clock.work(1.0)
+
+    timeline.begin(CUDA)
+    graphs = []
+    for name in ("filter", "plan"):
+        graphs.append(timed_graph(timeline, name, partial(ClockGraph, clock, partial(body, name))))
+        graphs[-1].replay()
+    for _ in range(2):
+        assert [span.stage for span in timeline.spans] == ["filter", "plan"]
+        timeline.begin(CUDA)
+        for graph in graphs:
+            graph.replay()
+
+
 def test_a_graph_on_the_cpu_records_as_it_is_called() -> None:
     timeline, cpu = Timeline(), torch.device("cpu")
 

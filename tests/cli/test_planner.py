@@ -11,6 +11,7 @@ pytest.importorskip("tyro", reason="the command line needs the train extra")
 pytest.importorskip("gymnasium", reason="training needs the train extra")
 
 from planet.cli import evaluate, main
+from planet.cli.export import exported_settings
 from planet.cli.options import parse_options, with_planner
 from planet.cli.train import parse
 from planet.config import (
@@ -22,6 +23,8 @@ from planet.config import (
     ShootingConfig,
     presets,
 )
+from planet.config.presets import PRESETS
+from planet.experiments.run import open_run
 
 HERE = ["--directory", "here"]
 SIZES = [
@@ -182,3 +185,19 @@ def test_a_run_may_be_called_as_its_planner_is(
         config.save(Path(name) / "config.json")
     options = parse_options("evaluate", [option, "icem", "other"], evaluate._default)
     assert options.run_dir == Path("other") and options.planner == ICEMConfig(horizon=5)
+
+
+@pytest.mark.parametrize("name", ["v0.5", "v1.0", "v1.5"])
+def test_a_preset_may_bring_a_task_of_its_own(name: str) -> None:
+    options = parse([f"--preset={name}", "--directory", "runs/a"])
+    assert options.config() == PRESETS[name]() and options.task == "cartpole-swingup"
+    assert (
+        parse([f"--preset={name}", "--task", "cup-catch", "--directory", "x"]).task == "cup-catch"
+    )
+
+
+def test_export_refuses_plans_of_which_more_than_one_action_is_executed(trained: Path) -> None:
+    run = open_run(trained, {"planner": {"execute": 2}})
+    assert run.agent.execute == 2
+    with pytest.raises(ValueError, match=r"planner\.execute: expected 1, as agents in C\+\+ .* 2"):
+        exported_settings(run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from planet.config.presets import PRESETS
 from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.protocols import image_spec
+from planet.training import schedule
 
 ACTIONS = 6  # cheetah
 
@@ -99,7 +102,7 @@ def test_parameter_counts(name: str, reward: int) -> None:
     model = model_of(PRESETS[name]("cheetah-run"))
     assert count(model.encoders["image"]) == ENCODER
     assert count(model.latent_model) == TRANSITION + POSTERIOR
-    assert count(model.decoder) == DECODER
+    assert count(model.decoders["image"]) == DECODER
     assert count(model.reward_model) == reward
     assert count(model) == ENCODER + TRANSITION + POSTERIOR + DECODER + reward
 
@@ -119,7 +122,7 @@ def test_encoder_and_decoder_fit_the_images(name: str, embedding: int) -> None:
     latent = LatentState(
         torch.zeros(2, config.model.belief_size), torch.zeros(2, config.model.state_size)
     )
-    assert model.decode(latent).shape == (2, 3, size, size)
+    assert model.decode(latent)["image"].shape == (2, 3, size, size)
     assert size == (32 if name == "small" else 64)
     model.rollout_weights()  # every size is one that the planner takes
 
@@ -129,6 +132,22 @@ def test_paper_evaluates_and_saves_at_a_tenth_of_what_it_learns() -> None:
     assert train.evaluation_episodes / train.evaluation_interval == 0.1  # of the planned steps
     assert (train.checkpoint_interval, train.checkpoint_updates) == (10, 1000)  # they coincide
     assert train.checkpoint_interval * train.updates_per_episode == train.checkpoint_updates
+
+
+def test_rungs_of_the_ladder_differ_in_what_is_collected_and_executed_alone() -> None:
+    rungs = {name: PRESETS[name]() for name in ("v0.5", "v1.0", "v1.5")}
+    assert {rung.environment.task for rung in rungs.values()} == {"cartpole-swingup"}
+    fit, open_loop, mpc = rungs.values()
+    assert (fit.train.collect, fit.train.seed_episodes) == ("random", fit.train.episodes)
+    assert open_loop.planner.execute == open_loop.planner.horizon > mpc.planner.execute == 1
+    assert {rung.train.episodes for rung in rungs.values()} == {mpc.train.episodes}
+    updates = {schedule.updates_due(r.train, r.train.episodes) for r in rungs.values()}
+    assert len(updates) == 1
+    assert replace(open_loop, planner=mpc.planner) == mpc
+    names = "collect", "seed_episodes", "initial_updates"
+    rung = {name: getattr(open_loop.train, name) for name in names}
+    assert replace(fit, train=replace(fit.train, **rung)) == open_loop
+    assert mpc.train.collect == "online" and mpc.model == PRESETS["small"]().model
 
 
 def test_small_is_the_cheap_recipe() -> None:

@@ -129,12 +129,16 @@ class Simulation {
     return belief_;
   }
 
-  // Advances by one action and returns the reward; noise [S] may be null.
+  // Advances by one action and returns the reward, times what the steps before left of going on;
+  // noise [S] may be null.
   double step(const float* action, const float* noise) {
     const Vector x = input(action);
     if (!belief_.empty()) advance_belief(x);
     advance_state(x, noise);
-    return reward();
+    const Vector head = last_layer();
+    const double reward = going_ * head[0];
+    if (head.size() == 2) going_ *= 1.0 / (1.0 + std::exp(-head[1]));
+    return reward;
   }
 
  private:
@@ -218,14 +222,14 @@ class Simulation {
     return sum;
   }
 
-  double reward() {
+  Vector last_layer() {
     const int64_t d = model_.sizes.belief, s = model_.sizes.state;
     const int layers = model_.sizes.reward_layers;
     Vector hidden;
     for (int i = 0; i < layers; ++i) {
       const bool last = i + 1 == layers;
       const Precision precision = last ? Precision::kFloat32 : precision_;
-      if (last) magnitude_ = magnitude_of_last(hidden);
+      if (last) magnitude_ = going_ * magnitude_of_last(hidden);
       const auto& weight = model_.reward_weights[static_cast<size_t>(i)];
       const auto& bias = model_.reward_biases[static_cast<size_t>(i)];
       if (i > 0) {
@@ -237,14 +241,14 @@ class Simulation {
       const Product of_state{weight, d + s, d, state_, Kind::kSigned};
       hidden = layer(bias, {of_belief, of_state}, precision, !last);
     }
-    return hidden[0];
+    return hidden;
   }
 
   const RandomModel& model_;
   Precision precision_;
   Activations functions_;
   Vector belief_, state_;
-  double magnitude_ = 0.0;
+  double magnitude_ = 0.0, going_ = 1.0;
 };
 
 Vector row_of(const std::vector<float>& values, int64_t row, int width) {

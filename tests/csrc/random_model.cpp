@@ -69,7 +69,10 @@ std::vector<Shape> small_shapes() {
           {16, 4, 6, 64, {1}, true},
           {1, 30, 21, 3, {64, 2, 1}, false},
           {0, 6, 2, 20, {9, 1}, false, true},
-          {0, 3, 1, 5, {4, 11, 1}, true}};
+          {0, 3, 1, 5, {4, 11, 1}, true},
+          {18, 5, 2, 9, {2}, true},
+          {9, 4, 3, 12, {7, 21, 2}, false},
+          {0, 2, 2, 6, {13, 2}, true}};
 }
 
 std::vector<Shape> preset_shapes() {

@@ -28,7 +28,7 @@ class Random {
 
 struct Shape {
   int belief, state, action, hidden;
-  std::vector<int> reward;  // rows of the reward matrices, the last one 1
+  std::vector<int> reward;  // rows of the reward matrices, the last one 1 or 2
   bool elu;
   bool clamp_stddev = false;
 

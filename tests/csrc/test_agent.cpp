@@ -14,7 +14,7 @@ namespace {
 using cpu::Agent;
 using cpu::AgentOptions;
 
-const FilterShape kShape{{15, 4, 3, 12, {9, 1}, false}, 7, 5, {{3, 2, 1}, {17, 3, 2}}};
+const FilterShape kShape{{15, 4, 3, 12, {9, 2}, false}, 7, 5, {{3, 2, 1}, {17, 3, 2}}};
 
 WeightView view_of(const RandomAgent& agent) {
   WeightView out{};

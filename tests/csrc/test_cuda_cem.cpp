@@ -275,4 +275,18 @@ TEST("CUDA: the persistent variant refuses each setting of the plain method's re
               who + "has the output 'mean' only");
 }
 
+TEST(
+    "CUDA: the persistent variant refuses a model with continuation, the portable one plans in "
+    "it") {
+  Random random(options().seed + 172);
+  const CudaModel packed(RandomModel({32, 3, 2, 30, {25, 31, 2}, false}, random),
+                         Precision::kFloat16);
+  const PlanCall call(Plan(packed.model.sizes, 3, 1, 20, 4, random));
+  CHECK_EQUAL(
+      std::string(cuda::plan_refusal(packed.model, call.problem, cuda::Variant::kPersistent)),
+      std::string("the persistent variant takes no model with continuation (a reward model whose "
+                  "last layer has two rows)"));
+  CHECK(cuda::plan_refusal(packed.model, call.problem, cuda::Variant::kPortable) == nullptr);
+}
+
 }  // namespace planet::tests

@@ -107,7 +107,8 @@ TEST("cuda: returns agree with double precision at the sizes of the presets") {
 TEST("cuda: bits do not depend on the tile, nor on the order in which threads run") {
   Random random(options().seed + 2);
   for (const Shape& shape : {Shape{40, 6, 3, 24, {20, 18, 17, 1}, true},
-                             Shape{272, 5, 2, 17, {1}, false}, Shape{0, 6, 2, 20, {9, 1}, false}}) {
+                             Shape{272, 5, 2, 17, {1}, false}, Shape{0, 6, 2, 20, {9, 1}, false},
+                             Shape{40, 6, 3, 24, {20, 2}, false}, Shape{24, 9, 2, 17, {2}, true}}) {
     const RandomModel model(shape, random);
     const Rollout rollout(model.sizes, 3, 2, 70, NoiseKind::kSeeds, true, 0.95, random);
     for (const Precision precision : kCudaPrecisions) {
@@ -216,7 +217,8 @@ TEST("cuda: drawn noise and actions are those of the tables of normals") {
 
 TEST("cuda: candidates beyond a format's range are float32's, in bf16 NaN; the others as before") {
   Random random(options().seed + 6);
-  for (const Shape& shape : {Shape{9, 4, 2, 11, {8, 7, 1}, true}, Shape{0, 4, 2, 6, {1}, false}}) {
+  for (const Shape& shape : {Shape{9, 4, 2, 11, {8, 7, 1}, true}, Shape{0, 4, 2, 6, {1}, false},
+                             Shape{9, 4, 2, 11, {8, 7, 2}, true}}) {
     const RandomModel model(shape, random);
     const PackedModel on_cpu(model, kernels_of(Precision::kFloat32).front());
     const Rollout rollout(model.sizes, 3, 2, 37, NoiseKind::kValues, true, 1.0, random);

@@ -9,7 +9,7 @@
 namespace planet::tests {
 namespace {
 
-const Shape kShapes[] = {{19, 5, 3, 14, {7, 6, 1}, false}, {0, 4, 2, 13, {5, 1}, true, true}};
+const Shape kShapes[] = {{19, 5, 3, 14, {7, 6, 2}, false}, {0, 4, 2, 13, {5, 1}, true, true}};
 
 std::vector<int> worker_counts() {
   if (options().quick) return {2, 7};

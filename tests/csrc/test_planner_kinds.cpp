@@ -177,7 +177,7 @@ std::vector<Kind> kinds() {
           {"mixed", mixed}};
 }
 
-const Shape kShape{15, 4, 2, 11, {8, 1}, false};
+const Shape kShape{15, 4, 2, 11, {8, 2}, false};
 
 }  // namespace
 

@@ -14,7 +14,8 @@ namespace {
 
 using Bytes = std::vector<unsigned char>;
 
-const Shape kShapes[] = {{5, 3, 2, 4, {3, 1}, false}, {0, 2, 1, 5, {1}, true, true}};
+const Shape kShapes[] = {
+    {5, 3, 2, 4, {3, 1}, false}, {0, 2, 1, 5, {1}, true, true}, {4, 2, 1, 3, {6, 2}, false}};
 
 // What filters frames into latents of the first shape.
 const FilterShape kFilters[] = {{kShapes[0], 6, 5, {{4, 3, 2}, {2, 2, 1}}},
@@ -242,7 +243,7 @@ TEST("no damaged header leads the reader out of the file") {
   for (int trial = 0; trial < (options().quick ? 2000 : 50000); ++trial) {
     const bool filters = trial % 4 != 3;
     const FilterShape& shape = kFilters[filters ? trial % 4 : 0];
-    const RandomModel model(filters ? shape.model : kShapes[trial / 4 % 2], random);
+    const RandomModel model(filters ? shape.model : kShapes[trial / 4 % 3], random);
     const RandomFilter filter(shape, random);
     Bytes bytes = file_of(model, filters ? &filter : nullptr);
     for (int64_t change = random.integer(1, 3); change > 0; --change) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,9 @@ from planet.experiments.diagnose import (
     StepReturns,
     WatchedAgent,
     diagnose,
-    sequence,
 )
 from planet.planning import CEMPlanner, ICEMPlanner, ShootingPlanner
-from planet.protocols import Plan, Planner
+from planet.protocols import Planner
 
 STEPS = 5
 
@@ -61,11 +59,16 @@ class ToySimulator:
 
 
 def watched(
-    planner: Planner, every: int = 1, repeat: int = 1, **imagination: Any
+    planner: Planner,
+    every: int = 1,
+    repeat: int = 1,
+    execute: int = 1,
+    control_steps: int = STEPS,
+    **imagination: Any,
 ) -> tuple[WatchedAgent, Toy]:
-    environment = Toy(image_size=8, control_steps=STEPS, action_repeat=repeat)
+    environment = Toy(image_size=8, control_steps=control_steps, action_repeat=repeat)
     how = ImaginationConfig(backend="reference", **imagination)
-    agent = Agent(make_model(), planner, imagination=how, exploration_stddev=0.0)
+    agent = Agent(make_model(), planner, imagination=how, exploration_stddev=0.0, execute=execute)
     simulator: Any = ToySimulator(environment)
     return WatchedAgent(agent, simulator, every), environment
 
@@ -115,20 +118,16 @@ def test_looking_changes_nothing() -> None:
     assert [e.steps[::4] for e in often.episodes] == [e.steps for e in seldom.episodes]
 
 
-def plan(kept: int) -> Plan:
-    sequences = torch.arange(12.0).reshape(3, 1, 2, 2)
-    mean = sequences[:, :, 1]
-    return Plan(mean[0], mean, mean, torch.zeros(1), 1, sequences[:, :, :kept])
-
-
-def test_a_plan_stands_for_the_sequence_that_it_acts_by() -> None:
-    mean = plan(0)
-    assert torch.equal(sequence(mean), mean.mean)
-    best = replace(plan(2), action=plan(2).kept[0, :, 0])
-    assert torch.equal(sequence(best), best.kept[:, :, 0])
-    unkept = replace(mean, action=best.action)
-    assert torch.equal(sequence(unkept), torch.cat([best.action[None], mean.mean[1:]]))
-    assert torch.equal(sequence(plan(2)), mean.mean)
+def test_plans_that_are_executed_whole_return_what_the_episode_does() -> None:
+    planner = ICEMPlanner(2, 12, 2, 3, keep=2)
+    seen, environment = watched(planner, every=2, execute=2, control_steps=6)
+    ceiling = PlanningPolicy(ToySimulator(environment), planner, execute=2)
+    for episode in diagnose(seen, ceiling, environment, episodes=2, seed=3).episodes:
+        assert [step.step for step in episode.steps] == [0, 2, 4]
+        total = sum(step.true for step in episode.steps)
+        assert episode.realised == pytest.approx(total, rel=1e-5)
+    with pytest.raises(ValueError, match="every: expected a multiple of execute=2, .* got 3"):
+        watched(planner, every=3, execute=2)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,18 @@ CASES: dict[str, Case] = {
         counts=(64, 51, 40), topk=10, iterations=3, colour=2.5, keep=3, warm=True, momentum=0.1,
         output="best",
     ),
+    "small_continuation": Case(
+        seed=141, **SMALL, continuation=True, activation="elu", discount=0.95, candidates=46,
+        counts=(46, 36, 29), topk=10, iterations=3, colour=0.25, keep=3, momentum=0.1,
+        temperature=0.5, output="best",
+    ),
+    "ssm_continuation": Case(
+        seed=42, **SSM, state=20, hidden=64, reward=(), continuation=True, per_candidate=True,
+    ),
+    "int8_continuation": Case(
+        seed=43, **SMALL, continuation=True, activation="elu", precision="int8",
+    ),
+    "bf16_continuation": Case(seed=44, **SMALL, continuation=True, precision="bf16"),
     "int8_paper": Case(seed=18, precision="int8"),
     "int8_small_elu_start": Case(
         seed=19, **SMALL, activation="elu", start_belief=3.0, per_candidate=True, precision="int8",
@@ -125,7 +137,7 @@ def case_weights(case: Case) -> dict[str, np.ndarray]:
         "prior_bias": ((2 * s,), m),
     }
     width = d + s
-    for layer, rows in enumerate((*case.reward, 1)):
+    for layer, rows in enumerate((*case.reward, 1 + case.continuation)):
         shapes[f"reward_weights.{layer}"] = ((rows, width), width)
         shapes[f"reward_biases.{layer}"] = ((rows,), width)
         width = rows

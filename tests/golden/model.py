@@ -22,6 +22,7 @@ class Case:
     action: int = 6  # A
     hidden: int = 200  # M
     reward: tuple[int, ...] = (200, 200)  # hidden widths of the reward head
+    continuation: bool = False  # the head gives the logit of going on, too
     activation: str = "relu"
     scale: float = 1.0  # of all weights, 1: uniform within 1 / sqrt(fan in)
     stddev: str = "add"
@@ -146,8 +147,8 @@ def reward(
     case: Case,
     belief: np.ndarray,
     state: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards of rows, and the sum of the absolute terms that they are made of.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | float]:
+    """Rewards of rows, the sum of the absolute terms that they are made of, and how far rows go on.
 
     The last layer is exact. The first has belief and state columns with steps of their own.
     """
@@ -162,8 +163,10 @@ def reward(
                 x = x + product(case, weight[:, : case.belief], belief)
         x = activate(x + w[f"reward_biases.{layer}"], case.activation)
     last = len(case.reward)
-    weight, bias = w[f"reward_weights.{last}"][0], w[f"reward_biases.{last}"][0]
-    return x @ weight + bias, np.abs(x) @ np.abs(weight) + np.abs(bias)
+    weight, bias = w[f"reward_weights.{last}"], w[f"reward_biases.{last}"]
+    terms = np.abs(x) @ np.abs(weight[0]) + np.abs(bias[0])
+    going = sigmoid(x @ weight[1] + bias[1]) if case.continuation else 1.0
+    return x @ weight[0] + bias[0], terms, going
 
 
 def returns_of_problem(
@@ -176,12 +179,14 @@ def returns_of_problem(
 ) -> np.ndarray:
     """Returns [J] of one problem; belief [J, D], state [J, S], actions and noise [H, J, ...]."""
     total, magnitude = np.zeros(actions.shape[1]), np.zeros(actions.shape[1])
+    left = np.ones(actions.shape[1])  # probability that the episode has not ended
     for t in range(len(actions)):
         belief, mean, stddev = transition(w, case, belief, state, actions[t])
         state = mean if noise is None else mean + stddev * noise[t]
-        predicted, terms = reward(w, case, belief, state)
-        total = total + case.discount**t * predicted
-        magnitude = magnitude + case.discount**t * terms
+        predicted, terms, going = reward(w, case, belief, state)
+        total = total + case.discount**t * left * predicted
+        magnitude = magnitude + case.discount**t * left * terms
+        left = left * going
     cancellation = np.sqrt(np.mean(magnitude**2) / np.mean(total**2))
     if cancellation > LARGEST_CANCELLATION:
         raise SystemExit(f"seed {case.seed}: cancellation {cancellation:.1f}; choose another seed")

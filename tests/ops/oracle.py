@@ -122,12 +122,13 @@ class Oracle:
         stddev = stddev.clamp(min=self.least) if self.clamp else stddev + self.least
         return belief, out[:, :size], stddev
 
-    def reward(self, belief: Tensor, state: Tensor) -> Tensor:
+    def head(self, belief: Tensor, state: Tensor) -> Tensor:
+        """Computes [J, 1], rewards, or [J, 2], with logits of going on."""
         x = torch.hstack([belief, state])
         for weight, bias in self.reward_layers[:-1]:
             x = self.activate(self.linear(x, weight, bias))
         weight, bias = self.reward_layers[-1]  # never rounded
-        return x @ weight[0] + bias[0]
+        return x @ weight.T + bias
 
     def returns(
         self, belief: Tensor, state: Tensor, actions: Tensor, noise: Tensor | None, discount: float
@@ -135,10 +136,13 @@ class Oracle:
         """Computes [J] from belief [J, D], state [J, S], actions [H, J, A], noise [H, J, S]."""
         self.outside = torch.zeros(len(belief), dtype=torch.bool, device=belief.device)
         total = torch.zeros(len(belief), dtype=torch.float64, device=belief.device)
+        going = torch.ones_like(total)
         for t in range(len(actions)):
             belief, mean, stddev = self.step(belief, state, actions[t])
             state = mean if noise is None else mean + stddev * noise[t]
-            total += discount**t * self.reward(belief, state)
+            head = self.head(belief, state)
+            total += discount**t * going * head[:, 0]
+            going *= sigmoid(head[:, -1]) if head.shape[1] == 2 else 1.0
         return total
 
 

@@ -27,6 +27,9 @@ EDGE_SIZES = [
     Sizes(0, 1, 1, 1, ()),
     Sizes(0, 7, 2, 51, (6,)),
     Sizes(0, 512, 3, 9, (4, 5)),
+    Sizes(5, 4, 2, 6, (51,), continuation=True),
+    Sizes(49, 3, 1, 5, (), continuation=True),
+    Sizes(0, 3, 2, 4, (5, 4, 100), continuation=True),
 ]
 # Around 4, 8 and 16 lanes and panels of 2 to 4 vectors.
 EDGE_CANDIDATES = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 33, 47, 48, 49, 63, 64, 65, 100, 129]

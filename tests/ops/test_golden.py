@@ -55,7 +55,7 @@ def stored(name: str) -> dict[str, np.ndarray]:
 def snapshot(case: Case) -> RolloutWeights:
     tensors = {k: torch.from_numpy(v) for k, v in make_golden.case_weights(case).items()}
     transition = "rssm" if case.belief else "ssm"
-    names = layouts(transition, len(case.reward) + 1)
+    names = layouts(transition, len(case.reward) + 1, case.continuation)
     return RolloutWeights(
         transition=transition,
         **arguments({name: tensors[name.replace("[", ".").strip("]")] for name in names}),

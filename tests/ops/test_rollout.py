@@ -22,7 +22,9 @@ ONE_HIDDEN = Sizes(belief=16, state=9, action=4, hidden=24, reward=(20,))
 EACH_TRANSITION = pytest.mark.parametrize("sizes", [TINY, TINY_SSM], ids=["rssm", "ssm"])
 
 
-def oracle_returns(problem: Problem, actions: Tensor, noise: Tensor | None) -> Tensor:
+def oracle_returns(
+    problem: Problem, actions: Tensor, noise: Tensor | None, discount: float = 1.0
+) -> Tensor:
     """Returns [B, J] in float64 with PyTorch's own modules, one candidate at a time."""
     weights, latent = problem.weights, problem.latent
     recurrent = weights.belief_size > 0
@@ -40,12 +42,14 @@ def oracle_returns(problem: Problem, actions: Tensor, noise: Tensor | None) -> T
         linear.weight.data, linear.bias.data = weight.double(), bias.double()
         layers += [linear, act]
     head = nn.Sequential(*layers[:-1])
+    survival = [nn.Sigmoid()] if weights.continuation else []
     horizon, batch, candidates, _ = actions.shape
     returns = torch.zeros(batch, candidates, dtype=torch.float64)
     for b in range(batch):
         for j in range(candidates):
             at = (b, j) if latent.belief.dim() == 3 else (b,)
             h, s = latent.belief[at].double(), latent.state[at].double()
+            going = 1.0
             for t in range(horizon):
                 x = torch.cat([s, actions[t, b, j].double()])
                 x = act(weights.input_weight.double() @ x + weights.input_bias.double())
@@ -63,7 +67,10 @@ def oracle_returns(problem: Problem, actions: Tensor, noise: Tensor | None) -> T
                     normal = torch.distributions.Normal(s, stddev)
                     # The quantile of a standard normal's probability: mean + stddev * noise.
                     s = normal.icdf(torch.special.ndtr(noise[t, b, j].double()))
-                returns[b, j] += head(torch.cat([h, s])).item()
+                outcome = head(torch.cat([h, s]))
+                returns[b, j] += going * discount**t * outcome[0].item()
+                for function in survival:
+                    going *= function(outcome[1]).item()
     return returns.detach()
 
 

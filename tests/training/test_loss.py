@@ -68,7 +68,7 @@ def brute_force(
             posterior = posterior_of(model, belief, embedding)
             latent = LatentState(belief, posterior.mean + posterior.stddev * normals[b, t])
             latents[t, b], posteriors[t, b], pictures[t, b] = latent, posterior, pixels
-            image.append(negative_log_probability(model.decode(latent), pixels))
+            image.append(negative_log_probability(model.decode(latent)["image"], pixels))
             predicted = model.reward(latent)
             reward.append(negative_log_probability(predicted, chunk.reward[t, b]))
             kl.append(oracle_kl(normal(posterior), normal(prior)).sum())
@@ -128,7 +128,8 @@ def brute_force_overshooting(
                 target = Gaussian(target.mean.detach(), target.stddev.detach())
                 kl = oracle_kl(normal(target), normal(prior)).sum()
                 error = model.reward(latent) - chunk.reward[start + d, b]
-                missed = negative_log_probability(model.decode(latent), pictures[start + d, b])
+                decoded = model.decode(latent)["image"]
+                missed = negative_log_probability(decoded, pictures[start + d, b])
                 found = torch.maximum(kl, torch.tensor(config.free_nats)), 0.5 * error**2, missed
                 for values, value in zip(pairs, found, strict=True):
                     values.append(value)

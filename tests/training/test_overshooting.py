@@ -70,7 +70,8 @@ class Model:
     def overshoot(self, distance: int, **changes: Any) -> dict[str, Tensor]:
         latent = LatentState(self.of["belief"], self.of["state"])
         posterior = Gaussian(self.of["mean"], self.of["stddev"])
-        chunk = Chunk({}, torch.from_numpy(ACTION), torch.from_numpy(REWARD))
+        reward = torch.from_numpy(REWARD)
+        chunk = Chunk({}, torch.from_numpy(ACTION), reward, torch.zeros_like(reward).bool())
         settings = {"divergence": penalty, "error": self.error} | changes
         return overshooting(
             self, Filtered(latent, posterior, posterior), chunk, distance, SEEDS, **settings

@@ -16,6 +16,7 @@ import torch
 pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 
 from ops.fused_support import needs_extension
+from settings import changed as with_setting
 from toy_runs import Recorder, changed, finished, make_trainer, model_of, outcome, timeless
 
 from planet.config import Config
@@ -97,6 +98,22 @@ def test_run_that_is_interrupted_all_the_time_goes_on_to_the_same_end(
             trainer.close()
     assert 3 <= interruptions < 30
     assert outcome(directory) == whole(config)[1]
+
+
+@pytest.mark.parametrize("setting", ["train.collect", "planner.execute"])
+def test_a_run_on_another_rung_goes_on_to_the_same_end(
+    tiny: Config, tmp_path: Path, whole: Whole, setting: str
+) -> None:
+    config = with_setting(tiny, setting, "random" if setting == "train.collect" else 2)
+    directory = tmp_path / "interrupted"
+    calls, expected = whole(config)
+    middle = moments(calls)["collect, first advance"]
+    trainer = make_trainer(config, directory, Recorder(middle))
+    with trainer, pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert finished(config, directory) == expected
+    with pytest.raises(ValueError, match=setting.replace(".", r"\.")):
+        make_trainer(tiny, directory)
 
 
 @needs_extension

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -19,6 +20,16 @@ TRAIN = TrainConfig(
 def test_updates_follow_the_seed_episodes_and_every_planned_one() -> None:
     due = [schedule.updates_due(TRAIN, episodes) for episodes in range(8)]
     assert due == [0, 0, 50, 60, 70, 80, 90, 100]
+
+
+def test_random_collection_asks_for_the_policy_before_any_episode() -> None:
+    kinds = [schedule.next_part(TRAIN, episodes) for episodes in range(7)]
+    assert kinds == ["random"] * 2 + ["planned"] * 5
+    assert [schedule.collector(TRAIN, episodes) for episodes in range(7)] == [*range(7)]
+    train = replace(TRAIN, collect="random")
+    assert {schedule.next_part(train, episodes) for episodes in range(7)} == {"random"}
+    assert {schedule.collector(train, episodes) for episodes in range(7)} == {0}
+    assert schedule.updates_due(train, 7) == schedule.updates_due(TRAIN, 7)
 
 
 def test_noise_falls_over_the_ramp_and_stays_at_its_minimum() -> None:
@@ -49,9 +60,13 @@ def test_lines_of_metrics_end_with_a_hundred_updates_or_a_phase() -> None:
 @pytest.mark.parametrize("interval", [0, 1, 2, 3, 7])
 @pytest.mark.parametrize("episodes", range(9))
 @pytest.mark.parametrize("evaluated", [False, True])
-def test_work_is_what_a_run_still_does(interval: int, episodes: int, evaluated: bool) -> None:
+@pytest.mark.parametrize("collect", ["online", "random"])
+def test_work_is_what_a_run_still_does(
+    interval: int, episodes: int, evaluated: bool, collect: Literal["online", "random"]
+) -> None:
     """Compares with the run's loop, of 2 seed episodes among 7; 8 are more than it asks for."""
-    train = replace(TRAIN, evaluation_interval=interval, evaluation_episodes=3)
+    train = replace(TRAIN, evaluation_interval=interval, evaluation_episodes=3, collect=collect)
+    later = "planned" if collect == "online" else "random"
     updates, last = schedule.updates_due(train, episodes), episodes if evaluated else -1
     if last >= 0 and not schedule.evaluation_due(train, last, -1):
         last = -1  # a run evaluates when it is due alone
@@ -66,5 +81,5 @@ def test_work_is_what_a_run_still_does(interval: int, episodes: int, evaluated: 
             expected["planned"], seen = expected["planned"] + 3, now
         if schedule.finished(train, now):
             break
-        now, expected["planned"] = now + 1, expected["planned"] + 1
+        now, expected[later] = now + 1, expected[later] + 1
     assert schedule.work(train, episodes, updates, last) == expected

@@ -11,6 +11,7 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from toy_runs import Recorder, changed, make_trainer
 
 from planet.config import Config
+from planet.training.schedule import Part
 from planet.training.stages import Pace, Stages
 
 
@@ -62,16 +63,17 @@ def test_the_time_of_a_part_under_way_is_not_counted_twice() -> None:
     assert found == [20.0, 16.0, 11.0, 10.0]
 
 
-def test_steps_of_a_planned_episode_are_no_parts_and_updates_are() -> None:
+@pytest.mark.parametrize("part", ["planned", "random"])
+def test_steps_of_an_episode_are_no_parts_and_updates_are(part: Part) -> None:
     clock, recorder = Clock(), Recorder()
     stages = Stages(recorder, clock)
-    stages.expect({"update": 6, "planned": 2})
-    stages.start("collect", 2)
+    stages.expect({"update": 6, part: 2})
+    stages.start("collect", 2, part)
     for _ in range(2):
         clock.now += 3.0
         stages.advance(episode_return=1.0)
     stages.finish()
-    stages.start("learn", 2, "update")
+    stages.start("learn", 2, "update", several=True)
     clock.now += 1.0
     stages.advance()
     stages.finish()

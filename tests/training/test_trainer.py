@@ -89,6 +89,31 @@ def test_metadata_tells_random_from_planned_episodes(tiny: Config, tmp_path: Pat
     assert [m["seed"] for m in kept] == [environment_seed(0, k, False) for k in range(5)]
 
 
+def test_random_collection_depends_on_nothing_that_is_learned(tiny: Config, tmp_path: Path) -> None:
+    """Equal episodes whatever was learned between them, and an evaluation that is the agent's."""
+    runs = {
+        "often": changed(tiny, collect="random", updates_per_episode=3, learning_rate=0.1),
+        "once": changed(tiny, collect="random", seed_episodes=5, initial_updates=13),
+    }
+    seen: list[Agent] = []
+    for name, config in runs.items():
+        with make_trainer(config, tmp_path / name) as trainer:
+            watch_policies(trainer, seen.append)
+            trainer.run()
+            assert trainer.learner.updates == 13
+    lines = {name: timeless(tmp_path / name) for name in runs}
+    collected = {name: [line for line in lines[name] if "collect/return" in line] for name in runs}
+    for often, once in zip(collected["often"], collected["once"], strict=True):
+        assert often["collect/planned"] == once["collect/planned"] == 0
+        assert often["collect/return"] == once["collect/return"]
+    paths = zip(*(sorted((tmp_path / name / "episodes").iterdir()) for name in runs), strict=True)
+    for often, once in (map(read_episode, pair) for pair in paths):
+        assert np.array_equal(often.action, once.action)
+        assert often.metadata == once.metadata and once.metadata["source"] == "random"
+    assert len(seen) == 3 + 1  # of the evaluations: at 2, 4 and 5 episodes, and at 5
+    assert [line["episodes"] for line in lines["once"] if "evaluate/return" in line] == [5]
+
+
 def test_exploration_ramp_ends_at_its_minimum(tiny: Config, tmp_path: Path) -> None:
     noise = {"exploration_stddev": 0.5, "exploration_min_stddev": 0.1, "exploration_ramp": 4}
     config = changed(tiny, episodes=7, evaluation_interval=0, updates_per_episode=0, **noise)

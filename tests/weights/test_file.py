@@ -37,6 +37,8 @@ MODELS = {
     "reward of four layers": make_weights(Sizes(33, 7, 3, 20, (31, 16, 5))),
     "paper": make_weights(PRESET_SIZES["paper"]),
     "ssm": make_weights(Sizes(0, 3, 2, 5, (4,)), activation="elu", stddev="clamp"),
+    "continuation": make_weights(Sizes(5, 3, 2, 7, (6,), continuation=True)),
+    "continuation of one layer": make_weights(Sizes(0, 3, 2, 7, (), continuation=True)),
 }
 
 
@@ -88,7 +90,7 @@ def test_cpp_reads_what_python_wrote(tmp_path: Path, name: str, read_in_cpp: Rea
     value = 0xCBF29CE484222325
     for word in np.concatenate([t.numpy().ravel() for t in tensors(weights)]).view(np.uint32):
         value = ((value ^ int(word)) * 0x100000001B3) % 2**64
-    rows = " ".join(map(str, (*weights.sizes.reward, 1)))
+    rows = " ".join(map(str, weights.sizes.reward_rows))
     assert read_in_cpp([content_of(weights, tmp_path)]) == [
         f"ok D{weights.belief_size} S{weights.state_size} A{weights.action_size} "
         f"M{weights.hidden_size} {weights.activation} {weights.stddev} "
@@ -170,8 +172,8 @@ REFUSED = {
                                                 "header, got 2376"),
     "other settings": ({"settings_bytes": 3}, "settings: expected a flat JSON object of numbers, "
                        "strings, true, false, null and lists of numbers"),
-    "continuation": ({"width2": 2}, "reward_widths[2]: a continuation row is not available yet; "
-                                    "expected 1, got 2"),
+    "continuation of format 1": ({"version": 1, "width2": 2},
+                                 "reward_widths[2]: expected 1, got 2"),
     "transition": ({"transition": 2}, "transition: expected 0 to 1, got 2"),
     "activation": ({"activation": 9}, "activation: expected 0 to 1, got 9"),
     "no belief": ({"belief": 0}, "belief: expected 1 to 512, got 0"),
@@ -182,7 +184,8 @@ REFUSED = {
     "no layers": ({"reward_layers": 0}, "reward_layers: expected 1 to 4, got 0"),
     "five layers": ({"reward_layers": 5}, "reward_layers: expected 1 to 4, got 5"),
     "width": ({"width1": HUGE}, f"reward_widths[1]: expected 1 to 512, got {HUGE}"),
-    "last width": ({"width2": 3}, "reward_widths[2]: expected 1, got 3"),
+    "last width": ({"width2": 3}, "reward_widths[2]: expected 1 to 2, got 3"),
+    "no last width": ({"width2": 0}, "reward_widths[2]: expected 1 to 2, got 0"),
     "unused width": ({"width3": 1}, "reward_widths[3]: expected 0, got 1"),
     "belief of ssm": ({"transition": 1}, "belief: expected 0, got 5"),
     "other sizes": ({"hidden": 8}, "length: expected 2440 bytes for the sizes in the header, "

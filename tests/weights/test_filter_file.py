@@ -6,6 +6,7 @@ import math
 import random
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from planet.weights.shapes import EncoderSizes
 PAPER = EncoderSizes(64, 5, (32, 64, 128, 256), (4,) * 4, (2,) * 4)
 AGENTS = {
     "tiny": make_filter(stddev="clamp", activation="elu"),
+    "continuation": make_filter(replace(TINY, continuation=True)),
     "no layers": make_filter(TINY, EncoderSizes(2, 8, (), (), ())),
     "16 layers": make_filter(
         TINY, EncoderSizes(3, 1, (2,) * 16, (1,) * 16, (2**31 - 1, *[1] * 15))

@@ -158,7 +158,7 @@ def test_a_model_s_snapshot_has_its_sizes_and_values() -> None:
     weights = model.filter_weights()
     assert weights.encoder == EncoderSizes(16, 3, (4, 6, 5), (3,) * 3, (2,) * 3)
     assert weights.rollout.activation == "elu"
-    assert weights.encoder.embedding() == model.encoder.embedding_size
+    assert weights.encoder.embedding() == model.embedding_size
     assert weights.encoder_weights[2].equal(model.encoders["image"].layers[4].weight)
     assert weights.posterior_weight.equal(model.latent_model.posterior_head.weight)
 

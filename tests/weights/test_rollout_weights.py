@@ -124,6 +124,9 @@ def test_replace_and_copies_start_without_a_backend_s_packed_layout(ops: ModuleT
 def test_one_to_four_reward_layers_of_any_width_are_taken(layers: tuple[int, ...]) -> None:
     weights = RolloutWeights(**tensors(dataclasses.replace(TINY, reward=layers)))
     assert len(weights.reward_weights) == len(layers) + 1
+    ending = RolloutWeights(**tensors(dataclasses.replace(TINY, reward=layers, continuation=True)))
+    assert (weights.continuation, ending.continuation) == (False, True)
+    assert f"reward={[*layers, 2]}" in repr(ending)
 
 
 @pytest.mark.parametrize("letter", ["belief", "state", "action", "hidden"])
@@ -237,8 +240,12 @@ REFUSED = [
      "reward_biases[0]: expected a tensor, got str"),
     ({"reward_weights": [torch.zeros(1, D)], "reward_biases": [torch.zeros(1)]}, ValueError,
      "reward_weights[0]: expected shape [1, 8] ([1, D+S]), got [1, 5]"),
-    ({"reward_weights": [torch.zeros(2, D + S)], "reward_biases": [torch.zeros(2)]}, ValueError,
-     "reward_weights[0]: expected shape [1, 8] ([1, D+S]), got [2, 8]"),
+    ({"reward_weights": [torch.zeros(3, D + S)], "reward_biases": [torch.zeros(3)]}, ValueError,
+     "reward_weights[0]: expected 1 row (reward) or 2 (reward, logit of going on), got [3, 8]"),
+    ({"reward_weights": [torch.zeros(2, D + S)], "reward_biases": [torch.zeros(1)]}, ValueError,
+     "reward_biases[0]: expected shape [2] ([2]), got [1]"),
+    ({"reward_weights": [torch.zeros(D + S)], "reward_biases": [torch.zeros(1)]}, ValueError,
+     "reward_weights[0]: expected shape [1, N] or [2, N], got [8]"),
     ({"reward_weights": [torch.zeros(9, D + S), torch.zeros(1, 8)],
       "reward_biases": [torch.zeros(9), torch.zeros(1)]}, ValueError,
      "reward_weights[1]: expected shape [1, 9] ([1, N]), got [1, 8]"),

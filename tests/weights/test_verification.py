@@ -21,7 +21,7 @@ from planet.weights.rollout_weights import RolloutWeights
 from planet.weights.shapes import GRU_TENSORS
 from planet.weights.verification import OUTPUTS, Step
 
-MATRICES = tuple[Tensor, Tensor, Tensor, Tensor]
+MATRICES = tuple[Tensor, ...]
 
 
 # --- What agrees ----------------------------------------------------------------------------------
@@ -33,12 +33,16 @@ def step_of(weights: RolloutWeights) -> Step:
     def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
         model = Float32Model(weights)
         belief, prior = model.transition(LatentState(belief, state), action)
-        return belief, prior.mean, prior.stddev, model.reward(LatentState(belief, prior.mean))
+        reward, logit = model.outcome(LatentState(belief, prior.mean))
+        head = (reward,) if logit is None else (reward, logit)
+        return belief, prior.mean, prior.stddev, *head
 
     return step
 
 
+ENDING = replace(TINY, continuation=True)
 SIZES = [TINY, TINY_SSM, Sizes(1, 1, 1, 1, ()), Sizes(33, 7, 3, 20, (31, 16, 5)), PAPER]
+SIZES += [ENDING, Sizes(0, 2, 1, 3, (), continuation=True)]
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -63,8 +67,7 @@ def test_a_step_may_be_a_module_change_its_inputs_and_need_gradients() -> None:
         outputs = step_of(weights)(belief, state, action)
         for x in (belief, state, action):
             x.zero_()
-        a, b, c, d = (x.clone().requires_grad_() for x in outputs)
-        return a, b, c, d
+        return tuple(x.clone().requires_grad_() for x in outputs)
 
     weights.verify(step)
 
@@ -97,6 +100,14 @@ def residual(weights: RolloutWeights) -> Step:
     return step
 
 
+def with_logit(function: Callable[[Tensor], Tensor]) -> Step:
+    def step(*start: Tensor) -> MATRICES:
+        *others, logit = step_of(LOGITS)(*start)
+        return *others, function(logit)
+
+    return step
+
+
 def reset_before(weights: RolloutWeights) -> Step:
     def step(belief: Tensor, state: Tensor, action: Tensor) -> MATRICES:
         x = equations.activate(
@@ -125,6 +136,7 @@ def reset_before(weights: RolloutWeights) -> Step:
 W = make_weights(TINY, scale=2.0)
 CLAMPED = make_weights(TINY, scale=2.0, activation="elu", stddev="clamp")
 SSM = make_weights(TINY_SSM, scale=2.0)
+LOGITS = make_weights(ENDING, scale=2.0)
 WRONG: dict[str, tuple[Step, RolloutWeights, str, str]] = {
     "clamp for add": (
         step_of(replace(W, stddev="clamp")), W, "prior stddev", "step has stddev 'clamp'"),
@@ -168,6 +180,17 @@ WRONG: dict[str, tuple[Step, RolloutWeights, str, str]] = {
         step_of(SSM), changed(replace(SSM, activation="elu"),
                               input_weight=lambda x: swapped(x, 3)),
         "prior mean", "step has activation 'relu'; step's input layer reads the action first"),
+    "logit first": (
+        step_of(LOGITS),
+        changed(LOGITS, reward_weights=lambda x: [*x[:-1], x[-1].flip(0)],
+                reward_biases=lambda x: [*x[:-1], x[-1].flip(0)]), "reward",
+        "step's reward head gives the logit first (move the last layer's row of it behind)"),
+    "probability": (
+        with_logit(torch.sigmoid), LOGITS, "continuation logit",
+        "step gives the probability of going on, expected the logit of going on"),
+    "ending": (
+        with_logit(torch.neg), LOGITS, "continuation logit",
+        "step gives the logit of ending, expected the logit of going on"),
     "unknown": (
         step_of(W), changed(W, gru_bias_ih=lambda x: x + 0.01), "belief",
         "no cause of a difference in belief is recognised"),
@@ -204,9 +227,9 @@ def test_the_message_shows_place_and_numbers() -> None:
         weights.verify(step)
 
 
-def broken(i: int, change: Callable[[Tensor], Any]) -> Step:
+def broken(i: int, change: Callable[[Tensor], Any], sizes: Sizes = TINY) -> Step:
     def step(*start: Tensor) -> Any:
-        outputs: list[Any] = list(step_of(make_weights())(*start))
+        outputs: list[Any] = list(step_of(make_weights(sizes))(*start))
         outputs[i] = change(outputs[i])
         return outputs
 
@@ -248,8 +271,17 @@ def test_wrong_arguments_and_outputs_are_refused_by_name(
 
 
 def test_every_output_is_compared() -> None:
-    weights = make_weights()
+    weights = make_weights(ENDING)
     for i, name in enumerate(OUTPUTS):
         with pytest.raises(ValueError) as caught:
-            weights.verify(broken(i, lambda x: x + 1e-3))
+            weights.verify(broken(i, lambda x: x + 1e-3, ENDING))
         assert str(caught.value).startswith(f"{name}[0")
+
+
+def test_a_head_of_two_rows_asks_for_the_logit() -> None:
+    with pytest.raises(TypeError) as caught:
+        make_weights(ENDING).verify(lambda *start: step_of(make_weights(ENDING))(*start)[:4])
+    assert str(caught.value) == (
+        "step: expected to return (belief, prior mean, prior stddev, reward, continuation logit), "
+        "got tuple of 4"
+    )

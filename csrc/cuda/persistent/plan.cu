@@ -43,6 +43,10 @@ const char* model_refusal(const Model& model) {
   if (sizes.belief == 0) {
     return "the persistent variant needs a model with a belief (rssm)";
   }
+  if (has_continuation(sizes)) {
+    return "the persistent variant takes no model with continuation (a reward model whose last "
+           "layer has two rows)";
+  }
   if (sizes.reward_layers != kPersistentRewardLayers) {
     return "the persistent variant needs a reward model of three layers";
   }

@@ -44,7 +44,7 @@ __device__ __forceinline__ void roll_out(const TileJob& job) {
       if (layer == kPriorLayer && t + 1 < horizon) read_inputs(b, t + 1);
       __syncthreads();
     }
-    add_reward(start, static_cast<float>(weight));  // its next terms come after a barrier
+    add_reward(start, static_cast<float>(weight), t);  // its next terms come after a barrier
     weight *= job.rollout.arguments.discount;
   }
 }

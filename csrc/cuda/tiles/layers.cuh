@@ -110,6 +110,18 @@ __device__ __forceinline__ void leave_term(const Block& b, int group, int row, f
   if (b.lane % 4 == 0) b.template at<float>(b.shared.partial)[group * Block::kRows + row] = term;
 }
 
+// With continuation, leaves a term of the logit likewise: that of inputs n and n + 1 of operand 0.
+// Its weights are read here, lest they occupy registers.
+template <class Block>
+__device__ __forceinline__ void leave_logit_term(const Block& b, int group, int row, int n,
+                                                 float value0, float value1) {
+  const int logit_row = b.job.layout.logit_row[0];
+  if (logit_row == 0) return;
+  const float2 factor = *reinterpret_cast<const float2*>(b.floats(logit_row) + n);
+  leave_term(b, b.shape.reward_groups + group, row,
+             fmaf(value1, factor.y, __fmul_rn(value0, factor.x)));
+}
+
 // One block of act(sums + bias): the next layer's operand, or terms of the reward.
 template <bool kElu, class Block>
 __device__ __forceinline__ void finish_hidden(const Block& b, int layer, int block,
@@ -130,6 +142,7 @@ __device__ __forceinline__ void finish_hidden(const Block& b, int layer, int blo
       if (last) {
         const float term = fmaf(value1, factor.y, __fmul_rn(value0, factor.x));
         leave_term(b, block * 2 + half, row, term);
+        leave_logit_term(b, block * 2 + half, row, n, value0, value1);
       } else {
         store_pair<typename Block::Products>(b.panel(out), Block::kRows, row, n, value0, value1);
       }
@@ -184,6 +197,7 @@ __device__ __forceinline__ void finish_gru(const Block& b, int block,
             *reinterpret_cast<const float2*>(b.floats(b.job.layout.reward_row[0]) + n);
         leave_term(b, block * 2 + half, row,
                    fmaf(value[1], factor.y, __fmul_rn(value[0], factor.x)));
+        leave_logit_term(b, block * 2 + half, row, n, value[0], value[1]);
       }
     });
   }
@@ -221,7 +235,14 @@ __device__ __forceinline__ void finish_prior(const Block& b, int block,
       const float stddev = Block::kHalf ? half_stddev(raw, floor) : stddev_of(raw, floor);
       const float value = fmaf(stddev, noise[j * b.shared.noise_stride + row], mean);
       b.store_operand(b.shared.state, row, j, value);
-      if (last) leave_term(b, belief_groups + block * 2 + half, row, __fmul_rn(value, factor));
+      if (last) {
+        const int group = belief_groups + block * 2 + half, logit_row = b.job.layout.logit_row[1];
+        leave_term(b, group, row, __fmul_rn(value, factor));
+        if (logit_row > 0) {
+          leave_term(b, b.shape.reward_groups + group, row,
+                     __fmul_rn(value, b.floats(logit_row)[j]));
+        }
+      }
     });
   }
 }

@@ -87,8 +87,9 @@ TileShape tile_shape(const ModelSizes& sizes, const PackedLayout& layout, int ro
   out.reward_groups = last > 0
                           ? layout.layer[kRewardLayer + last - 1].blocks * 2
                           : (layout.layer[kGruLayer].blocks + layout.layer[kPriorLayer].blocks) * 2;
-  shared.partial = take(out.reward_groups * rows * 4);
+  shared.partial = take(out.reward_groups * sizes.reward_widths[last] * rows * 4);
   shared.total = take(rows * 4);
+  shared.going = has_continuation(sizes) ? take(rows * 4) : 0;
   shared.flags = take(rows * 4);
   shared.streams_per_warp = streams_per_warp(layout, out.warps);
   shared.streams = take(shared.streams_per_warp * out.warps * 4);

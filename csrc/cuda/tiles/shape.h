@@ -25,8 +25,10 @@ struct SharedLayout {
   int belief_exact;  // float32, in the order of the sums' fragments
   int noise[2];      // float [padded state][noise_stride], of this step and of the next one
   int noise_stride;  // avoids bank conflicts
-  int partial;       // float [groups][rows]: terms of the reward, summed per 8 outputs
+  int partial;       // float [groups][rows]: terms of the reward, summed per 8 outputs; then those
+                     // of the logit, with continuation
   int total;         // float [rows]: returns so far
+  int going;         // float [rows]: product of the sigmoids so far; only with continuation
   int flags;         // uint32 [rows]: not zero where an operand is beyond the format
   int streams;       // uint32 [warps][streams_per_warp]: offsets of the weights in order of use
   int streams_per_warp;

@@ -1,6 +1,7 @@
 // The stages of a block of candidates besides layers: start, actions and noise, returns.
 #pragma once
 
+#include "../activations.cuh"
 #include "block.cuh"
 
 namespace planet::cuda {
@@ -133,19 +134,32 @@ __device__ void read_inputs(const Block& b, int t) {
   }
 }
 
-// Adds the reward whose terms the layers have left, times `weight`, to the returns.
+// The reward (0) or logit (1) of a row, whose terms the layers have left.
 template <class Block>
-__device__ void add_reward(const Block& b, float weight) {
-  const float* partial = b.template at<float>(b.shared.partial);
+__device__ float sum_terms(const Block& b, int index, int row) {
+  const int groups = b.shape.reward_groups;
+  const float* partial = b.template at<float>(b.shared.partial) + index * groups * Block::kRows;
   const ModelArrays& arrays = b.job.layout.arrays;
-  const float bias = b.floats(arrays.reward_biases[b.job.sizes.reward_layers - 1])[0];
+  float sum = b.floats(arrays.reward_biases[b.job.sizes.reward_layers - 1])[index];
+  for (int i = 0; i < groups; ++i) sum = __fadd_rn(sum, partial[i * Block::kRows + row]);
+  return sum;
+}
+
+// Adds the reward, times `weight` and what is left of going on, to the returns of step t.
+template <class Block>
+__device__ void add_reward(const Block& b, float weight, int t) {
+  const bool goes_on = b.job.layout.logit_row[0] > 0;
   for (int row = b.thread_from_last(); row < Block::kRows; row += b.threads()) {
-    float sum = bias;
-    for (int i = 0; i < b.shape.reward_groups; ++i) {
-      sum = __fadd_rn(sum, partial[i * Block::kRows + row]);
-    }
     float& total = b.template at<float>(b.shared.total)[row];
-    total = fmaf(weight, sum, total);
+    const float reward = sum_terms(b, 0, row);
+    if (!goes_on) {
+      total = fmaf(weight, reward, total);
+      continue;
+    }
+    float& going = b.template at<float>(b.shared.going)[row];
+    const float before = t == 0 ? 1.0f : going;
+    total = fmaf(__fmul_rn(weight, before), reward, total);
+    going = __fmul_rn(before, sigmoid(sum_terms(b, 1, row)));
   }
 }
 

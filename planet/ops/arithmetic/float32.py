@@ -8,14 +8,14 @@ from typing import cast
 from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
-from planet.ops.equations import input_layer, next_belief, prior, reward
+from planet.ops.equations import input_layer, next_belief, outcome, prior, reward_head
 from planet.weights.parameters import RecurrentParameters
 from planet.weights.rollout_weights import RolloutWeights
 
 
 @dataclass(frozen=True)
 class Float32Model:
-    """Makes the steps of a snapshot's model; see `planet.protocols.Dynamics`."""
+    """Makes the steps of a snapshot's model; see `planet.protocols.ScoredDynamics`."""
 
     weights: RolloutWeights
 
@@ -29,5 +29,9 @@ class Float32Model:
 
     def reward(self, latent: LatentState) -> Tensor:
         """Predicts mean rewards [...] of latents, per model step."""
+        return self.outcome(latent)[0]
+
+    def outcome(self, latent: LatentState) -> tuple[Tensor, Tensor | None]:
+        """Predicts mean rewards [...] of latents, and logits of going on [...] if there are any."""
         layers = self.weights.reward_weights, self.weights.reward_biases
-        return reward(latent.features, *layers, self.weights.activation)
+        return outcome(reward_head(latent.features, *layers, self.weights.activation))

@@ -14,9 +14,9 @@ Only products of weights and activations are affected; everything between them i
   reward head's hidden layers but the last.
 - The GRU's belief is kept in float32 besides: h' = n + z (h - n) never reads a rounded h.
 - The last reward layer, also if it is the only one, is float32 and reads float32.
-- Sigmoid, tanh and softplus may be approximate: tanh by 2^-11 of itself, sigmoid by 2^-12, softplus
-  by 2^-21. That is what operands keep, and what GPUs compute in one instruction. The reference's
-  are float32's.
+- The gates' sigmoid and tanh and softplus may be approximate: tanh by 2^-11 of itself, sigmoid by
+  2^-12, softplus by 2^-21. That is what operands keep, and what GPUs compute in one instruction.
+  The reference's are float32's.
 - A candidate of which some activation that a product reads is not finite, or beyond the format's
   largest number, returns NaN in "bf16", whose range is float32's. In "fp16" it is computed in
   float32 throughout, so every model is served, whatever its range.
@@ -39,7 +39,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from planet.latent import Gaussian, LatentState
-from planet.ops.equations import activate, gaussian, gru_blend
+from planet.ops.equations import activate, gaussian, gru_blend, outcome
 from planet.weights.parameters import RecurrentParameters
 from planet.weights.rollout_weights import RolloutWeights
 
@@ -87,11 +87,15 @@ class HalfModel:
 
     def reward(self, latent: LatentState) -> Tensor:
         """Predicts mean rewards [...] of latents, per model step."""
+        return self.outcome(latent)[0]
+
+    def outcome(self, latent: LatentState) -> tuple[Tensor, Tensor | None]:
+        """Predicts mean rewards [...] of latents, and logits of going on [...] if there are any."""
         weights, x = self._weights, latent.features
         for layer, bias in zip(self._reward, weights.reward_biases[:-1], strict=True):
             x = activate(self._linear(layer, x, bias), weights.activation)
-        rewards = F.linear(x, weights.reward_weights[-1], weights.reward_biases[-1]).squeeze(-1)
-        return rewards.masked_fill(self.outside, math.nan)
+        head = F.linear(x, weights.reward_weights[-1], weights.reward_biases[-1])
+        return outcome(head.masked_fill(self.outside[..., None], math.nan))
 
     def _next_belief(self, x: Tensor, belief: Tensor) -> Tensor:
         weight_ih, weight_hh, scale = self._gru

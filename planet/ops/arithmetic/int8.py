@@ -15,7 +15,7 @@ from planet.ops.arithmetic.quantisation import (
     quantise_signed,
     quantise_weight,
 )
-from planet.ops.equations import activate, gaussian, gru_update
+from planet.ops.equations import activate, gaussian, gru_update, outcome
 from planet.weights.parameters import RecurrentParameters
 from planet.weights.rollout_weights import RolloutWeights
 
@@ -74,6 +74,10 @@ class Int8Model:
 
     def reward(self, latent: LatentState) -> Tensor:
         """Predicts mean rewards [...] of latents, per model step."""
+        return self.outcome(latent)[0]
+
+    def outcome(self, latent: LatentState) -> tuple[Tensor, Tensor | None]:
+        """Predicts mean rewards [...] of latents, and logits of going on [...] if there are any."""
         weights, x, biases = self._weights, latent.features, self._weights.reward_biases
         if len(biases) > 1:
             x = product(self._reward_state, quantise_signed(latent.state)) + biases[0]
@@ -82,7 +86,7 @@ class Int8Model:
             for weight, bias in zip(self._reward_hidden, biases[1:-1], strict=True):
                 x = product(weight, self._quantise_hidden(x)) + bias
             x = activate(x, weights.activation)
-        return F.linear(x, weights.reward_weights[-1], biases[-1]).squeeze(-1)
+        return outcome(F.linear(x, weights.reward_weights[-1], biases[-1]))
 
     def _quantise_hidden(self, x: Tensor) -> QuantisedVector:
         """Quantises a hidden layer's output of its sums `x`."""

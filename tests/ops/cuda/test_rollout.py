@@ -25,6 +25,8 @@ MODELS = {
     "one of everything": Sizes(1, 1, 1, 1, (1,)),
     "tile edges": Sizes(16, 8, 8, 32, (16, 17)),
     "past tile edges": Sizes(17, 9, 8, 33, (15, 33)),
+    "continuation": replace(TINY, reward=(6, 17), continuation=True),
+    "ssm, continuation, one reward layer": Sizes(0, 3, 2, 7, (), continuation=True),
 }
 # Of the paper and others; A of 1, 6, 17, 38; the device alone.
 LARGE = {
