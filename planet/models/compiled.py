@@ -14,6 +14,7 @@ from planet.latent import Gaussian, LatentState
 from planet.models.decoder import ConvDecoder
 from planet.models.encoder import Encoder
 from planet.models.world_model import WorldModel
+from planet.ops.equations import outcome
 from planet.ops.filter import filter_chunk
 from planet.ops.fused import instruction_set
 from planet.ops.network import Network, linear
@@ -84,8 +85,13 @@ class CompiledModel:
 
     def reward(self, latent: LatentState) -> Tensor:
         """See `WorldModel.reward`."""
+        return self.outcome(latent)[0]
+
+    def outcome(self, latent: LatentState) -> tuple[Tensor, Tensor | None]:
+        """See `WorldModel.outcome`."""
         features = latent.features
-        return self._reward(features.flatten(0, -2)).reshape(features.shape[:-1])
+        head = self._reward(features.flatten(0, -2))
+        return outcome(head.reshape(*features.shape[:-1], -1))
 
     def transition(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
         """See `WorldModel.transition`."""

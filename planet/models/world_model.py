@@ -112,8 +112,11 @@ class WorldModel(nn.Module):
 
     def reward(self, latent: LatentState) -> Tensor:
         """Predicts mean rewards [...] of latents, per model step."""
-        predicted: Tensor = self.reward_model(latent.features)
-        return predicted
+        return self.outcome(latent)[0]
+
+    def outcome(self, latent: LatentState) -> tuple[Tensor, Tensor | None]:
+        """Predicts rewards, and logits of going on; see `planet.protocols.ScoredDynamics`."""
+        return self.reward_model.outcome(latent.features)
 
     def filter_chunk(self, embedding: Tensor, action: Tensor, noise: Tensor) -> Filtered:
         """Filters a chunk from the zero latent; see `LatentModel.filter_chunk`."""

@@ -13,12 +13,12 @@ from planet.config import ModelConfig, TrainConfig
 from planet.latent import Gaussian, LatentState
 from planet.noise import STREAM_POSTERIOR
 from planet.ops import draws
-from planet.protocols import Chunk, Dynamics, Filtered
+from planet.protocols import Chunk, Filtered, ScoredDynamics
 from planet.training.divergence import divergence, global_divergence
 from planet.training.overshooting import overshooting
 
 
-class SequenceModel(Dynamics, Protocol):
+class SequenceModel(ScoredDynamics, Protocol):
     """Computes the parts of the bound; `WorldModel` is the specification."""
 
     @property
@@ -89,7 +89,11 @@ def sequence_loss(
 
     errors = model.errors(filtered.latent, inputs)
     terms = {name: error / (steps * batch) for name, error in errors.items()}
-    terms["reward"] = 0.5 * F.mse_loss(model.reward(filtered.latent), chunk.reward)
+    reward, going_on = model.outcome(filtered.latent)
+    terms["reward"] = 0.5 * F.mse_loss(reward, chunk.reward)
+    if going_on is not None:
+        truth = (~chunk.terminated).to(going_on.dtype)
+        terms["continuation"] = F.binary_cross_entropy_with_logits(going_on, truth)
     terms |= _divergences(model.config, filtered, config.free_nats)
     terms |= _overshot(model, filtered, chunk, config, seeds, inputs)
     weighted = [

@@ -26,9 +26,11 @@ def random_weights(config: ModelConfig, action_size: int, seed: int = 0) -> Roll
     """
     action_size = check_int("action_size", action_size, 1)
     reward = (config.reward_hidden,) * config.reward_layers
-    sizes = Sizes(config.belief_size, config.state_size, action_size, config.hidden_size, reward)
+    own = config.belief, config.state_size, action_size, config.hidden_size
+    sizes = Sizes(*own, reward, config.continuation)
     return RolloutWeights(
         **random_tensors(sizes, torch.Generator().manual_seed(seed)),
+        transition=config.transition,
         activation=config.activation,
         min_stddev=config.min_stddev,
     )
