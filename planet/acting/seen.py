@@ -89,6 +89,8 @@ def _as_array(what: str, value: object, dtype: np.dtype[Any]) -> Array:
     real = dtype == np.float32 and array.dtype.kind in "fiub"
     if not real and array.dtype != dtype:
         raise TypeError(f"{what}: expected dtype {dtype}, got {array.dtype}")
+    with np.errstate(over="ignore"):
+        array = array.astype(dtype, copy=False)
     if real and not np.isfinite(array).all():
-        raise ValueError(f"{what}: expected finite numbers, got NaN or infinite")
-    return array.astype(dtype, copy=False)
+        raise ValueError(f"{what}: expected finite numbers of float32, got NaN or infinite")
+    return array

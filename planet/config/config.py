@@ -37,6 +37,18 @@ class Config:
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    def __post_init__(self) -> None:
+        """Refuses states of one observation each where that hides what moves how fast."""
+        model, environment = self.model, self.environment
+        forgets = model.posterior == "encoder" and model.transition == "ssm"
+        if forgets and environment.hides_velocities:
+            raise ValueError(
+                "model.posterior: expected 'filter' where one picture hides velocities (task "
+                f"{environment.task!r}) and transition='ssm' remembers none, got 'encoder'; or set "
+                "environment.frames to 2 or more, environment.observe to 'vectors' or 'both', or "
+                "model.transition to 'rssm'"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Returns values of JSON types by section and name."""
         return {

@@ -22,6 +22,13 @@ class EnvironmentConfig:
     observe: Literal["pixels", "vectors", "both"] = "pixels"  # vectors: the task's own numbers [O]
     frames: int = 1  # newest pictures in an image, along its channels; 1 hides velocities [O]
 
+    @property
+    def hides_velocities(self) -> bool:
+        """Whether one observation is one picture of what moves, as in the control suite."""
+        # The toy task's points stop at once, and of Gymnasium's tasks nothing is known.
+        known = self.task == "toy-reach" or self.task.startswith("gym:")
+        return self.observe == "pixels" and self.frames == 1 and not known
+
     def __post_init__(self) -> None:
         check_types(self)
         check_positive(self, "image_size", "render_size", "action_repeat", "control_steps")

@@ -25,7 +25,7 @@ class ImaginationConfig:
     backend: Literal["fused", "reference"] = "fused"  # the code that computes rollouts [O]
     precision: Precision | None = None  # of products; None: fp16 of fused on CUDA, else fp32 [O]
     variant: Variant | None = None  # of the fused CUDA kernels; None: by card, sizes, planner [O]
-    state_noise: bool = True  # sample the prior in rollouts [P Alg. 2]
+    state_noise: bool = True  # stochastic models: sample the prior in rollouts [P Alg. 2]
     discount: float = 1.0  # per model step [P; G at its first commit: 0.99]
 
     def __post_init__(self) -> None:

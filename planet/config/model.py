@@ -19,8 +19,8 @@ class ModelConfig:
     belief_size: int = 200  # rssm: D, GRU units [P App. A; G configs.py:122]
     hidden_size: int = 200  # M, units of every transition layer [P App. A; G configs.py:123]
     activation: Literal["relu", "elu"] = "relu"  # of every hidden layer [P App. A]
-    min_stddev: float = 0.1  # added to prior and posterior stddev [G models/rssm.py:96]
-    gru_gate_bias: float = 1.0  # initial input bias of reset and update [G GRUBlockCell]
+    min_stddev: float = 0.1  # stochastic: added to every stddev [G models/rssm.py:96]
+    gru_gate_bias: float = 1.0  # rssm: initial input bias of both gates [G GRUBlockCell]
     initializer: Literal["glorot", "torch"] = "glorot"  # of weight matrices [G TensorFlow default]
     bit_depth: int = 5  # b, bits per colour channel [P App. A; G configs.py:83]
     encoder_channels: tuple[int, ...] = (32, 64, 128, 256)  # of each layer [G networks/conv_ha.py]
@@ -55,6 +55,11 @@ class ModelConfig:
     def belief(self) -> int:
         """D, the belief's size in the model; 0 without a deterministic path."""
         return self.belief_size if self.transition == "rssm" else 0
+
+    @property
+    def sampled(self) -> bool:
+        """Whether posteriors are distributions; else what is observed leads to one state."""
+        return self.stochastic and self.posterior == "filter"
 
     @property
     def features(self) -> int:

@@ -56,7 +56,7 @@ class TrainConfig(ComputeConfig):
     reward_weight: float = 10.0  # of -log N(reward; mean, 1) [G configs.py:187]
     continuation_weight: float = 1.0  # of the cross entropy of whether the episode goes on [O]
     divergence_weight: float = 1.0  # of KL(posterior || prior) [P Eq. 3; G configs.py:185]
-    free_nats: float = 3.0  # filters: nats of KL per time step without penalty [P App. A; G :189]
+    free_nats: float = 3.0  # sampled posteriors: KL per step without penalty [P App. A; G :189]
     global_prior_weight: float = 0.0  # of KL(posterior || N(0, 1)) [G first commit: 0.1]
     overshooting_distance: int = 0  # D, steps of overshooting, below chunk_length [P Eq. 7]
     overshooting_weight: float = 0.0  # of the overshooting KL, mean over distances [P Eq. 7]

@@ -59,7 +59,9 @@ class ModelFilter:
         """Tells snapshots of other computations apart; equal ones differ in numbers alone."""
         model = self.latent_model
         design = model.stochastic, model.encodes, model.activation, model.min_stddev
-        return self.observation, self.bit_depth, *design
+        layers = self.encoders.modules()
+        strides = [layer.stride for layer in layers if isinstance(layer, nn.Conv2d)]
+        return self.observation, self.bit_depth, *design, strides
 
     def to(self, device: torch.device | str) -> ModelFilter:
         """Returns the snapshot on `device` (itself when it is there already)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import torch
@@ -21,6 +22,8 @@ from planet.training.device import available_device, require_bf16
 from planet.training.learner import GradientLearner
 from planet.training.loss import SequenceModel, sequence_loss
 
+_LOGGER = logging.getLogger("planet")
+
 
 def build(config: Config, spec: Spec) -> GradientLearner:
     """Makes the learner of a run: a world model, and an agent that plans in it.
@@ -34,6 +37,7 @@ def build(config: Config, spec: Spec) -> GradientLearner:
         setting is out of range for the box.
     """
     train, box = config.train, ActionBox(spec.low, spec.high)
+    _warn_of_untrained_prior(train)
     model = make_world_model(config, box.size, spec.observation)
     trained = trained_model(model, train)
     agent, random = make_agent(config, model, box), RandomPolicy(spec)
@@ -49,6 +53,19 @@ def build(config: Config, spec: Spec) -> GradientLearner:
         return agent
 
     return GradientLearner(model, loss, policy, train)
+
+
+def _warn_of_untrained_prior(train: TrainConfig) -> None:
+    """Says so when no term of the loss reaches the prior that plans are imagined by."""
+    weights = (
+        "divergence_weight", "overshooting_weight", "overshooting_reward_weight",
+        "overshooting_observation_weight",
+    )  # fmt: skip
+    if not any(getattr(train, name) for name in weights):
+        _LOGGER.warning(
+            "train.divergence_weight: expected a value > 0, got 0, and no overshooting: nothing "
+            "trains the prior, which plans are imagined by"
+        )
 
 
 def trained_model(model: WorldModel, train: TrainConfig) -> SequenceModel:

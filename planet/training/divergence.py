@@ -26,7 +26,7 @@ def divergence(config: ModelConfig, posterior: Gaussian, prior: Gaussian) -> Ten
     Returns:
       [...].
     """
-    if config.stochastic and config.posterior == "filter":
+    if config.sampled:
         return kl_divergence(posterior, prior)
     error = posterior.mean - prior.mean
     if not config.stochastic:
@@ -37,6 +37,5 @@ def divergence(config: ModelConfig, posterior: Gaussian, prior: Gaussian) -> Ten
 def global_divergence(config: ModelConfig, posterior: Gaussian) -> Tensor:
     """Computes KL(posterior || N(0, 1)); states that are means count as of unit stddev: [...]."""
     zeros, ones = torch.zeros_like(posterior.mean), torch.ones_like(posterior.mean)
-    sampled = config.stochastic and config.posterior == "filter"
-    given = posterior if sampled else Gaussian(posterior.mean, ones)
+    given = posterior if config.sampled else Gaussian(posterior.mean, ones)
     return kl_divergence(given, Gaussian(zeros, ones))

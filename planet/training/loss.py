@@ -69,8 +69,9 @@ def sequence_loss(
         reward: -log N(reward; mean, 1) without its constant, mean over [T, B].
         continuation: cross entropy of whether the episode goes on, mean over [T, B], nats; where
           the model predicts it.
-        divergence: `planet.training.divergence`, mean over [T, B]; of a filter no less than the
-          free nats, of an encoder without the first time step, which nothing came before.
+        divergence: `planet.training.divergence`, mean over [T, B]; of sampled posteriors no less
+          than the free nats, as no other distance has a scale of its own; of an encoder without
+          the first time step, which nothing came before.
         kl: the same without free nats; not weighted, for watching.
         global_prior: KL(posterior || N(0, 1)), mean over [T, B], nats.
         latent_scale: stddev of an encoder's states over [T, B], mean over dimensions; near 0 they
@@ -105,10 +106,12 @@ def sequence_loss(
 
 def _divergences(config: ModelConfig, filtered: Filtered, free_nats: float) -> dict[str, Tensor]:
     kl = divergence(config, filtered.posterior, filtered.prior)
-    terms = {"divergence": kl.clamp(min=free_nats).mean(), "kl": kl.mean()}
-    if config.posterior == "encoder":
-        terms = dict.fromkeys(terms, kl[1:].mean())
-        terms["latent_scale"] = filtered.latent.state.std(dim=(0, 1)).mean()
+    encodes = config.posterior == "encoder"
+    kl = kl[1:] if encodes else kl
+    charged = kl.clamp(min=free_nats) if config.sampled else kl
+    terms = {"divergence": charged.mean(), "kl": kl.mean()}
+    if encodes:
+        terms["latent_scale"] = filtered.latent.state.detach().std(dim=(0, 1)).mean()
     terms["global_prior"] = global_divergence(config, filtered.posterior).mean()
     return terms
 
@@ -123,7 +126,7 @@ def _overshot(
 ) -> dict[str, Tensor]:
     def penalty(truth: Gaussian, prior: Gaussian) -> Tensor:
         kl = divergence(model.config, truth, prior)
-        return kl if model.config.posterior == "encoder" else kl.clamp(min=config.free_nats)
+        return kl.clamp(min=config.free_nats) if model.config.sampled else kl
 
     def error(latent: LatentState, first: int) -> Tensor:
         found = model.errors(latent, {name: x[first:] for name, x in inputs.items()})

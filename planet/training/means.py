@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -12,12 +12,16 @@ from torch import Tensor
 class Means:
     """Sums metrics; they stay on the learner's device until `read`, so that nobody waits for it.
 
+    Args:
+      watch: shown the means that `take` returns.
+
     Attributes:
       sums: of the metrics that were read, by name, as float64 in the order of the updates.
       count: updates that were read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Callable[[Mapping[str, float]], None] | None = None) -> None:
+        self._watch = watch
         self.sums: dict[str, float] = {}
         self.count = 0
         self._unread: list[Mapping[str, Tensor]] = []
@@ -57,6 +61,8 @@ class Means:
         means["seconds_per_update"] = (time.perf_counter() - self._began) / self._timed
         self.sums, self.count = {}, 0
         self.begin()
+        if self._watch:
+            self._watch(means)
         return means
 
 

@@ -13,6 +13,7 @@ from planet.protocols import Learner, NonFiniteError, Spec
 from planet.replay import Episode
 from planet.training import schedule
 from planet.training.check_environment import check_environment
+from planet.training.collapse import collapse_watch
 from planet.training.collect import Environment, collect_episode, try_out
 from planet.training.environment_steps import action_repeat
 from planet.training.freed_memory import keep_freed_memory
@@ -91,7 +92,7 @@ class Trainer:
         self.episodes = self.environment_steps = 0
         self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
         self._evaluated = -1  # number of episodes at the last evaluation
-        self._means = Means()  # of the updates since the last line of training metrics
+        self._means = Means(collapse_watch())  # of the updates since the last line of metrics
         self._saved: tuple[int, ...] | None = None  # counters of the newest checkpoint
         self._switch = StopSwitch()
         self._files = RunDirectory(
