@@ -1,4 +1,4 @@
-"""What tasks show: pictures, vectors or both, and the newest frames."""
+"""Observations of tasks: pictures, vectors or both, and the newest frames."""
 
 # ruff: noqa: E402 - what the extra brings is imported after the check that it is there
 import copy
