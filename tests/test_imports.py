@@ -122,6 +122,33 @@ print(planet.build_info())
     assert "backend='reference'" in message
 
 
+def test_a_model_is_fitted_to_recorded_episodes_without_environment_packages() -> None:
+    code = """
+import tempfile
+from dataclasses import replace
+import numpy as np
+from planet.config import CEMConfig, Config, ImaginationConfig, ModelConfig, TrainConfig
+from planet.experiments.fit import fit
+from planet.experiments.recorded import open_recorded
+from planet.experiments.run import open_run
+from planet.replay import Episode, ReplayBuffer
+model = ModelConfig(encoder_channels=(4,), decoder="mlp", belief_size=5, state_size=3)
+train = TrainConfig(initial_updates=1, batch_size=2, chunk_length=4, backend="reference")
+config = Config(model=model, planner=CEMConfig(horizon=2, candidates=8, iterations=1, topk=2), train=train,
+                imagination=ImaginationConfig(backend="reference"))
+with tempfile.TemporaryDirectory() as folder:
+    buffer, entries = ReplayBuffer(folder + "/data"), np.zeros(9, np.float32)
+    for index in range(2):
+        image = np.full((9, 8, 8, 3), index, np.uint8)
+        buffer.add(Episode({"image": image}, entries[:, None], entries, entries > 0))
+    data = open_recorded(folder + "/data")
+    config = replace(config, environment=data.environment(config.environment))
+    errors = fit(config, folder + "/run", data)
+    print(errors.chunks, open_run(folder + "/run").updates)
+"""
+    assert run_blocked(code) == "2 1"
+
+
 # --- Rooms ----------------------------------------------------------------------------------------
 
 

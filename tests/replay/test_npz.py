@@ -22,7 +22,7 @@ EPISODE = Episode(
 
 
 def foreign(**changes: Any) -> dict[str, Any]:
-    """What numpy users write."""
+    """Arrays as numpy users write them."""
     arrays: dict[str, Any] = {
         "angle": np.linspace(-1, 1, 8).reshape(4, 2),
         "action": np.array([[0], [1], [2], [3]]),
