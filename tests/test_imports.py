@@ -52,7 +52,8 @@ class Allowed(importlib.machinery.PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top in sys.stdlib_module_names or top in {allowed!r}:
+        own = top in sys.stdlib_module_names or top.startswith("_sysconfigdata")
+        if own or top in {allowed!r}:
             return super().find_spec(name, path, target)
         return None
 
@@ -134,8 +135,9 @@ from planet.experiments.run import open_run
 from planet.replay import Episode, ReplayBuffer
 model = ModelConfig(encoder_channels=(4,), decoder="mlp", belief_size=5, state_size=3)
 train = TrainConfig(initial_updates=1, batch_size=2, chunk_length=4, backend="reference")
-config = Config(model=model, planner=CEMConfig(horizon=2, candidates=8, iterations=1, topk=2), train=train,
-                imagination=ImaginationConfig(backend="reference"))
+planner = CEMConfig(horizon=2, candidates=8, iterations=1, topk=2)
+imagination = ImaginationConfig(backend="reference")
+config = Config(model=model, planner=planner, train=train, imagination=imagination)
 with tempfile.TemporaryDirectory() as folder:
     buffer, entries = ReplayBuffer(folder + "/data"), np.zeros(9, np.float32)
     for index in range(2):
