@@ -54,7 +54,7 @@ class EvaluateOptions(ActingConfig):
     episodes: int = 10  # episodes of every policy
     seed: int | None = None  # of the episodes; None: the run's, as in its own evaluations, or 0
     baselines: bool = False  # also score random actions, zero actions and the untrained planner
-    video: bool = True  # film the agent's first episode
+    video: bool = True  # film the agent's first episode; off for runs that see no pictures
     context: int = 5  # video: frames that the model sees before each prediction
     length: int = 50  # video: frames until the next prediction starts
 
@@ -75,6 +75,9 @@ def run(arguments: Sequence[str]) -> int:
     directory = trained.directory
     written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
     if options.video:
+        if "image" not in trained.spec.observation:
+            names = [*trained.spec.observation]
+            raise ValueError(f"video: expected a run on pixels, or --no-video, got one on {names}")
         written["video"] = directory / "evaluation.mp4"
         check_pieces(options.context, options.length)
     for path in written.values():
@@ -108,7 +111,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _default(config: Config) -> EvaluateOptions:
-    return EvaluateOptions(**vars(ActingConfig.of(config)))
+    seen = config.environment.observe != "vectors"  # else there is nothing to film
+    return EvaluateOptions(**vars(ActingConfig.of(config)), video=seen)
 
 
 def _run_on_simulator(options: EvaluateOptions) -> int:

@@ -25,9 +25,9 @@ from planet.errors.short_repr import short_repr
 from planet.profiling.conditions import Conditions, State, governors
 from planet.profiling.pace import Pace
 from planet.profiling.result import Comparison, Profile
-from planet.profiling.session import Frames, Session, timed
+from planet.profiling.session import Session, timed
 from planet.profiling.stages import Times, by_iteration, by_stage, stages_of
-from planet.protocols import Policy
+from planet.protocols import Observation, Policy
 
 WARMUP = 5
 """Steps that are not counted; as many as are timed where those are fewer."""
@@ -83,7 +83,8 @@ def _measure(
 ) -> tuple[State, State]:
     """Takes the steps; returns the machine's state before and after those that count."""
     names, world = list(session.policies), session.world
-    before, ended, frame = State.now(), True, np.empty(0, np.uint8)
+    before, ended = State.now(), True
+    frame: Observation = {}
     for number in range(-min(WARMUP, steps), steps):
         if number == 0:
             before = State.now()
@@ -117,10 +118,10 @@ class _Step:
     __repr__ = short_repr
 
 
-def _step(policy: Policy, frame: Frames, pace: Pace | None) -> _Step:
+def _step(policy: Policy, frame: Observation, pace: Pace | None) -> _Step:
     late = None if pace is None else 1e3 * pace.wait()
     preemptions, begin = _preemptions(), time.perf_counter()
-    action, act = timed(partial(policy.act, {"image": frame}))
+    action, act = timed(partial(policy.act, frame))
     preemptions = _preemptions() - preemptions
     spans: list[Span] = []
     iterations = None

@@ -1,4 +1,4 @@
-"""Makes what is timed: policies, and the world that shows them frames."""
+"""Makes what is timed: policies, and the world that shows them something."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ from planet.experiments.run import Run
 from planet.noise import row_seeds
 from planet.profiling.facts import Facts, policy_facts, run_facts
 from planet.profiling.stages import Times
-from planet.protocols import Policy
+from planet.protocols import Observation, Policy
 from planet.systems.planet import make_agent, make_world_model
 from planet.training.action_box import ActionBox
-
-Frames = npt.NDArray[np.uint8]
 
 _FRAMES = 16  # that an untrained agent sees by turns
 
 
 class World(Protocol):
-    """Shows frames, and takes actions."""
+    """Shows observations by name, and takes actions."""
 
-    def restart(self) -> tuple[Frames, list[int]]:
-        """Returns the first frame, or a batch of them, and a seed for each."""
+    def restart(self) -> tuple[Observation, list[int]]:
+        """Returns the first observation, or a batch of them, and a seed for each."""
 
-    def step(self, action: npt.NDArray[np.float32]) -> tuple[Frames, bool, dict[str, Times]]:
-        """Returns the next frame, whether the episode ended, and what the world took by stage."""
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, bool, dict[str, Times]]:
+        """Returns the next observation, whether the episode ended, and times of the world's own."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +117,15 @@ def _session(
     return Session(policies, world, facts, run)
 
 
-def first_frames(policy: Policy, world: World, count: int) -> list[Frames]:
-    """Returns up to `count` frames that a policy sees from a start on, and resets it to there."""
+def first_frames(policy: Policy, world: World, count: int) -> list[Observation]:
+    """Returns up to `count` observations of a policy from a start on, and resets it to there."""
     frame, seeds = world.restart()
     policy.reset(seeds)
-    frames: list[Frames] = []
+    frames: list[Observation] = []
     ended = False
     while len(frames) < count and not ended:
         frames.append(frame)
-        frame, ended, _ = world.step(policy.act({"image": frame}))
+        frame, ended, _ = world.step(policy.act(frame))
     policy.reset(seeds)
     return frames
 
@@ -146,19 +144,19 @@ class RandomFrames:
         self._frames = frames[:, 0] if batch_size == 1 else frames
         self._batch_size, self._next = batch_size, 0
 
-    def restart(self) -> tuple[Frames, list[int]]:
+    def restart(self) -> tuple[Observation, list[int]]:
         """Returns the first frames."""
         self._next = 0
-        return self._frames[0], row_seeds(0, self._batch_size).tolist()
+        return {"image": self._frames[0]}, row_seeds(0, self._batch_size).tolist()
 
-    def step(self, action: npt.NDArray[np.float32]) -> tuple[Frames, bool, dict[str, Times]]:
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, bool, dict[str, Times]]:
         """Returns the next frames; no episode ends."""
         self._next = (self._next + 1) % _FRAMES
-        return self._frames[self._next], False, {}
+        return {"image": self._frames[self._next]}, False, {}
 
 
 class Simulated:
-    """Shows the frames of an environment.
+    """Shows what an environment does.
 
     Args:
       environment: of `planet.envs.make`.
@@ -167,16 +165,21 @@ class Simulated:
     def __init__(self, environment: Any) -> None:
         self._environment = environment
 
-    def restart(self) -> tuple[Frames, list[int]]:
+    def restart(self) -> tuple[Observation, list[int]]:
         """Starts the same episode again."""
-        return self._environment.reset(seed=0)[0], [0]
+        return named(self._environment.reset(seed=0)[0]), [0]
 
-    def step(self, action: npt.NDArray[np.float32]) -> tuple[Frames, bool, dict[str, Times]]:
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, bool, dict[str, Times]]:
         """Simulates and renders."""
         outcome, environment = timed(lambda: self._environment.simulate(action))
-        frame, render = timed(self._environment.observe)
+        seen, render = timed(self._environment.observe)
         times = {"render": render, "environment": environment}
-        return frame, outcome[1] or outcome[2], times
+        return named(seen), outcome[1] or outcome[2], times
+
+
+def named(seen: Any) -> Observation:
+    """Returns an observation by name: an array alone is an image, or a vector."""
+    return seen if isinstance(seen, Mapping) else {"image" if seen.ndim == 3 else "vector": seen}
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, Times]:

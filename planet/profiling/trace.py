@@ -30,6 +30,7 @@ from planet.acting.agent import Agent
 from planet.acting.frames import Frames
 from planet.acting.timeline import Span, Timeline
 from planet.errors.scalars import check_int
+from planet.protocols import Observation
 from planet.storage.atomic import atomic_write
 
 ACT, CLOCK = "act", "planet clock"
@@ -74,7 +75,9 @@ class TracedStep:
     spans: Sequence[Span]
 
 
-def write_trace(path: Path, agent: Agent, frames: Sequence[Frames], steps: int) -> float:
+def write_trace(
+    path: Path, agent: Agent, frames: Sequence[Observation | Frames], steps: int
+) -> float:
     """Traces control steps of an agent that was reset; one before them is not in the trace.
 
     The profiler takes time at every operator, so the steps are slower than those of a profile.
@@ -82,7 +85,7 @@ def write_trace(path: Path, agent: Agent, frames: Sequence[Frames], steps: int) 
     Args:
       path: file to write.
       agent: acts, and goes on from there; its timeline stays its own.
-      frames: one per step, uint8 [h, w, 3] or [B, h, w, 3], from the first one again where there
+      frames: one per step, as `agent.act` takes it, from the first one again where there
         are fewer than steps.
       steps: how many are traced.
 
@@ -139,7 +142,11 @@ def join(
 
 
 def _record(
-    agent: Agent, timeline: Timeline, frames: Sequence[Frames], steps: int, device: torch.device
+    agent: Agent,
+    timeline: Timeline,
+    frames: Sequence[Observation | Frames],
+    steps: int,
+    device: torch.device,
 ) -> tuple[dict[str, Any], list[Range], list[TracedStep]]:
     """Runs the steps; returns the profiler's document and what the host saw."""
     activities = [ProfilerActivity.CPU]

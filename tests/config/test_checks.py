@@ -34,7 +34,7 @@ WRONG: dict[Any, tuple[object, ...]] = {
 
 # Numbers out of the range of every setting of a number.
 OUT_OF_RANGE: dict[str, tuple[float, ...]] = {
-    "environment: action_repeat image_size render_size control_steps": (0, -1),
+    "environment: action_repeat image_size render_size control_steps frames": (0, -1),
     "environment: camera": (-1,),
     "model: state_size belief_size hidden_size encoder_kernel encoder_stride": (0, -1),
     "model: decoder_input decoder_stride reward_hidden min_stddev": (0, -1),
