@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     trained = open_run(options.run_dir, options.overrides())
     directory = trained.directory
     written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
-    if options.video:
+    if options.video and "image" in trained.spec.observation:
         written["video"] = directory / "evaluation.mp4"
         check_pieces(options.context, options.length)
     for path in written.values():
@@ -99,11 +99,13 @@ def run(arguments: Sequence[str]) -> int:
         environment.close()
     write_scores(written["scores"], trained, seed, scores)
     progress.message(score_table(scores))
-    if options.video:
+    if "video" in written:
         film(trained.policy, first, written["video"], environment.metadata["render_fps"],
              options.context, options.length)  # fmt: skip
     for name, path in written.items():
         progress.message(f"{name:7} {path}")
+    if options.video and "video" not in written:
+        progress.message(f"video   none: the run observes {[*trained.spec.observation]}, no image")
     return 0
 
 
