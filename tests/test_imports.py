@@ -24,8 +24,10 @@ NEED_MORE = {
     "planet.cli.diagnose": "tyro",
     "planet.cli.evaluate": "tyro",
     "planet.cli.export": "tyro",
+    "planet.cli.fit": "tyro",
     "planet.cli.options": "tyro",
     "planet.cli.profile": "tyro",
+    "planet.cli.replay": "tyro",
     "planet.cli.train": "tyro",
     "planet.envs.dmc": "gymnasium",
     "planet.envs.gym": "gymnasium",
@@ -50,7 +52,8 @@ class Allowed(importlib.machinery.PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top in sys.stdlib_module_names or top in {allowed!r}:
+        own = top in sys.stdlib_module_names or top.startswith("_sysconfigdata")
+        if own or top in {allowed!r}:
             return super().find_spec(name, path, target)
         return None
 
@@ -118,6 +121,34 @@ print(planet.build_info())
     assert "backend='fused'" in message
     assert "its import is blocked" in message
     assert "backend='reference'" in message
+
+
+def test_a_model_is_fitted_to_recorded_episodes_without_environment_packages() -> None:
+    code = """
+import tempfile
+from dataclasses import replace
+import numpy as np
+from planet.config import CEMConfig, Config, ImaginationConfig, ModelConfig, TrainConfig
+from planet.experiments.fit import fit
+from planet.experiments.recorded import open_recorded
+from planet.experiments.run import open_run
+from planet.replay import Episode, ReplayBuffer
+model = ModelConfig(encoder_channels=(4,), decoder="mlp", belief_size=5, state_size=3)
+train = TrainConfig(initial_updates=1, batch_size=2, chunk_length=4, backend="reference")
+planner = CEMConfig(horizon=2, candidates=8, iterations=1, topk=2)
+imagination = ImaginationConfig(backend="reference")
+config = Config(model=model, planner=planner, train=train, imagination=imagination)
+with tempfile.TemporaryDirectory() as folder:
+    buffer, entries = ReplayBuffer(folder + "/data"), np.zeros(9, np.float32)
+    for index in range(2):
+        image = np.full((9, 8, 8, 3), index, np.uint8)
+        buffer.add(Episode({"image": image}, entries[:, None], entries, entries > 0))
+    data = open_recorded(folder + "/data")
+    config = replace(config, environment=data.environment(config.environment))
+    errors = fit(config, folder + "/run", data)
+    print(errors.chunks, open_run(folder + "/run").updates)
+"""
+    assert run_blocked(code) == "2 1"
 
 
 # --- Rooms ----------------------------------------------------------------------------------------

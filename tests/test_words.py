@@ -21,7 +21,10 @@ MEANINGS = {
     "simulate": ("the physics goes on", "envs"),
     "transition": ("the model's step", "protocols models ops weights"),
     "rollout": ("the model's imagination alone", "models ops planning weights"),
-    "chunk": ("what replay draws", "protocols config replay models training systems ops/filter"),
+    "chunk": (
+        "what replay draws",
+        "protocols config replay models training systems ops/filter experiments/open_loop",
+    ),
     "episode": (
         "interaction with an environment",
         "protocols config envs replay acting training systems experiments profiling cli",

@@ -1,4 +1,4 @@
-"""Runs the command line: `planet train | evaluate | diagnose | profile | export | doctor`.
+"""Runs the command line: `planet train | fit | evaluate | diagnose | profile | export | ...`.
 
 A command's module is imported only when it is called, so that a missing package is reported as
 such. Nothing but these modules prints.
@@ -31,10 +31,12 @@ usage: planet COMMAND [options]
 
 commands:
   train      train an agent into a run directory, or continue a run
+  fit        train its world model from recorded episodes, without an environment
   evaluate   score a trained agent and film it, or score planning on the true simulator
   diagnose   say whether its model or its planner keeps an agent from scoring more
   profile    time the control steps of an agent, stage by stage
   export     write a run's agent into a file that C++ programs act from
+  replay     bring episodes into files of numpy (export), or such files into episodes (import)
   doctor     say what is installed and what works, and how to fix the rest
 
 examples:
@@ -47,6 +49,9 @@ examples:
   planet profile runs/cheetah --compare reference,fused,int8,bf16
   planet profile --compare cem,icem,mppi,shooting --train.threads 2
   planet export runs/cheetah cheetah.weights
+  planet replay export runs/cheetah arrays
+  planet replay import arrays data
+  planet fit --data data --directory runs/fitted --preset small
   planet doctor
 
 Any setting is an option, for example --planner.candidates 500 or --train.seed 1.
@@ -62,10 +67,12 @@ _NO_MEMORY = ("can't allocate memory", "size calculation overflowed")  # Runtime
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("tyro", "gymnasium", "tqdm"),
+    "fit": ("tyro", "tqdm"),
     "evaluate": ("tyro", "gymnasium", "tqdm", "matplotlib", "imageio", "imageio_ffmpeg"),
     "diagnose": ("tyro", "gymnasium", "tqdm"),
     "profile": ("tyro",),
     "export": ("tyro", "gymnasium"),
+    "replay": ("tyro",),
     "doctor": (),
 }
 """Packages of the `train` extra that a command needs whatever the task."""

@@ -54,7 +54,7 @@ class EvaluateOptions(ActingConfig):
     episodes: int = 10  # episodes of every policy
     seed: int | None = None  # of the episodes; None: the run's, as in its own evaluations, or 0
     baselines: bool = False  # also score random actions, zero actions and the untrained planner
-    video: bool = True  # film the agent's first episode
+    video: bool = True  # film the agent's first episode; off for runs that see no pictures
     context: int = 5  # video: frames that the model sees before each prediction
     length: int = 50  # video: frames until the next prediction starts
 
@@ -74,7 +74,10 @@ def run(arguments: Sequence[str]) -> int:
     trained = open_run(options.run_dir, options.overrides())
     directory = trained.directory
     written = {"scores": directory / "scores.json", "curve": directory / "learning_curve.png"}
-    if options.video and "image" in trained.spec.observation:
+    if options.video:
+        if "image" not in trained.spec.observation:
+            names = [*trained.spec.observation]
+            raise ValueError(f"video: expected a run on pixels, or --no-video, got one on {names}")
         written["video"] = directory / "evaluation.mp4"
         check_pieces(options.context, options.length)
     for path in written.values():
@@ -99,18 +102,17 @@ def run(arguments: Sequence[str]) -> int:
         environment.close()
     write_scores(written["scores"], trained, seed, scores)
     progress.message(score_table(scores))
-    if "video" in written:
+    if options.video:
         film(trained.policy, first, written["video"], environment.metadata["render_fps"],
              options.context, options.length)  # fmt: skip
     for name, path in written.items():
         progress.message(f"{name:7} {path}")
-    if options.video and "video" not in written:
-        progress.message(f"video   none: the run observes {[*trained.spec.observation]}, no image")
     return 0
 
 
 def _default(config: Config) -> EvaluateOptions:
-    return EvaluateOptions(**vars(ActingConfig.of(config)))
+    seen = config.environment.observe != "vectors"  # else there is nothing to film
+    return EvaluateOptions(**vars(ActingConfig.of(config)), video=seen)
 
 
 def _run_on_simulator(options: EvaluateOptions) -> int:

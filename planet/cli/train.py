@@ -18,11 +18,12 @@ from planet.cli.options import told, told_imagination, with_planner
 from planet.cli.output import complain
 from planet.cli.progress import duration, make_progress
 from planet.cli.signals import ending_signals
-from planet.config import Config, TrainConfig
+from planet.config import Config, EnvironmentConfig, TrainConfig
 from planet.config.presets import PRESETS
 from planet.diagnostics.build import __version__
 from planet.errors import advice
 from planet.experiments.run import make_environment
+from planet.protocols import Spec
 from planet.systems.planet import build
 from planet.training.learner import GradientLearner
 from planet.training.progress import Guarded, guarded
@@ -33,7 +34,7 @@ PresetName = Literal["paper", "official", "small", "v0.5", "v1.0", "v1.5"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(Config):
-    """Trains a PlaNet agent from pixels into a run directory, or continues the run in it.
+    """Trains a PlaNet agent into a run directory, or continues the run in it.
 
     First choose a preset, a task and, with --planner NAME, a planner; then override any setting.
     The directory holds config.json, metrics.jsonl (and TensorBoard files), episodes/ and
@@ -44,7 +45,7 @@ class TrainOptions(Config):
 
     directory: Path  # directory of the run, made if it does not exist
     preset: PresetName = "paper"  # the settings to start from
-    task: str = "cheetah-run"  # DM Control "domain-task", or "toy-reach"
+    task: str = "cheetah-run"  # DM Control "domain-task", "toy-reach", or "gym:ID" of Gymnasium
     accept_losses: bool = False  # continue although episodes or lines of metrics are lost
 
     def config(self) -> Config:
@@ -143,15 +144,12 @@ def _summary(config: Config, trainer: Trainer) -> str:
     environment, train = config.environment, config.train
     assert isinstance(trainer.learner, GradientLearner)
     parameters = sum(p.numel() for p in trainer.learner.model.parameters())
-    size, render = environment.image_size, environment.render_size
-    drawn = "" if render == size else f" averaged down from {render}x{render}"
     repeat = getattr(trainer.environment, "action_repeat", environment.action_repeat)
     later = train.episodes - train.seed_episodes
     collected = "collect an episode" if train.collect == "online" else "a random episode"
     lines = [
         f"planet {__version__}: {environment.task} into {trainer.directory}",
-        f"  environment  action repeat {repeat}, {size}x{size} pixels{drawn}, "
-        f"quality {environment.quality}",
+        f"  environment  action repeat {repeat}, {_seen(environment, trainer.spec)}",
         f"  model        belief {config.model.belief_size}, state {config.model.state_size}, "
         f"{parameters:,} parameters on {train.device}",
         f"  planner      {told(config.planner)}",
@@ -165,6 +163,18 @@ def _summary(config: Config, trainer: Trainer) -> str:
     if trainer.episodes:
         lines.append(f"continues from the checkpoint: {_counters(trainer)}")
     return "\n".join(lines)
+
+
+def _seen(environment: EnvironmentConfig, spec: Spec) -> str:
+    """Names what the agent sees."""
+    size, render, frames = environment.image_size, environment.render_size, environment.frames
+    arrays = spec.observation.items()
+    texts = [f"{shape[0]} numbers in {name}" for name, (_, shape) in arrays if name != "image"]
+    if "image" in spec.observation:
+        stack = "" if frames == 1 else f", {frames} frames"
+        drawn = "" if render == size else f" averaged down from {render}x{render}"
+        texts.insert(0, f"{size}x{size} pixels{stack}{drawn}, quality {environment.quality}")
+    return ", ".join(texts)
 
 
 def _updates(train: TrainConfig) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,25 +17,13 @@ from planet.errors.scalars import check_between, check_float, check_int
 from planet.protocols import Chunk
 from planet.replay.episode import Episode
 from planet.replay.episode_file import CorruptEpisodeError, verify_episode, write_episode
-from planet.replay.episode_info import EpisodeInfo, Sizes
+from planet.replay.episode_folder import episode_index, episode_name
+from planet.replay.episode_info import EpisodeInfo, Sizes, check_same_sizes, sizes_of
 from planet.replay.pieces import Pieces
 from planet.replay.sampling import draw_recent, draw_uniform
 from planet.storage.atomic import make_directory
 
 _LOGGER = logging.getLogger("planet")
-_NAME = re.compile(r"episode-(\d{6,})\.planet")
-
-
-def episode_name(index: int) -> str:
-    """Returns the file name of episode `index`, e.g. `episode-000012.planet`."""
-    return f"episode-{index:06d}.planet"
-
-
-def episode_index(name: str) -> int | None:
-    """Returns 12 for `episode-000012.planet`, None for what `episode_name` never returns."""
-    match = _NAME.fullmatch(name)
-    index = int(match[1]) if match else -1
-    return index if episode_name(index) == name else None
 
 
 class LostEpisodesError(ValueError):
@@ -146,8 +133,7 @@ class ReplayBuffer:
         """
         name = episode_name(self.next_index if index is None else check_int("index", index, 0))
         path = self.directory / name
-        arrays = episode.arrays.items()
-        self._check_sizes(name, {key: (str(a.dtype), a.shape[1:]) for key, a in arrays})
+        self._check_sizes(name, sizes_of(episode))
         self.episodes[name] = write_episode(path, episode)
         self.skipped.pop(name, None)
         self._sort()
@@ -286,20 +272,9 @@ class ReplayBuffer:
         }
 
     def _check_sizes(self, name: str, sizes: Sizes) -> None:
-        """Raises ValueError for the first array that the other episodes have otherwise."""
         other = next((info for key, info in self.episodes.items() if key != name), None)
-        if other is None or other.sizes == sizes:
-            return
-        for array in sorted(other.sizes | sizes):
-            expected, got = _shown(other.sizes.get(array)), _shown(sizes.get(array))
-            if got != expected:
-                raise ValueError(
-                    f"{array}: expected {expected} an entry as in {other.path}, got {got} in {name}"
-                )
-
-
-def _shown(size: tuple[str, tuple[int, ...]] | None) -> str:
-    return "no array" if size is None else f"{size[0]} {list(size[1])}"
+        if other is not None:
+            check_same_sizes(other.sizes, other.path, sizes, name)
 
 
 def _reasons(reasons: Mapping[str, str]) -> str:

@@ -126,8 +126,8 @@ def _check_names(observation: object) -> None:
     if not names:
         raise ValueError("observation: expected at least one array, got none")
     for name in names:
-        if type(name) is not str or not name or name in _TAKEN:
-            expected = f"names of type str other than {', '.join(_TAKEN)}"
+        if type(name) is not str or not name or not name.isprintable() or name in _TAKEN:
+            expected = f"printable names other than {', '.join(_TAKEN)}"
             raise ValueError(f"observation: expected {expected}, got {name!r}")
 
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from planet.replay.episode import Episode
+
 Sizes = dict[str, tuple[str, tuple[int, ...]]]
 """Dtype and shape of one entry by the array's name."""
 
@@ -68,3 +70,23 @@ class EpisodeInfo:
         """Size of the whole file."""
         last = list(self.arrays.values())[-1]
         return last.offset + self.length * last.entry_bytes
+
+
+def sizes_of(episode: Episode) -> Sizes:
+    """Returns dtype and entry shape of every array of an episode."""
+    arrays = episode.arrays.items()
+    return {name: (str(array.dtype), array.shape[1:]) for name, array in arrays}
+
+
+def check_same_sizes(expected: Sizes, where: Path, got: Sizes, name: str) -> None:
+    """Raises ValueError for the first array of `name` that is not as in the episode at `where`."""
+    for array in sorted(expected | got):
+        here, there = _shown(got.get(array)), _shown(expected.get(array))
+        if here != there:
+            raise ValueError(
+                f"{array}: expected {there} an entry as in {where}, got {here} in {name}"
+            )
+
+
+def _shown(size: tuple[str, tuple[int, ...]] | None) -> str:
+    return "no array" if size is None else f"{size[0]} {list(size[1])}"

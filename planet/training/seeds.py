@@ -14,6 +14,7 @@ COLLECT: Final = 3  # of the environment while collecting
 EVALUATE: Final = 4  # of environment and agent in evaluations
 BATCH: Final = 5  # of the chunks of a gradient step
 LOSS: Final = 6  # of what a gradient step draws
+VALIDATION: Final = 7  # of which recorded episodes are held out, and of what is drawn for them
 
 
 def environment_seed(seed: int, episode: int, evaluation: bool) -> int:

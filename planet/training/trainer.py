@@ -254,7 +254,7 @@ class Trainer:
             self.replay.add(episode, self.episodes)
             self.episodes += 1
             self.environment_steps += int(episode.metadata["environment_steps"])
-            self._write(
+            self.write(
                 {"collect/return": episode.total_reward, "collect/steps": episode.length - 1,
                  "collect/planned": int(episode.metadata["source"] == "agent"),
                  "collect/seconds": time.perf_counter() - began}
@@ -280,7 +280,7 @@ class Trainer:
                 if line:
                     means = self._means.take()
                     shown = shown or shown_values(means)  # on a device that is not waited for
-                    self._write({f"train/{name}": mean for name, mean in means.items()})
+                    self.write({f"train/{name}": mean for name, mean in means.items()})
             _, saved = self.saved or (0, 0)
             if schedule.checkpoint_due_between(train, self.learner.updates, saved):
                 self._checkpoint()
@@ -298,7 +298,7 @@ class Trainer:
         mean, error = result.mean, result.standard_error
         with self._switch.changing():
             self._evaluated = self.episodes
-            self._write({"evaluate/return": mean, "evaluate/standard_error": error})
+            self.write({"evaluate/return": mean, "evaluate/standard_error": error})
         self.progress.message(
             f"{self.episodes} episodes, {self.learner.updates} updates: "
             f"return {mean:.1f} +- {error:.1f} over {len(result.returns)} episodes"
@@ -309,7 +309,8 @@ class Trainer:
         self._stages.advance(**values)
         self._switch.check()
 
-    def _write(self, values: dict[str, float]) -> None:
+    def write(self, values: dict[str, float]) -> None:
+        """Appends a line of metrics, which stays if a checkpoint follows; see `MetricsWriter`."""
         self._lines += 1
         counters = {  # the first is TensorBoard's axis
             "environment_steps": self.environment_steps, "updates": self.learner.updates,

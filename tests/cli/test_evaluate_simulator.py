@@ -36,7 +36,7 @@ def test_a_planner_is_scored_without_a_run_and_nothing_is_drawn(
     planner = ICEMConfig(
         horizon=2, candidates=8, topk=4, iterations=1, decay=1.0, scorer="simulator"
     )
-    environment = envs.make("reacher-easy")
+    environment = envs.make("reacher-easy", observe="vectors")
     scores = score_on_simulator(environment, planner, 2, 3, baselines=True)
     environment.close()
     names = ["icem on the simulator", "random actions", "zero actions"]

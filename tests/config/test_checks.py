@@ -34,7 +34,7 @@ WRONG: dict[Any, tuple[object, ...]] = {
 
 # Numbers out of the range of every setting of a number.
 OUT_OF_RANGE: dict[str, tuple[float, ...]] = {
-    "environment: action_repeat image_size render_size control_steps": (0, -1),
+    "environment: action_repeat image_size render_size control_steps frames": (0, -1),
     "environment: camera": (-1,),
     "model: state_size belief_size hidden_size encoder_kernel encoder_stride": (0, -1),
     "model: decoder_input decoder_stride reward_hidden min_stddev": (0, -1),
@@ -43,6 +43,7 @@ OUT_OF_RANGE: dict[str, tuple[float, ...]] = {
     "model: gru_gate_bias": (),
     "planner: horizon candidates iterations initial_stddev budget_ms": (0, -1),
     "planner: topk": (0, -1, 1001),
+    "planner: execute": (0, -1, 13),
     "planner: epsilon": (-1e-6,),
     "planner: low": (1.5,),
     "planner: high": (-1.5,),

@@ -1,4 +1,4 @@
-"""What tasks show: pictures, vectors or both, and the newest frames."""
+"""Observations of tasks: pictures, vectors or both, and the newest frames."""
 
 # ruff: noqa: E402 - what the extra brings is imported after the check that it is there
 import copy
@@ -126,21 +126,18 @@ def test_vectors_need_no_opengl_library_and_touch_none(run_script):
     pytest.importorskip("dm_control", reason="needs the train extra")
     script = """
 import pickle
-for task in ("cheetah-run", "quadruped-escape"):
-    environment = planet.envs.make(task, observe="vectors", action_repeat=1)
-    environment.reset(seed=0)
-    environment = pickle.loads(pickle.dumps(environment))
-    action = np.zeros(environment.action_space.shape, np.float32)
-    assert environment.step(action)[0] in environment.observation_space
-    try:
-        environment.render()
-    except planet.envs.RenderingUnavailable as error:
-        print(error.what)
+environment = planet.envs.make("quadruped-escape", observe="vectors", action_repeat=1)
+environment.reset(seed=0)
+environment = pickle.loads(pickle.dumps(environment))
+assert environment.step(np.zeros(12, np.float32))[0] in environment.observation_space
+try:
+    environment.render()
+except planet.envs.RenderingUnavailable as error:
+    print(error.what)
 print("OpenGL" in sys.modules, os.environ["MUJOCO_GL"])
 """
     result = run_script(PLAIN + script, MUJOCO_GL="egl")
-    assert result.stdout.count("EGL (MUJOCO_GL) was not found") == 2, result.stderr
-    assert result.stdout.endswith("False egl\n"), result.stderr
+    assert result.stdout.endswith("EGL (MUJOCO_GL) was not found\nFalse egl\n"), result.stderr
 
 
 def test_a_task_that_showed_vectors_renders_and_another_one_shows_pixels(run_script, opengl):

@@ -72,7 +72,7 @@ def zeros(name: str, *shape: int, dtype: Any = np.float32) -> dict[str, np.ndarr
 
 NO_IMAGE = "image: expected shape [N+1=4, h, w, 3 * frames], got"
 NO_STEP = "reward: expected at least 2 entries (1 step), got 1"
-NO_NAME = "observation: expected names of type str other than action, reward, terminated, metadata"
+NO_NAME = "observation: expected printable names other than action, reward, terminated, metadata"
 NO_JSON = "metadata['a']: expected JSON values"
 
 

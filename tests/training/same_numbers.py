@@ -29,6 +29,7 @@ CONFIG = replace(
     train=replace(
         TINY.train, episodes=3, initial_updates=200, updates_per_episode=100,
         overshooting_distance=3, overshooting_weight=0.5, overshooting_reward_weight=0.25,
+        overshooting_observation_weight=0.1,
         global_prior_weight=0.1, learning_rate_warmup=50, exploration_ramp=4,
         exploration_min_stddev=0.1, sampling="recent", recent_draws=30, free_nats=0.05,
     ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from toy_runs import timeless, toy
 
 from planet.acting.baselines import RandomPolicy
 from planet.config import ActingConfig, Config
-from planet.experiments.run import open_run
+from planet.experiments.run import make_environment, open_environment, open_run
 from planet.experiments.video import film
 from planet.planning import PLANNERS
 from planet.profiling import measure_session, run_session
@@ -108,6 +109,51 @@ def test_a_learner_that_guesses_is_scored_filmed_and_profiled(
     assert "render  " in table(timed)
     with pytest.raises(TypeError, match="run: expected an agent that plans, got RandomPolicy"):
         run.agent  # noqa: B018
+
+
+@pytest.mark.parametrize(("observe", "frames"), [("vectors", 1), ("both", 2)])
+def test_what_is_observed_is_kept_and_the_run_finds_its_environment_again(
+    tiny: Config, tmp_path: Path, observe: str, frames: int
+) -> None:
+    config = tiny.with_overrides({"environment": {"observe": observe, "frames": frames}})
+    environment = make_environment(config.environment)
+    with Trainer(config, tmp_path, environment, guess) as trainer:
+        trainer.run()
+        kept = trainer.replay.sample(2, 3, np.random.default_rng(0)).observation
+    image = {"image": ("uint8", (8, 8, 6))} if observe == "both" else {}
+    expected = image | {"vector": ("float32", (4,))}
+    run = open_run(tmp_path, build=guess)
+    assert run.spec.observation == trainer.spec.observation == expected
+    shapes = {name: (array.dtype, array.shape[2:]) for name, array in kept.items()}
+    assert shapes == {
+        name: (getattr(torch, dtype), shape) for name, (dtype, shape) in expected.items()
+    }
+    again = open_environment(run)
+    played = play(again, run.policy, 1, seed=0)[0]
+    assert {*played.observation} == {*expected}
+    with pytest.raises(ValueError, match="environment: expected observations .*got image uint8"):
+        pixels = replace(run.config.environment, observe="pixels", frames=1)
+        open_environment(replace(run, config=replace(run.config, environment=pixels)))
+
+
+def test_a_run_on_vectors_is_not_filmed(
+    tiny: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("tyro", reason="the command line needs the train extra")
+    from planet.cli import evaluate, main
+    from planet.cli.options import parse_options
+
+    config = tiny.with_overrides({"environment": {"observe": "vectors"}})
+    with Trainer(config, tmp_path, make_environment(config.environment), guess) as trainer:
+        trainer.save()
+    monkeypatch.setattr(evaluate, "open_run", partial(open_run, build=guess))
+    assert main(["evaluate", str(tmp_path), "--video"]) == 1
+    expected = "video: expected a run on pixels, or --no-video, got one on ['vector']"
+    assert expected in capsys.readouterr().err
+    assert not parse_options("evaluate", [str(tmp_path)], evaluate._default).video
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ def test_rows_draw_from_seeds_of_run_and_update(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_restored_learner_goes_on_to_the_same_parameters(tmp_path: Path) -> None:
-    config = replace(CONFIG, learning_rate_warmup=5)
+    over = {"overshooting_distance": 2, "overshooting_observation_weight": 0.5}
+    config = replace(CONFIG, learning_rate_warmup=5, **over)
     whole = learner_of(make_model(), config)
     for index in range(6):
         if index == 2:

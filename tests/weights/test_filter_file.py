@@ -77,7 +77,8 @@ def test_cpp_reads_the_agents_that_python_wrote(
     encoder = weights.encoder
     layers = "".join(f" {c}/{k}/{s}" for c, k, s in encoder.layers())
     (line,) = read_in_cpp([content_of(weights, tmp_path)])
-    assert f" 1 image {encoder.image} bits {encoder.bits}{layers} {value:016x} 12 1000" in line
+    rows = weights.rollout.sizes.reward_rows[-1]
+    assert f" {rows} image {encoder.image} bits {encoder.bits}{layers} {value:016x} 12 1000" in line
 
 
 def test_layout_is_the_documented_one(tmp_path: Path) -> None:
