@@ -113,7 +113,9 @@ def test_episodes_of_recorded_frames_give_the_actions_of_python_bit_for_bit(
     name, precision = kernels
     explore = precision == "fp32"
     with isa(name):
-        agent = agent_for(task, precision, activation="elu" if explore else "relu")
+        # Half of them follow means of states, as the RNN does.
+        design = {"activation": "elu" if explore else "relu", "stochastic": explore}
+        agent = agent_for(task, precision, **design)
         frames, actions, executed = map(np.array, episode(agent, environment, 11, explore))
     assert len(frames) == WORLDS[task]["control_steps"] // environment.action_repeat
     assert len(np.unique(actions, axis=0)) > len(actions) // 2

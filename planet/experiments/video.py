@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from planet.acting.agent import Agent
 from planet.errors.short_repr import short_repr
 from planet.latent import LatentState
 from planet.models import WorldModel
+from planet.models.vectors import join_vectors
 from planet.ops.dynamics import imagine
 from planet.ops.pixels import postprocess, preprocess
 from planet.protocols import Policy
@@ -44,8 +47,8 @@ class Imagined:
     """Holds what the model makes of an episode of N + 1 frames.
 
     Attributes:
-      reconstruction: uint8 [N+1, h, w, 3], decoded posterior at every frame.
-      prediction: uint8 [N+1, h, w, 3], decoded prior; equals the reconstruction in the context.
+      reconstruction: uint8 [N+1, h, w, C], decoded posterior at every frame.
+      prediction: uint8 [N+1, h, w, C], decoded prior; equals the reconstruction in the context.
       ahead: int [N+1], steps since the model last saw a frame; 0 in the context.
     """
 
@@ -72,7 +75,8 @@ def imagine_episode(
 
     Args:
       model: the world model.
-      episode: its `image`, uint8 [N+1, h, w, 3], and the executed actions.
+      episode: what the model observes, an `image`, uint8 [N+1, h, w, C], among it, and the executed
+        actions.
       context: C, frames that are filtered at the start of every piece, at least 1.
       length: L, frames per piece, more than `context`.
 
@@ -81,13 +85,12 @@ def imagine_episode(
     """
     check_pieces(context, length)
     device = model.device
-    observation = torch.from_numpy(_image(episode)).to(device)
+    _image(episode)
+    seen = {name: torch.from_numpy(array).to(device) for name, array in episode.observation.items()}
     action = torch.from_numpy(episode.action).to(device)[:, None]
-    frames, states = len(observation), model.config.state_size
-    embedding = torch.cat([
-        model.embed({"image": preprocess(part, model.config.bit_depth, 0.5)})
-        for part in torch.split(observation, 64)
-    ])  # fmt: skip
+    frames, states = len(action), model.config.state_size
+    pieces = [{name: x[i : i + 64] for name, x in seen.items()} for i in range(0, frames, 64)]
+    embedding = torch.cat([model.embed(_inputs(model, piece)) for piece in pieces])
     no_noise = torch.zeros(frames, 1, states, device=device, dtype=torch.float32)
     filtered = model.filter_chunk(embedding[:, None], action, no_noise).latent
     belief, state = filtered.belief.clone(), filtered.state.clone()
@@ -151,8 +154,16 @@ def _image(episode: Episode) -> Frames:
     return episode.observation["image"]
 
 
+def _inputs(model: WorldModel, observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Makes network inputs of arrays [N, ...] as `WorldModel.inputs`, but for the dither."""
+    made = {"image": preprocess(observation["image"], model.config.bit_depth, 0.5)}
+    if len(observation) > 1:
+        made["vector"] = join_vectors(observation)
+    return made
+
+
 def _decode(model: WorldModel, latent: LatentState) -> Frames:
-    """Decodes latents [T, 1, ...] to uint8 [T, h, w, 3], a few at a time."""
+    """Decodes latents [T, 1, ...] to uint8 [T, h, w, C], a few at a time."""
     split = zip(torch.split(latent.belief, 64), torch.split(latent.state, 64), strict=True)
     pieces = [model.decode(LatentState(*parts))["image"] for parts in split]
     frames: Frames = np.concatenate([postprocess(piece)[:, 0].cpu().numpy() for piece in pieces])
@@ -165,7 +176,7 @@ def _compose(episode: Episode, imagined: Imagined | None, t: int, total: float) 
 
     ahead = 0 if imagined is None else int(imagined.ahead[t])
     colour = _PREDICTED if ahead else _SEEING
-    panels = [("real frame", _image(episode)[t, ..., -3:], _TEXT)]
+    panels = [("real frame", _image(episode)[t], _TEXT)]
     if imagined is not None:
         panels += [
             ("reconstruction", imagined.reconstruction[t], _SEEING),
@@ -177,7 +188,8 @@ def _compose(episode: Episode, imagined: Imagined | None, t: int, total: float) 
     title, small = ImageFont.load_default(18), ImageFont.load_default(15)
     left = _GAP
     for label, frame, tint in panels:
-        enlarged = Image.fromarray(frame).resize((_PANEL, _PANEL), Image.Resampling.NEAREST)
+        newest = Image.fromarray(frame[..., -3:])
+        enlarged = newest.resize((_PANEL, _PANEL), Image.Resampling.NEAREST)
         picture.paste(enlarged, (left, _TOP))
         draw.text((left + _PANEL // 2, _TOP // 2), label, fill=tint, font=title, anchor="mm")
         left += _PANEL + _GAP
