@@ -39,6 +39,8 @@ from config.probes import (
     shapes,
     threads,
     updates,
+    vector_loss,
+    vector_shapes,
 )
 
 See = Callable[[Config, Path], object]
@@ -62,6 +64,9 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "environment.control_steps": (episode, 6),
     "environment.observe": (episode, "vectors"),
     "environment.frames": (episode, 2),
+    "model.transition": (shapes, "ssm"),
+    "model.stochastic": (shapes, False),
+    "model.posterior": (shapes, "encoder"),
     "model.state_size": (shapes, 4),
     "model.belief_size": (shapes, 6),
     "model.hidden_size": (shapes, 8),
@@ -81,6 +86,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
         shapes, 1, changed(CONV, "model.decoder_kernels", (3, 4))  # 3 -> 8 with 2, 3 -> 6 with 1
     ),
     "model.decoder_hidden": (shapes, (7, 7)),
+    "model.vector_hidden": (vector_shapes, (7, 7)),
     "model.reward_layers": (shapes, 2),
     "model.reward_hidden": (shapes, 9),
     "planner.name": (planner_name, "icem"),
@@ -122,6 +128,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.adam_epsilon": (optimizer_step, 1e-1),
     "train.gradient_clip_norm": (optimizer_step, 1e-3),
     "train.image_weight": (model_loss, 2.0),
+    "train.vector_weight": (vector_loss, 2.0),
     "train.reward_weight": (model_loss, 2.0),
     "train.divergence_weight": (model_loss, 2.0),
     "train.free_nats": (model_loss, 1e6),
