@@ -46,6 +46,7 @@ OVERSHOOT = changed(
     changed(TINY, "train.overshooting_distance", 3), "train.overshooting_weight", 1.0
 )
 WALKER = changed(TINY, "environment.task", "walker-walk")
+ENDINGS = changed(TINY, "model.continuation", True)
 RAMP = changed(TINY, "train.exploration_ramp", 2)
 RECENT = changed(TINY, "train.sampling", "recent")
 EVALUATE = changed(TINY, "train.evaluation_interval", 1)
@@ -83,6 +84,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "model.decoder_hidden": (shapes, (7, 7)),
     "model.reward_layers": (shapes, 2),
     "model.reward_hidden": (shapes, 9),
+    "model.continuation": (shapes, True),
     "planner.name": (planner_name, "icem"),
     "planner.horizon": (plan, 3),
     "planner.candidates": (plan, 13),
@@ -123,6 +125,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.gradient_clip_norm": (optimizer_step, 1e-3),
     "train.image_weight": (model_loss, 2.0),
     "train.reward_weight": (model_loss, 2.0),
+    "train.continuation_weight": (model_loss, 2.0, ENDINGS),
     "train.divergence_weight": (model_loss, 2.0),
     "train.free_nats": (model_loss, 1e6),
     "train.global_prior_weight": (model_loss, 1.0),
