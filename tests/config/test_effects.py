@@ -48,6 +48,7 @@ OVERSHOOT = changed(
     changed(TINY, "train.overshooting_distance", 3), "train.overshooting_weight", 1.0
 )
 WALKER = changed(TINY, "environment.task", "walker-walk")
+ENDINGS = changed(TINY, "model.continuation", True)
 RAMP = changed(TINY, "train.exploration_ramp", 2)
 RECENT = changed(TINY, "train.sampling", "recent")
 EVALUATE = changed(TINY, "train.evaluation_interval", 1)
@@ -89,6 +90,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "model.vector_hidden": (vector_shapes, (7, 7)),
     "model.reward_layers": (shapes, 2),
     "model.reward_hidden": (shapes, 9),
+    "model.continuation": (shapes, True),
     "planner.name": (planner_name, "icem"),
     "planner.horizon": (plan, 3),
     "planner.candidates": (plan, 13),
@@ -130,6 +132,7 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.image_weight": (model_loss, 2.0),
     "train.vector_weight": (vector_loss, 2.0),
     "train.reward_weight": (model_loss, 2.0),
+    "train.continuation_weight": (model_loss, 2.0, ENDINGS),
     "train.divergence_weight": (model_loss, 2.0),
     "train.free_nats": (model_loss, 1e6),
     "train.global_prior_weight": (model_loss, 1.0),
