@@ -107,9 +107,11 @@ class CheckedEnvironment:
             self._refuse(what, expected, got)
         if name == "image":
             return array
-        if not (wrong := ~(np.abs(array) <= _LARGEST)).any():
-            return array.astype(np.float32)
-        where = np.argwhere(wrong)[0].tolist()
+        with np.errstate(over="ignore"):
+            kept = array.astype(np.float32)
+        if np.isfinite(kept).all():
+            return kept
+        where = np.argwhere(~np.isfinite(kept))[0].tolist()
         got = f"{array[tuple(where)]} at {where}"
         self._refuse(what, "finite numbers, within float32", got)
 

@@ -274,6 +274,17 @@ def test_a_fault_of_an_array_is_named(message: str) -> None:
         run_episode(Sensing(**SENSOR_FAULTS[message]), Seen(), 41)
 
 
+def test_an_infinite_number_of_half_precision_is_named() -> None:
+    class Half(Counting):
+        observation_space = Box(-1, 1, (2,), np.float16)
+
+        def _frame(self) -> Any:
+            return np.array([0.0, np.inf], np.float16)
+
+    with pytest.raises(EpisodeError, match=r"observation: expected finite .* got inf at \[1\]"):
+        run_episode(Half(), Seen(), 0)
+
+
 def test_an_environment_without_seeds_is_named() -> None:
     class Old(Counting):
         def reset(self) -> Any:  # type: ignore[override]
