@@ -105,7 +105,8 @@ import torch
 import planet, planet.training.trainer, planet.diagnostics.doctor, planet.profiling
 from planet.config import ModelConfig
 from planet.models import WorldModel
-model = WorldModel(ModelConfig(encoder_channels=(4,), decoder="mlp"), 2, 8)
+seen = planet.protocols.image_spec(8)
+model = WorldModel(ModelConfig(encoder_channels=(4,), decoder="mlp"), 2, seen)
 weights = model.rollout_weights()
 latent = model.initial(1)
 planner = planet.CEMPlanner(2, 8, 1, 2)

@@ -19,7 +19,7 @@ MEANINGS = {
         "training/progress training/stages training/trainer cli/progress",
     ),
     "simulate": ("the physics goes on", "envs"),
-    "transition": ("the model's step", "protocols models ops weights"),
+    "transition": ("the model's step", "protocols models ops weights config"),
     "rollout": ("the model's imagination alone", "models ops planning weights"),
     "chunk": (
         "what replay draws",

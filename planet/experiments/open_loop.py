@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planet.latent import Gaussian, LatentState, kl_divergence
+from planet.latent import Gaussian, LatentState
 from planet.models import WorldModel
 from planet.noise import STREAM_POSTERIOR, STREAM_STATE, mix_seed, row_seeds
 from planet.ops import draws
 from planet.ops.dynamics import imagine
 from planet.protocols import Chunk
 from planet.replay import EpisodeInfo, Pieces
+from planet.training.divergence import divergence
 from planet.training.seeds import VALIDATION
 
 CONTEXT = 5  # entries that are filtered first, as in the videos
@@ -33,7 +34,9 @@ class OpenLoop:
       chunks: how many were predicted.
       distances: 1, 2, 4, ... steps without an observation.
       means: by name, one per distance. image: squared error per pixel and colour, both from -1/2
-        to 1/2; reward: squared error; kl: KL(posterior || prior), nats.
+        to 1/2; vector: squared error per number, as `planet.models.vectors` compresses it; reward:
+        squared error; divergence: see `planet.training.divergence`, for most designs
+        KL(posterior || prior), nats.
       standard_errors: of the means, by the spread between chunks; 0 for one chunk.
     """
 
@@ -133,8 +136,8 @@ def chunk_errors(model: WorldModel, chunk: Chunk, seeds: Tensor, context: int) -
         draws.normals(seeds, steps, states, stream=stream).transpose(0, 1).contiguous()
         for stream in (STREAM_POSTERIOR, STREAM_STATE)
     ]
-    image = model.images(chunk.observation["image"], seeds)
-    filtered = model.filter_chunk(model.embed(image), chunk.action, noise[0])
+    inputs = model.inputs(chunk.observation, seeds)
+    filtered = model.filter_chunk(model.embed(inputs), chunk.action, noise[0])
     start = LatentState(filtered.latent.belief[context - 1], filtered.latent.state[context - 1])
     latents, priors = imagine(model, start, chunk.action[context:], noise[1][context:])
     ahead = [distance - 1 for distance in _distances(steps - context)]
@@ -142,10 +145,13 @@ def chunk_errors(model: WorldModel, chunk: Chunk, seeds: Tensor, context: int) -
     latent = LatentState(latents.belief[ahead], latents.state[ahead])
     prior = Gaussian(priors.mean[ahead], priors.stddev[ahead])
     posterior = Gaussian(filtered.posterior.mean[there], filtered.posterior.stddev[there])
-    return {
-        "image": (model.decode(latent) - image[there]).square().flatten(2).mean(dim=2),
+    errors = {
+        name: (decoded - inputs[name][there]).square().flatten(2).mean(dim=2)
+        for name, decoded in model.decode(latent).items()
+    }
+    return errors | {
         "reward": (model.reward(latent) - chunk.reward[there]).square(),
-        "kl": kl_divergence(posterior, prior),
+        "divergence": divergence(model.config, posterior, prior),
     }
 
 

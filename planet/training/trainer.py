@@ -89,8 +89,7 @@ class Trainer:
         self._repeat = action_repeat(config.environment, environment)
         self.learner = build(config, self.spec)
         try_out(self.learner.policy(config.train.seed_episodes), self.spec)
-        self.episodes = self.environment_steps = 0
-        self._lines = 0  # of metrics; the checkpoint's number is where a resumed run goes on
+        self.episodes = self.environment_steps = self._lines = 0  # the last: of metrics
         self._evaluated = -1  # number of episodes at the last evaluation
         self._means = Means(collapse_watch())  # of the updates since the last line of metrics
         self._saved: tuple[int, ...] | None = None  # counters of the newest checkpoint
