@@ -93,7 +93,7 @@ class LatentModel(nn.Module):
 
     def transition(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Gaussian]:
         """Advances latents by an action; see `planet.protocols.Dynamics`."""
-        belief, source = self._follow(latent, action)
+        belief, source = self._next(latent, action)
         return belief, self._prior(source)
 
     def filter_chunk(
@@ -120,7 +120,7 @@ class LatentModel(nn.Module):
             return self._encoded(share, action, start)
         latent, latents, sources, posteriors = start, [], [], []
         for t in range(embedding.shape[0]):
-            belief, source = self._follow(latent, action[t])
+            belief, source = self._next(latent, action[t])
             context = self._context(belief, source)
             posterior = self._posterior(share[t] + F.linear(context, of_context))
             latent = LatentState(belief, posterior.sample(noise[t]))
@@ -156,17 +156,17 @@ class LatentModel(nn.Module):
         state = self.posterior_head(activate(share, self.activation))
         before = torch.cat([start.state[None], state[:-1]])
         if self.gru is None:
-            belief, source = self._follow(LatentState(state[..., :0], before), action)
+            belief, source = self._next(LatentState(state[..., :0], before), action)
         else:
             belief, beliefs = start.belief, []
             for t in range(len(state)):
-                belief, _ = self._follow(LatentState(belief, before[t]), action[t])
+                belief, _ = self._next(LatentState(belief, before[t]), action[t])
                 beliefs.append(belief)
             belief = source = torch.stack(beliefs)
         posterior = Gaussian(state, torch.zeros_like(state))
         return Filtered(LatentState(belief, state), self._prior(source), posterior)
 
-    def _follow(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Tensor]:
+    def _next(self, latent: LatentState, action: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the belief [..., D] after an action, and what the prior reads."""
         x = input_layer(self, latent.state, action)
         if self.gru is None:
