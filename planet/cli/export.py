@@ -50,7 +50,8 @@ def run(arguments: Sequence[str]) -> int:
     settings = exported_settings(trained)
     weights = trained.agent.weights
     if not isinstance(weights, FilterWeights):
-        model, seen = trained.config.model, [*weights.observation]
+        model = trained.config.model
+        seen = {name: shape for name, (_, shape) in weights.observation.items()}
         raise ValueError(
             "run: expected a model whose filter C++ has: transition='rssm', posterior='filter', "
             f"observing one frame, got transition={model.transition!r}, "

@@ -150,7 +150,7 @@ def _summary(config: Config, trainer: Trainer) -> str:
     lines = [
         f"planet {__version__}: {environment.task} into {trainer.directory}",
         f"  environment  action repeat {repeat}, {_seen(environment, trainer.spec)}",
-        f"  model        belief {config.model.belief_size}, state {config.model.state_size}, "
+        f"  model        belief {config.model.belief}, state {config.model.state_size}, "
         f"{parameters:,} parameters on {train.device}",
         f"  planner      {told(config.planner)}",
         f"  imagination  {told_imagination(_agent(trainer))}",

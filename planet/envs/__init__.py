@@ -10,7 +10,7 @@ import warnings
 from planet.envs._library import RenderingUnavailable
 from planet.envs.make import make
 from planet.envs.registration import register_environments
-from planet.envs.tasks import ACTION_REPEAT, hides_velocity, task_names
+from planet.envs.tasks import ACTION_REPEAT, task_names
 
 if importlib.util.find_spec("gymnasium") is not None:  # names can be listed without the extra
     try:
@@ -24,7 +24,6 @@ if importlib.util.find_spec("gymnasium") is not None:  # names can be listed wit
 __all__ = [
     "ACTION_REPEAT",
     "RenderingUnavailable",
-    "hides_velocity",
     "make",
     "register_environments",
     "task_names",

@@ -53,7 +53,7 @@ REFUSED_TASKS: dict[str, str] = dict.fromkeys(
 
 
 def task_names() -> tuple[str, ...]:
-    """Returns every name that `planet.envs.make` accepts, "domain-task", the toy task last."""
+    """Returns the suite's names that `planet.envs.make` takes, "domain-task", then the toy's."""
     names = [f"{domain}-{task}" for domain, tasks in CONTROL_TASKS.items() for task in tasks]
     return (*names, TOY_TASK)
 
@@ -81,20 +81,6 @@ def split_task(name: str) -> tuple[str, str]:
 def is_suite(name: object) -> bool:
     """Tells a name that has to be of the DM Control Suite from the toy's and Gymnasium's."""
     return name != TOY_TASK and not (isinstance(name, str) and name.startswith(GYM_PREFIX))
-
-
-def hides_velocity(task: str, observe: str, frames: int) -> bool:
-    """Tells whether one observation of a task leaves out how fast things move.
-
-    That is so for a single picture of a suite task. The toy has no velocities, and of Gymnasium's
-    tasks nothing is known.
-
-    Args:
-      task: as `planet.envs.make` takes it.
-      observe: "pixels", "vectors" or "both".
-      frames: pictures in an image.
-    """
-    return is_suite(task) and observe == "pixels" and frames == 1
 
 
 def action_repeat_of(name: str) -> int:

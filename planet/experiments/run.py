@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from planet import envs
 from planet.acting.agent import Agent
 from planet.config import Config, EnvironmentConfig
+from planet.experiments.recorded import UNNAMED
 from planet.protocols import Learner, Policy, Spec
 from planet.systems.planet import build
 from planet.training.action_box import ActionBox
@@ -104,7 +105,17 @@ def acting_settings(config: Config) -> Config:
 
 
 def make_environment(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:
-    """Makes the environment of the settings; raises what `planet.envs.make` raises."""
+    """Makes the environment of the settings.
+
+    Raises:
+      ValueError: the run is fitted to episodes that name no task.
+      Whatever `planet.envs.make` raises.
+    """
+    if config.task == UNNAMED:
+        raise ValueError(
+            f"task: expected one of planet.envs.make, got {UNNAMED!r}, which stands for episodes "
+            "that name none; planet fit --task names it"
+        )
     return envs.make(**vars(config))
 
 

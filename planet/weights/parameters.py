@@ -55,7 +55,7 @@ class TransitionParameters(Protocol):
 
 
 class RecurrentParameters(TransitionParameters, Protocol):
-    """The tensors of the RSSM prior: `RolloutWeights` of one, or `planet.models.RSSM`."""
+    """The tensors of the RSSM prior: `RolloutWeights` of one, or such a `LatentModel`."""
 
     @property
     def gru_weight_ih(self) -> Tensor:

@@ -17,6 +17,7 @@ pytest.importorskip("gymnasium", reason="the toy task is a gymnasium.Env")
 from toy_runs import Recorder, make_trainer, outcome
 
 from planet.cli import main
+from planet.cli.train import _summary
 from planet.config import Config
 from planet.envs.toy import ToyReachEnv
 from planet.experiments.run import open_run
@@ -71,6 +72,12 @@ def test_an_interrupted_run_goes_on_to_the_end_of_one_that_nothing_disturbs(
     assert outcome(run) == outcome(tmp_path)
 
 
+def test_a_run_begins_by_telling_the_belief_that_its_model_has(tmp_path: Path) -> None:
+    config = config_of("SSM of pictures")
+    with trainer(config, tmp_path) as made:
+        assert "  model        belief 0, state " in _summary(config, made)
+
+
 def test_a_run_is_scored_profiled_and_filmed_where_it_has_pictures(run: Path) -> None:
     config = Config.load(run / "config.json")
     if config.model.transition == "ssm" and config.environment.frames == 1:
@@ -92,7 +99,9 @@ def test_an_agent_is_exported_whose_filter_cpp_has_and_others_are_refused_by_nam
     assert main(["export", str(run), str(file)]) == refused
     if refused:
         assert not file.exists()
-        assert "run: expected a model whose filter C++ has" in capsys.readouterr().err
+        message, seen = capsys.readouterr().err, agent.weights.observation
+        assert "run: expected a model whose filter C++ has" in message
+        assert str({name: shape for name, (_, shape) in seen.items()}) in message
         return
     assert not agent.world_model.config.stochastic
     weights, seeds = load_filter_weights(file), row_seeds(3, 1)

@@ -1,6 +1,7 @@
 import pytest
 
-from planet.envs import ACTION_REPEAT, hides_velocity, task_names, tasks
+from planet.config import EnvironmentConfig
+from planet.envs import ACTION_REPEAT, task_names, tasks
 from planet.envs.tasks import CONTROL_TASKS, REFUSED_TASKS, gymnasium_id, split_task
 
 
@@ -72,9 +73,10 @@ def test_task_must_be_a_string():
 
 
 def test_one_picture_of_a_suite_task_hides_velocities():
-    assert hides_velocity("cheetah-run", "pixels", 1)
+    assert EnvironmentConfig().hides_velocities
     for task, observe, frames in (
         ("cheetah-run", "pixels", 2), ("cheetah-run", "vectors", 1), ("cheetah-run", "both", 1),
         ("toy-reach", "pixels", 1), ("gym:Pendulum-v1", "pixels", 1),
     ):  # fmt: skip
-        assert not hides_velocity(task, observe, frames)
+        config = EnvironmentConfig(task=task, observe=observe, frames=frames)
+        assert not config.hides_velocities

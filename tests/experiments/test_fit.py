@@ -10,12 +10,12 @@ import pytest
 from settings import TINY
 from toy_runs import Recorder, outcome, timeless
 
-from planet.config import Config
+from planet.config import Config, EnvironmentConfig
 from planet.experiments.fit import fit
 from planet.experiments.open_loop import held_out_chunks, open_loop
 from planet.experiments.recorded import Recorded, open_recorded
-from planet.experiments.run import open_run
-from planet.replay import Episode, ReplayBuffer, read_episode, write_episode
+from planet.experiments.run import make_environment, open_run
+from planet.replay import Episode, ReplayBuffer, episode_name, read_episode, write_episode
 
 ENTRIES = 9
 
@@ -120,6 +120,14 @@ def test_data_that_cannot_be_split_or_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "episode-000001.planet").write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"episode-000001\.planet: length: .* is truncated"):
         open_recorded(tmp_path)
+
+
+def test_nothing_is_made_to_act_in_where_episodes_name_no_task(tmp_path: Path) -> None:
+    for index in range(2):
+        write_episode(tmp_path / episode_name(index), recorded(index))
+    config = Config(environment=EnvironmentConfig(task=open_recorded(tmp_path).task))
+    with pytest.raises(ValueError, match="task: .* got 'recorded', .* name none; .* fit --task"):
+        make_environment(config.environment)
 
 
 # ---- Runs ----------------------------------------------------------------------------------------
