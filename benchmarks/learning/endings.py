@@ -41,8 +41,20 @@ from planet.training.trainer import Trainer
 
 SEEDS, EPISODES, STEPS = (1, 2, 3), 10, 200
 TASKS: dict[str, dict[str, Any]] = {
-    "gym:InvertedPendulum-v5": {"chunk_length": 4, "batch_size": 50, "vector_weight": 100.0},
-    "gym:Hopper-v5": {"chunk_length": 8, "batch_size": 30, "vector_weight": 10.0},
+    "gym:InvertedPendulum-v5": {
+        "chunk_length": 4,
+        "batch_size": 50,
+        "vector_weight": 100.0,
+        "divergence_weight": 0.3,
+        "free_nats": 0.0,
+        "exploration_stddev": 0.1,
+    },
+    "gym:Hopper-v5": {
+        "chunk_length": 8,
+        "batch_size": 30,
+        "vector_weight": 10.0,
+        "free_nats": 0.1,
+    },
 }
 """Settings of training for each: a chunk no longer than random episodes are."""
 
@@ -62,7 +74,7 @@ def settings(task: str, seed: int, continuation: bool) -> Config:
         "planner": {"horizon": 15, "candidates": 100, "iterations": 3, "topk": 10},
         "train": {"seed": seed, "episodes": 60, "seed_episodes": 40, "initial_updates": 500,
                   "updates_per_episode": 50, "reward_weight": 10.0, "continuation_weight": 10.0,
-                  "free_nats": 0.1, "evaluation_interval": 0, **TASKS[task]},
+                  "evaluation_interval": 0, **TASKS[task]},
     })  # fmt: skip
 
 
