@@ -35,7 +35,7 @@ def observation(shapes: Shapes, step: int) -> Observation:
 
 
 def actions(agent: Agent, shapes: Shapes) -> list[Any]:
-    """What an agent does whose model learns after the second step."""
+    """Actions of an agent whose model learns after the second step."""
     agent.reset(row_seeds(0, ROWS))
     done = []
     for step in range(STEPS):
