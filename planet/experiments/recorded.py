@@ -46,8 +46,11 @@ class Recorded:
         """Returns settings of a task with the sizes and kinds of these observations.
 
         Frames are taken as rendered at their size, unless the settings have that size and another
-        `render_size`.
+        `render_size`. Actions are repeated as all episodes say in their metadata, if they do.
         """
+        repeat = _agreed([*self.training, *self.validation], "action_repeat")
+        if type(repeat) is int and repeat > 0:
+            config = replace(config, action_repeat=repeat)
         shapes = {name: shape for name, (_, shape) in self.spec.observation.items()}
         if "image" not in shapes:
             return replace(config, observe="vectors", frames=1)
@@ -134,9 +137,9 @@ def _bound(
     name: str, given: Bound, key: str, default: float, infos: list[EpisodeInfo], size: int
 ) -> npt.NDArray[np.float32]:
     """Returns what is given, or all episodes say, or the default, as float32 [A]."""
-    said = [info.metadata.get(key) for info in infos]
-    if given is None and said[0] is not None and all(value == said[0] for value in said):
-        name, given = f"metadata[{key!r}] of {infos[0].path}", said[0]
+    said = _agreed(infos, key)
+    if given is None and said is not None:
+        name, given = f"metadata[{key!r}] of {infos[0].path}", said
     try:
         array = np.asarray(default if given is None else given, np.float32)
         bound: npt.NDArray[np.float32] = np.broadcast_to(array, (size,)).copy()
@@ -146,3 +149,9 @@ def _bound(
         pass
     expected = f"a finite number, or {size} of them"
     raise ValueError(f"{name}: expected {expected}, got {listed([given])}")
+
+
+def _agreed(infos: Sequence[EpisodeInfo], key: str) -> Any:
+    """Returns what the metadata of all episodes say alike; None where they do not."""
+    first, *others = [info.metadata.get(key) for info in infos]
+    return first if all(value == first for value in others) else None
