@@ -14,11 +14,14 @@ from agents import make_agent
 from conftest import ROOT
 from cpp_examples import COMPILER, run
 from ops.fused_support import BUILT, KERNELS, isa
+from settings import TINY
 from small_models import make_model
+from toy_runs import make_trainer
 
 from planet.acting.agent import Agent
 from planet.diagnostics.packages import is_installed
 from planet.envs import RenderingUnavailable, make
+from planet.experiments.run import open_run
 from planet.planning import SamplingPlanner
 from planet.profiling import Stage
 from planet.weights.file import save_weights
@@ -146,6 +149,30 @@ def test_an_episode_that_is_over_begins_again_with_the_next_seed(
     arguments = ["--frames", tmp_path / "frames", "--actions", tmp_path / "actions"]
     run(robot, tmp_path / "agent.weights", *arguments, "--seed", "-1", "--steps", "18")
     assert (tmp_path / "actions").read_bytes() == np.array(expected).tobytes()
+
+
+def test_a_run_that_learned_whether_episodes_go_on_acts_as_in_python(
+    robot: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tyro", reason="the command line needs the train extra")
+    from planet.cli import main
+
+    config = TINY.with_overrides({
+        "model": {"continuation": True}, "imagination": {"backend": "fused"},
+        "train": {"episodes": 3, "evaluation_interval": 0},
+    })  # fmt: skip
+    with make_trainer(config, tmp_path / "run") as trainer:
+        trainer.run()
+    agent = open_run(tmp_path / "run").agent
+    assert agent.weights.rollout.continuation
+    frames = np.random.default_rng(2).integers(0, 256, (9, 8, 8, 3), np.uint8)
+    agent.reset(3)
+    expected = np.array([agent.act(frame) for frame in frames])
+    frames.tofile(tmp_path / "frames")
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "weights")]) == 0
+    arguments = ["--frames", tmp_path / "frames", "--actions", tmp_path / "actions"]
+    run(robot, tmp_path / "weights", *arguments, "--seed", "3", "--steps", "9")
+    assert (tmp_path / "actions").read_bytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("name", WARM)

@@ -12,17 +12,19 @@ _LOGGER = logging.getLogger("planet")
 
 
 def collapse_watch() -> Callable[[Mapping[str, float]], None]:
-    """Makes what is shown every line of metrics and warns once, at the first collapsed one.
+    """Makes what is shown every line of metrics and warns once, of states that collapse.
 
     An encoder whose states are all alike has them foreseen without error, and they say nothing; see
-    `latent_scale` of `planet.training.loss.sequence_loss`.
+    `latent_scale` of `planet.training.loss.sequence_loss`. Fresh parameters give a small scale,
+    too, but then it rises: what counts is a small one that falls from one line to the next.
     """
-    told = False
+    told, before = False, 0.0
 
     def look(means: Mapping[str, float]) -> None:
-        nonlocal told
+        nonlocal told, before
         scale = means.get("latent_scale", SMALLEST_SCALE)
-        if scale < SMALLEST_SCALE and not told:
+        falls, before = scale < before, scale
+        if falls and scale < SMALLEST_SCALE and not told:
             told = True
             _LOGGER.warning(
                 "train/latent_scale: expected at least %g, got %.2g: the encoder's states shrink "

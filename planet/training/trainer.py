@@ -263,9 +263,8 @@ class Trainer:
     def _learn(self, due: int) -> None:
         if self.learner.updates >= due:
             return
-        count = due - self.learner.updates
+        train, count = self.config.train, due - self.learner.updates
         self._stages.start(f"learn from {self.episodes} episodes", count, "update", several=True)
-        train = self.config.train
         self._means.begin()
         while self.learner.updates < due:
             with self._switch.changing():

@@ -10,6 +10,7 @@ import torch
 from agents import MakeAgent, latent_of
 from small_models import frame, make_model
 
+from planet.acting.seen import check_observation
 from planet.config import TrainConfig
 from planet.noise import row_seeds
 from planet.ops import reference
@@ -90,3 +91,11 @@ def test_dither_is_uniform_and_new_at_every_step(
     assert both.max() < 1
     assert abs(both.mean() - 0.5) < 0.02
     assert abs(both.std() - 12**-0.5) < 0.02
+
+
+def test_numbers_beyond_float32_are_refused_before_a_step() -> None:
+    """As finite float64 ones that would become infinite."""
+    expected = {"speed": (np.dtype(np.float32), (2,))}
+    for value in (np.nan, 1e300):
+        with pytest.raises(ValueError, match="observation: expected finite numbers of float32"):
+            check_observation({"speed": np.array([value, 0.0])}, expected, 1)

@@ -22,7 +22,7 @@ from planet.latent import LatentState
 from planet.models import WorldModel
 from planet.noise import row_seeds
 from planet.planning import Imagination, make_imagination, make_planner
-from planet.protocols import Chunk
+from planet.protocols import Chunk, Shapes
 from planet.replay import Episode
 from planet.systems.planet import build, make_world_model
 from planet.training import schedule
@@ -81,6 +81,25 @@ def shapes(config: Config, tmp_path: Path) -> dict[str, list[int]]:
     """Parameter shapes by name."""
     model = make_world_model(config, action_size=2)
     return {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+VECTOR: Shapes = {"vector": (np.float32, (4,))}
+
+
+def vector_shapes(config: Config, tmp_path: Path) -> dict[str, list[int]]:
+    """Parameter shapes by name of a model that observes a vector."""
+    model = make_world_model(config, 2, VECTOR)
+    return {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def vector_loss(config: Config, tmp_path: Path) -> float:
+    """Total loss of the first parameters on a fixed batch of vectors."""
+    model, of_pictures = make_world_model(config, 2, VECTOR), chunk()
+    vector = of_pictures.observation["image"].flatten(2)[..., :4].float()
+    terms = sequence_loss(
+        model, replace(of_pictures, observation={"vector": vector}), config.train, row_seeds(0, 2)
+    )
+    return terms["total"].item()
 
 
 def parameters(config: Config, tmp_path: Path) -> list[object]:

@@ -56,7 +56,7 @@ OUT_OF_RANGE: dict[str, tuple[float, ...]] = {
     "train: initial_updates updates_per_episode learning_rate_warmup image_weight": (-1,),
     "train: reward_weight divergence_weight free_nats global_prior_weight": (-1,),
     "train: overshooting_distance overshooting_weight overshooting_reward_weight": (-1,),
-    "train: overshooting_observation_weight": (-1,),
+    "train: overshooting_observation_weight continuation_weight vector_weight": (-1,),
     "train: exploration_stddev exploration_ramp exploration_min_stddev": (-1,),
     "train: evaluation_interval threads seed": (-1,),
     "train: recent_share": (-0.1, 1.5),

@@ -75,6 +75,25 @@ def test_wrong_overrides_are_refused_by_name(overrides: Any, message: str) -> No
         Config().with_overrides(overrides)
 
 
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        {"environment": {"frames": 2}}, {"environment": {"observe": "both"}},
+        {"environment": {"observe": "vectors"}}, {"environment": {"task": "toy-reach"}},
+        {"environment": {"task": "gym:Pendulum-v1"}}, {"model": {"transition": "rssm"}},
+        {"model": {"posterior": "filter"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_states_without_a_past_are_refused_where_a_picture_hides_velocities(remedy: Any) -> None:
+    design = {"model": {"posterior": "encoder", "transition": "ssm"}}
+    message = r"model.posterior: expected 'filter' .* 'cheetah-run'.* environment.frames to 2"
+    with pytest.raises(ValueError, match=message):
+        Config().with_overrides(design)
+    section = {name: {**design.get(name, {}), **values} for name, values in remedy.items()}
+    Config().with_overrides({**design, **section})
+
+
 def test_what_an_agent_may_act_with_are_settings_of_the_config() -> None:
     assert ActingConfig().names() < set(fields())
     config = Config().with_overrides(ActingConfig(train=ComputeConfig(threads=3)).overrides())

@@ -39,6 +39,8 @@ from config.probes import (
     shapes,
     threads,
     updates,
+    vector_loss,
+    vector_shapes,
 )
 
 See = Callable[[Config, Path], object]
@@ -46,6 +48,7 @@ OVERSHOOT = changed(
     changed(TINY, "train.overshooting_distance", 3), "train.overshooting_weight", 1.0
 )
 WALKER = changed(TINY, "environment.task", "walker-walk")
+ENDINGS = changed(TINY, "model.continuation", True)
 RAMP = changed(TINY, "train.exploration_ramp", 2)
 RECENT = changed(TINY, "train.sampling", "recent")
 EVALUATE = changed(TINY, "train.evaluation_interval", 1)
@@ -62,6 +65,9 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "environment.control_steps": (episode, 6),
     "environment.observe": (episode, "vectors"),
     "environment.frames": (episode, 2),
+    "model.transition": (shapes, "ssm"),
+    "model.stochastic": (shapes, False),
+    "model.posterior": (shapes, "encoder"),
     "model.state_size": (shapes, 4),
     "model.belief_size": (shapes, 6),
     "model.hidden_size": (shapes, 8),
@@ -81,8 +87,10 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
         shapes, 1, changed(CONV, "model.decoder_kernels", (3, 4))  # 3 -> 8 with 2, 3 -> 6 with 1
     ),
     "model.decoder_hidden": (shapes, (7, 7)),
+    "model.vector_hidden": (vector_shapes, (7, 7)),
     "model.reward_layers": (shapes, 2),
     "model.reward_hidden": (shapes, 9),
+    "model.continuation": (shapes, True),
     "planner.name": (planner_name, "icem"),
     "planner.horizon": (plan, 3),
     "planner.candidates": (plan, 13),
@@ -122,7 +130,9 @@ EFFECTS: dict[str, tuple[Any, ...]] = {
     "train.adam_epsilon": (optimizer_step, 1e-1),
     "train.gradient_clip_norm": (optimizer_step, 1e-3),
     "train.image_weight": (model_loss, 2.0),
+    "train.vector_weight": (vector_loss, 2.0),
     "train.reward_weight": (model_loss, 2.0),
+    "train.continuation_weight": (model_loss, 2.0, ENDINGS),
     "train.divergence_weight": (model_loss, 2.0),
     "train.free_nats": (model_loss, 1e6),
     "train.global_prior_weight": (model_loss, 1.0),

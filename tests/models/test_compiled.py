@@ -39,6 +39,7 @@ DESIGNS: list[dict[str, Any]] = [
     {"activation": "elu", **CONV},
     {"activation": "relu", **CONV, "reward_layers": 3},
     {"activation": "elu", "encoder_channels": (3,), "encoder_kernel": 5},
+    {"activation": "elu", "reward_layers": 2, "continuation": True},
 ]
 each_design = pytest.mark.parametrize("design", DESIGNS, ids=str)
 each_isa = pytest.mark.parametrize("name", ISAS)
@@ -97,12 +98,14 @@ def parts(model: SequenceModel | WorldModel, chunk: Chunk) -> dict[str, Tensor]:
     gaussians: dict[str, Gaussian] = {
         "prior": filtered.prior, "posterior": filtered.posterior, "transition": prior,
     }  # fmt: skip
+    _, going_on = model.outcome(latent)
+    logits = {} if going_on is None else {"going on": going_on}
     found = {f"{n}.{f}": getattr(g, f) for n, g in gaussians.items() for f in ("mean", "stddev")}
     return found | {
         "inputs": inputs["image"], "embedding": embedding, "belief": latent.belief,
         "state": latent.state,
         **model.errors(latent, inputs), "reward": model.reward(latent),
-        "reward of one": model.reward(first), "next belief": belief,
+        "reward of one": model.reward(first), "next belief": belief, **logits,
     }  # fmt: skip
 
 

@@ -113,7 +113,7 @@ def bound(model: Double, vector: Tensor, action: Matrix, monkeypatch: pytest.Mon
 def test_the_bound_is_the_log_likelihood_where_the_posterior_is_exact(
     transition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Holds of FORGOTTEN, from q(s | s before, o) = N(m + P C'(o - C m), P), 1 / P = 1 / Q + C'C."""
+    """Holds of FORGOTTEN, from q(s | past, o) = N(m + P C'(o - C m), P), 1 / P = 1 / Q + C'C."""
     fresh = FORGOTTEN.c[:, :2]
     variance = np.linalg.inv(np.diag(1 / np.diag(FORGOTTEN.q)[:2]) + fresh.T @ fresh)
     assert np.allclose(variance, np.diag(np.diag(variance)))

@@ -165,6 +165,23 @@ def test_rollout_with_the_snapshot_equals_imagination(activation: str) -> None:
         torch.testing.assert_close(returns[:, j], expected, rtol=1e-5, atol=1e-5)
 
 
+def test_rollout_counts_rewards_by_what_the_model_says_of_going_on() -> None:
+    model = make_model(continuation=True, reward_layers=2)
+    generator = torch.Generator().manual_seed(6)
+    actions = torch.rand(H, B, J, A, generator=generator) * 2 - 1
+    noise = torch.randn(H, B, J, S, generator=generator)
+    weights = model.rollout_weights()
+    assert weights.continuation and not make_model().rollout_weights().continuation
+    returns = reference.rollout_returns(weights, model.initial(B), actions, noise)
+    for j in range(J):
+        latents, _ = imagine(model, model.initial(B), actions[:, :, j], noise[:, :, j])
+        reward, logit = model.outcome(latents)
+        assert logit is not None
+        going = torch.cumprod(1 / (1 + torch.exp(-logit)), dim=0)
+        expected = reward[0] + (reward[1:] * going[:-1]).sum(dim=0)
+        torch.testing.assert_close(returns[:, j], expected, rtol=1e-5, atol=1e-5)
+
+
 def test_rollout_with_counter_noise_equals_imagination_with_the_same_normals() -> None:
     model = make_model(scale=0.4)
     generator = torch.Generator().manual_seed(5)

@@ -84,7 +84,7 @@ def raw_calls() -> dict[str, tuple[Call, str]]:
         "sizes zero": (rollout(1, [sizes[0], 0, *sizes[2:]]), "sizes: expected a value in"),
         "sizes negative": (rollout(1, [-1, *sizes[1:]]), "sizes: expected a value in"),
         "sizes other": (rollout(1, [6, *sizes[1:]]), "packed: expected shape"),
-        "sizes last": (rollout(1, [*sizes[:-1], 2]), "reward widths"),
+        "sizes last": (rollout(1, [*sizes[:-1], 3]), "reward widths"),
         "isa": (rollout(3, 99), "isa: expected a value in"),
         "no isa": (rollout(3, None), "isa: expected an instruction set .*got None"),
         "precision": (rollout(4, 4), r"precision: expected a value in \[0, 3\], got 4"),
