@@ -16,6 +16,7 @@ from planet.errors.scalars import check_between, check_float
 from planet.errors.short_repr import short_repr
 from planet.protocols import Spec
 from planet.replay import CorruptEpisodeError, EpisodeInfo, ReplayBuffer, episode_paths, read_chunk
+from planet.replay.episode import OWN
 from planet.training.seeds import VALIDATION
 
 UNNAMED = "recorded"
@@ -109,8 +110,7 @@ def open_recorded(
 
 def _spec(infos: list[EpisodeInfo], low: Bound, high: Bound) -> Spec:
     sizes = infos[0].sizes
-    own = ("action", "reward", "terminated")
-    observation = {name: size for name, size in sorted(sizes.items()) if name not in own}
+    observation = {name: size for name, size in sorted(sizes.items()) if name not in OWN}
     if "image" in observation and len({*observation["image"][1][:2]}) > 1:
         shape = list(observation["image"][1])
         raise ValueError(f"image: expected squares as frames, got {shape} in {infos[0].path}")
