@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from planet.config.checks import check_positive, check_range, check_types
+
+RENDERING = ("render_size", "camera", "quality")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class EnvironmentConfig:
         # The toy task's points stop at once, and of Gymnasium's tasks nothing is known.
         known = self.task == "toy-reach" or self.task.startswith("gym:")
         return self.observe == "pixels" and self.frames == 1 and not known
+
+    @property
+    def rendering(self) -> dict[str, Any]:
+        """Returns how pictures are made, beside their size; none where nothing is drawn."""
+        drawn = self.observe != "vectors"
+        return {name: getattr(self, name) for name in RENDERING} if drawn else {}
 
     def __post_init__(self) -> None:
         check_types(self)

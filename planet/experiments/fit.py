@@ -46,9 +46,12 @@ def fit(
 
     Raises:
       ValueError: the settings of the environment are others than the data's, no episode is as long
-        as a chunk, or the directory holds another run, or one of other data.
+        as a chunk, or the directory is the data's, or holds another run, or one of other data.
       Whatever `Trainer` and its `run` raise.
     """
+    folder, own = data.training[0].path.parent.resolve(), Path(directory).resolve()
+    if folder in (own, own / "episodes"):
+        raise ValueError(f"directory: expected another one than that of the data, got {directory}")
     config = recorded_run(config, data)
     _check_lengths(data, config.train.chunk_length)
     environment = Recording(data.spec)

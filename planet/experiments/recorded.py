@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planet.config import EnvironmentConfig
+from planet.config.environment import RENDERING
 from planet.errors.listing import listed
 from planet.errors.scalars import check_between, check_float
 from planet.errors.short_repr import short_repr
@@ -46,8 +47,9 @@ class Recorded:
     def environment(self, config: EnvironmentConfig) -> EnvironmentConfig:
         """Returns settings of a task with the sizes and kinds of these observations.
 
-        Frames are taken as rendered at their size, unless the settings have that size and another
-        `render_size`. Actions are repeated as all episodes say in their metadata, if they do.
+        Frames are rendered as all episodes say in their metadata, if they do; else they are taken
+        as rendered at their size, unless the settings have that size and another `render_size`.
+        Actions are repeated as all say, too.
         """
         repeat = _agreed([*self.training, *self.validation], "action_repeat")
         if type(repeat) is int and repeat > 0:
@@ -58,6 +60,10 @@ class Recorded:
         size, _, channels = shapes["image"]
         if size != config.image_size:
             config = replace(config, image_size=size, render_size=size)
+        rendering = _agreed([*self.training, *self.validation], "rendering")
+        if isinstance(rendering, dict):
+            known = {name: rendering[name] for name in RENDERING if name in rendering}
+            config = replace(config, **known)
         observe: Any = "both" if len(shapes) > 1 else "pixels"
         return replace(config, observe=observe, frames=channels // 3)
 

@@ -109,8 +109,8 @@ def collect_episode(
 ) -> Episode:
     """Plays the episode of a run that follows `number` others, with exploration.
 
-    Its seeds derive from the run's; its metadata tell task, `repeat` and source: "random" or
-    "agent".
+    Its seeds derive from the run's; its metadata tell task, `repeat`, rendering and source,
+    "random" or "agent".
 
     Raises:
       EpisodeError: as `run_episode`.
@@ -119,7 +119,13 @@ def collect_episode(
     policy.reset(policy_seed(seed, number, planned))
     start = environment_seed(seed, number, evaluation=False)
     source = "agent" if planned else "random"
-    metadata = {"source": source, "task": config.environment.task, "action_repeat": repeat}
+    metadata: dict[str, Any] = {
+        "source": source,
+        "task": config.environment.task,
+        "action_repeat": repeat,
+    }
+    if rendering := config.environment.rendering:
+        metadata["rendering"] = rendering
     return run_episode(
         environment, policy, start, explore=True, metadata=metadata, on_step=on_step,
         name=f"episode {number + 1}",

@@ -131,6 +131,13 @@ def test_actions_are_repeated_as_all_episodes_say(
     assert open_recorded(tmp_path).environment(EnvironmentConfig()).action_repeat == expected
 
 
+def test_pictures_are_made_as_all_episodes_say(tmp_path: Path) -> None:
+    rendering = {"render_size": 16, "camera": 1, "quality": "fast"}
+    for index in range(2):
+        write_episode(tmp_path / episode_name(index), recorded(index, rendering=rendering))
+    assert open_recorded(tmp_path).environment(EnvironmentConfig()).rendering == rendering
+
+
 def test_nothing_is_made_to_act_in_where_episodes_name_no_task(tmp_path: Path) -> None:
     for index in range(2):
         write_episode(tmp_path / episode_name(index), recorded(index))
@@ -202,3 +209,5 @@ def test_other_data_or_sizes_are_refused(
     with pytest.raises(ValueError, match="chunk_length: expected at most 9, the entries of the"):
         fit(long, tmp_path / "run", data)
     assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="directory: expected another one than that of the data"):
+        fit(config, folder, data)
