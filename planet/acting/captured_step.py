@@ -36,6 +36,7 @@ from planet.protocols import Plan
 
 _PLANNED = "action", "mean", "stddev", "best_return", "kept"
 _ALIGNMENT = 256  # bytes, as of tensors of their own: which kernel a product takes depends on it
+_SEEN = "observation "  # before an array's name, which may be that of another input
 
 Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 
@@ -205,25 +206,24 @@ def _planned(plan: Plan) -> dict[str, Tensor]:
 
 
 def _inputs_layout(step: ControlStep, batch: int) -> Layout:
-    actions = step.weights.rollout.action_size
-    observation = step.weights.observation.items()
+    arrays = step.weights.observation.items()
     return {
         "seeds": (torch.int64, (batch,)),
-        "action": (torch.float32, (batch, actions)),
+        "action": (torch.float32, (batch, step.weights.rollout.action_size)),
         "cold": (torch.bool, (batch,)),
         "exploration_stddev": (torch.float32, ()),
         **{
-            name: (torch.uint8 if np.dtype(dtype) == np.uint8 else torch.float32, (batch, *shape))
-            for name, (dtype, shape) in observation
+            _SEEN + name: (torch.uint8 if dtype == np.uint8 else torch.float32, (batch, *shape))
+            for name, (dtype, shape) in arrays
         },
     }
 
 
 def _split_inputs(buffer: Tensor, layout: Layout) -> StepInputs:
     views = _split(buffer, layout)
-    own = ("seeds", "action", "cold", "exploration_stddev")
-    parts = {name: views.pop(name) for name in own}
-    return StepInputs(views, **parts)
+    seen = {name: views.pop(name) for name in layout if name.startswith(_SEEN)}
+    observation = {name.removeprefix(_SEEN): view for name, view in seen.items()}
+    return StepInputs(observation, **views)
 
 
 def _results_layout(step: ControlStep, batch: int) -> Layout:

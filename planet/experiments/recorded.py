@@ -16,6 +16,7 @@ from planet.errors.scalars import check_between, check_float
 from planet.errors.short_repr import short_repr
 from planet.protocols import Spec
 from planet.replay import CorruptEpisodeError, EpisodeInfo, ReplayBuffer, episode_paths, read_chunk
+from planet.replay.episode import OWN
 from planet.training.seeds import VALIDATION
 
 UNNAMED = "recorded"
@@ -46,8 +47,11 @@ class Recorded:
         """Returns settings of a task with the sizes and kinds of these observations.
 
         Frames are taken as rendered at their size, unless the settings have that size and another
-        `render_size`.
+        `render_size`. Actions are repeated as all episodes say in their metadata, if they do.
         """
+        repeat = _agreed([*self.training, *self.validation], "action_repeat")
+        if type(repeat) is int and repeat > 0:
+            config = replace(config, action_repeat=repeat)
         shapes = {name: shape for name, (_, shape) in self.spec.observation.items()}
         if "image" not in shapes:
             return replace(config, observe="vectors", frames=1)
@@ -106,8 +110,7 @@ def open_recorded(
 
 def _spec(infos: list[EpisodeInfo], low: Bound, high: Bound) -> Spec:
     sizes = infos[0].sizes
-    own = ("action", "reward", "terminated")
-    observation = {name: size for name, size in sorted(sizes.items()) if name not in own}
+    observation = {name: size for name, size in sorted(sizes.items()) if name not in OWN}
     if "image" in observation and len({*observation["image"][1][:2]}) > 1:
         shape = list(observation["image"][1])
         raise ValueError(f"image: expected squares as frames, got {shape} in {infos[0].path}")
@@ -134,9 +137,9 @@ def _bound(
     name: str, given: Bound, key: str, default: float, infos: list[EpisodeInfo], size: int
 ) -> npt.NDArray[np.float32]:
     """Returns what is given, or all episodes say, or the default, as float32 [A]."""
-    said = [info.metadata.get(key) for info in infos]
-    if given is None and said[0] is not None and all(value == said[0] for value in said):
-        name, given = f"metadata[{key!r}] of {infos[0].path}", said[0]
+    said = _agreed(infos, key)
+    if given is None and said is not None:
+        name, given = f"metadata[{key!r}] of {infos[0].path}", said
     try:
         array = np.asarray(default if given is None else given, np.float32)
         bound: npt.NDArray[np.float32] = np.broadcast_to(array, (size,)).copy()
@@ -146,3 +149,9 @@ def _bound(
         pass
     expected = f"a finite number, or {size} of them"
     raise ValueError(f"{name}: expected {expected}, got {listed([given])}")
+
+
+def _agreed(infos: Sequence[EpisodeInfo], key: str) -> Any:
+    """Returns what the metadata of all episodes say alike; None where they do not."""
+    first, *others = [info.metadata.get(key) for info in infos]
+    return first if all(value == first for value in others) else None

@@ -16,7 +16,9 @@ from planet.errors.short_repr import short_repr
 _DTYPES = {"image": "uint8", "terminated": "bool"}  # all others are float32
 _LAYOUTS = {"reward": "", "terminated": "", "action": ", A", "image": ", h, w, 3 * frames"}
 _VECTOR = ", V"  # every other array
-_TAKEN = ("action", "reward", "terminated", "metadata")  # no names of observations
+OWN = ("action", "reward", "terminated")
+"""Names of the arrays that every episode has; all others are observations."""
+_TAKEN = (*OWN, "metadata")  # no names of observations
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +81,10 @@ class Episode:
         Raises:
           TypeError, ValueError: as the class; `action`, `reward` or `terminated` may be missing.
         """
-        own = ("action", "reward", "terminated")
-        if missing := [name for name in own if name not in arrays]:
+        if missing := [name for name in OWN if name not in arrays]:
             raise ValueError(f"{missing[0]}: expected an array of this name, got {[*arrays]}")
-        observation = {name: array for name, array in arrays.items() if name not in own}
-        action, reward, terminated = (arrays[name] for name in own)
+        observation = {name: array for name, array in arrays.items() if name not in OWN}
+        action, reward, terminated = (arrays[name] for name in OWN)
         return Episode(observation, action, reward, terminated, metadata)
 
     @property

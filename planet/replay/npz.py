@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from planet.replay.episode import Episode
+from planet.replay.episode import OWN, Episode
 from planet.storage import framed
 from planet.storage.atomic import atomic_write, read_file
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 _END = ".npy"  # of an array's name in the archive
-_OWN = ("action", "reward", "terminated")
 _BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError)
 _SHIFT = (
     "index t holds the action that led to observation t; one that was taken at observation t is "
@@ -112,12 +111,12 @@ def _chosen(arrays: Arrays, observations: Collection[str] | None) -> Arrays:
         return arrays
     if missing := sorted({*observations} - arrays.keys()):
         raise ValueError(f"{missing[0]}: expected an array of this name, got {[*arrays]}")
-    return {name: array for name, array in arrays.items() if name in {*_OWN, *observations}}
+    return {name: array for name, array in arrays.items() if name in {*OWN, *observations}}
 
 
 def _check_alignment(arrays: Arrays) -> None:
     """Says how actions and rewards are shifted that do not begin with the reset frame's."""
-    entries = max((len(a) for n, a in arrays.items() if n not in _OWN and a.ndim), default=0)
+    entries = max((len(a) for n, a in arrays.items() if n not in OWN and a.ndim), default=0)
     for name in ("action", "reward"):
         array = arrays.get(name)
         if array is None or not array.ndim:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from planet.protocols import Chunk, Empty
+from planet.replay.episode import OWN
 from planet.replay.episode_file import CorruptEpisodeError, read_chunk
 from planet.replay.episode_info import EpisodeInfo
 
@@ -58,5 +59,5 @@ class Pieces:
                 raise CorruptEpisodeError(info.path, f"cannot be read any more: {error}") from error
             for name, piece in pieces.items():
                 arrays[name][:, row] = piece
-        own = {name: tensors.pop(name) for name in ("action", "reward", "terminated")}
+        own = {name: tensors.pop(name) for name in OWN}
         return Chunk({name: tensors[name] for name in sorted(tensors)}, **own)

@@ -1,4 +1,4 @@
-"""PlaNet: a latent model is learned from pixels, and actions are planned in it at every step."""
+"""PlaNet: a latent model is learned from what is observed, and actions are planned in it."""
 
 from __future__ import annotations
 

@@ -122,6 +122,15 @@ def test_data_that_cannot_be_split_or_read_are_refused(tmp_path: Path) -> None:
         open_recorded(tmp_path)
 
 
+@pytest.mark.parametrize(("repeats", "expected"), [((3, 3), 3), ((3, 2), None), ((0, 0), None)])
+def test_actions_are_repeated_as_all_episodes_say(
+    tmp_path: Path, repeats: tuple[int, ...], expected: int | None
+) -> None:
+    for index, repeat in enumerate(repeats):
+        write_episode(tmp_path / episode_name(index), recorded(index, action_repeat=repeat))
+    assert open_recorded(tmp_path).environment(EnvironmentConfig()).action_repeat == expected
+
+
 def test_nothing_is_made_to_act_in_where_episodes_name_no_task(tmp_path: Path) -> None:
     for index in range(2):
         write_episode(tmp_path / episode_name(index), recorded(index))
