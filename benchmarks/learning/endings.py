@@ -162,7 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     random = np.mean([result["random_mean"] for result in results])
     found = compare(results)
     by_seed = f"{found['seeds']['mean']:.1f} +- {found['seeds']['standard_error']:.1f}"
-    print(f"{line('all seeds', results)}, {by_seed} over seeds; random actions {random:.1f}")
+    if len(results) > 2:
+        print(f"{line('all seeds', results)}, {by_seed} over seeds; random actions {random:.1f}")
     content = {**circumstances(), "task": options.task, **found, "runs": results}
     write_json(options.output or result_path(f"endings_{task}", "cpu"), content)
     return 0
