@@ -19,7 +19,8 @@ __global__ void __launch_bounds__(kExactThreads, 1)
   if (threadIdx.x < kExactCandidates)
     list[threadIdx.x] = static_cast<uint32_t>(first + threadIdx.x);
   __syncthreads();
-  ExactRollout(job, problem, list, count, reinterpret_cast<float*>(list + kExactCandidates)).run();
+  ExactRollout<>(job, problem, list, count, reinterpret_cast<float*>(list + kExactCandidates))
+      .run();
 }
 
 }  // namespace

@@ -28,6 +28,8 @@ struct ExactArrays {
   __device__ __forceinline__ float* wide(int i) const { return wide0 + i * wide_size; }
 };
 
+// kContinuation: whether models with continuation are served.
+template <bool kContinuation = true>
 class ExactRollout {
  public:
   // list [count] in shared memory outside `memory`: candidates of the problem.
@@ -46,7 +48,7 @@ class ExactRollout {
   __device__ __forceinline__ void run() {
     const RolloutArguments& arguments = job_.arguments;
     start();
-    const bool goes_on = job_.layout.logit_row[0] > 0;
+    const bool goes_on = kContinuation && job_.layout.logit_row[0] > 0;
     float total = 0.0f, going = 1.0f;
     double weight = 1.0;
     for (int t = 0; t < arguments.horizon; ++t) {

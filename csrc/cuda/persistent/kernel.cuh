@@ -140,7 +140,7 @@ inline __device__ __attribute__((noinline)) void run_exactly(const PersistentJob
   }
   __syncthreads();
   if (of_block != 0) {
-    ExactRollout(scratch.job, problem, scratch.list, __popc(of_block), scratch.memory).run();
+    ExactRollout<false>(scratch.job, problem, scratch.list, __popc(of_block), scratch.memory).run();
   }
   // The others send to the panels in their next rollout.
   bulk_copy_fence();

@@ -61,8 +61,8 @@ __global__ void __launch_bounds__(kRowTiles == 4 ? 256 : 512, 1)
     const int count = static_cast<int>(flagged[0]);
     for (int i = 0; i < count; i += kExactCandidates) {
       const int left = count - i;
-      ExactRollout(job.rollout, block.problem(), flagged + 1 + i,
-                   left < kExactCandidates ? left : kExactCandidates, block.template at<float>(0))
+      ExactRollout<>(job.rollout, block.problem(), flagged + 1 + i,
+                     left < kExactCandidates ? left : kExactCandidates, block.template at<float>(0))
           .run();
     }
   }

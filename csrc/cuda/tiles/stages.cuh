@@ -149,6 +149,7 @@ __device__ float sum_terms(const Block& b, int index, int row) {
 template <class Block>
 __device__ void add_reward(const Block& b, float weight, int t) {
   const bool goes_on = b.job.layout.logit_row[0] > 0;
+#pragma unroll 1  // a thread has one row or two, and the sigmoid takes code
   for (int row = b.thread_from_last(); row < Block::kRows; row += b.threads()) {
     float& total = b.template at<float>(b.shared.total)[row];
     const float reward = sum_terms(b, 0, row);
