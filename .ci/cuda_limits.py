@@ -30,8 +30,8 @@ WAITS = {"CCTL.IVALL": 5, "BPT": 0}
 # An element of half precision's GRU is three MUFU.TANH, a softplus one MUFU.EX2 and one MUFU.LG2.
 # By exponentials it would be three MUFU.EX2, each with a comparison (FSETP) that checks the range,
 # and as many MUFU.RCP. The exact path has those of one element, and continuation adds sigmoids to
-# it and to the returns; for newer architectures ptxas writes the tiles' code twice. The tiles' 24
-# and 96 MUFU.TANH by exponentials would be 72 and 288 MUFU.EX2 more than these limits have room for.
+# it and to the returns; for newer architectures ptxas writes the tiles' code twice. The 24 and
+# 96 MUFU.TANH of the tiles by exponentials would be 72 and 288 MUFU.EX2, far beyond these limits.
 
 # The first row that matches a kernel holds for it.
 LIMITS = [

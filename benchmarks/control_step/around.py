@@ -132,7 +132,9 @@ def encoders(model: WorldModel) -> dict[str, Callable[[Tensor], Tensor]]:
 
     encoder = model.encoders["image"].eval()
     ways: dict[str, Any] = {"modules": encoder}
-    last = type(encoder)(model.config, model.image_size).to(memory_format=torch.channels_last)
+    last = type(encoder)(model.config, model.observation["image"][1][0]).to(
+        memory_format=torch.channels_last
+    )
     last.load_state_dict(encoder.state_dict())
     ways["channels last"] = last
     if model.config.activation == "relu":
@@ -144,7 +146,7 @@ def encoders(model: WorldModel) -> dict[str, Callable[[Tensor], Tensor]]:
 
 def encoder_forms(model: WorldModel) -> dict[str, Form]:
     """The forms of the part `encoder`, which agree with each other."""
-    size = model.image_size
+    size = model.observation["image"][1][0]
     image = images(torch.zeros(1, 1, size, size, 3, dtype=torch.uint8), row_seeds(0, 1), 5)[0]
     ways, expected = encoders(model), model.encoders["image"](image)
     for name, way in ways.items():
@@ -166,7 +168,7 @@ def encoder_forms(model: WorldModel) -> dict[str, Form]:
 def filter_forms(model: WorldModel) -> dict[str, Form]:
     """The forms of the part `filter`."""
     weights, latent, seeds = model.filter_weights(), model.initial(1), row_seeds(0, 1)
-    frame = torch.zeros(1, model.image_size, model.image_size, 3, dtype=torch.uint8)
+    frame = torch.zeros(1, *model.observation["image"][1], dtype=torch.uint8)
     given = weights, latent, torch.zeros(1, ACTIONS), frame, seeds
     return {
         "modules": timed(lambda: torch_filter(*given)),

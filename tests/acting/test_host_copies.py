@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from planet.acting.agent import Agent
 from planet.acting.captured_step import CapturedStep
+from planet.acting.seen import check_observation
 from planet.models import WorldModel
 from planet.ops import fakes
 from planet.ops.kernels import KERNELS, CudaKernels
@@ -124,7 +125,8 @@ def test_a_captured_step_copies_its_inputs_and_its_report(
     agent = Agent(WorldModel(SMALL, 2, image_spec(8)).to(META), planner, low=low, high=high)
     agent.reset([1, 2, 3])
     before, step = agent._require_reset().frozen(), agent._step()
-    latent, inputs = before.latent, before.inputs(frame(0, 3), 0.3)
+    seen = check_observation({"image": frame(0, 3)}, image_spec(8), 3)
+    latent, inputs = before.latent, before.inputs(seen, 0.3)
     assert isinstance(step, CapturedStep)
     step.act(latent, None, inputs, True)
     step.act(latent, None, inputs, False)

@@ -204,7 +204,7 @@ def test_random_numbers_match_golden() -> None:
             assert close(got, expected, NORMAL_ABSOLUTE, NORMAL_RELATIVE)
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", list(PRESET_SIZES))
 def test_a_case_and_a_test_size_has_each_preset_s_sizes(name: str) -> None:
     model, case, sizes = PRESETS[name]("cheetah-run").model, CASES[name], PRESET_SIZES[name]
     expected = (

@@ -127,7 +127,7 @@ def test_there_are_settings_for_every_planner_and_both_have_the_same_names_and_d
         config = PLANNER_CONFIGS[name]()
         assert make_planner(config) == kind()
         given = {field.name for field in fields(kind) if field.init}
-        shared = {"name", "low", "high", "budget_ms", "scorer"}
+        shared = {"name", "low", "high", "budget_ms", "scorer", "execute"}
         assert given | shared == {field.name for field in fields(config)}
 
 

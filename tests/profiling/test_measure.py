@@ -177,6 +177,7 @@ class Recorder:
     """Ends every third step; notes the actions."""
 
     action_repeat = 1
+    observation_space = SimpleNamespace(low=0, high=255, shape=(8, 8, 3), dtype=np.uint8)
 
     def __init__(self) -> None:
         self.resets, self.steps, self.actions = 0, 0, []

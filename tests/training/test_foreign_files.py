@@ -90,11 +90,13 @@ MADE_UP: dict[str, Callable[[dict[str, Any]], Any]] = {
     "differ from section to section": lambda s: s["replay"]["checksums"].pop(),
     "config: train: missing": lambda s: s["config"]["train"].pop("seed"),
     r"learner\['model'\]: missing: 'reward": lambda s: s["learner"]["model"].popitem(),
-    "expected a tensor, got int": lambda s: s["learner"]["model"].update({"rssm.input.weight": 1}),
-    r"expected \[7, 5\] .*, got \[2\]": lambda s: s["learner"]["model"].update(
-        {"rssm.input.weight": torch.zeros(2)}
+    "expected a tensor, got int": lambda s: s["learner"]["model"].update(
+        {"latent_model.input.weight": 1}
     ),
-    "expected finite values": lambda s: s["learner"]["model"]["rssm.input.weight"].fill_(
+    r"expected \[7, 5\] .*, got \[2\]": lambda s: s["learner"]["model"].update(
+        {"latent_model.input.weight": torch.zeros(2)}
+    ),
+    "expected finite values": lambda s: s["learner"]["model"]["latent_model.input.weight"].fill_(
         float("nan")
     ),
     "optimizer: expected a table": lambda s: s["learner"].pop("optimizer"),

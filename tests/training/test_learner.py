@@ -50,8 +50,10 @@ def test_update_learns_and_reports() -> None:
 
 def test_a_parameter_that_the_loss_leaves_out_is_named() -> None:
     learner = learner_of(make_model(), CONFIG)
-    learner.model.get_parameter("decoder.layers.0.weight").requires_grad_(False)
-    expected = "loss: expected a gradient of every parameter, got none of decoder.layers.0.weight"
+    learner.model.get_parameter("decoders.image.layers.0.weight").requires_grad_(False)
+    expected = (
+        "loss: expected a gradient of every parameter, got none of decoders.image.layers.0.weight"
+    )
     with pytest.raises(ValueError, match=f"^{expected}$"):
         learner.update(replay(make_chunk()))
 
@@ -187,7 +189,7 @@ def nan_parameter(name: str) -> Poison:
 
 
 def nan_gradient(learner: GradientLearner, chunk: Chunk) -> None:
-    parameter = learner.model.get_parameter("rssm.gru.weight_hh")
+    parameter = learner.model.get_parameter("latent_model.gru.weight_hh")
     parameter.register_hook(lambda gradient: gradient * float("nan"))
 
 
@@ -196,10 +198,10 @@ POISONS = {
     "infinite reward": (spoiled("reward", (0, 0), "inf"), "reward"),
     # The last action reaches all terms at its index.
     "action of NaN": (spoiled("action", (3, 1, 0)), "image, reward, divergence, kl, global_prior"),
-    "parameter of the decoder": (nan_parameter("decoder.layers.0.weight"), "image"),
+    "parameter of the decoder": (nan_parameter("decoders.image.layers.0.weight"), "image"),
     "parameter of the reward head": (nan_parameter("reward_model.layers.0.bias"), "reward"),
-    "parameter of the prior": (nan_parameter("rssm.prior_head.bias"), "divergence, kl"),
-    "gradient": (nan_gradient, "gradient of rssm.gru.weight_hh"),
+    "parameter of the prior": (nan_parameter("latent_model.prior_head.bias"), "divergence, kl"),
+    "gradient": (nan_gradient, "gradient of latent_model.gru.weight_hh"),
 }
 
 
