@@ -90,7 +90,7 @@ def test_preprocess_leaves_its_arguments_alone() -> None:
 def test_preprocess_refuses_what_is_no_picture(observation: torch.Tensor) -> None:
     with pytest.raises(
         ValueError,
-        match=r"observation: expected uint8 \[\.\.\., h, w, C\] with C a multiple of 3, got",
+        match=r"observation: .* \[\.\.\., h, w, C\] with C a multiple of 3, got",
     ):
         preprocess(observation, 5, torch.zeros(observation.shape))
 
@@ -124,11 +124,11 @@ def test_an_image_depends_on_its_own_seed_and_time_alone() -> None:
     ("change", "kind", "message"),
     [
         ({"observation": torch.zeros(2, 2, 4, 4, 3)}, ValueError,
-         r"observation: expected uint8 \[T, B, h, w, C\] with C a multiple of 3, got torch.float32 \[2, 2, 4, 4, 3\]"),
+         r"observation: .* \[T, B, h, w, C\] with C a multiple of 3, got torch.float32 \[2, 2, 4, 4, 3\]"),
         ({"observation": torch.zeros(2, 4, 4, 3, dtype=torch.uint8)}, ValueError,
-         r"observation: expected uint8 \[T, B, h, w, C\] with C a multiple of 3, got torch.uint8 \[2, 4, 4, 3\]"),
+         r"observation: .* \[T, B, h, w, C\] with C a multiple of 3, got torch.uint8 \[2, 4, 4, 3\]"),
         ({"observation": torch.zeros(2, 2, 3, 4, 4, dtype=torch.uint8)}, ValueError,
-         r"observation: expected uint8 \[T, B, h, w, C\] with C a multiple of 3, got torch.uint8 \[2, 2, 3, 4, 4\]"),
+         r"observation: .* \[T, B, h, w, C\] with C a multiple of 3, got torch.uint8 \[2, 2, 3, 4, 4\]"),
         ({"seeds": torch.zeros(2)}, TypeError,
          r"seeds: expected an int64 tensor \[B=2\], got torch.float32"),
         ({"seeds": row_seeds(0, 3)}, ValueError,
